@@ -1,0 +1,1 @@
+"""Turns the audit log entry of a failed Cloud Run deploy into one reader grant, or a proposal of one."""

@@ -1,0 +1,126 @@
+"""Turns an image reference into the Artifact Registry repository that holds it.
+
+Source of the forms: "Repository and image names" (Artifact Registry) and "Transition from Container Registry".
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+_MAX_REFERENCE = 1024  # characters; a name has at most 255, a tag 128, a digest 135
+
+# Six to thirty characters by today's rule; older and Google-owned projects are shorter, so only the shape is
+# checked. A domain-scoped id is `example.com:proj`, written `example.com/proj` inside an image's path.
+_DOMAIN = r"[a-z0-9][a-z0-9-]*(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+"
+_NAME = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_PROJECT = re.compile(rf"(?:(?:{_DOMAIN}:)?{_NAME}|[1-9][0-9]{{0,18}})\Z")
+_PROJECT_NUMBER = re.compile(r"[1-9][0-9]{0,18}\Z")
+_LOCATION = re.compile(r"(?:us|europe|asia|[a-z]+-[a-z]+[0-9]{1,2})\Z")
+_REPOSITORY = re.compile(r"[a-z](?:[a-z0-9.-]{0,61}[a-z0-9])?\Z")
+
+_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?\Z")
+_PKG_DEV = re.compile(r"([a-z0-9-]+)-docker\.pkg\.dev\Z")
+_COMPONENT = re.compile(r"[A-Za-z0-9]+(?:(?:[._]|__|-+)[A-Za-z0-9]+)*\Z")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
+_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9A-Fa-f]{1,128}\Z")
+_RESOURCE = re.compile(r"projects/([^/]+)/locations/([^/]+)/repositories/([^/]+)\Z")
+
+# "Transition from Container Registry": which repository serves a gcr.io host, always in the same project.
+_GCR_LOCATION = {"gcr.io": "us", "us.gcr.io": "us", "eu.gcr.io": "europe", "asia.gcr.io": "asia"}
+
+
+def is_project(text: str) -> bool:
+    """Whether `text` has the shape of a project id (domain-scoped ones too) or a project number."""
+    return _PROJECT.match(text) is not None
+
+
+def is_project_number(text: str) -> bool:
+    """Whether `text` has the shape of a project number: digits alone."""
+    return _PROJECT_NUMBER.match(text) is not None
+
+
+def is_location(text: str) -> bool:
+    """Whether `text` has the shape of a region, or is one of Artifact Registry's multi-regions."""
+    return _LOCATION.match(text) is not None
+
+
+class Repository(msgspec.Struct, frozen=True, order=True):
+    """An Artifact Registry repository; `str()` is its resource name. `project` is an id or a number."""
+
+    project: str
+    location: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"projects/{self.project}/locations/{self.location}/repositories/{self.name}"
+
+    @classmethod
+    def parse(cls, resource: str) -> Repository | None:
+        """The repository that a resource name (`projects/P/locations/L/repositories/R`) names, if it is one."""
+        match = _RESOURCE.match(resource)
+        return cls.of(*match.groups()) if match else None
+
+    @classmethod
+    def of(cls, project: str, location: str, name: str) -> Repository | None:
+        """The repository of these three, or None where one of them cannot be what it should be."""
+        if is_project(project) and is_location(location) and _REPOSITORY.match(name) and ".." not in name:
+            return cls(project, location, name)
+        return None
+
+
+class Image(msgspec.Struct, frozen=True):
+    """A well-formed image reference. `repository` is None where another registry than ours holds it."""
+
+    reference: str
+    repository: Repository | None
+    path: str
+    """The image's name inside the repository, or inside the other registry; no tag, no digest."""
+
+    def same_name(self, other: Image) -> bool:
+        """Whether both name the same image, whatever its tag or digest (Cloud Run resolves a tag to a digest)."""
+        return (self.repository, self.path) == (other.repository, other.path)
+
+
+def parse_image(reference: str) -> Image | None:
+    """The image that `reference` names, or None where it is malformed: nothing is guessed of such a one."""
+    if len(reference) > _MAX_REFERENCE:
+        return None
+    name, at, digest = reference.partition("@")
+    if at and not _DIGEST.match(digest):
+        return None
+    head, slash, last = name.rpartition("/")
+    last, colon, tag = last.partition(":")
+    if colon and not _TAG.match(tag):
+        return None
+    host, *path = f"{head}{slash}{last}".split("/")
+    if not path or not ("." in host or ":" in host or host == "localhost"):
+        host, path = "docker.io", [host, *path]  # a bare name is Docker Hub's
+        if any(component.lower() != component for component in path):
+            return None
+    if not _HOST.match(host) or not all(_COMPONENT.match(component) for component in path):
+        return None
+    location = _GCR_LOCATION.get(host)
+    if location:
+        return _in_project(reference, path, location, host)
+    if pkg_dev := _PKG_DEV.match(host):
+        return _in_project(reference, path, pkg_dev[1], None)
+    if host == "pkg.dev" or host.endswith(".pkg.dev"):
+        return None  # Artifact Registry, but no Docker repository's host
+    return Image(reference, None, "/".join([host, *path]))
+
+
+def _in_project(reference: str, path: list[str], location: str, name: str | None) -> Image | None:
+    """Take project (one component, or two when domain-scoped), repository and image off the path, in that order."""
+    if "." in path[0]:
+        if len(path) < 2:
+            return None
+        path = [f"{path[0]}:{path[1]}", *path[2:]]
+    project, *rest = path
+    if name is None:
+        if not rest:
+            return None
+        name, *rest = rest
+    repository = Repository.of(project, location, name)
+    return Image(reference, repository, "/".join(rest)) if repository and rest else None

@@ -1,0 +1,101 @@
+"""The stable codes that say why: one enum for what is ignored, asked, refused and granted, each with a sentence."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """A stable code (its value) and the sentence that a person reads (`.sentence`)."""
+
+    sentence: str
+
+    def __new__(cls, code: str, sentence: str) -> Reason:
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.sentence = sentence
+        return member
+
+    # Why an entry is ignored: it is not an image-read denial of Cloud Run, and this is what it is instead.
+    NOT_AUDIT_LOG = "not_audit_log", "Not an audit log entry."
+    NOT_CLOUD_RUN = (
+        "not_cloud_run",
+        "Another service than Cloud Run said this; only Cloud Run deploys are cured here.",
+    )
+    POLICY_CHANGE = "policy_change", "An IAM policy change (for instance our own grant), not a deploy."
+    OTHER_LOG = "other_log", "Neither an Admin Activity nor a System Event entry."
+    SUCCEEDED = "succeeded", "The call succeeded; nothing was denied."
+    WARNING_ONLY = (
+        "warning_only",
+        "The warning of before 2025-01-15: the image was not readable, but the deploy went through.",
+    )
+    VPC_SERVICE_CONTROLS = "vpc_service_controls", "VPC Service Controls stopped the read; no grant helps."
+    BINARY_AUTHORIZATION = "binary_authorization", "Binary Authorization stopped the image; no grant helps."
+    IMAGE_NOT_FOUND = "image_not_found", "The image does not exist; no grant helps."
+    UNSUPPORTED_REGISTRY = "unsupported_registry", "Cloud Run does not take images of that registry."
+    NOT_ARTIFACT_REGISTRY = (
+        "not_artifact_registry",
+        "The image is not in Artifact Registry (Docker Hub, for instance).",
+    )
+    ACT_AS = "act_as", "The deployer may not act as the service's service account."
+    ACCESS_TOKEN = "access_token", "The service agent may not get tokens for the service account."  # noqa: S105
+    RUN_PERMISSION = "run_permission", "A Cloud Run permission is missing, not the image's."
+    SECRET_MANAGER = "secret_manager", "A secret may not be read."  # noqa: S105
+    KMS = "kms", "An encryption key may not be used."
+    UPLOAD_ARTIFACTS = "upload_artifacts", "Pushing an image was denied, not reading one."
+    OTHER_PERMISSION = "other_permission", "Another permission than reading images is missing."
+    OTHER_FAILURE = (
+        "other_failure",
+        "The deploy failed for a reason that has nothing to do with reading the image.",
+    )
+    DUPLICATE = "duplicate", "The same entry was already read."
+
+    # Why a denial cannot be acted on as it stands: something is not known, or two witnesses disagree.
+    REPOSITORY_UNKNOWN = "repository_unknown", "The entry does not tell which repository could not be read."
+    MEMBER_UNKNOWN = "member_unknown", "The entry does not tell who could not read the image."
+    PROJECT_NUMBER_UNKNOWN = (
+        "project_number_unknown",
+        "The deploying project's number, and so its service agent, is not in the entry.",
+    )
+    IMAGE_MISMATCH = "image_mismatch", "The error text and the deploy name different images."
+    MEMBER_MISMATCH = (
+        "member_mismatch",
+        "The entry names two different identities for the one that was denied.",
+    )
+    UNUSUAL_STATUS = (
+        "unusual_status",
+        "The text is an image denial, but the status code is not one that Cloud Run uses for it.",
+    )
+
+    # Why it was decided as it was.
+    SAME_PROJECT = (
+        "same_project",
+        "The image lies in the deploying project itself, as Cloud Run allowed before 2025-01-15.",
+    )
+    CROSS_PROJECT = "cross_project", "The image lies in another project than the one deployed to."
+    SHARED_IDENTITY = (
+        "shared_identity",
+        "The member is an identity that many deploys share; a grant reaches all of them.",
+    )
+    DRY_RUN = "dry_run", "Dry-run mode: nothing is granted without a reviewer's approval."
+    PREDICTED = (
+        "predicted",
+        "Not denied yet: the Cloud Run service agent will be, once the deployer can read the image.",
+    )
+    OTHER_ORGANIZATION = "other_organization", "The repository belongs to another organization."
+    ORGANIZATION_UNKNOWN = (
+        "organization_unknown",
+        "The organization of the repository's project cannot be told.",
+    )
+    REPOSITORY_NOT_FOUND = "repository_not_found", "The repository does not exist."
+    PUBLIC_MEMBER = "public_member", "allUsers and allAuthenticatedUsers never get a grant."
+    DELETED_MEMBER = "deleted_member", "A deleted identity never gets a grant."
+    GROUP_MEMBER = (
+        "group_member",
+        "Groups, domains and principal sets never get a grant: one denial, one member.",
+    )
+    ALREADY_GRANTED = (
+        "already_granted",
+        "The member is already in the repository's reader binding; the grant may still be propagating.",
+    )
+    TERMINAL_ANSWER = "terminal_answer", "Google Cloud refused the change for good."
