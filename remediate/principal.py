@@ -1,6 +1,6 @@
 """Turns an identity found in a log entry into the IAM member it stands for, and says what kind of member that is.
 
-Source: "Principal identifiers" (IAM), and section 2 of the facts this project was built on for shared identities.
+Source: "Principal identifiers" and "Service account types" (IAM).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from remediate.reasons import Reason
 _MAX_MEMBER = 1024  # characters; a federated subject alone may have 127
 
 _EMAIL = re.compile(
-    r"([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64})@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63})\Z"
+    r"([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64})"
+    r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63})\Z"
 )
 _SERVICE_ACCOUNT_DOMAIN = re.compile(r"(?:.+\.)?gserviceaccount\.com\Z")
 # One federated identity; `principalSet://` is many and is never a member here.
@@ -25,9 +26,7 @@ _FEDERATED = re.compile(
     r"(?:projects/[1-9][0-9]{0,18}/locations/global/workloadIdentityPools|locations/global/workforcePools)"
     r"/[a-z][a-z0-9-]{2,62}/subject/[\x21-\x7e]{1,127}\Z"
 )
-_RUN_AGENT = re.compile(
-    r"serviceAccount:service-([1-9][0-9]{0,18})@serverless-robot-prod\.iam\.gserviceaccount\.com\Z"
-)
+_RUN_AGENT = re.compile(r"serviceAccount:service-([1-9][0-9]{0,18})@serverless-robot-prod\.iam\.gserviceaccount\.com\Z")
 _SHARED = re.compile(
     r"serviceAccount:(?:"
     r"[0-9]+-compute@developer|[^@]+@appspot|[0-9]+@cloudbuild|[0-9]+@cloudservices"

@@ -38,9 +38,9 @@ class Reason(StrEnum):
         "The image is not in Artifact Registry (Docker Hub, for instance).",
     )
     ACT_AS = "act_as", "The deployer may not act as the service's service account."
-    ACCESS_TOKEN = "access_token", "The service agent may not get tokens for the service account."  # noqa: S105
+    ACCESS_TOKEN = "access_token", "The service agent may not get tokens for the service account."
     RUN_PERMISSION = "run_permission", "A Cloud Run permission is missing, not the image's."
-    SECRET_MANAGER = "secret_manager", "A secret may not be read."  # noqa: S105
+    SECRET_MANAGER = "secret_manager", "A secret may not be read."
     KMS = "kms", "An encryption key may not be used."
     UPLOAD_ARTIFACTS = "upload_artifacts", "Pushing an image was denied, not reading one."
     OTHER_PERMISSION = "other_permission", "Another permission than reading images is missing."

@@ -1,0 +1,6 @@
+"""`python -m remediate`."""
+
+from remediate.cli.app import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""`python -m remediate`: one file a command group, each registered in `app.py`."""

@@ -1,0 +1,54 @@
+"""What the remediator sees of Google Cloud: two Protocols, so that deciding never depends on a client library.
+
+Every call has a time limit. A passing fault raises TransientFault, a final answer TerminalFault; both say which
+call failed and what Google answered.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from remediate.image import Repository
+from remediate.principal import Member
+
+
+class Project(msgspec.Struct, frozen=True):
+    """A Google Cloud project. `organization` is its number (digits), None for a project outside every organization."""
+
+    id: str
+    number: str
+    organization: str | None
+
+
+class PolicyChange(msgspec.Struct, frozen=True):
+    """What became of a repository's allow policy: `written` is False when the member was in the binding already."""
+
+    written: bool
+    etag: str
+    """Of the policy as it stands afterwards (base64 text, as the REST API shows it)."""
+
+
+class Registry(Protocol):
+    """Artifact Registry: what a repository is, and its allow policy."""
+
+    def exists(self, repository: Repository) -> bool:
+        """Whether the repository exists; a 403 (not visible to us) raises TerminalFault, it is not a no."""
+
+    def has_reader(self, repository: Repository, member: Member) -> bool:
+        """Whether the member is in an unconditional reader binding of the repository's own policy."""
+
+    def add_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
+        """Add the member to the repository's one unconditional reader binding, by compare-and-set on the etag.
+
+        Nothing else of the policy changes. A conflict is re-read and redone with jitter; no write happens when the
+        member is there already. `request_reason` is an opaque id that Google's audit log may show.
+        """
+
+
+class Projects(Protocol):
+    """Resource Manager: turns a project id or number into the project, its number, its id and its organization."""
+
+    def find(self, project: str) -> Project | None:
+        """The project with this id or number; None where it does not exist or may not be seen (Google says 403)."""
