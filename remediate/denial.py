@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+import re
 
 import msgspec
 
-from remediate.image import Repository
-from remediate.principal import Member
+from remediate import deploy as deploys
+from remediate.deploy import Deploy as Deploy
+from remediate.deploy import Kind as Kind
+from remediate.image import Image, Repository, is_project_number, parse_image
+from remediate.logentry import AuditLog, LogEntry
+from remediate.principal import Member, MemberKind, parse_member, run_service_agent
 from remediate.reasons import Reason
+from remediate.wording import ImageDenied, read_text
+from remediate.wording import Reader as Reader
 
+CLOUD_RUN = "run.googleapis.com"
+ACTIVITY, SYSTEM_EVENT = "cloudaudit.googleapis.com%2Factivity", "cloudaudit.googleapis.com%2Fsystem_event"
+"""The two logs in which a denied image read is seen: the deployer's in the first, the service agent's in both."""
 
-class Reader(StrEnum):
-    """The two parties that Cloud Run wants to be able to read an image."""
-
-    DEPLOYER = "deployer"
-    SERVICE_AGENT = "service_agent"
-
-
-class Kind(StrEnum):
-    """What was deployed."""
-
-    SERVICE = "service"
-    JOB = "job"
-    WORKER_POOL = "worker_pool"
-
-
-class Deploy(msgspec.Struct, frozen=True):
-    """Where an image was deployed to, as far as the entry tells. `project` is an id, `number` digits."""
-
-    project: str | None = None
-    number: str | None = None
-    location: str | None = None
-    kind: Kind | None = None
-    name: str | None = None
+# 7 for the deployer's call, 9 for a failed revision, 13 in a v2 operation. Another code with the same text is asked.
+_USUAL_CODES = (7, 9, 13)
+_ADDRESS = re.compile(r"[^\s@{}<>*\[\]]+@[^\s@{}<>*\[\]]+\Z")  # what is left of an address that nobody redacted
+_REFUSED = (Reason.PUBLIC_MEMBER, Reason.DELETED_MEMBER, Reason.GROUP_MEMBER)
 
 
 class EntryId(msgspec.Struct, frozen=True):
@@ -76,3 +66,187 @@ class NotADenial(msgspec.Struct, frozen=True):
     entry: EntryId
     deploy: Deploy | None
     reason: Reason
+
+
+def understand(entry: LogEntry) -> Denial | NotADenial:
+    """Who could not read which repository, according to one audit log entry; or why the entry is no such denial.
+
+    Pure and total: any entry that could be read gets an answer. Text and structure are read together; where they
+    contradict each other the denial says so in its doubts, and nothing is guessed.
+    """
+    ident = EntryId(entry.insert_id, entry.log_name, entry.timestamp, entry.split.uid if entry.split else None)
+    audit = entry.proto_payload
+    if audit is None:
+        return NotADenial(ident, None, Reason.NOT_AUDIT_LOG)
+    if (audit.method_name or "").endswith("SetIamPolicy"):
+        return NotADenial(ident, None, Reason.POLICY_CHANGE)
+    if audit.service_name != CLOUD_RUN:
+        return NotADenial(ident, None, Reason.NOT_CLOUD_RUN if audit.service_name else Reason.NOT_AUDIT_LOG)
+    where = deploys.where(entry, audit)
+    if entry.log_name is not None and not entry.log_name.endswith((ACTIVITY, SYSTEM_EVENT)):
+        return NotADenial(ident, where, Reason.OTHER_LOG)
+    system_event = entry.log_name.endswith(SYSTEM_EVENT) if entry.log_name else audit.authentication_info is None
+    said = _what_was_said(audit, system_event=system_event)
+    if isinstance(said, Reason):
+        return NotADenial(ident, where, said)
+    return _denial(ident, audit, where, said, system_event=system_event)
+
+
+def _what_was_said(audit: AuditLog, *, system_event: bool) -> ImageDenied | Reason:
+    """The status text first; the resource's conditions where the text says nothing of images.
+
+    Only a system event's conditions are this event's own: a call's answer still shows those of the deploy before.
+    """
+    code = audit.status.code if audit.status else None
+    said = read_text(audit.status.message) if audit.status and audit.status.message else None
+    if said is None and system_event:
+        denied = [each for each in deploys.image_denied_conditions(audit) if code or each.own]
+        for condition in denied:
+            said = said or read_text(condition.message)
+        if denied and said is None:
+            said = ImageDenied()  # the reason says what happened, in a wording we do not know: a person reads it
+    if isinstance(said, ImageDenied) and deploys.stopped_by_service_controls(audit):
+        return Reason.VPC_SERVICE_CONTROLS
+    if said is None:
+        return Reason.OTHER_FAILURE if code else Reason.SUCCEEDED
+    if isinstance(said, ImageDenied) and said.warned and not code:
+        return Reason.WARNING_ONLY
+    return said
+
+
+def _denial(
+    ident: EntryId, audit: AuditLog, where: Deploy, said: ImageDenied, *, system_event: bool
+) -> Denial | NotADenial:
+    repository, image, doubts = _repository(audit, where, said, split=ident.split_uid is not None)
+    if doubts == [Reason.NOT_ARTIFACT_REGISTRY]:
+        return NotADenial(ident, where, Reason.NOT_ARTIFACT_REGISTRY)
+    deployer, deployer_doubts = _deployer(audit)
+    member: Member | None = None
+    match said.reader:
+        case Reader.DEPLOYER:
+            member = deployer
+            doubts += deployer_doubts
+        case Reader.SERVICE_AGENT:
+            member, agent_doubts = _agent(said, where)
+            doubts += agent_doubts
+        case None:
+            doubts.append(Reason.MEMBER_UNKNOWN)
+    if said.reader is None or (said.bare and system_event):
+        doubts.append(Reason.READER_UNKNOWN)
+    # A system event may carry its failure in the conditions alone; a call's own entry has the code of its answer.
+    code = (audit.status.code if audit.status else None) or 0
+    if said.warned or code not in ((*_USUAL_CODES, 0) if system_event else _USUAL_CODES):
+        doubts.append(Reason.UNUSUAL_STATUS)
+    return Denial(ident, where, said.reader, member, repository, image, deployer, tuple(dict.fromkeys(doubts)))
+
+
+def _deployer(audit: AuditLog) -> tuple[Member | None, list[Reason]]:
+    """The caller; in a system event, which has none, whoever the platform notes on the resulting resource."""
+    info = audit.authentication_info
+    texts = [info.principal_email, info.principal_subject] if info else []
+    if not any(texts):
+        texts = [deploys.deployer_in_response(audit)]
+    found = [parse_member(text) for text in texts if text]
+    refused = [member for member in found if member in _REFUSED]
+    if refused:
+        return None, [reason for reason in refused if isinstance(reason, Reason)]
+    members = [member for member in found if isinstance(member, Member)]
+    if not members:
+        return None, [Reason.MEMBER_UNKNOWN]
+    first, last = members[0], members[-1]
+    if first.key == last.key:
+        return first, []
+    if last.kind is MemberKind.PRINCIPAL:
+        # An impersonated service account deployed, not the outside identity behind it; without one, it was the latter.
+        return (first if first.kind is MemberKind.SERVICE_ACCOUNT else last), []
+    return first, [Reason.MEMBER_MISMATCH]
+
+
+def _agent(said: ImageDenied, where: Deploy) -> tuple[Member | None, list[Reason]]:
+    """The deploying project's Cloud Run service agent: by the text's address, checked against the project's number."""
+    named = [parse_member(address) for address in said.agents if _ADDRESS.match(address)]
+    numbers = {member.run_agent_of if isinstance(member, Member) else None for member in named}
+    if len(numbers) > 1 or None in numbers:
+        return None, [Reason.MEMBER_MISMATCH]
+    number = numbers.pop() if numbers else where.number
+    if number is None:
+        return None, [Reason.PROJECT_NUMBER_UNKNOWN]
+    contradicted = where.number not in (None, number)
+    return run_service_agent(number), [Reason.MEMBER_MISMATCH] if contradicted else []
+
+
+def _repository(
+    audit: AuditLog, where: Deploy, said: ImageDenied, *, split: bool
+) -> tuple[Repository | None, str | None, list[Reason]]:
+    """The repository that was denied, the image, and what is doubtful about them.
+
+    The resource that the text names is preferred, then the text's image, then the only repository that the deploy's
+    containers come from. Whatever is named more than once has to agree.
+    """
+    written = () if split else deploys.images(audit)  # a split entry's strings may be cut anywhere
+    deployed = [image for text in written if (image := parse_image(text))]
+    if said.image is not None:
+        return _by_image(said, where, written, deployed)
+    doubts = [Reason.IMAGE_MISMATCH] if len(said.repositories) > 1 else []
+    if said.repositories:
+        return _by_resource(said.repositories[0], where, written, deployed, doubts)
+    if not written and (note := deploys.annotated_image(audit)) and (noted := parse_image(note)):
+        written, deployed = (note,), [noted]
+    repositories = {image.repository for image in deployed if image.repository}
+    if len(repositories) != 1 or len(deployed) != len(written):
+        return None, None, [Reason.REPOSITORY_UNKNOWN]
+    return _by_resource(repositories.pop(), where, written, deployed, doubts)
+
+
+def _by_resource(
+    resource: Repository, where: Deploy, written: tuple[str, ...], deployed: list[Image], doubts: list[Reason]
+) -> tuple[Repository, str | None, list[Reason]]:
+    """A repository is named, but no image: the deploy's images of that repository are the ones that were denied."""
+    inside = [image for image in deployed if image.repository and _agree(image.repository, resource)]
+    if written and not inside:
+        doubts = [*doubts, Reason.IMAGE_MISMATCH]
+    repository = _canonical(resource, inside[0].repository if inside else None, where)
+    return repository, inside[0].reference if len(inside) == 1 else None, doubts
+
+
+def _by_image(
+    said: ImageDenied, where: Deploy, written: tuple[str, ...], deployed: list[Image]
+) -> tuple[Repository | None, str | None, list[Reason]]:
+    """The text names the image that was denied."""
+    assert said.image is not None
+    image = parse_image(said.image)
+    doubts = [Reason.IMAGE_MISMATCH] if len(said.repositories) > 1 else []
+    if written and not (image and any(image.same_name(other) for other in deployed)):
+        doubts.append(Reason.IMAGE_MISMATCH)
+    named = image.repository if image else None
+    resource = said.repositories[0] if said.repositories else None
+    if resource is None and image is not None and named is None:
+        return None, None, [Reason.NOT_ARTIFACT_REGISTRY]
+    shown = said.image if image or _printable(said.image) else None
+    if resource is None and named is None:
+        return None, shown, [Reason.REPOSITORY_UNKNOWN, *doubts]
+    if resource and (image is None or named is None or not _agree(named, resource)):
+        doubts.append(Reason.IMAGE_MISMATCH)
+    best = resource or named
+    assert best is not None
+    return _canonical(best, named, where), shown, doubts
+
+
+def _agree(one: Repository, other: Repository) -> bool:
+    """Whether both name one repository; a project's number and a project's id cannot contradict each other here."""
+    if (one.location, one.name) != (other.location, other.name):
+        return False
+    return one.project == other.project or is_project_number(one.project) != is_project_number(other.project)
+
+
+def _canonical(best: Repository, other: Repository | None, where: Deploy) -> Repository:
+    """The same repository with its project's id in place of the number, where the entry tells the id."""
+    if not is_project_number(best.project):
+        return best
+    if best.project == where.number and where.project:
+        return msgspec.structs.replace(best, project=where.project)
+    return other if other and _agree(best, other) else best
+
+
+def _printable(text: str) -> bool:
+    return len(text) <= 255 and text.isascii() and text.isprintable()

@@ -29,3 +29,7 @@ class TransientFault(RemediateError):
 
 class TerminalFault(RemediateError):
     """Google Cloud answered, and will answer the same again: 400, 403, 404."""
+
+
+class Unreadable(RemediateError):
+    """These bytes are no log entry, nor an envelope of one. Says where and what was expected, never the content."""

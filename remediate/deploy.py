@@ -1,0 +1,211 @@
+"""Turns the structure of a Cloud Run audit entry into what was deployed where, with which images, by whom.
+
+Paths and labels are those of Cloud Run's v1 (Knative) and v2 resources as they stand in audit log entries.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+
+import msgspec
+
+from remediate.image import is_location, is_project, is_project_number
+from remediate.logentry import AuditLog, LogEntry, decode
+from remediate.wording import CONDITION_REASONS
+
+_RESOURCE_TYPES = {"cloud_run_revision": "service", "cloud_run_job": "job", "cloud_run_worker_pool": "worker_pool"}
+_NAME_LABELS = ("service_name", "job_name", "worker_pool_name", "configuration_name")
+_NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
+_NAMED = re.compile(r"/(services|jobs|worker-?pools)/([^/]+)", re.I)
+_LOCATED = re.compile(r"/(?:locations|regions)/([^/]+)")
+_PROJECT = re.compile(r"(?:\A|/)(?:projects|namespaces)/([^/]+)")
+_KIND_WORDS = (
+    ("worker_pool", ("workerpool", "worker-pool")),
+    ("job", ("job", "execution")),
+    ("service", ("service", "revision")),
+)
+_TEMPLATE_STEPS = ("service", "job", "workerPool", "revision", "execution", "spec", "template")
+_USER_IMAGE = "client.knative.dev/user-image"
+_PARENT_LABELS = ("serving.knative.dev/service", "run.googleapis.com/job", "run.googleapis.com/workerPool")
+# On a Service and on jobs the last modifier deployed; a Revision has its creator alone ("creator" on a Service is
+# whoever made it first). v2 resources have both as fields.
+_DEPLOYER_ANNOTATIONS = (
+    "serving.knative.dev/lastModifier",
+    "run.googleapis.com/lastModifier",
+    "serving.knative.dev/creator",
+    "run.googleapis.com/creator",
+)
+_OWN_STATE = ("Ready", "Completed")
+
+
+class Kind(StrEnum):
+    """What was deployed."""
+
+    SERVICE = "service"
+    JOB = "job"
+    WORKER_POOL = "worker_pool"
+
+
+class Deploy(msgspec.Struct, frozen=True):
+    """Where an image was deployed to, as far as the entry tells. `project` is an id, `number` digits."""
+
+    project: str | None = None
+    number: str | None = None
+    location: str | None = None
+    kind: Kind | None = None
+    name: str | None = None
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """A failed condition that says the image could not be read. `own`: it is the resource's own final state."""
+
+    message: str
+    own: bool
+
+
+def where(entry: LogEntry, audit: AuditLog) -> Deploy:
+    """What was deployed where. Labels come first; resource name, request and response fill what they leave open."""
+    request, response = decode(audit.request), decode(audit.response)
+    names = [name for name in _resource_names(entry, audit, request, response) if name]
+    labels = _labels(entry)
+    projects = [labels.get("project_id"), *(match[1] for name in names for match in _PROJECT.finditer(name))]
+    projects += _namespaces(request, response)
+    return Deploy(
+        project=_first(projects, lambda text: is_project(text) and not is_project_number(text)),
+        number=_first([*_namespaces(response), *projects], is_project_number),
+        location=_location(labels, audit, names, request, response),
+        kind=_kind(entry, audit, names, response),
+        name=_name(labels, names, request, response),
+    )
+
+
+def images(audit: AuditLog) -> tuple[str, ...]:
+    """Every container's image, as the request or the resulting resource names it; empty where it names none."""
+    found = [image for raw in (audit.request, audit.response) for image in _containers(decode(raw))]
+    return tuple(dict.fromkeys(found))
+
+
+def annotated_image(audit: AuditLog) -> str | None:
+    """The image that gcloud notes in an annotation: entries of 2023 and 2024 have no containers at all."""
+    request = decode(audit.request)
+    for path in (("service", "spec", "template"), ("service",), ("job",)):
+        image = _at(request, *path, "metadata", "annotations", _USER_IMAGE)
+        if isinstance(image, str):
+            return image
+    return None
+
+
+def deployer_in_response(audit: AuditLog) -> str | None:
+    """Who deployed, by the platform's own notes on the resulting resource; system events have no caller.
+
+    Never read from a request: a failed v1 Replace carries the *previous* deployer there.
+    """
+    response = decode(audit.response)
+    notes = [_at(response, "metadata", "annotations", name) for name in _DEPLOYER_ANNOTATIONS]
+    notes += [_at(response, name) for name in ("lastModifier", "creator")]
+    return next((note for note in notes if isinstance(note, str) and note), None)
+
+
+def image_denied_conditions(audit: AuditLog) -> list[Condition]:
+    """The failed conditions of a system event's resource whose reason is that the image could not be read."""
+    response = decode(audit.response)
+    lists = [_at(response, "status", "conditions"), _at(response, "conditions"), [_at(response, "terminalCondition")]]
+    conditions = []
+    for condition in (item for items in lists if isinstance(items, list) for item in items):
+        failed = _at(condition, "status") == "False" or _at(condition, "state") == "CONDITION_FAILED"
+        reasons = [_at(condition, name) for name in ("reason", "revisionReason", "executionReason")]
+        if failed and any(reason in CONDITION_REASONS for reason in reasons):
+            message = _at(condition, "message")
+            own = _at(condition, "type") in _OWN_STATE
+            conditions.append(Condition(message if isinstance(message, str) else "", own))
+    return conditions
+
+
+def stopped_by_service_controls(audit: AuditLog) -> bool:
+    """Whether VPC Service Controls denied the call: it can hide under the very sentence of an image denial."""
+    details = decode(audit.status.details) if audit.status else None
+    witness = msgspec.json.encode([details, decode(audit.metadata)])
+    return any(sign in witness for sign in (b"VPC_SERVICE_CONTROLS", b"pcServiceControl", b"SECURITY_POLICY_VIOLATED"))
+
+
+def _labels(entry: LogEntry) -> dict[str, str]:
+    labels = entry.resource.labels if entry.resource and entry.resource.labels else {}
+    return {name: value for name, value in labels.items() if isinstance(value, str) and value}
+
+
+def _resource_names(entry: LogEntry, audit: AuditLog, request: object, response: object) -> Iterator[str]:
+    if audit.resource_name:
+        yield audit.resource_name
+    for value in (_at(response, "name"), _at(request, "name"), _at(request, "parent")):
+        if isinstance(value, str):
+            yield value
+    for resource in ("service", "job", "workerPool"):
+        value = _at(request, resource, "name")
+        if isinstance(value, str):
+            yield value
+    if entry.log_name:
+        yield entry.log_name
+
+
+def _namespaces(*resources: object) -> list[str]:
+    paths = (("metadata",), ("service", "metadata"), ("job", "metadata"), ("workerPool", "metadata"))
+    found = (_at(resource, *path, "namespace") for resource in resources for path in paths)
+    return [value for value in found if isinstance(value, str)]
+
+
+def _location(labels: dict[str, str], audit: AuditLog, names: list[str], *resources: object) -> str | None:
+    places: list[object] = [labels.get("location")]
+    places += (audit.resource_location and audit.resource_location.current_locations) or []
+    places += [match[1] for name in names for match in _LOCATED.finditer(name)]
+    places += [_at(resource, "region") for resource in resources]
+    places += [_at(resource, "metadata", "labels", "cloud.googleapis.com/location") for resource in resources]
+    return _first([place for place in places if isinstance(place, str)], is_location)
+
+
+def _kind(entry: LogEntry, audit: AuditLog, names: list[str], response: object) -> Kind | None:
+    by_type = _RESOURCE_TYPES.get((entry.resource and entry.resource.type) or "")
+    if by_type:
+        return Kind(by_type)
+    kind = _at(response, "kind")
+    collections = [match[1] for name in names for match in _NAMED.finditer(name)]
+    for text in (kind if isinstance(kind, str) else "", audit.method_name or "", *collections):
+        for value, words in _KIND_WORDS:
+            if any(word in text.lower() for word in words):
+                return Kind(value)
+    return None
+
+
+def _name(labels: dict[str, str], names: list[str], request: object, response: object) -> str | None:
+    candidates: list[object] = [labels.get(label) for label in _NAME_LABELS]
+    candidates += [_at(response, "metadata", "labels", label) for label in _PARENT_LABELS]
+    candidates += [match[2] for name in names for match in _NAMED.finditer(name)]
+    candidates += [_at(request, resource, "metadata", "name") for resource in ("service", "job", "workerPool")]
+    candidates += [_at(request, field) for field in ("serviceId", "jobId", "workerPoolId")]
+    return _first([name for name in candidates if isinstance(name, str)], lambda text: _NAME.match(text) is not None)
+
+
+def _containers(value: object, depth: int = 8) -> Iterator[str]:
+    """Follow only the steps that lead from a resource to its pod template; `containers` elsewhere is not ours."""
+    if not isinstance(value, dict) or depth == 0:
+        return
+    containers = value.get("containers")
+    for container in containers if isinstance(containers, list) else []:
+        image = _at(container, "image")
+        if isinstance(image, str) and image:
+            yield image
+    for step in _TEMPLATE_STEPS:
+        yield from _containers(value.get(step), depth - 1)
+
+
+def _at(value: object, *path: str) -> object:
+    for step in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(step)
+    return value
+
+
+def _first(candidates: Iterable[str | None], accept: Callable[[str], bool]) -> str | None:
+    return next((text for text in candidates if text and accept(text)), None)
