@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from remediate import deploy as deploys
+from remediate.deploy import Body
 from remediate.deploy import Deploy as Deploy
 from remediate.deploy import Kind as Kind
 from remediate.image import Image, Repository, is_project_number, parse_image
@@ -82,17 +83,18 @@ def understand(entry: LogEntry) -> Denial | NotADenial:
         return NotADenial(ident, None, Reason.POLICY_CHANGE)
     if audit.service_name != CLOUD_RUN:
         return NotADenial(ident, None, Reason.NOT_CLOUD_RUN if audit.service_name else Reason.NOT_AUDIT_LOG)
-    where = deploys.where(entry, audit)
+    body = deploys.Body.of(audit)
+    where = deploys.where(entry, audit, body)
     if entry.log_name is not None and not entry.log_name.endswith((ACTIVITY, SYSTEM_EVENT)):
         return NotADenial(ident, where, Reason.OTHER_LOG)
     system_event = entry.log_name.endswith(SYSTEM_EVENT) if entry.log_name else audit.authentication_info is None
-    said = _what_was_said(audit, system_event=system_event)
+    said = _what_was_said(audit, body, system_event=system_event)
     if isinstance(said, Reason):
         return NotADenial(ident, where, said)
-    return _denial(ident, audit, where, said, system_event=system_event)
+    return _denial(ident, audit, body, where, said, system_event=system_event)
 
 
-def _what_was_said(audit: AuditLog, *, system_event: bool) -> ImageDenied | Reason:
+def _what_was_said(audit: AuditLog, body: Body, *, system_event: bool) -> ImageDenied | Reason:
     """The status text first; the resource's conditions where the text says nothing of images.
 
     Only a system event's conditions are this event's own: a call's answer still shows those of the deploy before.
@@ -100,7 +102,7 @@ def _what_was_said(audit: AuditLog, *, system_event: bool) -> ImageDenied | Reas
     code = audit.status.code if audit.status else None
     said = read_text(audit.status.message) if audit.status and audit.status.message else None
     if said is None and system_event:
-        denied = [each for each in deploys.image_denied_conditions(audit) if code or each.own]
+        denied = [each for each in deploys.image_denied_conditions(body) if code or each.own]
         for condition in denied:
             said = said or read_text(condition.message)
         if denied and said is None:
@@ -115,12 +117,12 @@ def _what_was_said(audit: AuditLog, *, system_event: bool) -> ImageDenied | Reas
 
 
 def _denial(
-    ident: EntryId, audit: AuditLog, where: Deploy, said: ImageDenied, *, system_event: bool
+    ident: EntryId, audit: AuditLog, body: Body, where: Deploy, said: ImageDenied, *, system_event: bool
 ) -> Denial | NotADenial:
-    repository, image, doubts = _repository(audit, where, said, split=ident.split_uid is not None)
+    repository, image, doubts = _repository(body, where, said, split=ident.split_uid is not None)
     if doubts == [Reason.NOT_ARTIFACT_REGISTRY]:
         return NotADenial(ident, where, Reason.NOT_ARTIFACT_REGISTRY)
-    deployer, deployer_doubts = _deployer(audit)
+    deployer, deployer_doubts = _deployer(audit, body)
     member: Member | None = None
     match said.reader:
         case Reader.DEPLOYER:
@@ -140,12 +142,12 @@ def _denial(
     return Denial(ident, where, said.reader, member, repository, image, deployer, tuple(dict.fromkeys(doubts)))
 
 
-def _deployer(audit: AuditLog) -> tuple[Member | None, list[Reason]]:
+def _deployer(audit: AuditLog, body: Body) -> tuple[Member | None, list[Reason]]:
     """The caller; in a system event, which has none, whoever the platform notes on the resulting resource."""
     info = audit.authentication_info
     texts = [info.principal_email, info.principal_subject] if info else []
     if not any(texts):
-        texts = [deploys.deployer_in_response(audit)]
+        texts = [deploys.deployer_in_response(body)]
     found = [parse_member(text) for text in texts if text]
     refused = [member for member in found if member in _REFUSED]
     if refused:
@@ -176,21 +178,21 @@ def _agent(said: ImageDenied, where: Deploy) -> tuple[Member | None, list[Reason
 
 
 def _repository(
-    audit: AuditLog, where: Deploy, said: ImageDenied, *, split: bool
+    body: Body, where: Deploy, said: ImageDenied, *, split: bool
 ) -> tuple[Repository | None, str | None, list[Reason]]:
     """The repository that was denied, the image, and what is doubtful about them.
 
     The resource that the text names is preferred, then the text's image, then the only repository that the deploy's
     containers come from. Whatever is named more than once has to agree.
     """
-    written = () if split else deploys.images(audit)  # a split entry's strings may be cut anywhere
+    written = () if split else deploys.images(body)  # a split entry's strings may be cut anywhere
     deployed = [image for text in written if (image := parse_image(text))]
     if said.image is not None:
         return _by_image(said, where, written, deployed)
     doubts = [Reason.IMAGE_MISMATCH] if len(said.repositories) > 1 else []
     if said.repositories:
         return _by_resource(said.repositories[0], where, written, deployed, doubts)
-    if not written and (note := deploys.annotated_image(audit)) and (noted := parse_image(note)):
+    if not written and (note := deploys.annotated_image(body)) and (noted := parse_image(note)):
         written, deployed = (note,), [noted]
     repositories = {image.repository for image in deployed if image.repository}
     if len(repositories) != 1 or len(deployed) != len(written):

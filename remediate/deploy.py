@@ -58,6 +58,17 @@ class Deploy(msgspec.Struct, frozen=True):
     name: str | None = None
 
 
+class Body(msgspec.Struct, frozen=True):
+    """The decoded request and response of a call (any JSON); kept no longer than it takes to read them."""
+
+    request: object
+    response: object
+
+    @classmethod
+    def of(cls, audit: AuditLog) -> Body:
+        return cls(decode(audit.request), decode(audit.response))
+
+
 class Condition(msgspec.Struct, frozen=True):
     """A failed condition that says the image could not be read. `own`: it is the resource's own final state."""
 
@@ -65,9 +76,9 @@ class Condition(msgspec.Struct, frozen=True):
     own: bool
 
 
-def where(entry: LogEntry, audit: AuditLog) -> Deploy:
+def where(entry: LogEntry, audit: AuditLog, body: Body) -> Deploy:
     """What was deployed where. Labels come first; resource name, request and response fill what they leave open."""
-    request, response = decode(audit.request), decode(audit.response)
+    request, response = body.request, body.response
     names = [name for name in _resource_names(entry, audit, request, response) if name]
     labels = _labels(entry)
     projects = [labels.get("project_id"), *(match[1] for name in names for match in _PROJECT.finditer(name))]
@@ -81,36 +92,33 @@ def where(entry: LogEntry, audit: AuditLog) -> Deploy:
     )
 
 
-def images(audit: AuditLog) -> tuple[str, ...]:
+def images(body: Body) -> tuple[str, ...]:
     """Every container's image, as the request or the resulting resource names it; empty where it names none."""
-    found = [image for raw in (audit.request, audit.response) for image in _containers(decode(raw))]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys([*_containers(body.request), *_containers(body.response)]))
 
 
-def annotated_image(audit: AuditLog) -> str | None:
+def annotated_image(body: Body) -> str | None:
     """The image that gcloud notes in an annotation: entries of 2023 and 2024 have no containers at all."""
-    request = decode(audit.request)
     for path in (("service", "spec", "template"), ("service",), ("job",)):
-        image = _at(request, *path, "metadata", "annotations", _USER_IMAGE)
+        image = _at(body.request, *path, "metadata", "annotations", _USER_IMAGE)
         if isinstance(image, str):
             return image
     return None
 
 
-def deployer_in_response(audit: AuditLog) -> str | None:
+def deployer_in_response(body: Body) -> str | None:
     """Who deployed, by the platform's own notes on the resulting resource; system events have no caller.
 
     Never read from a request: a failed v1 Replace carries the *previous* deployer there.
     """
-    response = decode(audit.response)
-    notes = [_at(response, "metadata", "annotations", name) for name in _DEPLOYER_ANNOTATIONS]
-    notes += [_at(response, name) for name in ("lastModifier", "creator")]
+    notes = [_at(body.response, "metadata", "annotations", name) for name in _DEPLOYER_ANNOTATIONS]
+    notes += [_at(body.response, name) for name in ("lastModifier", "creator")]
     return next((note for note in notes if isinstance(note, str) and note), None)
 
 
-def image_denied_conditions(audit: AuditLog) -> list[Condition]:
+def image_denied_conditions(body: Body) -> list[Condition]:
     """The failed conditions of a system event's resource whose reason is that the image could not be read."""
-    response = decode(audit.response)
+    response = body.response
     lists = [_at(response, "status", "conditions"), _at(response, "conditions"), [_at(response, "terminalCondition")]]
     conditions = []
     for condition in (item for items in lists if isinstance(items, list) for item in items):

@@ -1,0 +1,118 @@
+"""An identity in a log entry becomes one IAM member, or a reason why it never does."""
+
+from __future__ import annotations
+
+import pytest
+
+from remediate.principal import Member, MemberKind, parse_member, run_service_agent
+from remediate.reasons import Reason
+
+POOL = "principal://iam.googleapis.com/projects/1234/locations/global/workloadIdentityPools/github/subject/"
+
+
+@pytest.mark.parametrize(
+    ("text", "member"),
+    [
+        ("ana@example.com", "user:ana@example.com"),
+        ("user:ana@example.com", "user:ana@example.com"),
+        ("x@p.iam.gserviceaccount.com", "serviceAccount:x@p.iam.gserviceaccount.com"),
+        (
+            "serviceAccount:1-compute@developer.gserviceaccount.com",
+            "serviceAccount:1-compute@developer.gserviceaccount.com",
+        ),
+        (POOL + "repo:acme/shop:ref:refs/heads/main", POOL + "repo:acme/shop:ref:refs/heads/main"),
+        (
+            "principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/ana",
+            "principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/ana",
+        ),
+    ],
+)
+def test_one_identity_is_one_member(text: str, member: str) -> None:
+    assert parse_member(text) == Member(member)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("allUsers", Reason.PUBLIC_MEMBER),
+        ("ALLUSERS", Reason.PUBLIC_MEMBER),
+        ("allAuthenticatedUsers", Reason.PUBLIC_MEMBER),
+        ("deleted:serviceAccount:x@p.iam.gserviceaccount.com?uid=1", Reason.DELETED_MEMBER),
+        ("group:team@example.com", Reason.GROUP_MEMBER),
+        ("domain:example.com", Reason.GROUP_MEMBER),
+        (
+            "principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/*",
+            Reason.GROUP_MEMBER,
+        ),
+        ("", Reason.MEMBER_UNKNOWN),
+        ("ana", Reason.MEMBER_UNKNOWN),
+        ("ana@localhost", Reason.MEMBER_UNKNOWN),
+        ("ana@example.com\n", Reason.MEMBER_UNKNOWN),
+        ("ana@example.com,allUsers", Reason.MEMBER_UNKNOWN),
+        ("ana@ex\u0430mple.com", Reason.MEMBER_UNKNOWN),
+        ("user:x@p.iam.gserviceaccount.com", Reason.MEMBER_UNKNOWN),
+        ("serviceAccount:ana@example.com", Reason.MEMBER_UNKNOWN),
+        (POOL + "*\n", Reason.MEMBER_UNKNOWN),
+        ("a" * 10_000 + "@example.com", Reason.MEMBER_UNKNOWN),
+    ],
+)
+def test_what_is_not_one_living_identity_is_no_member(text: str, reason: Reason) -> None:
+    assert parse_member(text) is reason
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "1-compute@developer.gserviceaccount.com",
+        "my-project@appspot.gserviceaccount.com",
+        "1@cloudbuild.gserviceaccount.com",
+        "1@cloudservices.gserviceaccount.com",
+        "service-1@gcf-admin-robot.iam.gserviceaccount.com",
+        "service-1@gcp-sa-clouddeploy.iam.gserviceaccount.com",
+        "service-1@gcp-sa-cloudbuild.iam.gserviceaccount.com",
+        "service-1@gcp-sa-config.iam.gserviceaccount.com",
+        "service-1@gcp-sa-firebaseapphosting.iam.gserviceaccount.com",
+    ],
+)
+def test_identities_that_many_deploys_share_are_known(address: str) -> None:
+    member = parse_member(address)
+    assert isinstance(member, Member)
+    assert member.shared
+
+
+@pytest.mark.parametrize(
+    "address", ["ana@example.com", "x@p.iam.gserviceaccount.com", "compute@p.iam.gserviceaccount.com"]
+)
+def test_one_deployers_own_identity_is_not_shared(address: str) -> None:
+    member = parse_member(address)
+    assert isinstance(member, Member)
+    assert not member.shared
+
+
+@pytest.mark.parametrize(
+    ("address", "project"),
+    [
+        ("x@my-project.iam.gserviceaccount.com", "my-project"),
+        ("x@proj.example.com.iam.gserviceaccount.com", "example.com:proj"),
+        ("1234-compute@developer.gserviceaccount.com", "1234"),
+        ("my-project@appspot.gserviceaccount.com", "my-project"),
+        ("ana@example.com", None),
+    ],
+)
+def test_a_service_account_tells_its_project(address: str, project: str | None) -> None:
+    member = parse_member(address)
+    assert isinstance(member, Member)
+    assert member.project == project
+
+
+def test_the_service_agent_is_made_of_the_projects_number() -> None:
+    agent = run_service_agent("1234")
+    assert agent.kind is MemberKind.SERVICE_ACCOUNT
+    assert agent.run_agent_of == "1234"
+    with pytest.raises(ValueError, match="not a project number"):
+        run_service_agent("my-project")
+
+
+def test_two_spellings_of_one_address_are_one_identity() -> None:
+    assert Member("user:Ana@Example.com").key == Member("user:ana@example.com").key
+    assert Member(POOL + "A").key != Member(POOL + "a").key
