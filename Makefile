@@ -1,0 +1,59 @@
+# Every habit of this project is a target here. `make help` lists them.
+SHELL := /bin/sh
+BIN := .venv/bin
+# The first Python that is 3.11 or newer; override with `make PYTHON=...`.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint bench lock clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1 | /p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || grep '##' $(MAKEFILE_LIST)
+
+run: $(BIN)/.service ## see a failed deploy being remediated, on this machine; stays up for your own commands
+	@$(BIN)/python -m sandbox story
+
+demo: $(BIN)/.service ## the whole story, unattended: deploy fails, two proposals, two approvals, deploy succeeds
+	@$(BIN)/python -m sandbox story --unattended
+
+test: $(BIN)/.development ## set up and run everything that has to pass: linters, types, tests
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -n 2
+
+lint: $(BIN)/.development ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(BIN)/.development ## measure: cold start, events a second, one grant beside gcloud
+	$(BIN)/python -m bench
+
+lock: $(BIN)/.development ## compile requirements*.in to hash-locked requirements*.txt
+	for name in requirements requirements-dev; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-find-links --no-header $$name.in -o $$name.txt; done
+
+clean: ## remove the environment and everything that a run left behind
+	rm -rf .venv .run .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Debian's python3 comes without ensurepip until python3-venv is installed; a half-made environment is no use.
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found. Debian: apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	  echo "Installing python3-venv, which Debian's Python needs to make an environment ..." >&2; \
+	  { test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq install -y python3-venv >/dev/null; } || { \
+	    echo "Could not. Please run: sudo apt-get install python3-venv" >&2; exit 1; }; }
+	@echo "Making .venv with $(PYTHON) ..." >&2
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+$(BIN)/.service: requirements.txt | $(BIN)/python
+	@echo "Installing the locked requirements ..." >&2
+	@$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+$(BIN)/.development: requirements-dev.txt | $(BIN)/python
+	@echo "Installing the locked requirements of tests and linters ..." >&2
+	@$(PIP_INSTALL) -r requirements-dev.txt
+	@touch $@ $(BIN)/.service

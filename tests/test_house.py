@@ -1,0 +1,89 @@
+"""The house rules: imports run downward, pure modules stay pure, every reason code is documented."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from remediate.reasons import Reason
+
+ROOT = Path(__file__).parents[1]
+PURE = (
+    "allowpolicy", "denial", "deploy", "envelope", "errors", "image", "logentry", "policy", "principal", "reasons",
+    "remediation", "wording",
+)  # fmt: skip
+PURE_MAY_IMPORT = {
+    "__future__", "base64", "binascii", "collections", "dataclasses", "datetime", "enum", "hashlib", "msgspec", "re",
+    "remediate", "typing",
+}  # fmt: skip
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _modules(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_a_pure_module_imports_no_io(module: str) -> None:
+    imported = _imports(ROOT / "remediate" / f"{module}.py")
+    assert {name.partition(".")[0] for name in imported} <= PURE_MAY_IMPORT
+    inside = {name.split(".")[1] for name in imported if name.startswith("remediate.")}
+    assert inside <= set(PURE)
+
+
+@pytest.mark.parametrize(
+    ("room", "never"),
+    [
+        ("remediate", ("sandbox", "tests", "bench")),
+        ("remediate/cloud", ("remediate.policy.decide", "remediate.ledger", "remediate.remediator", "remediate.cli")),
+        ("remediate/ledger", ("remediate.cloud", "remediate.remediator", "remediate.cli")),
+        ("sandbox", ("remediate",)),
+    ],
+)
+def test_a_room_never_imports_upward(room: str, never: tuple[str, ...]) -> None:
+    for path in _modules(room):
+        for name in _imports(path):
+            assert not any(name == banned or name.startswith(f"{banned}.") for banned in never), (path, name)
+
+
+def test_the_remediator_knows_google_cloud_and_the_ledger_as_protocols_alone() -> None:
+    imported = _imports(ROOT / "remediate" / "remediator.py")
+    for name in imported:
+        if name.startswith(("remediate.cloud.", "remediate.ledger.")):
+            assert ".interface" in name, name
+
+
+def test_importing_the_package_imports_no_google_client() -> None:
+    for path in _modules("remediate"):
+        tree = ast.parse(path.read_text())
+        top = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        names = {getattr(node, "module", None) or node.names[0].name for node in top}  # type: ignore[attr-defined]
+        assert not any(str(name).startswith(("google", "grpc")) for name in names), path
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    for path in [*_modules("remediate"), *_modules("sandbox"), *_modules("tests")]:
+        assert path.stat().st_size == 0 or ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_files_stay_small_enough_to_read() -> None:
+    for path in [*_modules("remediate"), *_modules("sandbox")]:
+        assert len(path.read_text().splitlines()) <= 400, path
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_is_a_sentence_and_documented(reason: Reason) -> None:
+    assert reason.sentence.endswith(".")
+    assert f"| `{reason}` |" in (ROOT / "docs" / "reasons.md").read_text()

@@ -1,0 +1,58 @@
+"""The built-in rules: what is granted without a person, what is asked, and what nobody can override."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from remediate.policy import ROLE, Evidence, Mode, Outcome, decide, in_mode
+from remediate.reasons import Reason
+from tests.entries import PROJECT, activity, denial, user_text
+
+IMAGE = f"us-docker.pkg.dev/{PROJECT}/app/web"
+SAME_PROJECT = denial(activity(user_text(IMAGE), images=(IMAGE,)))
+CROSS_PROJECT = denial(activity())
+
+
+def test_the_only_role_is_the_reader() -> None:
+    assert ROLE == "roles/artifactregistry.reader"
+
+
+def test_only_what_cloud_run_allowed_before_2025_is_granted_without_a_person() -> None:
+    assert decide(SAME_PROJECT).outcome is Outcome.GRANT
+    assert decide(CROSS_PROJECT).outcome is Outcome.ASK
+
+
+def test_dry_run_asks_what_enforce_mode_would_grant() -> None:
+    granted = decide(SAME_PROJECT)
+    assert in_mode(granted, Mode.ENFORCE) == granted
+    asked = in_mode(granted, Mode.DRY_RUN)
+    assert (asked.outcome, asked.reasons) == (Outcome.ASK, (Reason.SAME_PROJECT, Reason.DRY_RUN))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "outcome", "reason"),
+    [
+        (Evidence(repository_exists=False), Outcome.REFUSE, Reason.REPOSITORY_NOT_FOUND),
+        (Evidence(inside_organization=False), Outcome.REFUSE, Reason.OTHER_ORGANIZATION),
+        (Evidence(organization_required=True), Outcome.ASK, Reason.ORGANIZATION_UNKNOWN),
+        (Evidence(already_granted=True), Outcome.IGNORE, Reason.ALREADY_GRANTED),
+        (Evidence(True, True, True, False), Outcome.GRANT, Reason.SAME_PROJECT),
+    ],
+)
+def test_evidence_outranks_the_rules(evidence: Evidence, outcome: Outcome, reason: Reason) -> None:
+    decision = decide(SAME_PROJECT, evidence)
+    assert (decision.outcome, decision.reasons) == (outcome, (reason,))
+
+
+@pytest.mark.parametrize("doubt", [Reason.PUBLIC_MEMBER, Reason.DELETED_MEMBER, Reason.GROUP_MEMBER])
+def test_a_member_that_never_gets_a_grant_is_refused(doubt: Reason) -> None:
+    denied = msgspec.structs.replace(SAME_PROJECT, member=None, doubts=(doubt,))
+    assert decide(denied).outcome is Outcome.REFUSE
+
+
+@pytest.mark.parametrize("doubt", [Reason.IMAGE_MISMATCH, Reason.MEMBER_UNKNOWN, Reason.UNUSUAL_STATUS])
+def test_any_doubt_goes_to_a_person(doubt: Reason) -> None:
+    denied = msgspec.structs.replace(SAME_PROJECT, doubts=(doubt,))
+    assert decide(denied).outcome is Outcome.ASK
+    assert doubt in decide(denied).reasons
