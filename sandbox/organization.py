@@ -1,0 +1,163 @@
+"""Turns the organization file (YAML) into the resources of the sandbox: organization, folders, projects, identities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from sandbox.errors import SeedError
+
+Policy = dict[str, object]
+"""An allow policy in the REST API's JSON: `version`, `bindings`, `etag`, perhaps `auditConfigs`."""
+
+
+class Binding(msgspec.Struct, forbid_unknown_fields=True):
+    """One binding of a seeded allow policy."""
+
+    role: str
+    members: list[str]
+    condition: dict[str, str] | None = None
+
+
+class RepositorySeed(msgspec.Struct, forbid_unknown_fields=True):
+    """An Artifact Registry repository; `images` are `NAME:TAG` inside it."""
+
+    name: str
+    location: str
+    format: str = "DOCKER"
+    mode: str = "STANDARD_REPOSITORY"
+    policy: list[Binding] = []
+    images: list[str] = []
+    audit_configs: list[dict[str, object]] = []
+
+
+class ProjectSeed(msgspec.Struct, forbid_unknown_fields=True):
+    """A project; `parent` is `folders/N`, `organizations/N`, or empty for one outside every organization."""
+
+    id: str
+    number: str
+    parent: str = ""
+    policy: list[Binding] = []
+    repositories: list[RepositorySeed] = []
+
+
+class FolderSeed(msgspec.Struct, forbid_unknown_fields=True):
+    """A folder; `parent` is `organizations/N` or `folders/N`."""
+
+    id: str
+    name: str
+    parent: str
+    policy: list[Binding] = []
+
+
+class OrganizationSeed(msgspec.Struct, forbid_unknown_fields=True):
+    """An organization."""
+
+    id: str
+    domain: str
+    policy: list[Binding] = []
+
+
+class Seed(msgspec.Struct, forbid_unknown_fields=True):
+    """The whole file. `identities` are the members that exist; Google refuses any other."""
+
+    organizations: list[OrganizationSeed]
+    projects: list[ProjectSeed]
+    folders: list[FolderSeed] = []
+    identities: list[str] = []
+    groups: dict[str, list[str]] = {}
+
+
+@dataclass
+class Node:
+    """A resource with an allow policy: `name` is `organizations/N`, `folders/N`, `projects/ID` or a repository's."""
+
+    name: str
+    parent: str
+    policy: Policy
+    fields: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass
+class Organization:
+    """Every resource by name, every project by id and number, every identity that exists."""
+
+    nodes: dict[str, Node]
+    project_ids: dict[str, str]
+    """Both the id and the number of each project, to its id."""
+    images: dict[str, set[str]]
+    """Repository name to its images (`NAME:TAG`)."""
+    identities: set[str]
+    groups: dict[str, list[str]]
+
+    def number(self, project_id: str) -> str:
+        """The number of the project with this id."""
+        return str(self.nodes[f"projects/{project_id}"].fields["number"])
+
+    def chain(self, name: str) -> list[Node]:
+        """The resource and everything it inherits allow policies from, nearest first."""
+        chain = []
+        while node := self.nodes.get(name):
+            chain.append(node)
+            name = node.parent
+        return chain
+
+
+def load(path: Path) -> Organization:
+    """The resources that the file describes. Raises SeedError that names the file and the place in it."""
+    try:
+        import yaml
+
+        document = yaml.safe_load(path.read_text())
+        seed = msgspec.convert(document, Seed)
+    except OSError as error:
+        raise SeedError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, msgspec.ValidationError) as error:
+        raise SeedError(f"{path}: {error}") from None
+    return _build(seed, path)
+
+
+def _build(seed: Seed, path: Path) -> Organization:
+    nodes: dict[str, Node] = {}
+    project_ids: dict[str, str] = {}
+    images: dict[str, set[str]] = {}
+    identities = set(seed.identities)
+    for organization in seed.organizations:
+        name = f"organizations/{organization.id}"
+        nodes[name] = Node(name, "", _policy(organization.policy), {"displayName": organization.domain})
+    for folder in seed.folders:
+        name = f"folders/{folder.id}"
+        nodes[name] = Node(name, folder.parent, _policy(folder.policy), {"displayName": folder.name})
+    for project in seed.projects:
+        name = f"projects/{project.id}"
+        fields: dict[str, object] = {"projectId": project.id, "number": project.number}
+        nodes[name] = Node(name, project.parent, _policy(project.policy), fields)
+        project_ids |= {project.id: project.id, project.number: project.id}
+        identities.add(f"serviceAccount:service-{project.number}@serverless-robot-prod.iam.gserviceaccount.com")
+        identities.add(f"serviceAccount:{project.number}-compute@developer.gserviceaccount.com")
+        for repository in project.repositories:
+            child = f"{name}/locations/{repository.location}/repositories/{repository.name}"
+            kind: dict[str, object] = {"format": repository.format, "mode": repository.mode}
+            policy = _policy(repository.policy)
+            if repository.audit_configs:
+                policy["auditConfigs"] = repository.audit_configs
+            nodes[child] = Node(child, name, policy, kind)
+            images[child] = set(repository.images)
+    for node in nodes.values():
+        if node.parent and node.parent not in nodes:
+            raise SeedError(f"{path}: {node.name} has the parent {node.parent!r}, which the file does not describe")
+    return Organization(nodes, project_ids, images, identities, seed.groups)
+
+
+def _policy(bindings: list[Binding]) -> Policy:
+    if not bindings:
+        return {"etag": "ACAB"}  # what Google answers for a policy that was never set
+    listed: list[dict[str, object]] = []
+    for binding in bindings:
+        listed.append({"role": binding.role, "members": list(binding.members)})
+        if binding.condition:
+            listed[-1]["condition"] = dict(binding.condition)
+    version = 3 if any(binding.condition for binding in bindings) else 1
+    return {"version": version, "etag": "BwYAAAAAAAE=", "bindings": listed}
