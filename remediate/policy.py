@@ -57,7 +57,7 @@ def decide(subject: Denial | NotADenial, evidence: Evidence = Evidence()) -> Dec
         return Decision(Outcome.REFUSE, "invariants", refusals)
     if evidence.already_granted:
         return Decision(Outcome.IGNORE, "invariants", (Reason.ALREADY_GRANTED,))
-    cautions = tuple(_cautions(subject, evidence))
+    cautions = tuple(_cautions(subject))
     if cautions:
         return Decision(Outcome.ASK, "otherwise", cautions)
     return Decision(Outcome.GRANT, "same project", (Reason.SAME_PROJECT,))
@@ -101,14 +101,14 @@ def _refusals(denial: Denial, evidence: Evidence) -> list[Reason]:
         reasons.append(Reason.REPOSITORY_NOT_FOUND)
     if evidence.inside_organization is False:
         reasons.append(Reason.OTHER_ORGANIZATION)
+    if evidence.organization_required and evidence.inside_organization is None:
+        reasons.append(Reason.ORGANIZATION_UNKNOWN)
     return reasons
 
 
-def _cautions(denial: Denial, evidence: Evidence) -> list[Reason]:
+def _cautions(denial: Denial) -> list[Reason]:
     """What a person has to look at."""
     reasons = list(denial.doubts)
-    if evidence.organization_required and evidence.inside_organization is None:
-        reasons.append(Reason.ORGANIZATION_UNKNOWN)
     match same_project(denial):
         case False:
             reasons.append(Reason.CROSS_PROJECT)

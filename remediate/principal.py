@@ -53,7 +53,7 @@ class MemberKind(StrEnum):
 
 
 class Member(msgspec.Struct, frozen=True, order=True):
-    """One identity as an allow policy writes it; `str()` is that text (`serviceAccount:a@p.iam.gserviceaccount.com`)."""
+    """One identity as an allow policy writes it, `serviceAccount:a@p.iam.gserviceaccount.com`; `str()` is that text."""
 
     id: str
 

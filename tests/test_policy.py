@@ -35,7 +35,7 @@ def test_dry_run_asks_what_enforce_mode_would_grant() -> None:
     [
         (Evidence(repository_exists=False), Outcome.REFUSE, Reason.REPOSITORY_NOT_FOUND),
         (Evidence(inside_organization=False), Outcome.REFUSE, Reason.OTHER_ORGANIZATION),
-        (Evidence(organization_required=True), Outcome.ASK, Reason.ORGANIZATION_UNKNOWN),
+        (Evidence(organization_required=True), Outcome.REFUSE, Reason.ORGANIZATION_UNKNOWN),
         (Evidence(already_granted=True), Outcome.IGNORE, Reason.ALREADY_GRANTED),
         (Evidence(True, True, True, False), Outcome.GRANT, Reason.SAME_PROJECT),
     ],

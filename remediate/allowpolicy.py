@@ -1,0 +1,53 @@
+"""Turns an allow policy and a member into the one edit that lets the member read: or none, if it may already.
+
+Only the reader role, only an unconditional binding, only ever one member more. The caller applies the edit in place,
+so that whatever else a policy holds (other roles, conditions, audit configuration, order) stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from remediate.policy import ROLE
+from remediate.principal import Member
+
+
+class Binding(msgspec.Struct, frozen=True):
+    """What the arithmetic needs to know of a binding."""
+
+    role: str
+    members: tuple[str, ...]
+    conditional: bool = False
+
+
+class AlreadyThere(msgspec.Struct, frozen=True):
+    """The member is in an unconditional reader binding; nothing is to be written."""
+
+
+class AppendTo(msgspec.Struct, frozen=True):
+    """Append the member to the binding at this index: the first unconditional reader binding."""
+
+    index: int
+
+
+class NewBinding(msgspec.Struct, frozen=True):
+    """There is no unconditional reader binding yet: append one with this member alone."""
+
+
+Edit = AlreadyThere | AppendTo | NewBinding
+
+
+def edit_to_add(bindings: Sequence[Binding], member: Member) -> Edit:
+    """The edit that adds the member as a reader. Pure; addresses are compared without regard to case."""
+    readers = [index for index, each in enumerate(bindings) if each.role == ROLE and not each.conditional]
+    key = member.key
+    if any(_key(text) == key for index in readers for text in bindings[index].members):
+        return AlreadyThere()
+    return AppendTo(readers[0]) if readers else NewBinding()
+
+
+def _key(text: str) -> str:
+    """A policy's member as `Member.key` would compare it; texts that are no members of ours compare as they stand."""
+    return text if text.startswith("principal://") else text.casefold()

@@ -1,0 +1,25 @@
+"""Where remediations live: `interface.py` is the port, the modules beside it are its implementations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from remediate.errors import BadInput
+
+if TYPE_CHECKING:
+    from remediate.ledger.interface import Ledger
+
+ACCEPTED = "sqlite:///PATH (sqlite:////PATH for an absolute one)"
+
+
+def open_ledger(url: str) -> Ledger:
+    """The ledger at this URL, made where it is not there yet. Raises BadInput for a URL that is none."""
+    scheme, separator, path = url.partition(":///")
+    if scheme == "sqlite" and separator and path:
+        from remediate.ledger.sqlite import SqliteLedger
+
+        return SqliteLedger(Path(path))
+    if url.startswith("firestore://"):
+        raise BadInput(f"{url}: this version has no Firestore ledger yet; accepted: {ACCEPTED}")
+    raise BadInput(f"{url!r} is no ledger; accepted: {ACCEPTED}")

@@ -1,0 +1,150 @@
+"""The embedded ledger: one SQLite file in WAL mode, shared by the threads and processes of one machine."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from remediate.errors import BadInput, Conflict, TransientFault
+from remediate.ledger.interface import Filter
+from remediate.remediation import Remediation, TrailRecord
+
+SCHEMA = 1
+_BUSY = 10.0  # seconds that a writer waits for another
+_TABLES = """
+CREATE TABLE IF NOT EXISTS remediations (
+  id TEXT PRIMARY KEY, version INTEGER NOT NULL, state TEXT NOT NULL, repository TEXT NOT NULL, member TEXT NOT NULL,
+  last_seen TEXT NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS remediations_by_time ON remediations (last_seen);
+CREATE INDEX IF NOT EXISTS remediations_by_state ON remediations (state, last_seen);
+CREATE TABLE IF NOT EXISTS trail (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, remediation TEXT NOT NULL, seq INTEGER NOT NULL, record BLOB NOT NULL,
+  UNIQUE (remediation, seq));
+CREATE TABLE IF NOT EXISTS denials (
+  remediation TEXT NOT NULL, denial TEXT NOT NULL, PRIMARY KEY (remediation, denial)) WITHOUT ROWID;
+"""
+
+_records = msgspec.json.Decoder(Remediation)
+_trails = msgspec.json.Decoder(TrailRecord)
+
+
+class SqliteLedger:
+    """A `Ledger` in one file. Raises TransientFault where the file is busy for longer than ten seconds."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self._writing() as connection:
+                [version] = connection.execute("PRAGMA user_version").fetchone()
+                if version > SCHEMA:
+                    raise BadInput(f"{path} has schema {version}; this version reads up to {SCHEMA}: use a newer one")
+                for statement in _TABLES.split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        except (OSError, sqlite3.DatabaseError) as error:
+            raise BadInput(f"{path} cannot be used as a ledger: {error}") from None
+
+    def get(self, remediation: str) -> Remediation | None:
+        row = self._one("SELECT record FROM remediations WHERE id = ?", remediation)
+        return _records.decode(row[0]) if row else None
+
+    def named(self, prefix: str) -> list[Remediation]:
+        rows = self._all("SELECT record FROM remediations WHERE substr(id, 1, ?) = ? LIMIT 10", len(prefix), prefix)
+        return [_records.decode(row[0]) for row in rows]
+
+    def counted(self, denial_key: str, remediation: str) -> bool:
+        query = "SELECT 1 FROM denials WHERE remediation = ? AND denial = ?"
+        return self._one(query, remediation, denial_key) is not None
+
+    def commit(self, record: Remediation, *, trail: Sequence[TrailRecord] = (), denial_key: str | None = None) -> None:
+        row = (record.version, record.state, record.repository, record.member, record.last_seen)
+        blob = msgspec.json.encode(record)
+        with self._writing() as connection:
+            if record.version == 1:
+                new = "INSERT OR IGNORE INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?)"
+                done = connection.execute(new, (record.id, *row, blob))
+            else:
+                change = (
+                    "UPDATE remediations SET version = ?, state = ?, repository = ?, member = ?, last_seen = ?,"
+                    " record = ? WHERE id = ? AND version = ?"
+                )
+                done = connection.execute(change, (*row, blob, record.id, record.version - 1))
+            if done.rowcount != 1:
+                raise Conflict(f"{record.id} was changed by somebody else")
+            if denial_key is not None:
+                noted = connection.execute("INSERT OR IGNORE INTO denials VALUES (?, ?)", (record.id, denial_key))
+                if noted.rowcount != 1:
+                    raise Conflict(f"the denial was counted in {record.id} already")
+            for each in trail:
+                values = (each.remediation, each.seq, msgspec.json.encode(each))
+                connection.execute("INSERT INTO trail (remediation, seq, record) VALUES (?, ?, ?)", values)
+
+    def find(self, wanted: Filter, *, limit: int = 100, before: str | None = None) -> list[Remediation]:
+        clauses, values = ["1"], []
+        if wanted.states:
+            clauses.append(f"state IN ({', '.join('?' * len(wanted.states))})")
+            values += list(map(str, wanted.states))
+        for column, text in (("repository", wanted.repository), ("member", wanted.member), ("last_seen <", before)):
+            if text is not None and column.endswith("<"):
+                clauses.append("last_seen < ?")
+                values.append(text)
+            elif text is not None:
+                clauses.append(f"instr(lower({column}), lower(?))")
+                values.append(text)
+        query = f"SELECT record FROM remediations WHERE {' AND '.join(clauses)} ORDER BY last_seen DESC LIMIT ?"  # noqa: S608
+        return [_records.decode(row[0]) for row in self._all(query, *values, limit)]
+
+    def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
+        if remediation is None:
+            rows = self._all("SELECT record FROM trail ORDER BY number")
+        else:
+            rows = self._all("SELECT record FROM trail WHERE remediation = ? ORDER BY seq", remediation)
+        return (_trails.decode(row[0]) for row in rows)
+
+    def _connection(self) -> sqlite3.Connection:
+        """One connection a thread; SQLite takes care of the rest."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # a grant that was recorded stays recorded
+            self._local.connection = connection
+        return connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that holds the write lock from its start, so that it never fails half-way."""
+        connection = self._connection()
+        with _faults():
+            connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        with _faults():
+            connection.execute("COMMIT")
+
+    def _one(self, query: str, *values: object) -> tuple[bytes, ...] | None:
+        with _faults():
+            row: tuple[bytes, ...] | None = self._connection().execute(query, values).fetchone()
+        return row
+
+    def _all(self, query: str, *values: object) -> list[tuple[bytes, ...]]:
+        with _faults():
+            return self._connection().execute(query, values).fetchall()
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise TransientFault(f"the ledger could not answer: {error}") from error

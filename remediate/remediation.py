@@ -1,0 +1,233 @@
+"""Turns denials and decisions into the record of one remediation: its states, its transitions, its trail.
+
+One record per (repository, member), however often it is denied. Everything here is pure: a transition takes a record
+and gives the next one together with the trail record that says who did what, why and when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TypeVar
+
+import msgspec
+
+from remediate.denial import Denial, Deploy, Reader
+from remediate.errors import Refused
+from remediate.image import Repository
+from remediate.policy import ROLE, Decision
+from remediate.principal import Member
+from remediate.reasons import Reason
+
+_T = TypeVar("_T")
+_SEEN = 20  # deploys, images and deployers kept with a record; the count of denials goes on
+
+
+class State(StrEnum):
+    """Where a remediation stands."""
+
+    PROPOSED = "proposed"
+    """A reviewer is asked."""
+    APPROVED = "approved"
+    """Somebody, or a rule, said yes; the policy write is due."""
+    GRANTED = "granted"
+    """The member is in the repository's reader binding."""
+    REJECTED = "rejected"
+    """A reviewer said no; the same denial is counted, not raised again."""
+    REFUSED = "refused"
+    """What nobody can override stood against it."""
+    FAILED = "failed"
+    """Google Cloud refused the change for good; it may be approved again once the cause is gone."""
+    REMOVED = "removed"
+    """Somebody else took the member out of the binding again."""
+
+
+TRANSITIONS: dict[State | None, frozenset[State]] = {
+    None: frozenset({State.PROPOSED, State.REFUSED, State.FAILED}),
+    State.PROPOSED: frozenset({State.APPROVED, State.REJECTED, State.REFUSED, State.FAILED}),
+    State.APPROVED: frozenset({State.GRANTED, State.REFUSED, State.FAILED}),
+    State.GRANTED: frozenset({State.REMOVED}),
+    State.REJECTED: frozenset(),
+    State.REFUSED: frozenset({State.PROPOSED}),
+    State.FAILED: frozenset({State.APPROVED, State.REFUSED}),
+    State.REMOVED: frozenset({State.PROPOSED, State.REFUSED}),
+}
+"""Every transition there is; any other is impossible. None is "no record yet"."""
+
+
+class Remediation(msgspec.Struct, frozen=True):
+    """The record of one (repository, member). Times are RFC 3339 in UTC; `version` counts its commits."""
+
+    id: str
+    state: State
+    repository: str
+    member: str
+    readers: tuple[Reader, ...]
+    rule: str | None
+    reasons: tuple[Reason, ...]
+    first_seen: str
+    last_seen: str
+    updated: str
+    role: str = ROLE
+    denials: int = 0
+    predicted: bool = False
+    """Proposed ahead of the denial that would come next; false as soon as it was denied itself."""
+    deploys: tuple[Deploy, ...] = ()
+    images: tuple[str, ...] = ()
+    deployers: tuple[str, ...] = ()
+    """Who deployed: none of them may approve."""
+    partners: tuple[str, ...] = ()
+    """The other reader of the same deploy: deployer and service agent are best approved together."""
+    version: int = 1
+    trail: int = 0
+    """How many trail records there are, and so the next one's number."""
+    trail_hash: str = ""
+
+
+class TrailRecord(msgspec.Struct, frozen=True):
+    """One transition: who, what, why, when. `hash` covers all other fields, the previous record's hash among them."""
+
+    remediation: str
+    seq: int
+    at: str
+    actor: str
+    before: State | None
+    after: State
+    repository: str
+    member: str
+    reasons: tuple[Reason, ...]
+    note: str
+    previous: str
+    hash: str = ""
+
+
+def remediation_id(repository: Repository, member: Member) -> str:
+    """The id that this repository and this member always have: `r-` and twelve hexadecimal digits."""
+    return "r-" + hashlib.sha256(f"{repository}\n{member.key}".encode()).hexdigest()[:12]
+
+
+def instant(moment: datetime) -> str:
+    """A moment as records write it: RFC 3339, UTC, microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def opened(
+    denial: Denial, decision: Decision, state: State, *, actor: str, now: datetime, note: str = ""
+) -> tuple[Remediation, TrailRecord]:
+    """The record that a first denial opens, `proposed`, `refused` or `failed`."""
+    assert denial.repository is not None
+    assert denial.member is not None
+    moment = _when(denial, now)
+    blank = Remediation(
+        id=remediation_id(denial.repository, denial.member),
+        state=state,
+        repository=str(denial.repository),
+        member=str(denial.member),
+        readers=(),
+        rule=decision.rule,
+        reasons=decision.reasons,
+        first_seen=moment,
+        last_seen=moment,
+        updated=moment,
+        version=0,
+    )
+    return _step(None, counted(blank, denial, now), state, actor, now, decision.reasons, note)
+
+
+def predicted(
+    denial: Denial, agent: Member, decision: Decision, *, actor: str, now: datetime
+) -> tuple[Remediation, TrailRecord]:
+    """The proposal for the service agent that will be denied once the deployer of `denial` can read."""
+    ahead = msgspec.structs.replace(denial, reader=Reader.SERVICE_AGENT, member=agent)
+    record, trail = opened(ahead, decision, State.PROPOSED, actor=actor, now=now)
+    return msgspec.structs.replace(record, denials=0, predicted=True), trail
+
+
+def counted(record: Remediation, denial: Denial, now: datetime) -> Remediation:
+    """The record with one denial more; no transition, so no trail record."""
+    reader = (denial.reader,) if denial.reader else ()
+    moment = _when(denial, now)
+    return msgspec.structs.replace(
+        record,
+        denials=record.denials + 1,
+        predicted=False,
+        first_seen=min(record.first_seen, moment),
+        last_seen=max(record.last_seen, moment),
+        readers=tuple(sorted({*record.readers, *reader})),
+        deploys=_with(record.deploys, denial.deploy),
+        images=_with(record.images, denial.image),
+        deployers=_with(record.deployers, str(denial.deployer) if denial.deployer else None),
+        version=record.version + 1,
+    )
+
+
+def partnered(record: Remediation, partner: str) -> Remediation:
+    """The record with its partner noted; nothing where it is already."""
+    if partner in record.partners:
+        return record
+    return msgspec.structs.replace(record, partners=_with(record.partners, partner))
+
+
+def moved(
+    record: Remediation,
+    state: State,
+    *,
+    actor: str,
+    now: datetime,
+    reasons: tuple[Reason, ...] | None = None,
+    note: str = "",
+) -> tuple[Remediation, TrailRecord]:
+    """The record in its next state. Raises Refused where no such transition exists."""
+    if state not in TRANSITIONS[record.state]:
+        raise Refused(f"{record.id} is {record.state}: it cannot become {state}")
+    why = record.reasons if reasons is None else reasons
+    following = msgspec.structs.replace(record, version=record.version + 1, reasons=why)
+    return _step(record.state, following, state, actor, now, why, note)
+
+
+def digest(record: TrailRecord) -> str:
+    """The hash that a trail record must carry: SHA-256 over its other fields as canonical JSON."""
+    fields = msgspec.structs.replace(record, hash="")
+    return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
+
+
+def _step(
+    before: State | None,
+    record: Remediation,
+    state: State,
+    actor: str,
+    now: datetime,
+    reasons: tuple[Reason, ...],
+    note: str,
+) -> tuple[Remediation, TrailRecord]:
+    moment = instant(now)
+    trail = TrailRecord(
+        remediation=record.id,
+        seq=record.trail + 1,
+        at=moment,
+        actor=actor,
+        before=before,
+        after=state,
+        repository=record.repository,
+        member=record.member,
+        reasons=reasons,
+        note=note,
+        previous=record.trail_hash,
+    )
+    trail = msgspec.structs.replace(trail, hash=digest(trail))
+    following = msgspec.structs.replace(record, state=state, updated=moment, trail=trail.seq, trail_hash=trail.hash)
+    return following, trail
+
+
+def _when(denial: Denial, now: datetime) -> str:
+    """When it was denied: by the entry's timestamp, but never later than now (entries arrive late, clocks differ)."""
+    try:
+        moment = datetime.fromisoformat(denial.entry.timestamp or "")
+    except ValueError:
+        return instant(now)
+    return min(instant(moment), instant(now)) if moment.tzinfo else instant(now)
+
+
+def _with(seen: tuple[_T, ...], one: _T | None) -> tuple[_T, ...]:
+    return seen if one is None or one in seen else (*seen, one)[-_SEEN:]

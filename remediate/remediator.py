@@ -1,0 +1,308 @@
+"""Turns denials into remediations, and approvals into grants: the only module that decides, records and acts.
+
+Google Cloud and the ledger are Protocols here. The order of steps is what makes one denial one write and one record
+whatever crashes: learn first, then record, then write the policy, then record that it was written. Each step can be
+done again without doing it twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from remediate import remediation as records
+from remediate.cloud.interface import Projects, Registry
+from remediate.denial import Denial, NotADenial
+from remediate.errors import BadInput, Conflict, Refused, TerminalFault, TransientFault
+from remediate.image import Repository, is_project_number
+from remediate.ledger.interface import Ledger
+from remediate.policy import Decision, Evidence, Mode, Outcome, decide, in_mode, second_hop
+from remediate.principal import Member, parse_member
+from remediate.reasons import Reason
+from remediate.remediation import Remediation, State, remediation_id
+
+ACTOR = "remediate"
+"""Who acts where no person and no rule does."""
+
+_T = TypeVar("_T")
+_CONFLICTS = 50  # times that a ledger step is redone because somebody else was faster
+
+
+class Handled(msgspec.Struct, frozen=True):
+    """What became of one log entry."""
+
+    decision: Decision
+    subject: Denial | NotADenial
+    remediation: Remediation | None = None
+    """The record as it stands now; None where the entry is ignored, or names no member or no repository."""
+    partner: str | None = None
+    """The id of the service agent's remediation, where a second hop was foreseen."""
+    written: bool = False
+    duplicate: bool = False
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What became of an approval."""
+
+    remediation: Remediation
+    written: bool
+    """False where the member was in the binding already."""
+
+
+class Remediator:
+    """One organization's remediations. Raises TransientFault where the same call may succeed later."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        registry: Registry,
+        projects: Projects,
+        mode: Mode,
+        organization: str | None,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._projects = projects
+        self._mode = mode
+        self._organization = organization
+        self._now = clock
+
+    def handle(self, subject: Denial | NotADenial) -> Handled:
+        """Decide about a log entry, record it, and grant where the decision is to grant."""
+        if isinstance(subject, NotADenial):
+            return Handled(decide(subject), subject)
+        denial = self._with_project_ids(subject)
+        if denial.repository is None or denial.member is None:
+            return Handled(in_mode(decide(denial), self._mode), denial)
+        ident = remediation_id(denial.repository, denial.member)
+        if denial.entry.key and self._ledger.counted(denial.entry.key, ident):
+            return self._handled_before(denial, ident)
+        decision, note = self._decide(denial, denial.repository, denial.member)
+        partner = self._propose_second_hop(denial, denial.repository, ident, decision)
+        record = self._redone(lambda: self._record(denial, decision, ident, partner, note))
+        if record is None:
+            counted = denial.entry.key and self._ledger.counted(denial.entry.key, ident)
+            return self._handled_before(denial, ident) if counted else Handled(decision, denial)
+        applied = self._apply(record) if record.state is State.APPROVED else Applied(record, written=False)
+        return Handled(decision, denial, applied.remediation, partner, applied.written)
+
+    def approve(self, ident: str, *, actor: str, note: str = "") -> Applied:
+        """Grant what was proposed, on the word of `actor` (an address).
+
+        Raises BadInput for an unknown id or an address that is none, Refused where this actor may not approve it or
+        the world has changed since.
+        """
+
+        def step() -> Remediation:
+            record, person = self._reviewed(ident, actor)
+            if record.state in (State.GRANTED, State.APPROVED):
+                return record
+            approved = records.moved(record, State.APPROVED, actor=person.id, now=self._now(), note=note)
+            self._still_allowed(record, person)
+            return self._committed(*approved)
+
+        record = self._redone(step)
+        return self._apply(record) if record.state is State.APPROVED else Applied(record, written=False)
+
+    def reject(self, ident: str, *, actor: str, note: str) -> Remediation:
+        """Decline what was proposed; the same denial is then counted, not raised again. Raises as `approve` does."""
+
+        def step() -> Remediation:
+            record, person = self._reviewed(ident, actor)
+            return self._committed(*records.moved(record, State.REJECTED, actor=person.id, now=self._now(), note=note))
+
+        return self._redone(step)
+
+    # Learning
+
+    def _with_project_ids(self, denial: Denial) -> Denial:
+        """The denial with project ids in place of numbers, and with the deploying project's number."""
+        repository, deploy = denial.repository, denial.deploy
+        if repository and is_project_number(repository.project) and (owner := self._projects.find(repository.project)):
+            repository = msgspec.structs.replace(repository, project=owner.id)
+        name = deploy.project or deploy.number
+        if name and None in (deploy.project, deploy.number) and (found := self._projects.find(name)):
+            deploy = msgspec.structs.replace(deploy, project=found.id, number=found.number)
+        return msgspec.structs.replace(denial, repository=repository, deploy=deploy)
+
+    def _decide(self, denial: Denial, repository: Repository, member: Member) -> tuple[Decision, str]:
+        """The decision on what Google Cloud says now; a final "no" is a refusal with Google's words as a note."""
+        try:
+            inside = self._inside(repository)
+            exists = self._registry.exists(repository) if inside is not False else None
+            already = self._registry.has_reader(repository, member) if exists else None
+        except TerminalFault as fault:
+            return Decision(Outcome.REFUSE, "invariants", (Reason.TERMINAL_ANSWER,)), str(fault)
+        evidence = Evidence(exists, inside, self._organization is not None, already)
+        return in_mode(decide(denial, evidence), self._mode), ""
+
+    def _inside(self, repository: Repository) -> bool | None:
+        """Whether the repository lies inside our organization; None where none is configured, or it cannot be told."""
+        if self._organization is None:
+            return None
+        project = self._projects.find(repository.project)
+        return None if project is None else project.organization == self._organization
+
+    # Recording
+
+    def _record(
+        self, denial: Denial, decision: Decision, ident: str, partner: str | None, note: str
+    ) -> Remediation | None:
+        """Count the denial and take the decision's transitions, in one commit. None where nothing is to be recorded."""
+        now, record = self._now(), self._ledger.get(ident)
+        if denial.entry.key and self._ledger.counted(denial.entry.key, ident):
+            return None
+        trail: list[records.TrailRecord] = []
+        if record is None:
+            if decision.outcome is Outcome.IGNORE:
+                return None
+            first = State.REFUSED if decision.outcome is Outcome.REFUSE else State.PROPOSED
+            record, opened = records.opened(denial, decision, first, actor=ACTOR, now=now, note=note)
+            trail.append(opened)
+        else:
+            record = records.counted(record, denial, now)
+        version = record.version
+        for state, actor in () if self._stands(record) else _steps(record.state, decision):
+            record, step = records.moved(record, state, actor=actor, now=now, reasons=decision.reasons, note=note)
+            trail.append(step)
+        if partner:
+            record = records.partnered(record, partner)
+        if trail:
+            record = msgspec.structs.replace(record, rule=decision.rule)
+        record = msgspec.structs.replace(record, version=version)
+        self._ledger.commit(record, trail=trail, denial_key=denial.entry.key)
+        return record
+
+    def _propose_second_hop(
+        self, denial: Denial, repository: Repository, partner: str, decision: Decision
+    ) -> str | None:
+        """Propose the service agent's grant beside the deployer's; the agent is denied next otherwise."""
+        agent = second_hop(denial)
+        if agent is None or decision.outcome not in (Outcome.ASK, Outcome.GRANT):
+            return None
+        ident = remediation_id(repository, agent)
+        if self._ledger.get(ident) is None:
+            if self._registry.has_reader(repository, agent):
+                return None
+            asked = Decision(Outcome.ASK, "otherwise", (Reason.PREDICTED, Reason.CROSS_PROJECT))
+            record, trail = records.predicted(denial, agent, asked, actor=ACTOR, now=self._now())
+            with suppress(Conflict):  # another instance proposed it in the meantime
+                self._committed(records.partnered(record, partner), trail)
+        return ident
+
+    def _stands(self, record: Remediation) -> bool:
+        """Whether what we granted is still there, read again: the decision may be older than the grant."""
+        if record.state is not State.GRANTED:
+            return False
+        repository, member = _names(record)
+        return self._registry.has_reader(repository, member)
+
+    def _handled_before(self, denial: Denial, ident: str) -> Handled:
+        """A second delivery: nothing to count; a grant that the first left half-done is finished."""
+        record = self._ledger.get(ident)
+        decision = Decision(Outcome.IGNORE, None, (Reason.DUPLICATE,))
+        if record and record.state is State.APPROVED:
+            applied = self._apply(record)
+            return Handled(decision, denial, applied.remediation, None, applied.written, duplicate=True)
+        return Handled(decision, denial, record, duplicate=True)
+
+    # Acting
+
+    def _apply(self, record: Remediation) -> Applied:
+        """Write the one member into the one binding, then record that. Safe to do again at any point."""
+        repository, member = _names(record)
+        try:
+            change = self._registry.add_reader(repository, member, request_reason=record.id)
+        except TerminalFault as fault:
+            final = self._finish(record, State.FAILED, (*record.reasons, Reason.TERMINAL_ANSWER), str(fault))
+            return Applied(final, written=False)
+        note = f"policy etag {change.etag}" if change.written else "found in the binding: put there by an earlier attempt, or by somebody else"
+        return Applied(self._finish(record, State.GRANTED, record.reasons, note), change.written)
+
+    def _finish(self, record: Remediation, state: State, reasons: tuple[Reason, ...], note: str) -> Remediation:
+        def step() -> Remediation:
+            current = self._ledger.get(record.id) or record
+            if current.state is not State.APPROVED:
+                return current  # another instance finished it
+            return self._committed(
+                *records.moved(current, state, actor=ACTOR, now=self._now(), reasons=reasons, note=note)
+            )
+
+        return self._redone(step)
+
+    # Reviewing
+
+    def _reviewed(self, ident: str, actor: str) -> tuple[Remediation, Member]:
+        """The record and the reviewer. Raises Refused where the reviewer would approve something of their own."""
+        record = self._ledger.get(ident)
+        if record is None:
+            raise BadInput(f"there is no remediation {ident!r}", advice="`python -m remediate list` shows all.")
+        person = parse_member(actor)
+        if not isinstance(person, Member):
+            raise BadInput(f"{actor!r} is nobody who can review: expected the address of a user or service account")
+        own = {
+            found.key for text in (record.member, *record.deployers) if isinstance(found := parse_member(text), Member)
+        }
+        if person.key in own:
+            raise Refused(
+                f"{person.id} may not review {ident}: it is about their own deploy",
+                advice="Somebody who is neither the member nor the deployer has to.",
+            )
+        return record, person
+
+    def _still_allowed(self, record: Remediation, person: Member) -> None:
+        """Refuse, and record it, where the repository is gone or no longer ours since it was proposed."""
+        repository, _ = _names(record)
+        inside = self._inside(repository)
+        reasons = []
+        if self._organization is not None and inside is not True:
+            reasons.append(Reason.OTHER_ORGANIZATION if inside is False else Reason.ORGANIZATION_UNKNOWN)
+        elif not self._registry.exists(repository):
+            reasons.append(Reason.REPOSITORY_NOT_FOUND)
+        if reasons:
+            why = tuple(reasons)
+            self._committed(*records.moved(record, State.REFUSED, actor=person.id, now=self._now(), reasons=why))
+            raise Refused(f"{record.id} is refused now: {reasons[0].sentence}")
+
+    def _committed(self, record: Remediation, trail: records.TrailRecord) -> Remediation:
+        self._ledger.commit(record, trail=[trail])
+        return record
+
+    def _redone(self, step: Callable[[], _T]) -> _T:
+        """The step's result, redone on fresh records as long as somebody else is faster."""
+        for _ in range(_CONFLICTS):
+            try:
+                return step()
+            except Conflict:
+                continue
+        raise TransientFault("the ledger's record kept changing; the event comes again")
+
+
+def _names(record: Remediation) -> tuple[Repository, Member]:
+    """A record's repository and member, typed; what was recorded was parsed before."""
+    repository, member = Repository.parse(record.repository), parse_member(record.member)
+    assert repository is not None
+    assert isinstance(member, Member)
+    return repository, member
+
+
+def _steps(state: State, decision: Decision) -> list[tuple[State, str]]:
+    """The transitions that a decision takes a record through, each with its actor; none where a person has spoken."""
+    steps: list[tuple[State, str]] = []
+    if decision.outcome is Outcome.IGNORE or state not in (State.PROPOSED, State.REFUSED, State.GRANTED):
+        return steps
+    if state is State.GRANTED:
+        steps.append((State.REMOVED, ACTOR))
+    if decision.outcome is Outcome.REFUSE:
+        return steps if state is State.REFUSED else [*steps, (State.REFUSED, ACTOR)]
+    if state is not State.PROPOSED:
+        steps.append((State.PROPOSED, ACTOR))
+    if decision.outcome is Outcome.GRANT:
+        steps.append((State.APPROVED, f"rule:{decision.rule}"))
+    return steps

@@ -1,0 +1,70 @@
+"""A Registry and a Projects in memory: real implementations of the Protocols, so that a test can look inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from remediate.allowpolicy import AlreadyThere, AppendTo, Binding, edit_to_add
+from remediate.cloud.interface import PolicyChange, Project
+from remediate.errors import TerminalFault
+from remediate.image import Repository
+from remediate.policy import ROLE
+from remediate.principal import Member
+
+ORGANIZATION = "400000000001"
+
+
+@dataclass
+class MemoryRegistry:
+    """Repositories by resource name, each with its bindings; `writes` counts policy writes."""
+
+    policies: dict[str, list[Binding]] = field(default_factory=dict)
+    writes: int = 0
+    refuse_writes: bool = False
+
+    def exists(self, repository: Repository) -> bool:
+        return str(repository) in self.policies
+
+    def has_reader(self, repository: Repository, member: Member) -> bool:
+        return isinstance(edit_to_add(self.policies[str(repository)], member), AlreadyThere)
+
+    def add_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
+        assert request_reason
+        if self.refuse_writes:
+            raise TerminalFault("setIamPolicy: 400 the member does not belong to a permitted customer")
+        bindings = self.policies[str(repository)]
+        match edit_to_add(bindings, member):
+            case AlreadyThere():
+                return PolicyChange(written=False, etag=str(self.writes))
+            case AppendTo(index):
+                old = bindings[index]
+                bindings[index] = Binding(old.role, (*old.members, str(member)))
+            case _:
+                bindings.append(Binding(ROLE, (str(member),)))
+        self.writes += 1
+        return PolicyChange(written=True, etag=str(self.writes))
+
+    def readers(self, repository: str) -> list[str]:
+        """The members of the repository's reader bindings."""
+        return [m for b in self.policies[repository] if b.role == ROLE and not b.conditional for m in b.members]
+
+
+@dataclass
+class MemoryProjects:
+    """Projects by id and number."""
+
+    projects: list[Project]
+
+    def find(self, project: str) -> Project | None:
+        return next((each for each in self.projects if project in (each.id, each.number)), None)
+
+
+def projects() -> MemoryProjects:
+    """The deploying project, the registry's, and one of another organization."""
+    return MemoryProjects(
+        [
+            Project("shop-frontend", "123456789012", ORGANIZATION),
+            Project("platform-images", "210987654321", ORGANIZATION),
+            Project("other-images", "555555555555", "999"),
+        ]
+    )

@@ -1,0 +1,45 @@
+"""Adding a reader is one edit: a member appended to the one unconditional reader binding, or nothing."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remediate.allowpolicy import AlreadyThere, AppendTo, Binding, NewBinding, edit_to_add
+from remediate.policy import ROLE
+from remediate.principal import Member
+
+ANA = Member("user:ana@example.com")
+members = st.lists(
+    st.sampled_from(["user:ana@example.com", "user:Bo@example.com", "allUsers", "group:g@x.y"]), max_size=4
+)
+bindings = st.lists(
+    st.builds(Binding, st.sampled_from([ROLE, "roles/owner", f"{ROLE}_withcond_1"]), members.map(tuple), st.booleans()),
+    max_size=5,
+)
+
+
+def test_a_first_reader_gets_a_binding_of_their_own() -> None:
+    assert edit_to_add([Binding("roles/owner", (ANA.id,))], ANA) == NewBinding()
+
+
+def test_a_conditional_binding_is_never_touched_and_never_counts() -> None:
+    assert edit_to_add([Binding(ROLE, (ANA.id,), conditional=True)], ANA) == NewBinding()
+
+
+def test_a_member_is_there_in_whatever_case_the_address_is_written() -> None:
+    assert edit_to_add([Binding(ROLE, ("user:ANA@Example.com",))], ANA) == AlreadyThere()
+
+
+@given(bindings)
+def test_the_edit_names_the_first_unconditional_reader_binding_or_none_at_all(policy: list[Binding]) -> None:
+    readers = [index for index, each in enumerate(policy) if each.role == ROLE and not each.conditional]
+    there = any(ANA.id in policy[index].members for index in readers)
+    match edit_to_add(policy, ANA):
+        case AlreadyThere():
+            assert there
+        case AppendTo(index):
+            assert not there
+            assert index == readers[0]
+        case NewBinding():
+            assert not readers
