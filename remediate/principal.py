@@ -72,7 +72,7 @@ class Member(msgspec.Struct, frozen=True, order=True):
     @property
     def domain(self) -> str | None:
         """The address's domain, or None for a federated identity."""
-        return None if self.kind is MemberKind.PRINCIPAL else self.id.rpartition("@")[2]
+        return None if self.kind is MemberKind.PRINCIPAL else self.id.rpartition("@")[2].casefold()
 
     @property
     def project(self) -> str | None:

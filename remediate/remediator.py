@@ -65,6 +65,7 @@ class Remediator:
         mode: Mode,
         organization: str | None,
         clock: Callable[[], datetime],
+        reviewers: tuple[str, ...] = (),
     ) -> None:
         self._ledger = ledger
         self._registry = registry
@@ -72,6 +73,7 @@ class Remediator:
         self._mode = mode
         self._organization = organization
         self._now = clock
+        self._reviewers = reviewers
 
     def handle(self, subject: Denial | NotADenial) -> Handled:
         """Decide about a log entry, record it, and grant where the decision is to grant."""
@@ -147,7 +149,9 @@ class Remediator:
         if self._organization is None:
             return None
         project = self._projects.find(repository.project)
-        return None if project is None else project.organization == self._organization
+        if project is None or project.organization is msgspec.UNSET:
+            return None
+        return project.organization == self._organization
 
     # Recording
 
@@ -222,7 +226,11 @@ class Remediator:
         except TerminalFault as fault:
             final = self._finish(record, State.FAILED, (*record.reasons, Reason.TERMINAL_ANSWER), str(fault))
             return Applied(final, written=False)
-        note = f"policy etag {change.etag}" if change.written else "found in the binding: put there by an earlier attempt, or by somebody else"
+        note = (
+            f"policy etag {change.etag}"
+            if change.written
+            else "found in the binding: put there by an earlier attempt, or by somebody else"
+        )
         return Applied(self._finish(record, State.GRANTED, record.reasons, note), change.written)
 
     def _finish(self, record: Remediation, state: State, reasons: tuple[Reason, ...], note: str) -> Remediation:
@@ -254,6 +262,8 @@ class Remediator:
                 f"{person.id} may not review {ident}: it is about their own deploy",
                 advice="Somebody who is neither the member nor the deployer has to.",
             )
+        if self._reviewers and not {person.key, person.domain} & set(self._reviewers):
+            raise Refused(f"{person.id} is not among the reviewers", advice="REMEDIATE_REVIEWERS names who may review.")
         return record, person
 
     def _still_allowed(self, record: Remediation, person: Member) -> None:

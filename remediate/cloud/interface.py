@@ -15,11 +15,11 @@ from remediate.principal import Member
 
 
 class Project(msgspec.Struct, frozen=True):
-    """A Google Cloud project. `organization` is its number (digits), None for a project outside every organization."""
+    """A Google Cloud project. `organization` is digits; None outside of any, UNSET where it cannot be told."""
 
     id: str
     number: str
-    organization: str | None
+    organization: str | msgspec.UnsetType | None
 
 
 class PolicyChange(msgspec.Struct, frozen=True):

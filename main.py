@@ -1,0 +1,55 @@
+"""The function `on_denial`: an audit log entry in a CloudEvent becomes a grant, a proposal, or a line that says why.
+
+Nothing but wiring. A 2xx ends an event for good and anything else brings it again, so what cannot be understood ends
+in a 2xx, and a passing fault does not.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+import flask
+import functions_framework
+from cloudevents.http import CloudEvent
+
+from remediate import logs
+from remediate.denial import understand
+from remediate.envelope import entry_of
+from remediate.errors import BadInput, TerminalFault, TransientFault, Unreadable
+from remediate.logentry import read_entry
+from remediate.settings import load_settings
+from remediate.wiring import remediator_from
+
+try:
+    remediator = remediator_from(load_settings(os.environ))
+except BadInput as error:
+    raise SystemExit(f"remediate cannot start:\n{error}\n{error.advice}") from None
+
+log = logs.configure()
+
+
+@functions_framework.cloud_event
+def on_denial(event: CloudEvent) -> None:
+    """Handle one delivery of one audit log entry: from a sink's topic, an audit log trigger, or a raw Pub/Sub push."""
+    started = time.perf_counter()
+    trace = logs.trace_of(dict(flask.request.headers), os.environ.get("GOOGLE_CLOUD_PROJECT"))
+    line = log.bind(event_id=event["id"], **trace)
+    try:
+        subject = understand(read_entry(entry_of(event.data)))
+    except Unreadable as error:
+        line.warning("unreadable event", why=str(error))
+        return
+    try:
+        handled = remediator.handle(subject)
+    except TransientFault as fault:
+        line.error("passing fault, the event comes again", why=str(fault), insert_id=subject.entry.insert_id)
+        flask.abort(503)
+    except TerminalFault as fault:
+        line.error("Google Cloud's final answer", why=str(fault), insert_id=subject.entry.insert_id)
+        return
+    except Exception as error:  # whatever it is, the event is not lost, and no traceback shows what it carried
+        line.critical("unexpected", why=logs.where(error), insert_id=subject.entry.insert_id)
+        flask.abort(500)
+    message, fields = logs.decision_line(handled, time.perf_counter() - started)
+    line.info(message, **fields)

@@ -1,0 +1,79 @@
+"""Turns an endpoint into how Google's clients are to be called: REST, credentials, retries, and errors of our own.
+
+REST in production too, so that what is tested is what runs. Google's client for Artifact Registry has neither a
+time-out nor a retry of its own, so each call gets both here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from remediate.errors import TerminalFault, TransientFault
+
+if TYPE_CHECKING:
+    from google.api_core.client_options import ClientOptions
+    from google.auth.credentials import Credentials
+
+_T = TypeVar("_T")
+_FIRST_DELAY, _LONGEST_DELAY = 0.1, 2.0  # seconds; the wait doubles in between, with full jitter
+_BUDGETS = 2.5  # how many time-outs' worth of time all attempts of one call may take together
+
+
+def client_options(endpoint: str | None) -> tuple[ClientOptions | None, Credentials | None]:
+    """Options and credentials for an overridden endpoint; none at all where Google's own is meant."""
+    if endpoint is None:
+        return None, None
+    from google.api_core.client_options import ClientOptions
+    from google.auth.credentials import AnonymousCredentials
+
+    anonymous = AnonymousCredentials() if endpoint.startswith("http://") else None  # type: ignore[no-untyped-call]
+    return ClientOptions(api_endpoint=endpoint), anonymous
+
+
+def retried(call: Callable[[], _T], timeout: float, *, conflicts: bool = False) -> _T:
+    """The call's result, made again on passing faults (and on conflicts, where asked) while the budget lasts."""
+    from google.api_core import exceptions
+    from google.api_core.retry import Retry
+
+    def passing(error: BaseException) -> bool:
+        return _is_passing(error) or (conflicts and isinstance(error, exceptions.Conflict))
+
+    retry = Retry(passing, _FIRST_DELAY, _LONGEST_DELAY, timeout=_BUDGETS * timeout)
+    return retry(call)()
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Raise TransientFault or TerminalFault, naming the call, in place of the client libraries' many errors."""
+    from google.api_core import exceptions
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except exceptions.RetryError as error:
+        raise TransientFault(f"{what}: {_told(error.cause or error)}") from error
+    except exceptions.GoogleAPICallError as error:
+        if _is_passing(error) or isinstance(error, exceptions.Conflict):
+            raise TransientFault(f"{what}: {_told(error)}") from error
+        raise TerminalFault(f"{what}: {_told(error)}") from error
+    except (OSError, GoogleAuthError) as error:  # requests' errors are OSErrors
+        raise TransientFault(f"{what}: {_told(error)}") from error
+
+
+def _is_passing(error: BaseException) -> bool:
+    from google.api_core import exceptions
+    from google.auth.exceptions import TransportError
+
+    passing = (exceptions.ServerError, exceptions.TooManyRequests, TransportError, OSError)
+    return isinstance(error, passing) and not isinstance(error, exceptions.MethodNotImplemented)
+
+
+def _told(error: BaseException) -> str:
+    """The error in one line: Google's own message and code, or the kind of connection error."""
+    message = getattr(error, "message", None)
+    code = getattr(error, "code", None)
+    if isinstance(message, str) and code is not None:
+        return f"{int(code)} {message}"
+    return type(error).__name__

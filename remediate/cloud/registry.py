@@ -1,0 +1,116 @@
+"""Artifact Registry by Google's client: whether a repository exists, who reads it, and the one policy write."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections import defaultdict
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from remediate.allowpolicy import AlreadyThere, AppendTo, Binding, NewBinding, edit_to_add
+from remediate.cloud.connection import client_options, retried, translated
+from remediate.cloud.interface import PolicyChange
+from remediate.errors import TerminalFault
+from remediate.image import Repository
+from remediate.policy import ROLE
+from remediate.principal import Member
+
+if TYPE_CHECKING:
+    from google.cloud.artifactregistry_v1 import ArtifactRegistryClient
+    from google.iam.v1.policy_pb2 import Policy
+
+_POLICY_VERSION = 3  # below it, conditional bindings are read without their conditions, and written back broken
+
+
+class GoogleRegistry:
+    """A `Registry`. `endpoint` overrides Google's address; `timeout` is seconds a call."""
+
+    def __init__(self, endpoint: str | None, timeout: float) -> None:
+        self._endpoint = endpoint
+        self._timeout = timeout
+        self._writing: defaultdict[Repository, threading.Lock] = defaultdict(threading.Lock)
+
+    @cached_property
+    def _client(self) -> ArtifactRegistryClient:
+        from google.cloud.artifactregistry_v1 import ArtifactRegistryClient
+
+        options, credentials = client_options(self._endpoint)
+        return ArtifactRegistryClient(transport="rest", credentials=credentials, client_options=options)
+
+    def exists(self, repository: Repository) -> bool:
+        from google.api_core.exceptions import NotFound
+
+        with translated(f"get {repository}"):
+            try:
+                retried(
+                    lambda: self._client.get_repository(name=str(repository), timeout=self._timeout, retry=None),
+                    self._timeout,
+                )
+            except NotFound:
+                return False
+        return True
+
+    def has_reader(self, repository: Repository, member: Member) -> bool:
+        with translated(f"getIamPolicy {repository}"):
+            policy = retried(lambda: self._policy(repository), self._timeout)
+        return isinstance(edit_to_add(_bindings(policy), member), AlreadyThere)
+
+    def add_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
+        from google.api_core.exceptions import Conflict
+
+        perhaps_written = False
+
+        def attempt() -> PolicyChange:
+            """The whole read-modify-write: also what heals an answer that was lost after the write was done."""
+            nonlocal perhaps_written
+            policy = self._policy(repository)
+            edit = edit_to_add(_bindings(policy), member)
+            if isinstance(edit, AlreadyThere):
+                return PolicyChange(written=perhaps_written, etag=_etag(policy))
+            _apply(policy, edit, member)
+            try:
+                return PolicyChange(written=True, etag=_etag(self._write(repository, policy, request_reason)))
+            except Conflict:
+                raise
+            except Exception:
+                perhaps_written = True
+                raise
+
+        # Our own threads take turns; other writers are met by the etag.
+        with translated(f"setIamPolicy {repository}"), self._writing[repository]:
+            return retried(attempt, self._timeout, conflicts=True)
+
+    def _policy(self, repository: Repository) -> Policy:
+        from google.iam.v1.iam_policy_pb2 import GetIamPolicyRequest
+        from google.iam.v1.options_pb2 import GetPolicyOptions
+
+        options = GetPolicyOptions(requested_policy_version=_POLICY_VERSION)
+        request = GetIamPolicyRequest(resource=str(repository), options=options)
+        return self._client.get_iam_policy(request=request, timeout=self._timeout, retry=None)
+
+    def _write(self, repository: Repository, policy: Policy, request_reason: str) -> Policy:
+        from google.iam.v1.iam_policy_pb2 import SetIamPolicyRequest
+
+        if not policy.etag:
+            raise TerminalFault(f"setIamPolicy {repository}: the policy came without an etag, so it is not written")
+        request = SetIamPolicyRequest(resource=str(repository), policy=policy)
+        metadata = [("x-goog-request-reason", request_reason)]
+        return self._client.set_iam_policy(request=request, timeout=self._timeout, retry=None, metadata=metadata)
+
+
+def _bindings(policy: Policy) -> list[Binding]:
+    return [Binding(each.role, tuple(each.members), each.HasField("condition")) for each in policy.bindings]
+
+
+def _apply(policy: Policy, edit: AppendTo | NewBinding, member: Member) -> None:
+    """The edit, in place: everything that the policy holds besides stays as it was read."""
+    match edit:
+        case AppendTo(index):
+            policy.bindings[index].members.append(member.id)
+        case NewBinding():
+            policy.bindings.add(role=ROLE, members=[member.id])
+
+
+def _etag(policy: Policy) -> str:
+    return base64.b64encode(policy.etag).decode()

@@ -1,0 +1,115 @@
+"""Turns the environment into one frozen Settings, validated at start: every problem at once, by name and value."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from remediate.errors import BadInput
+from remediate.policy import Mode
+from remediate.principal import Member, parse_member
+
+ENDPOINTS = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "LOGGING")
+"""The services whose address may be overridden, by the variables that gcloud reads too."""
+
+_OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
+_ORGANIZATION = re.compile(r"(?:organizations/)?([1-9][0-9]{0,18})\Z")
+_LEDGER = re.compile(r"(?:sqlite:///.+|firestore://[^/]+/[^/]+)\Z")
+_DOMAIN = re.compile(r"@?((?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,63})\Z", re.I)
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What the environment says; the sentence under each field documents its variable."""
+
+    mode: Mode = Mode.DRY_RUN
+    """`REMEDIATE_MODE`: `dry-run` (the default) asks for everything, `enforce` grants what the rules grant."""
+    ledger: str = "sqlite:///.run/ledger.db"
+    """`REMEDIATE_LEDGER`: where remediations live, `sqlite:///PATH`. Has to be set on Cloud Run, whose disk is lost."""
+    organization: str | None = None
+    """`REMEDIATE_ORGANIZATION`: the organization's number; a repository outside it is refused."""
+    reviewers: tuple[str, ...] = ()
+    """`REMEDIATE_REVIEWERS`: who may approve: addresses or domains, separated by commas. Never the deployer."""
+    timeout: float = 10.0
+    """`REMEDIATE_TIMEOUT`: seconds that one call to Google Cloud may take, 1 to 60."""
+    endpoints: Mapping[str, str] = {}
+    """`CLOUDSDK_API_ENDPOINT_OVERRIDES_...`: other addresses of Google's APIs; `http://`: no TLS, no credentials."""
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """The settings of this environment. Raises BadInput that names every variable at fault."""
+    problems: list[str] = []
+    found: dict[str, object] = {}
+
+    def take(name: str, field: str, accepted: str, parse: Callable[[str], object | None]) -> None:
+        value = environ.get(name, "").strip()
+        if value:
+            parsed = parse(value)
+            if parsed is None:
+                problems.append(f"{name}={value!r}: expected {accepted}")
+            else:
+                found[field] = parsed
+
+    take("REMEDIATE_MODE", "mode", "dry-run or enforce", lambda text: Mode(text) if text in list(Mode) else None)
+    ledgers = "sqlite:///PATH (sqlite:////PATH for an absolute one)"
+    take("REMEDIATE_LEDGER", "ledger", ledgers, lambda text: text if _LEDGER.match(text) else None)
+    take("REMEDIATE_ORGANIZATION", "organization", "an organization's number", _organization)
+    take("REMEDIATE_REVIEWERS", "reviewers", "addresses or domains, separated by commas", _reviewers)
+    take("REMEDIATE_TIMEOUT", "timeout", "seconds, from 1 to 60", _timeout)
+    found["endpoints"] = _endpoints(environ, problems)
+    if environ.get("K_SERVICE") and "ledger" not in found:
+        problems.append(f"REMEDIATE_LEDGER is not set, and on Cloud Run it has to be: expected {ledgers}")
+    problems += _unknown(environ)
+    if problems:
+        raise BadInput("\n".join(problems), advice="docs/settings.md names every variable.")
+    return msgspec.convert(found, Settings)
+
+
+def _organization(text: str) -> str | None:
+    match = _ORGANIZATION.match(text)
+    return match[1] if match else None
+
+
+def _reviewers(text: str) -> tuple[str, ...] | None:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    keys = []
+    for part in parts:
+        if isinstance(member := parse_member(part), Member):
+            keys.append(member.key)
+        elif match := _DOMAIN.match(part):
+            keys.append(match[1].casefold())
+        else:
+            return None
+    return tuple(keys) or None
+
+
+def _timeout(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 1 <= seconds <= 60 else None
+
+
+def _endpoints(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
+    endpoints = {}
+    for service in ENDPOINTS:
+        value = environ.get(_OVERRIDE + service, "").strip().rstrip("/")
+        if value and not re.match(r"https?://[^\s/]+\Z", value):
+            problems.append(f"{_OVERRIDE}{service}={value!r}: expected http://HOST:PORT or https://HOST")
+        elif value:
+            endpoints[service] = value
+    return endpoints
+
+
+def _unknown(environ: Mapping[str, str]) -> list[str]:
+    known = [f"REMEDIATE_{name}" for name in ("MODE", "LEDGER", "ORGANIZATION", "REVIEWERS", "TIMEOUT")]
+    problems = []
+    for name in sorted(environ):
+        if name.startswith("REMEDIATE_") and name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+            problems.append(f"{name} is no setting of this version: {hint}")
+    return problems

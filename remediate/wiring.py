@@ -1,0 +1,31 @@
+"""Turns Settings into the objects that do the work: the one place where the rooms of the house are connected."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from remediate.ledger import open_ledger
+from remediate.ledger.interface import Ledger
+from remediate.remediator import Remediator
+from remediate.settings import Settings
+
+
+def ledger_from(settings: Settings) -> Ledger:
+    """The ledger that the settings name. Raises BadInput where it cannot be opened."""
+    return open_ledger(settings.ledger)
+
+
+def remediator_from(settings: Settings) -> Remediator:
+    """The service as the settings want it. Google's clients are imported when a denial first needs them, not here."""
+    from remediate.cloud.projects import GoogleProjects
+    from remediate.cloud.registry import GoogleRegistry
+
+    return Remediator(
+        ledger=ledger_from(settings),
+        registry=GoogleRegistry(settings.endpoints.get("ARTIFACTREGISTRY"), settings.timeout),
+        projects=GoogleProjects(settings.endpoints.get("CLOUDRESOURCEMANAGER"), settings.timeout),
+        mode=settings.mode,
+        organization=settings.organization,
+        reviewers=settings.reviewers,
+        clock=lambda: datetime.now(UTC),
+    )

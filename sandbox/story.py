@@ -1,0 +1,264 @@
+"""Plays the whole story on this machine: a deploy fails, two grants are proposed, approved, and the deploy succeeds.
+
+Everything runs as it does in production, only here: the function under functions-framework, fed with Pub/Sub pushes;
+Google Cloud is the sandbox. Each command that is played is one that the reader can type.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console
+from rich.markup import escape
+
+_ROOT = Path(__file__).parents[1]
+_RUN = _ROOT / ".run"
+_SANDBOX_PORT, _FUNCTION_PORT = 8642, 8643
+_PATIENCE = 60.0  # seconds that a server may take to start on a slow machine
+
+_DEPLOYER = "github-deployer@shop-frontend.iam.gserviceaccount.com"
+_GITHUB = (
+    "principal://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/github/subject/"
+    "repo:example/shop:ref:refs/heads/main"
+)
+_IMAGE = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/web:today"
+_REPOSITORY = "projects/platform-images/locations/asia-northeast1/repositories/containers"
+_REVIEWER = "platform-lead@example.com"
+_READER = "roles/artifactregistry.reader"
+_DEPLOY = ["deploy", "--project", "shop-frontend", "--as", _DEPLOYER, "--image", _IMAGE]
+
+_out = Console(highlight=False, soft_wrap=True)
+
+
+class StoryError(Exception):
+    """The story cannot go on; says what did not happen."""
+
+
+def play(*, unattended: bool) -> int:
+    """Play the story; stays up afterwards unless unattended. Returns the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with contextlib.ExitStack() as stack:
+            environment = _start(stack)
+            before = _policies(environment)
+            ids = _fail_and_propose(environment)
+            if not unattended:
+                return _stay_up(ids)
+            _approve_and_succeed(environment, ids)
+            return _compare(before, _policies(environment))
+    except StoryError as error:
+        _out.print(f"[bold red]The story broke off:[/] {escape(str(error))}")
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def _start(stack: contextlib.ExitStack) -> dict[str, str]:
+    """Start the sandbox and the function; gives the environment in which the commands of the story work."""
+    shutil.rmtree(_RUN, ignore_errors=True)
+    _RUN.mkdir()
+    sandbox_port, function_port = _free(_SANDBOX_PORT), _free(_FUNCTION_PORT)
+    url, function = f"http://127.0.0.1:{sandbox_port}", f"http://127.0.0.1:{function_port}/"
+    settings = {
+        "SANDBOX_URL": url,
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_ARTIFACTREGISTRY": f"{url}/",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{url}/",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": f"{url}/",
+        "REMEDIATE_LEDGER": f"sqlite:///{_RUN / 'ledger.db'}",
+        "REMEDIATE_ORGANIZATION": "400000000001",
+    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("REMEDIATE_")} | settings
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
+    lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
+    (_RUN / "env").write_text("\n".join(lines) + "\n")
+
+    _chapter("A small Google Cloud and the function start on this machine")
+    serve = [sys.executable, "-m", "sandbox", "serve", "--port", str(sandbox_port), "--subscriber", function]
+    stack.enter_context(_running(serve, environment, "sandbox.log"))
+    framework = str(Path(sys.executable).with_name("functions-framework"))
+    function_command = [framework, "--target", "on_denial", "--host", "127.0.0.1", "--port", str(function_port)]
+    stack.enter_context(_running(function_command, environment, "function.log", tell=True))
+    for name, port in (("sandbox", sandbox_port), ("function", function_port)):
+        _wait_for(name, port)
+    _say(f"sandbox   {url}   (organization: sandbox/example.yaml)")
+    _say(f"function  {function}  (functions-framework --target on_denial, dry-run: it grants nothing by itself)")
+    return environment
+
+
+def _fail_and_propose(environment: dict[str, str]) -> list[str]:
+    _chapter("GitHub Actions deploys, as it did yesterday, and fails")
+    _say(f"The workflow runs as {_DEPLOYER} (workload identity federation), which holds")
+    _say("roles/run.developer in shop-frontend. The image lies in another project's Artifact Registry.")
+    outcome = _run(environment, "sandbox", *_DEPLOY, "--via", _GITHUB, show=_DEPLOY)
+    if outcome.returncode == 0:
+        raise StoryError("the deploy was expected to fail, and went through")
+    _chapter("The audit log entry reaches the function, which decides")
+    _drain(environment)
+    found = json.loads(_run(environment, "remediate", "list", "--format", "json", quiet=True).stdout)
+    if len(found) != 2:
+        raise StoryError(f"two proposals were expected, and there are {len(found)}")
+    found.sort(key=lambda each: bool(each["predicted"]))
+    for each in found:
+        ahead = "would be denied next" if each["predicted"] else "was denied"
+        _say(f"[bold]{each['id']}[/]  {each['state']}: {escape(each['member'])}")
+        _say(f"                {ahead}; why it is asked: {', '.join(each['reasons'])}")
+    _say(f"Both would get {_READER} on {_REPOSITORY}, and nothing else.")
+    return [str(each["id"]) for each in found]
+
+
+def _approve_and_succeed(environment: dict[str, str], ids: list[str]) -> None:
+    _chapter("A reviewer, who is neither the member nor the deployer, looks and approves both")
+    for command in (["list"], ["approve", *ids, "--as", _REVIEWER, "--reason", "the shop's own pipeline"], ["trail"]):
+        if _run(environment, "remediate", *command).returncode != 0:
+            raise StoryError(f"`python -m remediate {shlex.join(command)}` failed")
+    _chapter("GitHub Actions deploys again")
+    if _run(environment, "sandbox", *_DEPLOY, "--via", _GITHUB, show=_DEPLOY).returncode != 0:
+        raise StoryError("the deploy was expected to succeed, and failed")
+    _drain(environment)
+
+
+def _compare(before: dict[str, Any], after: dict[str, Any]) -> int:
+    """Tell what changed in all allow policies of the organization; 1 unless it is the two members alone."""
+    _chapter("What changed in the organization's allow policies")
+    changed = [name for name in after if before.get(name) != after[name]]
+    added = []
+    for name in changed:
+        old, new = _grants(before[name]), _grants(after[name])
+        for role, member in sorted(new - old):
+            _say(f"[green]+[/] {role}  {escape(member)}\n    on {name}")
+            added.append((name, role))
+        for role, member in sorted(old - new):
+            _say(f"[red]-[/] {role}  {escape(member)}\n    on {name}")
+            return 1
+    if added != [(_REPOSITORY, _READER)] * 2:
+        _out.print("[bold red]That is not what was approved.[/]")
+        return 1
+    _out.print(
+        "[bold green]The deploy that failed now succeeds: two members added to one repository, nothing else changed.[/]"
+    )
+    return 0
+
+
+def _stay_up(ids: list[str]) -> int:
+    _chapter("Now you: open a second terminal in this folder, and type")
+    deploy = shlex.join(["python", "-m", "sandbox", *_DEPLOY])
+    for command, purpose in (
+        (". .run/env", "once, so that the commands talk to this sandbox"),
+        ("python -m remediate list", "what waits for a reviewer"),
+        (f"python -m remediate show {ids[0]}", "the whole story of one"),
+        (f"python -m remediate approve {' '.join(ids)} --as {_REVIEWER}", "grant both"),
+        ("python -m remediate trail", "who did what, why and when"),
+        (deploy, "deploy again"),
+    ):
+        _out.print(f"  [dim]# {purpose}[/]\n  [bold]{escape(command)}[/]")
+    _out.print("\nDecisions of the function appear here as they are made. Ctrl-C ends everything.")
+    threading.Event().wait()
+    return 0
+
+
+def _run(
+    environment: dict[str, str], module: str, *arguments: str, quiet: bool = False, show: list[str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the project as a reader would type it, and show both."""
+    command = [sys.executable, "-m", module, *arguments]
+    if not quiet:
+        _out.print(f"\n[bold]$ python -m {module} {escape(shlex.join(show or list(arguments)))}[/]")
+    outcome = subprocess.run(command, env=environment, cwd=_ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    if not quiet:
+        _out.print(escape((outcome.stdout + outcome.stderr).rstrip()))
+    elif outcome.returncode != 0:
+        raise StoryError(outcome.stderr.strip() or f"`python -m {module}` failed")
+    return outcome
+
+
+@contextlib.contextmanager
+def _running(command: list[str], environment: dict[str, str], log: str, *, tell: bool = False) -> Iterator[None]:
+    """The command in the background, its output in `.run/`; `tell` says each decision on the terminal too."""
+    with (_RUN / log).open("w") as file:
+        process = subprocess.Popen(  # noqa: S603
+            command, env=environment, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert process.stdout is not None
+        reader = threading.Thread(target=_follow, args=(process.stdout, file, tell), daemon=True)
+        reader.start()
+        try:
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            reader.join(5)
+
+
+def _follow(stream: IO[str], file: IO[str], tell: bool) -> None:
+    for line in stream:
+        file.write(line)
+        file.flush()
+        if not tell:
+            continue
+        try:
+            decision = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(decision, dict) and decision.get("outcome") not in (None, "ignore"):
+            reasons = ", ".join(decision.get("reasons", ()))
+            _out.print(f"  [cyan]function[/]  {escape(str(decision['message']))} [dim]({escape(reasons)})[/]")
+
+
+def _policies(environment: dict[str, str]) -> dict[str, Any]:
+    with urllib.request.urlopen(f"{environment['SANDBOX_URL']}/sandbox/state", timeout=30) as answer:  # noqa: S310
+        return dict(json.load(answer)["policies"])
+
+
+def _drain(environment: dict[str, str]) -> None:
+    request = urllib.request.Request(f"{environment['SANDBOX_URL']}/sandbox/drain?timeout=30", method="POST")  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        if not json.load(answer)["drained"]:
+            raise StoryError("the function did not acknowledge the event; see .run/function.log")
+
+
+def _grants(policy: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(binding["role"], member) for binding in policy.get("bindings", []) for member in binding["members"]}
+
+
+def _free(wanted: int) -> int:
+    for port in (wanted, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise StoryError("no free port on 127.0.0.1")
+
+
+def _wait_for(name: str, port: int) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    raise StoryError(f"the {name} did not start within {_PATIENCE:.0f} seconds; see .run/{name}.log")
+
+
+def _chapter(title: str) -> None:
+    _out.print(f"\n[bold]── {escape(title)}[/]")
+
+
+def _say(text: str) -> None:
+    _out.print(f"  {text}")
