@@ -1,0 +1,97 @@
+"""The function as it runs in production: its own process under functions-framework, fed over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from remediate.ledger.interface import Filter
+from remediate.ledger.sqlite import SqliteLedger
+from remediate.remediation import Remediation
+from tests.sandbox_fixture import ROOT, SandboxProcess
+
+PUBSUB_TYPE = "google.cloud.pubsub.topic.v1.messagePublished"
+AUDIT_TYPE = "google.cloud.audit.log.v1.written"
+
+
+class FunctionProcess:
+    """`functions-framework --target on_denial`, talking to a sandbox; `lines` is what it logged."""
+
+    def __init__(self, sandbox: SandboxProcess | None, folder: Path, **settings: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.ledger_path = folder / "ledger.db"
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("REMEDIATE_", "CLOUDSDK_"))}
+        environment = clean | (sandbox.env if sandbox else {}) | {"REMEDIATE_LEDGER": f"sqlite:///{self.ledger_path}"}
+        framework = str(Path(sys.executable).with_name("functions-framework"))
+        command = [framework, "--target", "on_denial", "--host", "127.0.0.1", "--port", str(self.port)]
+        self.output: list[str] = []
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment | settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._wait_until_it_listens()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.output.append(line.rstrip("\n"))
+
+    def _wait_until_it_listens(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            threading.Event().wait(0.05)
+        raise AssertionError(self.output)
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+        self._reader.join(5)
+        if self.process.stdout:
+            self.process.stdout.close()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """What the function itself logged, decoded; gunicorn's own lines are not among it."""
+        return [json.loads(line) for line in list(self.output) if line.startswith("{")]
+
+    def post(self, body: Any, **headers: str) -> int:
+        """The status of a POST; `headers` are CloudEvent attributes (`type=` becomes `ce-type`)."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        attributes = {f"ce-{name}": value for name, value in headers.items() if name != "content_type"}
+        sent = {"Content-Type": headers.get("content_type", "application/json"), **attributes}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
+        try:
+            connection.request("POST", "/", data, sent)
+            response = connection.getresponse()
+            response.read()
+            return response.status
+        finally:
+            connection.close()
+
+    def push(self, body: Any, event_id: str = "1") -> int:
+        """Deliver a Pub/Sub push body as Eventarc does, inside a binary CloudEvent."""
+        return self.post(body, type=PUBSUB_TYPE, id=event_id, source="//pubsub.googleapis.com/x", specversion="1.0")
+
+    def records(self) -> list[Remediation]:
+        """Every remediation in the function's ledger."""
+        return SqliteLedger(self.ledger_path).find(Filter(), limit=1000)
