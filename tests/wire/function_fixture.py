@@ -69,10 +69,14 @@ class FunctionProcess:
         if self.process.stdout:
             self.process.stdout.close()
 
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        """What the function itself logged, decoded; gunicorn's own lines are not among it."""
-        return [json.loads(line) for line in list(self.output) if line.startswith("{")]
+    def lines(self, count: int = 1) -> list[dict[str, Any]]:
+        """What the function itself logged, decoded, once it has logged that many lines (a pipe may lag behind)."""
+        deadline = time.monotonic() + 10
+        while True:
+            found = [json.loads(line) for line in list(self.output) if line.startswith("{")]
+            if len(found) >= count or time.monotonic() > deadline:
+                return found
+            threading.Event().wait(0.02)
 
     def post(self, body: Any, **headers: str) -> int:
         """The status of a POST; `headers` are CloudEvent attributes (`type=` becomes `ce-type`)."""

@@ -1,0 +1,278 @@
+"""`list`, `show`, `approve`, `reject`, `trail`: what waits for a reviewer, and what a reviewer says to it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from remediate.cli.output import Format
+from remediate.errors import BadInput, Refused, RemediateError
+
+if TYPE_CHECKING:
+    from remediate.ledger.interface import Ledger
+    from remediate.remediation import Remediation, TrailRecord
+    from remediate.settings import Settings
+
+_Formats = Annotated[Format, typer.Option("--format", help="table, json or csv")]
+_As = Annotated[str | None, typer.Option("--as", help="Who you are: an address (embedded ledger only).")]
+_RETRY = "A retry of the deploy is worth it from two minutes on; IAM may take seven or more."
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands."""
+    app.command("list")(list_)
+    app.command()(show)
+    app.command()(approve)
+    app.command()(reject)
+    app.command()(trail)
+
+
+def list_(
+    state: Annotated[list[str] | None, typer.Option(help="Only these states (again for more).")] = None,
+    repository: Annotated[str | None, typer.Option(help="Only repositories whose name contains this.")] = None,
+    member: Annotated[str | None, typer.Option(help="Only members that contain this.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 100,
+    format_: _Formats = Format.TABLE,
+) -> None:
+    """List remediations, most recently denied first."""
+    from remediate.cli import output
+    from remediate.ledger.interface import Filter
+    from remediate.remediation import State
+
+    for name in state or ():
+        if name not in list(State):
+            raise BadInput(f"--state {name!r}: expected one of {', '.join(State)}")
+    wanted = Filter(tuple(State(name) for name in state or ()), repository, member)
+    found = _ledger().find(wanted, limit=limit)
+    columns = ("id", "state", "member", "repository", "denials", "last_seen", "reasons")
+    rows = (
+        (each.id, each.state, each.member, each.repository, each.denials, each.last_seen, ", ".join(each.reasons))
+        for each in found
+    )
+    match format_:
+        case Format.JSON:
+            output.print_json([_as_json(each) for each in found])
+        case Format.CSV:
+            output.print_csv(columns, rows)
+        case Format.TABLE if found:
+            output.table(columns, rows)
+        case Format.TABLE:
+            print("No remediations. They appear here when a deploy to Cloud Run fails because an image cannot be read.")
+
+
+def show(
+    ident: Annotated[str, typer.Argument(metavar="ID", help="The id, or the beginning of one.")],
+    format_: Annotated[Format, typer.Option("--format", help="table (a text) or json")] = Format.TABLE,
+) -> None:
+    """Tell the whole story of one remediation."""
+    from remediate.cli import output
+
+    ledger = _ledger()
+    record = _find(ledger, ident)
+    steps = list(ledger.trail(record.id))
+    if format_ is Format.JSON:
+        output.print_json({**_as_json(record), "trail": steps})
+    else:
+        output.console().print("\n".join(output.printable(line) for line in _story(record, steps)))
+
+
+def approve(
+    idents: Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, or beginnings of ids.")],
+    actor: _As = None,
+    reason: Annotated[str, typer.Option(help="Why; it stands on the trail.")] = "",
+) -> None:
+    """Approve proposals: adds each member to its repository's one reader binding, and nothing else."""
+    from remediate.wiring import remediator_from
+
+    settings = _settings()
+    reviewer = _reviewer(settings, actor)
+    records = [_find(_ledger(settings), ident) for ident in idents]
+    remediator = remediator_from(settings)
+    failed, granted, partners = False, False, dict.fromkeys(partner for each in records for partner in each.partners)
+    for record in records:
+        try:
+            applied = remediator.approve(record.id, actor=reviewer, note=reason)
+        except (Refused, RemediateError) as error:
+            failed = True
+            _say(f"{record.id}  not approved: {error}")
+            continue
+        done = applied.remediation
+        partners.pop(done.id, None)
+        if done.state != "granted":
+            failed = True
+            _say(f"{done.id}  {done.state}: {', '.join(reason.sentence for reason in done.reasons)}")
+        elif applied.written:
+            granted = True
+            _say(
+                f"{done.id}  granted: {done.role} to {done.member}\n"
+                f"    on {done.repository}; nothing else in its policy changed"
+            )
+        else:
+            _say(f"{done.id}  granted: {done.member} was in the reader binding already; nothing was written")
+    if granted:
+        _say(_RETRY)
+    for partner in partners:
+        other = _ledger(settings).get(partner)
+        if other and other.state == "proposed":
+            _say(f"Its partner is still proposed ({other.member}): python -m remediate approve {partner}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def reject(
+    idents: Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, or beginnings of ids.")],
+    reason: Annotated[str, typer.Option(help="Why; it stands on the trail.")],
+    actor: _As = None,
+) -> None:
+    """Reject proposals: the same denials are then counted, and not raised again."""
+    from remediate.wiring import remediator_from
+
+    settings = _settings()
+    reviewer = _reviewer(settings, actor)
+    records = [_find(_ledger(settings), ident) for ident in idents]
+    remediator = remediator_from(settings)
+    failed = False
+    for record in records:
+        try:
+            done = remediator.reject(record.id, actor=reviewer, note=reason)
+        except Refused as error:
+            failed = True
+            _say(f"{record.id}  not rejected: {error}")
+        else:
+            _say(f"{done.id}  rejected: {done.member} does not get to read {done.repository}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def trail(
+    ident: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this remediation.")] = None,
+    format_: _Formats = Format.TABLE,
+) -> None:
+    """Show who did what, why and when: every transition, oldest first."""
+    from remediate.cli import output
+
+    ledger = _ledger()
+    steps = list(ledger.trail(_find(ledger, ident).id if ident else None))
+    columns = ("at", "remediation", "change", "actor", "member", "repository", "reasons", "note")
+    rows = (
+        (
+            each.at,
+            each.remediation,
+            f"{each.before or 'new'} → {each.after}",
+            each.actor,
+            each.member,
+            each.repository,
+            ", ".join(each.reasons),
+            each.note,
+        )
+        for each in steps
+    )
+    match format_:
+        case Format.JSON:
+            output.print_json(steps)
+        case Format.CSV:
+            output.print_csv(columns, rows)
+        case Format.TABLE if steps:
+            output.table(columns, rows)
+        case Format.TABLE:
+            print("The trail is empty.")
+
+
+def _story(record: Remediation, steps: list[TrailRecord]) -> list[str]:
+    who = "could not read" if record.denials else "will not be able to read"
+    where = [
+        f"{each.kind or 'deploy'} {each.name or '?'} in {each.project or '?'} ({each.location or '?'})"
+        for each in record.deploys
+    ]
+    times = f", {record.denials} time{'s' if record.denials != 1 else ''}" if record.denials else ""
+    lines = [
+        f"{record.id}  {record.state}",
+        f"{record.member} {who} images in {record.repository}",
+        f"while deploying {'; '.join(where) or 'something unknown'}{times},",
+        f"first {record.first_seen}, last {record.last_seen}.",
+        "",
+        f"What it would get: {record.role} on that repository, and nothing else.",
+        "Why it was decided so:",
+        *(f"  {reason}: {reason.sentence}" for reason in record.reasons),
+    ]
+    for name, values in (("Images", record.images), ("Deployed by", record.deployers), ("Partner", record.partners)):
+        if values:
+            lines.append(f"{name}: {', '.join(values)}")
+    lines += ["", "Trail:"]
+    for step in steps:
+        note = f"  ({step.note})" if step.note else ""
+        lines.append(f"  {step.at}  {step.before or 'new'} → {step.after}  by {step.actor}{note}")
+    lines += ["", *_next(record)]
+    return lines
+
+
+def _next(record: Remediation) -> list[str]:
+    match record.state:
+        case "proposed" | "failed":
+            both = " ".join((record.id, *record.partners))
+            return [
+                "What to type next:",
+                f"  python -m remediate approve {both}",
+                f"  python -m remediate reject {record.id} --reason '...'",
+            ]
+        case "granted":
+            return [_RETRY]
+        case "refused":
+            return ["Nobody can approve this; it is looked at again when it is denied again."]
+        case _:
+            return ["The same denial is counted, and not raised again."]
+
+
+def _as_json(record: Remediation) -> dict[str, object]:
+    import msgspec
+
+    fields: dict[str, object] = msgspec.to_builtins(record)
+    hidden = ("version", "trail", "trail_hash")
+    return {name: value for name, value in fields.items() if name not in hidden} | {
+        "reader": next(iter(record.readers), None)
+    }
+
+
+def _settings() -> Settings:
+    from remediate.settings import load_settings
+
+    return load_settings(os.environ)
+
+
+def _ledger(settings: Settings | None = None) -> Ledger:
+    from remediate.wiring import ledger_from
+
+    return ledger_from(settings or _settings())
+
+
+def _reviewer(settings: Settings, actor: str | None) -> str:
+    """Who reviews. With the embedded ledger the caller says so; nothing else could."""
+    from remediate.principal import Member, parse_member
+
+    if not settings.ledger.startswith("sqlite:"):
+        raise BadInput("--as is for the embedded ledger only")
+    if actor is None:
+        raise BadInput("say who you are", advice="With the embedded ledger: --as you@example.com")
+    if not isinstance(parse_member(actor), Member):
+        raise BadInput(f"--as {actor!r}: expected the address of a user or service account")
+    return actor
+
+
+def _find(ledger: Ledger, ident: str) -> Remediation:
+    """The one remediation whose id begins so, with or without its `r-`."""
+    text = ident if ident.startswith("r-") else f"r-{ident}"
+    found = ledger.named(text) if len(text) > 2 else []
+    if not found:
+        raise BadInput(f"there is no remediation {ident!r}", advice="`python -m remediate list` shows all.")
+    if len(found) > 1:
+        raise BadInput(f"{ident!r} is the beginning of several ids: {', '.join(each.id for each in found)}")
+    return found[0]
+
+
+def _say(text: str) -> None:
+    from remediate.cli import output
+
+    for line in text.split("\n"):
+        output.console().print(output.printable(line))

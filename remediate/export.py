@@ -1,0 +1,204 @@
+"""Turns exported logs (files of JSON in any layout, plain or gzip) into one JSON document after another, with its line.
+
+A layout is an array as `gcloud logging read --format=json` prints it, JSON Lines, single documents, or all of them
+mixed. What cannot be read is told by its line, and reading goes on behind it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import json
+import re
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from remediate.errors import BadInput
+
+_CHUNK = 1 << 20  # bytes read at a time
+_LARGEST = 1 << 26  # characters that one document may have; Cloud Logging's largest entry has half a million bytes
+_BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")  # what may stand between documents: array punctuation, white space, a BOM
+_YAML = re.compile(r"---\s*$", re.M)
+_KEEP = 4096  # characters kept before the position, enough to see how far a line is indented
+# In an array on one line, what follows a broken element: only what a log entry or an envelope may begin with.
+_NEXT_ELEMENT = re.compile(r"\}\s*,\s*(?=\{\s*\"(?:insertId|logName|protoPayload|ackId|subscription|specversion)\")")
+_GZIP = b"\x1f\x8b"
+
+_scan = json.JSONDecoder().raw_decode
+
+
+class Document(msgspec.Struct, frozen=True):
+    """The bytes of one JSON object, and the line it begins in."""
+
+    line: int
+    data: bytes
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """Something that is no JSON object, the line it begins in and why it could not be read."""
+
+    line: int
+    why: str
+
+
+def check(path: str) -> None:
+    """Raise BadInput unless the file (`-`: standard input) can be opened for reading."""
+    if path != "-":
+        try:
+            with Path(path).open("rb"):
+                pass
+        except OSError as error:
+            raise BadInput(f"{path}: {error.strerror}") from None
+
+
+def documents(path: str, advance: Callable[[int], None] = lambda _: None) -> Iterator[Document | Broken]:
+    """Every document of a file (`-`: standard input), in order; `advance` is told how many bytes were taken from it.
+
+    Raises BadInput for a file that cannot be opened, or is YAML.
+    """
+    check(path)
+    stream = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115  (closed below)
+    with closing(stream):
+        yield from split(_decompressed(stream, advance), name=path)
+
+
+def split(chunks: Iterable[bytes], *, name: str = "input") -> Iterator[Document | Broken]:
+    """Every document in a stream of bytes, in order. Memory is bounded by the largest document, not by the stream."""
+    return _Splitter(chunks, name).documents()
+
+
+class _Truncated(Exception):
+    """The compressed stream ends, or goes bad, in the middle."""
+
+
+def _decompressed(stream: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes]:
+    counted = _Counted(stream, advance)
+    start = counted.read(2)
+    counted.unread(start)
+    source: _Counted | gzip.GzipFile = gzip.GzipFile(fileobj=counted) if start == _GZIP else counted  # type: ignore[call-overload]
+    while True:
+        try:
+            chunk = source.read(_CHUNK) if isinstance(source, _Counted) else source.read1(_CHUNK)
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            raise _Truncated from None
+        if not chunk:
+            return
+        yield chunk
+
+
+class _Counted:
+    """A stream that tells how much of it was read, and takes back what was read too early."""
+
+    def __init__(self, stream: BinaryIO, advance: Callable[[int], None]) -> None:
+        self._stream, self._advance, self._pushed = stream, advance, b""
+
+    def read(self, size: int = -1) -> bytes:
+        if self._pushed:
+            data, self._pushed = self._pushed[:size], self._pushed[size:]
+            return data
+        data = self._stream.read(size)
+        self._advance(len(data))
+        return data
+
+    def unread(self, data: bytes) -> None:
+        self._pushed = data + self._pushed
+
+
+class _Splitter:
+    """A buffer of text, a position in it, and the line that position is in."""
+
+    def __init__(self, chunks: Iterable[bytes], name: str) -> None:
+        self._chunks = iter(chunks)
+        self._name = name
+        # Bytes that are no UTF-8 survive as they are, so that only the document that holds them is unreadable.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._text, self._at, self._line = "", 0, 1
+        self._ended = self._truncated = False
+
+    def documents(self) -> Iterator[Document | Broken]:
+        first = True
+        while self._skip_between():
+            if first and _YAML.match(self._text, self._at):
+                advice = "Print the entries with: gcloud logging read ... --format=json"
+                raise BadInput(f"{self._name}: this is YAML, expected JSON", advice=advice)
+            first = False
+            yield self._next()
+        if self._truncated:
+            yield Broken(self._line, "the compressed data ends or is damaged here")
+
+    def _next(self) -> Document | Broken:
+        line = self._line
+        while True:
+            try:
+                value, end = _scan(self._text, self._at)
+            except RecursionError:
+                return self._resynchronised(line, "nested too deep", self._at)
+            except json.JSONDecodeError as error:
+                unfinished = error.pos >= len(self._text) - 1 or error.msg.startswith("Unterminated string")
+                if unfinished and len(self._text) - self._at < _LARGEST and self._fill(len(self._text)):
+                    continue
+                return self._resynchronised(line, f"not JSON: {error.msg}", error.pos)
+            if isinstance(value, (int, float)) and end == len(self._text) and self._fill(_CHUNK):
+                continue  # a number may go on in the next chunk
+            data = self._text[self._at : end].encode("utf-8", "surrogateescape")
+            self._move(end)
+            return Document(line, data) if isinstance(value, dict) else Broken(line, "not a JSON object")
+
+    def _resynchronised(self, line: int, why: str, failed: int) -> Broken:
+        """Go on at the next line that is indented no deeper than the broken piece, or at the array's next element."""
+        start = self._text.rfind("\n", 0, self._at) + 1
+        indentation = self._at - start if not self._text[start : self._at].strip() else 0
+        following = re.compile(rf"\n[ \t]{{0,{indentation}}}(?=[^\s}}\]])")
+        while True:
+            there = following.search(self._text, self._at)
+            line_end = self._text.find("\n", failed)
+            element = _NEXT_ELEMENT.search(self._text, failed, line_end if line_end > 0 else len(self._text))
+            if found := element or there:
+                self._move(found.end())
+                return Broken(line, why)
+            newline = self._text.rfind("\n", self._at)
+            self._move(newline if newline > 0 else max(self._at, len(self._text) - _KEEP))
+            if not self._fill(_CHUNK):
+                self._move(len(self._text))
+                return Broken(line, why)
+            failed = self._at
+
+    def _skip_between(self) -> bool:
+        """Go to the next document; False at the end."""
+        while True:
+            match = _BETWEEN.match(self._text, self._at)
+            assert match
+            self._move(match.end())
+            if self._at < len(self._text):
+                return True
+            if not self._fill(_CHUNK):
+                return False
+
+    def _move(self, position: int) -> None:
+        self._line += self._text.count("\n", self._at, position)
+        self._at = position
+
+    def _fill(self, wanted: int) -> bool:
+        """Read at least so many characters more, dropping what was passed; False at the end of the stream."""
+        if self._ended:
+            return False
+        start = max(self._text.rfind("\n", 0, self._at) + 1, self._at - _KEEP)
+        parts, size = [self._text[start:]], 0
+        self._at -= start
+        while size < wanted and not self._ended:
+            try:
+                chunk = next(self._chunks, None)
+            except _Truncated:
+                self._truncated, chunk = True, None
+            self._ended = chunk is None
+            part = self._decoder.decode(chunk or b"", final=self._ended)
+            parts.append(part)
+            size += len(part)
+        self._text = "".join(parts)
+        return size > 0
