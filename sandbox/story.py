@@ -83,6 +83,8 @@ def _start(stack: contextlib.ExitStack) -> dict[str, str]:
         "REMEDIATE_ORGANIZATION": "400000000001",
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REMEDIATE_")} | settings
+    if sys.stdout.isatty():
+        environment["COLUMNS"] = str(shutil.get_terminal_size().columns)
     lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
     lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
     (_RUN / "env").write_text("\n".join(lines) + "\n")
@@ -116,14 +118,18 @@ def _fail_and_propose(environment: dict[str, str]) -> list[str]:
     for each in found:
         ahead = "would be denied next" if each["predicted"] else "was denied"
         _say(f"[bold]{each['id']}[/]  {each['state']}: {escape(each['member'])}")
-        _say(f"                {ahead}; why it is asked: {', '.join(each['reasons'])}")
+        _say(f"                {ahead} ({', '.join(each['reasons'])})")
     _say(f"Both would get {_READER} on {_REPOSITORY}, and nothing else.")
     return [str(each["id"]) for each in found]
 
 
 def _approve_and_succeed(environment: dict[str, str], ids: list[str]) -> None:
     _chapter("A reviewer, who is neither the member nor the deployer, looks and approves both")
-    for command in (["list"], ["approve", *ids, "--as", _REVIEWER, "--reason", "the shop's own pipeline"], ["trail"]):
+    for command in (
+        ["show", ids[0]],
+        ["approve", *ids, "--as", _REVIEWER, "--reason", "the shop's own pipeline"],
+        ["trail"],
+    ):
         if _run(environment, "remediate", *command).returncode != 0:
             raise StoryError(f"`python -m remediate {shlex.join(command)}` failed")
     _chapter("GitHub Actions deploys again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
@@ -23,12 +24,11 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console that shows whole values: a pipe gets as wide a line as it takes, and no colour."""
+def console() -> Console:
+    """A console that shows whole values: no markup is read in them, and no line is cut."""
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, highlight=False, markup=False, soft_wrap=True, width=None if stream.isatty() else 500)
+    return Console(highlight=False, markup=False, soft_wrap=True)
 
 
 def printable(text: object) -> str:
@@ -37,17 +37,35 @@ def printable(text: object) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; long values are folded, never cut."""
+    """Print a table with whole values; where that is wider than the terminal, a block of lines for each row."""
+    texts = [[printable(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
+    wide = sum(widths) + 2 * len(widths)
+    room = shutil.get_terminal_size((wide, 0)).columns  # COLUMNS, or the terminal's; a pipe has all the room it needs
+    if wide > room:
+        _blocks(columns, texts)
+        return
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(box=box.SIMPLE, pad_edge=False, show_edge=False)
-    for column in columns:
-        shown.add_column(column, overflow="fold")
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    for column, width in zip(columns, widths, strict=True):
+        shown.add_column(column, no_wrap=True, min_width=width)
+    for row in texts:
+        shown.add_row(*map(Text, row))
+    console().print(shown, width=max(wide, 80))
+
+
+def _blocks(columns: Sequence[str], rows: list[list[str]]) -> None:
+    """A block a row: the first two values lead, every other one has a line of its own, whole and copyable."""
+    out = console()
+    margin = max(map(len, columns))
     for row in rows:
-        shown.add_row(*(Text(printable(value)) for value in row))
-    console().print(shown)
+        out.print(f"{row[0]}  {row[1]}")
+        for column, value in list(zip(columns, row, strict=True))[2:]:
+            if value:
+                out.print(f"  {column:<{margin}}  {value}")
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -136,7 +136,8 @@ def _print_csv(report: Report) -> None:
         (
             (
                 each.repository, each.member, each.role, each.outcome, " ".join(each.readers),
-                str(each.predicted).lower(), each.denials, each.first_seen, each.last_seen, each.rule, " ".join(each.reasons),
+                str(each.predicted).lower(), each.denials, each.first_seen, each.last_seen, each.rule,
+                " ".join(each.reasons),
             )
             for each in report.grants
         ),
@@ -216,7 +217,7 @@ def _command(grant: PlannedGrant) -> list[str]:
 
 
 def _print_terraform(report: Report) -> None:
-    """Additive `_member` resources, which leave everybody else's access alone, and imports of what is granted already."""
+    """Additive `_member` resources, which leave all other access alone, and imports of what is granted already."""
     names: set[str] = set()
     blocks = []
     for each in report.grants:

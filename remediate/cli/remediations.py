@@ -214,8 +214,8 @@ def _next(record: Remediation) -> list[str]:
             both = " ".join((record.id, *record.partners))
             return [
                 "What to type next:",
-                f"  python -m remediate approve {both}",
-                f"  python -m remediate reject {record.id} --reason '...'",
+                f"  python -m remediate approve {both} --as you@example.com",
+                f"  python -m remediate reject {record.id} --as you@example.com --reason '...'",
             ]
         case "granted":
             return [_RETRY]
