@@ -24,11 +24,11 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-def console() -> Console:
+def console(width: int | None = None) -> Console:
     """A console that shows whole values: no markup is read in them, and no line is cut."""
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, soft_wrap=True)
+    return Console(highlight=False, markup=False, soft_wrap=True, width=width)
 
 
 def printable(text: object) -> str:
@@ -40,7 +40,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table with whole values; where that is wider than the terminal, a block of lines for each row."""
     texts = [[printable(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *texts, strict=True)]
-    wide = sum(widths) + 2 * len(widths)
+    wide = sum(widths) + 3 * len(widths)
     room = shutil.get_terminal_size((wide, 0)).columns  # COLUMNS, or the terminal's; a pipe has all the room it needs
     if wide > room:
         _blocks(columns, texts)
@@ -54,7 +54,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         shown.add_column(column, no_wrap=True, min_width=width)
     for row in texts:
         shown.add_row(*map(Text, row))
-    console().print(shown, width=max(wide, 80))
+    console(wide).print(shown)
 
 
 def _blocks(columns: Sequence[str], rows: list[list[str]]) -> None:

@@ -201,7 +201,7 @@ def _print_gcloud(report: Report) -> None:
         if grants:
             print(heading)
         for each in grants:
-            print(f"# {', '.join(each.reasons)}; {each.denials} denials")
+            print(f"# {', '.join(each.reasons)}; denials: {each.denials}")
             if outcome == "refuse":
                 print(f"# {each.member} on {each.repository}")
             else:
