@@ -11,7 +11,7 @@ from remediate.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
 PURE = (
-    "allowpolicy", "denial", "deploy", "envelope", "errors", "image", "logentry", "policy", "principal", "reasons",
+    "allowpolicy", "denial", "deploy", "envelope", "errors", "image", "logentry", "plan", "policy", "principal", "reasons",
     "remediation", "wording",
 )  # fmt: skip
 PURE_MAY_IMPORT = {

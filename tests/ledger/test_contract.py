@@ -1,0 +1,198 @@
+"""What every ledger has to do; each implementation joins the list and is held to the same tests."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from remediate.denial import Denial
+from remediate.errors import BadInput, Conflict
+from remediate.ledger import open_ledger
+from remediate.ledger.interface import Filter, Ledger
+from remediate.policy import decide
+from remediate.remediation import Remediation, State, TrailRecord, counted, moved, opened
+from tests.entries import activity, denial
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+Open = Callable[[], Ledger]
+
+
+@pytest.fixture(params=["sqlite"])
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    """Opens the same ledger again and again, as each process does."""
+    assert request.param == "sqlite"
+    return lambda: open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+def first(number: int = 0, at: datetime = NOON) -> tuple[Remediation, TrailRecord]:
+    found = denied(number, at)
+    return opened(found, decide(found), State.PROPOSED, actor="remediate", now=at)
+
+
+def denied(number: int = 0, at: datetime = NOON) -> Denial:
+    entry = activity(email=f"deployer-{number}@example.com", insert_id=str(number))
+    return denial(entry | {"timestamp": at.isoformat()})
+
+
+def test_what_was_committed_is_there_for_everybody(fresh: Open) -> None:
+    record, trail = first()
+    fresh().commit(record, trail=[trail], denial_key="k")
+    assert fresh().get(record.id) == record
+    assert list(fresh().trail(record.id)) == list(fresh().trail()) == [trail]
+    assert fresh().counted("k", record.id)
+    assert not fresh().counted("other", record.id)
+    assert fresh().get("r-000000000000") is None
+
+
+@pytest.mark.parametrize("version", [1, 3, 7])
+def test_a_stale_version_is_a_conflict_and_leaves_nothing(fresh: Open, version: int) -> None:
+    record, trail = first()
+    fresh().commit(record, trail=[trail])
+    later, step = moved(record, State.REJECTED, actor="user:ana@example.com", now=NOON)
+    with pytest.raises(Conflict):
+        fresh().commit(replace(later, version=version), trail=[step], denial_key="k")
+    assert fresh().get(record.id) == record
+    assert list(fresh().trail()) == [trail]
+    assert not fresh().counted("k", record.id)
+
+
+def test_a_denial_is_counted_once_in_each_remediation(fresh: Open) -> None:
+    (one, _), (two, _) = first(1), first(2)
+    fresh().commit(one, denial_key="k")
+    fresh().commit(two, denial_key="k")
+    again = counted(one, denied(1), NOON)
+    with pytest.raises(Conflict):
+        fresh().commit(again, denial_key="k")
+    assert fresh().get(one.id) == one
+
+
+def test_a_list_is_newest_first_filtered_and_paged(fresh: Open) -> None:
+    ledger = fresh()
+    made = [first(number, NOON - timedelta(minutes=number))[0] for number in range(6)]
+    for record in reversed(made):
+        ledger.commit(record)
+    assert [each.id for each in ledger.find(Filter())] == [each.id for each in made]
+    page = ledger.find(Filter(), limit=2)
+    assert [each.id for each in ledger.find(Filter(), limit=2, before=page[-1].last_seen)] == [
+        each.id for each in made[2:4]
+    ]
+    assert [each.id for each in ledger.find(Filter(member="DEPLOYER-3"))] == [made[3].id]
+    assert len(ledger.find(Filter(repository="repositories/containers"))) == 6
+    rejected, step = moved(made[4], State.REJECTED, actor="user:ana@example.com", now=NOON)
+    ledger.commit(rejected, trail=[step])
+    assert [each.id for each in ledger.find(Filter(states=(State.REJECTED,)))] == [made[4].id]
+    assert len(ledger.find(Filter(states=(State.REJECTED, State.PROPOSED)))) == 6
+    assert ledger.find(Filter(member="%")) == []
+
+
+def test_an_id_may_be_abbreviated(fresh: Open) -> None:
+    ledger = fresh()
+    records = [first(number)[0] for number in range(3)]
+    for record in records:
+        ledger.commit(record)
+    assert [each.id for each in ledger.named(records[0].id[:8])] == [records[0].id]
+    assert len(ledger.named("r-")) == 3
+    assert ledger.named("r-%") == []
+
+
+def _count(url: str, worker: int, times: int) -> None:
+    ledger = open_ledger(url)
+    ident = first()[0].id
+    for number in range(times):
+        while True:
+            record = ledger.get(ident)
+            assert record
+            try:
+                ledger.commit(counted(record, denied(), NOON), denial_key=f"{worker}-{number}")
+                break
+            except Conflict:
+                continue
+
+
+def test_many_processes_count_and_lose_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    record, trail = first()
+    open_ledger(url).commit(record, trail=[trail])
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_count, args=(url, number, 25)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    found = open_ledger(url).get(record.id)
+    assert found
+    assert found.denials == record.denials + 100
+
+
+def test_many_threads_open_one_record_once(fresh: Open) -> None:
+    ledger = fresh()
+    record, trail = first()
+
+    def attempt(_: int) -> bool:
+        try:
+            ledger.commit(record, trail=[trail])
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(32))) == 1
+    assert len(list(ledger.trail())) == 1
+
+
+def _write_for_ever(url: str, ready: Connection) -> None:
+    ledger = open_ledger(url)
+    for number in range(1_000_000):
+        record, trail = first(number)
+        ledger.commit(record, trail=[trail], denial_key=str(number))
+        if number == 20:
+            ready.send("go on")
+
+
+def test_a_killed_writer_leaves_whole_steps_alone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    writer = context.Process(target=_write_for_ever, args=(url, theirs))
+    writer.start()
+    assert ours.poll(60)
+    assert writer.pid
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join(10)
+    ledger = open_ledger(url)
+    records = ledger.find(Filter(), limit=1_000_000)
+    assert len(records) > 20
+    assert sorted(each.remediation for each in ledger.trail()) == sorted(each.id for each in records)
+    ledger.commit(first(-1)[0])
+
+
+def test_a_newer_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    open_ledger(url)
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(BadInput, match="schema 99"):
+        open_ledger(url)
+
+
+@pytest.mark.parametrize("url", ["", "sqlite://", "sqlite:///", "postgres://x", "ledger.db", "firestore://p/d"])
+def test_a_url_that_is_no_ledger_is_named_with_what_is_accepted(url: str) -> None:
+    with pytest.raises(BadInput, match="accepted: sqlite"):
+        open_ledger(url)
+
+
+def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a database, and long enough to be taken for one by nobody" * 20)
+    with pytest.raises(BadInput, match=r"notes\.txt"):
+        open_ledger(f"sqlite:///{tmp_path / 'notes.txt'}")
