@@ -82,6 +82,9 @@ class _Parser:
 
     def term(self) -> Predicate:
         token = self.take()
+        if token in ("AND", "OR", ")"):
+            self.position -= 1
+            self.fail()
         if token == "NOT":
             inner = self.term()
             return lambda entry: not inner(entry)

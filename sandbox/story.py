@@ -7,14 +7,17 @@ Google Cloud is the sandbox. Each command that is played is one that the reader 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import queue
 import shlex
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -28,7 +31,6 @@ from rich.markup import escape
 
 _ROOT = Path(__file__).parents[1]
 _RUN = _ROOT / ".run"
-_SANDBOX_PORT, _FUNCTION_PORT = 8642, 8643
 _PATIENCE = 60.0  # seconds that a server may take to start on a slow machine
 
 _DEPLOYER = "github-deployer@shop-frontend.iam.gserviceaccount.com"
@@ -54,7 +56,8 @@ def play(*, unattended: bool) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with contextlib.ExitStack() as stack:
-            environment = _start(stack)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory())) if unattended else _own_folder(stack)
+            environment = _start(stack, folder)
             before = _policies(environment)
             ids = _fail_and_propose(environment)
             if not unattended:
@@ -68,18 +71,39 @@ def play(*, unattended: bool) -> int:
         return 0
 
 
-def _start(stack: contextlib.ExitStack) -> dict[str, str]:
+def _own_folder(stack: contextlib.ExitStack) -> Path:
+    """`.run`, empty, and locked for as long as this story is up."""
+    _RUN.mkdir(exist_ok=True)
+    lock = stack.enter_context((_RUN / "lock").open("w"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise StoryError("another `make run` is up in this folder; end it first") from None
+    for path in _RUN.iterdir():
+        if path.name != "lock":
+            path.unlink()
+    return _RUN
+
+
+def _start(stack: contextlib.ExitStack, folder: Path) -> dict[str, str]:
     """Start the sandbox and the function; gives the environment in which the commands of the story work."""
-    shutil.rmtree(_RUN, ignore_errors=True)
-    _RUN.mkdir()
-    sandbox_port, function_port = _free(_SANDBOX_PORT), _free(_FUNCTION_PORT)
-    url, function = f"http://127.0.0.1:{sandbox_port}", f"http://127.0.0.1:{function_port}/"
+    _chapter("A small Google Cloud and the function start on this machine")
+    function_port = _free_port()
+    function = f"http://127.0.0.1:{function_port}/"
+    serve = [sys.executable, "-m", "sandbox", "serve", "--port", "0", "--subscriber", function]
+    first_line = stack.enter_context(_running(serve, dict(os.environ), folder / "sandbox.log"))
+    try:
+        url = first_line.get(timeout=_PATIENCE).strip()
+    except queue.Empty:
+        raise StoryError(f"the sandbox did not start within {_PATIENCE:.0f} seconds") from None
+    if not url.startswith("http://"):
+        raise StoryError(f"the sandbox did not start: {url}")
     settings = {
         "SANDBOX_URL": url,
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_ARTIFACTREGISTRY": f"{url}/",
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{url}/",
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": f"{url}/",
-        "REMEDIATE_LEDGER": f"sqlite:///{_RUN / 'ledger.db'}",
+        "REMEDIATE_LEDGER": f"sqlite:///{folder / 'ledger.db'}",
         "REMEDIATE_ORGANIZATION": "400000000001",
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REMEDIATE_")} | settings
@@ -87,16 +111,12 @@ def _start(stack: contextlib.ExitStack) -> dict[str, str]:
         environment["COLUMNS"] = str(shutil.get_terminal_size().columns)
     lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
     lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
-    (_RUN / "env").write_text("\n".join(lines) + "\n")
-
-    _chapter("A small Google Cloud and the function start on this machine")
-    serve = [sys.executable, "-m", "sandbox", "serve", "--port", str(sandbox_port), "--subscriber", function]
-    stack.enter_context(_running(serve, environment, "sandbox.log"))
+    (folder / "env").write_text("\n".join(lines) + "\n")
     framework = str(Path(sys.executable).with_name("functions-framework"))
     function_command = [framework, "--target", "on_denial", "--host", "127.0.0.1", "--port", str(function_port)]
-    stack.enter_context(_running(function_command, environment, "function.log", tell=True))
-    for name, port in (("sandbox", sandbox_port), ("function", function_port)):
-        _wait_for(name, port)
+    log = folder / "function.log"
+    stack.enter_context(_running(function_command, environment, log, tell=True))
+    _wait_for_port(function_port, log)
     _say(f"sandbox   {url}   (organization: sandbox/example.yaml)")
     _say(f"function  {function}  (functions-framework --target on_denial, dry-run: it grants nothing by itself)")
     return environment
@@ -193,17 +213,23 @@ def _run(
 
 
 @contextlib.contextmanager
-def _running(command: list[str], environment: dict[str, str], log: str, *, tell: bool = False) -> Iterator[None]:
-    """The command in the background, its output in `.run/`; `tell` says each decision on the terminal too."""
-    with (_RUN / log).open("w") as file:
+def _running(
+    command: list[str], environment: dict[str, str], log: Path, *, tell: bool = False
+) -> Iterator[queue.Queue[str]]:
+    """The command in the background, its output in a file; `tell` says each decision on the terminal too.
+
+    Gives a queue that receives the first line of output, empty where the command ended without any.
+    """
+    first_line: queue.Queue[str] = queue.Queue(1)
+    with log.open("w") as file:
         process = subprocess.Popen(  # noqa: S603
             command, env=environment, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         assert process.stdout is not None
-        reader = threading.Thread(target=_follow, args=(process.stdout, file, tell), daemon=True)
+        reader = threading.Thread(target=_follow, args=(process.stdout, file, first_line, tell), daemon=True)
         reader.start()
         try:
-            yield
+            yield first_line
         finally:
             process.terminate()
             try:
@@ -213,10 +239,12 @@ def _running(command: list[str], environment: dict[str, str], log: str, *, tell:
             reader.join(5)
 
 
-def _follow(stream: IO[str], file: IO[str], tell: bool) -> None:
-    for line in stream:
+def _follow(stream: IO[str], file: IO[str], first_line: queue.Queue[str], tell: bool) -> None:
+    for number, line in enumerate(stream):
         file.write(line)
         file.flush()
+        if number == 0:
+            first_line.put(line)
         if not tell:
             continue
         try:
@@ -226,6 +254,8 @@ def _follow(stream: IO[str], file: IO[str], tell: bool) -> None:
         if isinstance(decision, dict) and decision.get("outcome") not in (None, "ignore"):
             reasons = ", ".join(decision.get("reasons", ()))
             _out.print(f"  [cyan]function[/]  {escape(str(decision['message']))} [dim]({escape(reasons)})[/]")
+    with contextlib.suppress(queue.Full):
+        first_line.put_nowait("")
 
 
 def _policies(environment: dict[str, str]) -> dict[str, Any]:
@@ -237,29 +267,26 @@ def _drain(environment: dict[str, str]) -> None:
     request = urllib.request.Request(f"{environment['SANDBOX_URL']}/sandbox/drain?timeout=30", method="POST")  # noqa: S310
     with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
         if not json.load(answer)["drained"]:
-            raise StoryError("the function did not acknowledge the event; see .run/function.log")
+            raise StoryError("the function did not acknowledge the event")
 
 
 def _grants(policy: dict[str, Any]) -> set[tuple[str, str]]:
     return {(binding["role"], member) for binding in policy.get("bindings", []) for member in binding["members"]}
 
 
-def _free(wanted: int) -> int:
-    for port in (wanted, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
-    raise StoryError("no free port on 127.0.0.1")
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
-def _wait_for(name: str, port: int) -> None:
+def _wait_for_port(port: int, log: Path) -> None:
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.1)
-    raise StoryError(f"the {name} did not start within {_PATIENCE:.0f} seconds; see .run/{name}.log")
+    raise StoryError(f"the function did not start within {_PATIENCE:.0f} seconds:\n{log.read_text()[-2000:]}")
 
 
 def _chapter(title: str) -> None:

@@ -1,0 +1,184 @@
+"""What a reviewer types: list, show, approve, reject, trail; on a real ledger and a real (small) Google Cloud."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remediate.settings import load_settings
+from remediate.wiring import remediator_from
+from tests.entries import activity, denial, user_text
+from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, REPOSITORY, ROOT, SandboxProcess
+
+REVIEWER = "platform-lead@example.com"
+
+
+class Shell:
+    """Runs commands as a reviewer does, against a ledger with one denial in it."""
+
+    def __init__(self, sandbox: SandboxProcess, folder: Path) -> None:
+        self.environment = sandbox.env | {"REMEDIATE_LEDGER": f"sqlite:///{folder / 'ledger.db'}"}
+        remediator = remediator_from(load_settings(self.environment))
+        handled = remediator.handle(denial(activity(user_text(IMAGE), images=(IMAGE,))))
+        assert handled.remediation
+        assert handled.partner
+        self.ids = [handled.remediation.id, handled.partner]
+
+    def run(self, *arguments: str, code: int = 0, **environment: str) -> str:
+        """The output of a command that has to exit with this code; standard error where it is not 0."""
+        done = subprocess.run(
+            [sys.executable, "-m", "remediate", *arguments],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], **self.environment, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout if code == 0 else done.stdout + done.stderr
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--format", "json"))
+
+
+@pytest.fixture
+def shell(sandbox_server: SandboxProcess, tmp_path: Path) -> Shell:
+    return Shell(sandbox_server, tmp_path)
+
+
+def test_a_list_is_what_was_promised(shell: Shell) -> None:
+    found = {each["id"]: each for each in shell.json("list")}
+    deployer, agent = (found[ident] for ident in shell.ids)
+    promised = {
+        "id",
+        "state",
+        "repository",
+        "member",
+        "role",
+        "reader",
+        "rule",
+        "reasons",
+        "denials",
+        "first_seen",
+        "last_seen",
+    }
+    assert promised <= deployer.keys()
+    assert (deployer["state"], deployer["member"], deployer["reader"], deployer["denials"]) == (
+        "proposed",
+        DEPLOYER,
+        "deployer",
+        1,
+    )
+    assert (agent["member"], agent["reader"], agent["predicted"], agent["denials"]) == (AGENT, "service_agent", True, 0)
+    assert {each["repository"] for each in found.values()} == {REPOSITORY}
+    assert {each["role"] for each in found.values()} == {"roles/artifactregistry.reader"}
+
+
+def test_a_list_is_filtered(shell: Shell) -> None:
+    assert len(shell.json("list", "--state", "proposed", "--repository", "containers")) == 2
+    assert [each["member"] for each in shell.json("list", "--member", "github")] == [DEPLOYER]
+    assert shell.json("list", "--state", "granted") == []
+    assert "No remediations" in shell.run("list", "--state", "granted")
+    rows = list(csv.DictReader(io.StringIO(shell.run("list", "--format", "csv"))))
+    assert {row["id"] for row in rows} == set(shell.ids)
+
+
+@pytest.mark.parametrize("columns", ["60", "400"])
+def test_a_table_shows_whole_values_at_any_width(shell: Shell, columns: str) -> None:
+    shown = shell.run("list", COLUMNS=columns)
+    assert all(value in shown for value in (*shell.ids, DEPLOYER, AGENT, REPOSITORY))
+
+
+def test_show_tells_the_whole_story_of_one(shell: Shell) -> None:
+    story = shell.run("show", shell.ids[0])
+    for part in (
+        DEPLOYER,
+        REPOSITORY,
+        "cross_project: The image lies in another project",
+        IMAGE,
+        shell.ids[1],
+        "approve",
+    ):
+        assert part in story
+    assert [each["after"] for each in shell.json("show", shell.ids[0])["trail"]] == ["proposed"]
+
+
+def test_approving_both_writes_two_members_and_says_so(shell: Shell, sandbox_server: SandboxProcess) -> None:
+    told = shell.run("approve", *shell.ids, "--as", REVIEWER, "--reason", "known pipeline")
+    assert told.count("granted: roles/artifactregistry.reader to serviceAccount:") == 2
+    assert "nothing else in its policy changed" in told
+    assert "two minutes" in told
+    assert set(sandbox_server.readers()) >= {DEPLOYER, AGENT}
+    assert {each["state"] for each in shell.json("list")} == {"granted"}
+    steps = shell.json("trail")
+    assert [step["note"] for step in steps if step["actor"] == f"user:{REVIEWER}"] == ["known pipeline"] * 2
+    assert "nothing was written" in shell.run("approve", shell.ids[0], "--as", REVIEWER)
+
+
+def test_approving_one_names_the_partner_that_is_left(shell: Shell) -> None:
+    assert f"python -m remediate approve {shell.ids[1]}" in shell.run("approve", shell.ids[0][2:8], "--as", REVIEWER)
+
+
+def test_rejecting_is_final_and_says_why(shell: Shell, sandbox_server: SandboxProcess) -> None:
+    shell.run("reject", shell.ids[0], "--as", REVIEWER, "--reason", "use your own registry")
+    assert "it cannot become approved" in shell.run("approve", shell.ids[0], "--as", REVIEWER, code=1)
+    assert "use your own registry" in shell.run("show", shell.ids[0])
+    assert DEPLOYER not in sandbox_server.readers()
+
+
+def test_nobody_approves_their_own_deploy(shell: Shell, sandbox_server: SandboxProcess) -> None:
+    for ident in shell.ids:
+        assert "own deploy" in shell.run("approve", ident, "--as", DEPLOYER.partition(":")[2], code=1)
+    assert sandbox_server.requests(":setIamPolicy") == 0
+
+
+def test_only_reviewers_review_where_they_are_named(shell: Shell) -> None:
+    told = shell.run("approve", shell.ids[0], "--as", REVIEWER, code=1, REMEDIATE_REVIEWERS="security@example.com")
+    assert "not among the reviewers" in told
+    shell.run("approve", shell.ids[0], "--as", REVIEWER, REMEDIATE_REVIEWERS="security@example.org,example.com")
+
+
+def test_an_outage_at_approval_loses_nothing(shell: Shell, sandbox_server: SandboxProcess) -> None:
+    sandbox_server.faults({"match": "setIamPolicy", "effect": "status", "code": 503, "times": None})
+    told = shell.run("approve", shell.ids[0], "--as", REVIEWER, code=1, REMEDIATE_TIMEOUT="1")
+    assert "not approved: setIamPolicy" in told
+    sandbox_server.faults()
+    shell.run("approve", shell.ids[0], "--as", REVIEWER)
+    assert sandbox_server.readers().count(DEPLOYER) == 1
+    assert [each["after"] for each in shell.json("trail", shell.ids[0])] == ["proposed", "approved", "granted"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["show", "r-ffffffffffff"], "r-ffffffffffff"),
+        (["show", "r-"], "'r-'"),
+        (["show", "*"], "'*'"),
+        (["approve", "r-ffffffffffff", "--as", REVIEWER], "r-ffffffffffff"),
+        (["approve", "FIRST"], "--as"),
+        (["approve", "FIRST", "--as", "somebody"], "somebody"),
+        (["approve", "FIRST", "--as", "allUsers"], "allUsers"),
+        (["reject", "FIRST", "--as", REVIEWER], "--reason"),
+        (["list", "--state", "open"], "proposed"),
+        (["list", "--limit", "0"], "--limit"),
+        (["trail", "--format", "xml"], "xml"),
+    ],
+)
+def test_bad_input_is_named_and_exits_2(shell: Shell, arguments: list[str], named: str) -> None:
+    words = [shell.ids[0] if word == "FIRST" else word for word in arguments]
+    assert named in shell.run(*words, code=2)
+
+
+def test_a_ledger_that_cannot_be_used_is_named(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    told = shell.run("list", code=2, REMEDIATE_LEDGER=f"sqlite:///{tmp_path / 'file' / 'ledger.db'}")
+    assert "ledger.db" in told

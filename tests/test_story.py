@@ -1,0 +1,125 @@
+"""`make demo` and README: the story ends as promised, and every command that a newcomer is told works as told."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox_fixture import ROOT, SandboxProcess
+
+README = (ROOT / "README.md").read_text()
+BIN = Path(sys.executable).parent
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what is committed, or would be, with this environment in place of its own."""
+    copy = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns(".git", ".venv", ".run", "__pycache__", ".*_cache", ".hypothesis")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    (copy / ".venv").symlink_to(BIN.parent)
+    return copy
+
+
+@pytest.fixture
+def story(checkout: Path) -> list[str]:
+    """The lines of `python -m sandbox story --unattended`, which is what `make demo` runs."""
+    command = [str(BIN / "python"), "-m", "sandbox", "story", "--unattended"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False, timeout=110)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()
+
+
+def masked(line: str) -> str:
+    return re.sub(r"web-00001-[0-9a-f]{3}", "web-00001-xxx", line.strip())
+
+
+def test_the_demo_ends_as_readme_shows_it(story: list[str]) -> None:
+    [shown] = blocks(README, "text")
+    told = [masked(line) for line in story]
+    for line in shown.splitlines():
+        assert masked(line) in told, line
+    assert "two members added to one repository, nothing else changed" in story[-1]
+
+
+def test_what_make_run_leaves_up_takes_the_commands_it_shows(checkout: Path) -> None:
+    command = [str(BIN / "python"), "-m", "sandbox", "story"]
+    process = subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout
+    shown: list[str] = []
+    for line in process.stdout:
+        shown.append(line.strip())
+        if "Ctrl-C ends everything" in line:
+            break
+    try:
+        start = next(number for number, line in enumerate(shown) if "open a second terminal" in line)
+        commands = [line for line in shown[start + 1 :] if line and not line.startswith(("#", "Decisions"))]
+        assert commands[0] == ". .run/env"
+        assert len(commands) == 6
+        told = subprocess.run(
+            ["sh", "-ec", "\n".join(commands)], cwd=checkout, capture_output=True, text=True, check=False
+        )
+        assert told.returncode == 0, told.stdout + told.stderr
+        assert "has been deployed and is serving" in told.stdout
+        [reviewing] = [block for block in blocks(README, "sh") if "list" in block and ".run/env" in block]
+        again = subprocess.run(["sh", "-ec", reviewing], cwd=checkout, capture_output=True, text=True, check=False)
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert "approved → granted" in again.stdout
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+        process.stdout.close()
+    assert process.returncode == 0
+
+
+def test_readmes_plan_commands_work(checkout: Path) -> None:
+    [block] = [block for block in blocks(README, "sh") if "examples/" in block]
+    done = subprocess.run(["sh", "-ec", block], cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "gcloud artifacts repositories add-iam-policy-binding" in done.stdout
+
+
+def test_readmes_export_works_with_gcloud(checkout: Path, sandbox_server: SandboxProcess, tmp_path: Path) -> None:
+    if shutil.which("gcloud") is None:
+        pytest.skip("gcloud is not installed")
+    sandbox_server.deploy()
+    [block] = [block for block in blocks(README, "sh") if "gcloud logging read" in block]
+    settings = {
+        "ORGANIZATION": "400000000001",
+        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+        "CLOUDSDK_CONFIG": str(tmp_path / "gcloud"),
+        "CLOUDSDK_CORE_PROJECT": "shop-frontend",
+    }
+    environment = os.environ | sandbox_server.env | settings
+    done = subprocess.run(
+        ["sh", "-ec", block], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 image-read denials" in done.stdout
+
+
+def test_every_other_command_block_of_readme_is_a_make_target() -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M)
+    for block in blocks(README, "sh"):
+        for line in block.splitlines():
+            words = shlex.split(line.rstrip("\\"))
+            if words[:1] == ["make"]:
+                assert words[1] in targets
+
+
+def test_help_names_every_target() -> None:
+    told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for target in ("run", "demo", "test", "lint", "bench", "lock", "clean"):
+        assert f"make {target}" in told
