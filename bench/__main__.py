@@ -136,7 +136,8 @@ def _plan(folder: Path) -> None:
     subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
     size, peak = export.stat().st_size / 1e6, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     print(
-        f"a plan of 100,000 entries ({size:.0f} MB): {time.perf_counter() - started:.1f} s, peak {peak:.0f} MiB a process"
+        f"a plan of 100,000 entries ({size:.0f} MB): {time.perf_counter() - started:.1f} s,"
+        f" peak {peak:.0f} MiB a process"
     )
 
 
