@@ -128,6 +128,8 @@ def _denial(
         case Reader.DEPLOYER:
             member = deployer
             doubts += deployer_doubts
+            if member and any(_named(address) not in (None, member.key) for address in said.addresses):
+                doubts.append(Reason.MEMBER_MISMATCH)
         case Reader.SERVICE_AGENT:
             member, agent_doubts = _agent(said, where)
             doubts += agent_doubts
@@ -164,9 +166,15 @@ def _deployer(audit: AuditLog, body: Body) -> tuple[Member | None, list[Reason]]
     return first, [Reason.MEMBER_MISMATCH]
 
 
+def _named(address: str) -> str | None:
+    """Whom an address in a text stands for, comparable; None where it was redacted or is none."""
+    member = parse_member(address) if _ADDRESS.match(address) else None
+    return member.key if isinstance(member, Member) else None
+
+
 def _agent(said: ImageDenied, where: Deploy) -> tuple[Member | None, list[Reason]]:
     """The deploying project's Cloud Run service agent: by the text's address, checked against the project's number."""
-    named = [parse_member(address) for address in said.agents if _ADDRESS.match(address)]
+    named = [parse_member(address) for address in said.addresses if _ADDRESS.match(address)]
     numbers = {member.run_agent_of if isinstance(member, Member) else None for member in named}
     if len(numbers) > 1 or None in numbers:
         return None, [Reason.MEMBER_MISMATCH]

@@ -144,6 +144,8 @@ class _Splitter:
                 if unfinished and len(self._text) - self._at < _LARGEST and self._fill(len(self._text)):
                     continue
                 return self._resynchronised(line, f"not JSON: {error.msg}", error.pos)
+            except ValueError as error:  # a number with more digits than Python converts
+                return self._resynchronised(line, f"not JSON: {error}", self._at)
             if isinstance(value, (int, float)) and end == len(self._text) and self._fill(_CHUNK):
                 continue  # a number may go on in the next chunk
             data = self._text[self._at : end].encode("utf-8", "surrogateescape")

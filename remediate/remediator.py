@@ -91,7 +91,7 @@ class Remediator:
         if record is None:
             counted = denial.entry.key and self._ledger.counted(denial.entry.key, ident)
             return self._handled_before(denial, ident) if counted else Handled(decision, denial)
-        applied = self._apply(record) if record.state is State.APPROVED else Applied(record, written=False)
+        applied = self._apply(record) if self._due(record) else Applied(record, written=False)
         return Handled(decision, denial, applied.remediation, partner, applied.written)
 
     def approve(self, ident: str, *, actor: str, note: str = "") -> Applied:
@@ -211,12 +211,16 @@ class Remediator:
         """A second delivery: nothing to count; a grant that the first left half-done is finished."""
         record = self._ledger.get(ident)
         decision = Decision(Outcome.IGNORE, None, (Reason.DUPLICATE,))
-        if record and record.state is State.APPROVED:
+        if record and self._due(record):
             applied = self._apply(record)
             return Handled(decision, denial, applied.remediation, None, applied.written, duplicate=True)
         return Handled(decision, denial, record, duplicate=True)
 
     # Acting
+
+    def _due(self, record: Remediation) -> bool:
+        """Whether an event may write what was approved: never in dry-run, where whoever approves also writes."""
+        return record.state is State.APPROVED and self._mode is Mode.ENFORCE
 
     def _apply(self, record: Remediation) -> Applied:
         """Write the one member into the one binding, then record that. Safe to do again at any point."""

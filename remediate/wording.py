@@ -26,8 +26,8 @@ class ImageDenied(msgspec.Struct, frozen=True):
     """What the text of an image-read denial tells; a field that it does not tell is None or empty."""
 
     reader: Reader | None = None
-    agents: tuple[str, ...] = ()
-    """The different addresses that the text gives the service agent; more than one is a contradiction."""
+    addresses: tuple[str, ...] = ()
+    """The different addresses that the text gives the one it names; more than one is a contradiction."""
     image: str | None = None
     """The image as written, without the sentence's full stop or quotes; not yet validated."""
     repositories: tuple[Repository, ...] = ()
@@ -51,7 +51,7 @@ _DOWNLOAD_DENIED = re.compile(
 )
 _SERVICE_AGENT = re.compile(r"Service\s+Agent(?:\s+(\S+))?\s*\Z", re.I)
 _USER = re.compile(r"\bUser(?:\s+\S+)?\s*\Z", re.I)
-_AGENT_ADDRESS = re.compile(r"Service\s+Agent\s+([^\s@]+@[^\s@]+?)[.,;]?(?=\s|\Z)", re.I)
+_ADDRESSED = re.compile(r"(Service\s+Agent|\bUser)\s+([^\s@]+@[^\s@]+)", re.I)
 _IMAGE = re.compile(r"[,:]?\s*[\"'`“‘\[]?([^\s\"'`“”‘’\\,]+)")
 _CAUSE_NOT_FOUND = re.compile(r"Cause:\s*404\b|\b(?:MANIFEST|NAME)_UNKNOWN\b")
 
@@ -88,7 +88,7 @@ def read_text(text: str) -> ImageDenied | Reason | None:
     if sentence := _MUST_READ.search(text):
         return _sentence(text, sentence)
     if _DOWNLOAD_DENIED.search(text):
-        agents = _agents(text)
+        agents = _addresses(text, Reader.SERVICE_AGENT)
         reader = Reader.SERVICE_AGENT if agents else Reader.DEPLOYER
         return ImageDenied(reader, agents, None, _repositories(text), bare=not agents)
     if warning := _WARNED.search(text):
@@ -107,11 +107,15 @@ def _sentence(text: str, sentence: re.Match[str]) -> ImageDenied | Reason:
         reader = Reader.SERVICE_AGENT
     elif _USER.search(who):
         reader = Reader.DEPLOYER
-    return ImageDenied(reader, _agents(text), _image(text, sentence.end()), repositories)
+    addresses = _addresses(text, reader) if reader else ()
+    return ImageDenied(reader, addresses, _image(text, sentence.end()), repositories)
 
 
-def _agents(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_AGENT_ADDRESS.findall(text)))
+def _addresses(text: str, reader: Reader) -> tuple[str, ...]:
+    """The addresses that stand behind "Service Agent", or behind "User", without quotes or brackets around them."""
+    agents = reader is Reader.SERVICE_AGENT
+    named = (address for who, address in _ADDRESSED.findall(text) if who.lower().startswith("service") is agents)
+    return tuple(dict.fromkeys(address.strip("[](){}<>'\"`“”‘’\\.,;:") for address in named))
 
 
 def _repositories(text: str) -> tuple[Repository, ...]:

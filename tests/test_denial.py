@@ -84,6 +84,9 @@ def test_every_wording_of_a_deployers_denial_is_understood(text: str, kind: str,
         agent_text(),
         agent_text(agent=None),
         agent_text(agent="service-{redacted}@serverless-robot-prod.iam.gserviceaccount.com"),
+        agent_text(agent=f"[{AGENT}]"),
+        agent_text(agent=f"({AGENT})"),
+        agent_text(agent=f"'{AGENT}'"),
         f"Revision 'web-00002-abc' is not ready and cannot serve traffic. {agent_text()}",
         f"Ready condition status changed to False for Revision web-00002-abc with message: {agent_text()}",
         agent_text().replace(" must ", "\nmust ").replace(" Service ", "\nService "),
@@ -397,3 +400,10 @@ def test_a_shared_identity_is_asked_even_in_its_own_project() -> None:
     shared = denial(activity(user_text(SAME), images=(SAME,), email=f"{NUMBER}-compute@developer.gserviceaccount.com"))
     assert decide(shared).outcome is Outcome.ASK
     assert Reason.SHARED_IDENTITY in decide(shared).reasons
+
+
+@pytest.mark.parametrize(
+    ("named", "doubts"), [(DEPLOYER, ()), ("ana@example.com", (Reason.MEMBER_MISMATCH,)), ("***@***", ())]
+)
+def test_a_text_that_names_another_user_than_the_caller_is_asked(named: str, doubts: tuple[Reason, ...]) -> None:
+    assert denial(activity(user_text().replace("User must", f"User [{named}] must"))).doubts == doubts

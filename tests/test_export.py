@@ -75,6 +75,7 @@ BROKEN = {
         1,
     ),
     "nesting without end": (["[" + "[" * 10, '{"a":' * 100_000, json.dumps(ONE)], [ONE], 1),
+    "a number without end": (['{"a": ' + "9" * 5000 + "}", json.dumps(ONE)], [ONE], 1),
     "bytes that are no UTF-8": (["\udcff", json.dumps(ONE)], [ONE], 1),
 }
 

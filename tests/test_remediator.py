@@ -173,6 +173,21 @@ def test_an_approval_writes_one_member_and_says_so(world: World) -> None:
     world.check_trail()
 
 
+def test_in_dry_run_no_event_writes_even_what_was_approved(world: World) -> None:
+    """Whoever approved crashed before the write: a reviewer finishes it, an event in enforce mode does, dry-run not."""
+    proposed = world.instance().handle(cross("1")).remediation
+    assert proposed
+    crashing = Crashing(world.registry, itertools.count(1), 2, after=False)
+    with pytest.raises(Crash):
+        world.instance(registry=crashing).approve(proposed.id, actor=REVIEWER)
+    assert world.records()[f"serviceAccount:{DEPLOYER}"].state is State.APPROVED
+    for insert_id in ("1", "2"):
+        world.instance(Mode.DRY_RUN).handle(cross(insert_id))
+    assert world.registry.writes == 0
+    assert world.instance().approve(proposed.id, actor=REVIEWER).written
+    world.check_trail()
+
+
 @pytest.mark.parametrize("actor", [DEPLOYER, DEPLOYER.upper().replace("GSERVICEACCOUNT.COM", "gserviceaccount.com")])
 def test_nobody_approves_their_own_deploy(world: World, actor: str) -> None:
     proposed = world.instance().handle(cross())
