@@ -58,6 +58,7 @@ def decision_line(handled: Handled, seconds: float) -> tuple[str, dict[str, obje
         "severity": _SEVERITIES[handled.decision.outcome],
         "outcome": handled.decision.outcome,
         "reasons": handled.decision.reasons,
+        "why": " ".join(reason.sentence for reason in handled.decision.reasons),
         "rule": handled.decision.rule,
         "insert_id": subject.entry.insert_id,
         "log_name": subject.entry.log_name,

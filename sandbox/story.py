@@ -252,8 +252,8 @@ def _follow(stream: IO[str], file: IO[str], first_line: queue.Queue[str], tell: 
         except ValueError:
             continue
         if isinstance(decision, dict) and decision.get("outcome") not in (None, "ignore"):
-            reasons = ", ".join(decision.get("reasons", ()))
-            _out.print(f"  [cyan]function[/]  {escape(str(decision['message']))} [dim]({escape(reasons)})[/]")
+            _out.print(f"  [cyan]function[/]  {escape(str(decision['message']))}")
+            _out.print(f"            {escape(str(decision.get('why', '')))}")
     with contextlib.suppress(queue.Full):
         first_line.put_nowait("")
 

@@ -72,6 +72,10 @@ def _is_passing(error: BaseException) -> bool:
 
 def _told(error: BaseException) -> str:
     """The error in one line: Google's own message and code, or the kind of connection error."""
+    from google.auth.exceptions import DefaultCredentialsError
+
+    if isinstance(error, DefaultCredentialsError):
+        return str(error)  # says how to get credentials
     message = getattr(error, "message", None)
     code = getattr(error, "code", None)
     if isinstance(message, str) and code is not None:
