@@ -53,7 +53,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
                 found[field] = parsed
 
     take("REMEDIATE_MODE", "mode", "dry-run or enforce", lambda text: Mode(text) if text in list(Mode) else None)
-    ledgers = "sqlite:///PATH (sqlite:////PATH for an absolute one)"
+    ledgers = "sqlite:///PATH (sqlite:////PATH for an absolute one) or firestore://PROJECT/DATABASE"
     take("REMEDIATE_LEDGER", "ledger", ledgers, lambda text: text if _LEDGER.match(text) else None)
     take("REMEDIATE_ORGANIZATION", "organization", "an organization's number", _organization)
     take("REMEDIATE_REVIEWERS", "reviewers", "addresses or domains, separated by commas", _reviewers)

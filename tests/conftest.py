@@ -1,3 +1,15 @@
 """Fixtures that every test may use."""
 
-pytest_plugins = ["tests.sandbox_fixture"]
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["tests.firestore_fixture", "tests.sandbox_fixture"]
+
+
+@pytest.fixture(params=["sqlite", "firestore"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty ledger of each implementation; Firestore's where its emulator is installed."""
+    if request.param == "firestore":
+        return str(request.getfixturevalue("firestore"))
+    return f"sqlite:///{tmp_path / 'ledger.db'}"

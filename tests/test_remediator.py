@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from remediate.allowpolicy import Binding
 from remediate.denial import Denial
 from remediate.errors import BadInput, Refused, TransientFault
-from remediate.ledger.interface import Filter
+from remediate.ledger import open_ledger
+from remediate.ledger.interface import Filter, Ledger
 from remediate.ledger.sqlite import SqliteLedger
 from remediate.policy import ROLE, Mode, Outcome
 from remediate.reasons import Reason
@@ -76,9 +77,8 @@ class Crashing:
 class World:
     """A ledger file, a registry with two repositories, and instances of the service over them."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path / "ledger.db"
-        self.ledger = SqliteLedger(self.path)
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
         others = Binding("roles/artifactregistry.writer", ("user:builder@example.com",))
         self.registry = MemoryRegistry({REPOSITORY: [others], SAME_REPOSITORY: []})
         self.projects = projects()
@@ -107,8 +107,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(ledger_url: str) -> World:
+    return World(open_ledger(ledger_url))
 
 
 def test_dry_run_proposes_both_hops_and_writes_nothing(world: World) -> None:
@@ -328,9 +328,9 @@ def test_a_fault_loses_nothing(world: World) -> None:
 @pytest.mark.parametrize("at", range(1, 14))
 @pytest.mark.parametrize("subject", [same(), cross()], ids=["grant", "ask"])
 def test_a_crash_at_any_step_is_healed_by_the_next_delivery(
-    world: World, subject: Denial, at: int, after: bool
+    world: World, tmp_path: Path, subject: Denial, at: int, after: bool
 ) -> None:
-    whole = World(world.path.parent / "whole")
+    whole = World(SqliteLedger(tmp_path / "whole.db"))
     whole.instance(Mode.ENFORCE).handle(subject)
     steps = itertools.count(1)
     parts = {name: Crashing(getattr(world, name), steps, at, after) for name in ("ledger", "registry", "projects")}
@@ -349,7 +349,7 @@ def test_a_crash_at_any_step_is_healed_by_the_next_delivery(
 @given(st.lists(st.sampled_from(["same 1", "same 2", "cross 1", "cross 2"]), max_size=8))
 def test_any_order_and_repetition_ends_the_same(tmp_path_factory: pytest.TempPathFactory, order: list[str]) -> None:
     made = {"same 1": same("1"), "same 2": same("2"), "cross 1": cross("3"), "cross 2": cross("4")}
-    one = World(tmp_path_factory.mktemp("one"))
+    one = World(SqliteLedger(tmp_path_factory.mktemp("one") / "ledger.db"))
     for name in [*order, *made]:
         one.instance(Mode.ENFORCE).handle(made[name])
     assert one.registry.writes == 1

@@ -10,7 +10,7 @@ from remediate.errors import BadInput
 if TYPE_CHECKING:
     from remediate.ledger.interface import Ledger
 
-ACCEPTED = "sqlite:///PATH (sqlite:////PATH for an absolute one)"
+ACCEPTED = "sqlite:///PATH (sqlite:////PATH for an absolute one) or firestore://PROJECT/DATABASE"
 
 
 def open_ledger(url: str) -> Ledger:
@@ -20,6 +20,10 @@ def open_ledger(url: str) -> Ledger:
         from remediate.ledger.sqlite import SqliteLedger
 
         return SqliteLedger(Path(path))
-    if url.startswith("firestore://"):
-        raise BadInput(f"{url}: this version has no Firestore ledger yet; accepted: {ACCEPTED}")
+    scheme, separator, path = url.partition("://")
+    project, slash, database = path.partition("/")
+    if scheme == "firestore" and project and slash and database and "/" not in database:
+        from remediate.ledger.firestore import FirestoreLedger
+
+        return FirestoreLedger(project, database)
     raise BadInput(f"{url!r} is no ledger; accepted: {ACCEPTED}")

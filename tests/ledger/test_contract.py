@@ -27,11 +27,10 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 Open = Callable[[], Ledger]
 
 
-@pytest.fixture(params=["sqlite"])
-def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+@pytest.fixture
+def fresh(ledger_url: str) -> Open:
     """Opens the same ledger again and again, as each process does."""
-    assert request.param == "sqlite"
-    return lambda: open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    return lambda: open_ledger(ledger_url)
 
 
 def first(number: int = 0, at: datetime = NOON) -> tuple[Remediation, TrailRecord]:
@@ -119,8 +118,8 @@ def _count(url: str, worker: int, times: int) -> None:
                 continue
 
 
-def test_many_processes_count_and_lose_nothing(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+def test_many_processes_count_and_lose_nothing(ledger_url: str) -> None:
+    url = ledger_url
     record, trail = first()
     open_ledger(url).commit(record, trail=[trail])
     context = multiprocessing.get_context("spawn")
@@ -160,8 +159,8 @@ def _write_for_ever(url: str, ready: Connection) -> None:
             ready.send("go on")
 
 
-def test_a_killed_writer_leaves_whole_steps_alone(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+def test_a_killed_writer_leaves_whole_steps_alone(ledger_url: str) -> None:
+    url = ledger_url
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     writer = context.Process(target=_write_for_ever, args=(url, theirs))
@@ -186,7 +185,19 @@ def test_a_newer_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
         open_ledger(url)
 
 
-@pytest.mark.parametrize("url", ["", "sqlite://", "sqlite:///", "postgres://x", "ledger.db", "firestore://p/d"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "sqlite://",
+        "sqlite:///",
+        "postgres://x",
+        "ledger.db",
+        "firestore://p",
+        "firestore:///d",
+        "firestore://p/d/e",
+    ],
+)
 def test_a_url_that_is_no_ledger_is_named_with_what_is_accepted(url: str) -> None:
     with pytest.raises(BadInput, match="accepted: sqlite"):
         open_ledger(url)

@@ -1,0 +1,145 @@
+"""The ledger in production: Firestore, by preconditions in one batch, without transactions.
+
+A contended transaction waits and is aborted; a batch whose preconditions fail says so at once, and the remediator reads
+again. Each remediation is one document, with its trail and the denials it counted in collections beneath it.
+Sources: "Transactions and batched writes" and "Understand reads and writes at scale" (Firestore).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from remediate.errors import Conflict, TerminalFault, TransientFault
+from remediate.ledger.interface import Filter
+from remediate.remediation import Remediation, TrailRecord
+
+if TYPE_CHECKING:
+    from google.cloud.firestore import Client, CollectionReference, DocumentReference, Query
+
+_TIMEOUT = 10.0  # seconds a call
+_REMEDIATIONS, _TRAIL, _DENIALS = "remediations", "trail", "denials"
+_SCANNED = 10_000  # documents looked at, newest first, for a filter that no index serves
+
+_records = msgspec.json.Decoder(Remediation)
+_trails = msgspec.json.Decoder(TrailRecord)
+
+
+class FirestoreLedger:
+    """A `Ledger` in one Firestore database. `FIRESTORE_EMULATOR_HOST` is honoured by Google's client."""
+
+    def __init__(self, project: str, database: str) -> None:
+        self._project, self._database = project, database
+
+    @cached_property
+    def _client(self) -> Client:
+        from google.cloud.firestore import Client
+
+        return Client(project=self._project, database=self._database)
+
+    @property
+    def _collection(self) -> CollectionReference:
+        return self._client.collection(_REMEDIATIONS)
+
+    def _document(self, remediation: str) -> DocumentReference:
+        return self._collection.document(remediation)
+
+    def get(self, remediation: str) -> Remediation | None:
+        with _translated():
+            found = self._document(remediation).get(timeout=_TIMEOUT)
+        return _records.decode(found.get("record")) if found.exists else None
+
+    def named(self, prefix: str) -> list[Remediation]:
+        with _translated():
+            query = self._collection.order_by("__name__").start_at([self._document(prefix)])
+            query = query.end_at([self._document(prefix + "\uf8ff")]).limit(10)
+            return [_records.decode(found.get("record")) for found in query.stream(timeout=_TIMEOUT)]
+
+    def counted(self, denial_key: str, remediation: str) -> bool:
+        with _translated():
+            return bool(self._denial(remediation, denial_key).get(timeout=_TIMEOUT).exists)
+
+    def commit(self, record: Remediation, *, trail: Sequence[TrailRecord] = (), denial_key: str | None = None) -> None:
+        document = self._document(record.id)
+        fields = {
+            "version": record.version,
+            "state": str(record.state),
+            "repository": record.repository,
+            "member": record.member,
+            "last_seen": record.last_seen,
+            "record": msgspec.json.encode(record).decode(),
+        }
+        batch = self._client.batch()
+        with _translated():
+            if record.version == 1:
+                batch.create(document, fields)
+            else:
+                stored = document.get(["version"], timeout=_TIMEOUT)
+                if not stored.exists or stored.get("version") != record.version - 1:
+                    raise Conflict(f"{record.id} was changed by somebody else")
+                option = self._client.write_option(last_update_time=stored.update_time)
+                batch.update(document, fields, option=option)
+            if denial_key is not None:
+                batch.create(self._denial(record.id, denial_key), {"remediation": record.id})
+            for each in trail:
+                step = document.collection(_TRAIL).document(f"{each.seq:08d}")
+                batch.create(step, {"at": each.at, "record": msgspec.json.encode(each).decode()})
+            batch.commit(timeout=_TIMEOUT)
+
+    def find(self, wanted: Filter, *, limit: int = 100, before: str | None = None) -> list[Remediation]:
+        from google.cloud.firestore import FieldFilter
+
+        query: Query = self._collection.order_by("last_seen", direction="DESCENDING")
+        if wanted.states:
+            query = query.where(filter=FieldFilter("state", "in", [str(state) for state in wanted.states]))
+        if before is not None:
+            query = query.where(filter=FieldFilter("last_seen", "<", before))
+        scanned = _SCANNED if wanted.repository or wanted.member else limit
+        found: list[Remediation] = []
+        with _translated():
+            for each in query.limit(scanned).stream(timeout=_TIMEOUT):
+                record = _records.decode(each.get("record"))
+                if _contains(record.repository, wanted.repository) and _contains(record.member, wanted.member):
+                    found.append(record)
+                    if len(found) == limit:
+                        break
+        return found
+
+    def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
+        with _translated():
+            if remediation is None:
+                query = self._client.collection_group(_TRAIL).order_by("at").order_by("__name__")
+            else:
+                query = self._document(remediation).collection(_TRAIL).order_by("__name__")
+            for each in query.stream(timeout=_TIMEOUT):
+                yield _trails.decode(each.get("record"))
+
+    def _denial(self, remediation: str, key: str) -> DocumentReference:
+        """Keys hold slashes and have any length, ids neither."""
+        name = hashlib.sha256(key.encode()).hexdigest()
+        denial: DocumentReference = self._document(remediation).collection(_DENIALS).document(name)
+        return denial
+
+
+def _contains(text: str, part: str | None) -> bool:
+    return part is None or part.casefold() in text.casefold()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    from google.api_core import exceptions
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        yield
+    except (exceptions.Conflict, exceptions.FailedPrecondition, exceptions.NotFound) as error:
+        raise Conflict("the ledger's record was changed by somebody else") from error
+    except (exceptions.ServerError, exceptions.TooManyRequests, exceptions.RetryError, GoogleAuthError) as error:
+        raise TransientFault(f"the ledger could not answer: {type(error).__name__}") from error
+    except exceptions.GoogleAPICallError as error:
+        raise TerminalFault(f"the ledger refused: {error.message}") from error
