@@ -1,0 +1,64 @@
+"""One delivery in a process of its own, which kills itself (SIGKILL) just before or after its n-th I/O step.
+
+Steps are counted, not listed: every HTTP request to Google Cloud and every call of the ledger is one, so that a new step is
+found by itself. `python -m tests.faults.delivery ENTRY STEP before|after`; step 0 kills nothing and prints the steps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import requests.adapters
+
+from remediate.denial import understand
+from remediate.logentry import read_entry
+from remediate.settings import load_settings
+from remediate.wiring import remediator_from
+
+LEDGER_CALLS = ("get", "named", "counted", "commit", "find", "trail")
+
+
+class Steps:
+    """Counts I/O steps and ends the process, as nothing but a power cut does, at the one that is asked for."""
+
+    def __init__(self, fatal: int, after: bool) -> None:
+        self._fatal, self._after = fatal, after
+        self.names: list[str] = []
+
+    def wrapped(self, name: Callable[..., str], call: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            self.names.append(name(*args, **kwargs))
+            fatal = len(self.names) == self._fatal
+            if fatal and not self._after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = call(*args, **kwargs)
+            if fatal:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return step
+
+
+def main() -> None:
+    """Deliver the entry; print the names of the steps, one a line."""
+    entry, fatal, when = sys.argv[1:]
+    steps = Steps(int(fatal), when == "after")
+    remediator = remediator_from(load_settings(os.environ))
+    adapter = requests.adapters.HTTPAdapter
+    send = steps.wrapped(lambda _, request, **__: f"{request.method} {request.path_url}", adapter.send)
+    adapter.send = send  # type: ignore[method-assign]
+    ledger = remediator._ledger
+    for method in LEDGER_CALLS:
+        named = f"ledger.{method}"
+        setattr(ledger, method, steps.wrapped(lambda *_, named=named, **__: named, getattr(ledger, method)))
+    handled = remediator.handle(understand(read_entry(entry.encode())))
+    print(json.dumps({"outcome": handled.decision.outcome, "steps": steps.names}))
+
+
+if __name__ == "__main__":
+    main()
