@@ -1,7 +1,7 @@
-"""Turns an allow policy and a member into the one edit that lets the member read: or none, if it may already.
+"""Turns an allow policy and a member into the one edit that lets the member read, or takes that away again.
 
-Only the reader role, only an unconditional binding, only ever one member more. The caller applies the edit in place,
-so that whatever else a policy holds (other roles, conditions, audit configuration, order) stays as it is.
+Only the reader role, only an unconditional binding, only ever one member more or less. The caller applies the edit in
+place, so that whatever else a policy holds (other roles, conditions, audit configuration, order) stays as it is.
 """
 
 from __future__ import annotations
@@ -46,6 +46,27 @@ def edit_to_add(bindings: Sequence[Binding], member: Member) -> Edit:
     if any(_key(text) == key for index in readers for text in bindings[index].members):
         return AlreadyThere()
     return AppendTo(readers[0]) if readers else NewBinding()
+
+
+class NotThere(msgspec.Struct, frozen=True):
+    """The member is in no unconditional reader binding; there is nothing to take away."""
+
+
+class RemoveFrom(msgspec.Struct, frozen=True):
+    """Take the member at this place out of the binding at this index; drop the binding where it was the last one."""
+
+    index: int
+    place: int
+
+
+def edit_to_remove(bindings: Sequence[Binding], member: Member) -> NotThere | RemoveFrom:
+    """The edit that takes a reader away, from the first unconditional reader binding that holds the member."""
+    for index, binding in enumerate(bindings):
+        if binding.role == ROLE and not binding.conditional:
+            for place, text in enumerate(binding.members):
+                if _key(text) == member.key:
+                    return RemoveFrom(index, place)
+    return NotThere()
 
 
 def _key(text: str) -> str:

@@ -7,6 +7,7 @@ and gives the next one together with the trail record that says who did what, wh
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
@@ -41,19 +42,31 @@ class State(StrEnum):
     """Google Cloud refused the change for good; it may be approved again once the cause is gone."""
     REMOVED = "removed"
     """Somebody else took the member out of the binding again."""
+    REVOKED = "revoked"
+    """A reviewer took the member out of the binding again."""
+    EXPIRED = "expired"
+    """The grant was for a time, and that is over; the member is out of the binding again."""
+    LAPSED = "lapsed"
+    """Nobody answered, or nobody carried it out, in time."""
 
 
 TRANSITIONS: dict[State | None, frozenset[State]] = {
     None: frozenset({State.PROPOSED, State.REFUSED, State.FAILED}),
-    State.PROPOSED: frozenset({State.APPROVED, State.REJECTED, State.REFUSED, State.FAILED}),
-    State.APPROVED: frozenset({State.GRANTED, State.REFUSED, State.FAILED}),
-    State.GRANTED: frozenset({State.REMOVED}),
-    State.REJECTED: frozenset(),
+    State.PROPOSED: frozenset({State.APPROVED, State.REJECTED, State.REFUSED, State.FAILED, State.LAPSED}),
+    State.APPROVED: frozenset({State.GRANTED, State.REFUSED, State.FAILED, State.LAPSED}),
+    State.GRANTED: frozenset({State.REMOVED, State.REVOKED, State.EXPIRED}),
+    State.REJECTED: frozenset({State.PROPOSED, State.REFUSED}),
     State.REFUSED: frozenset({State.PROPOSED}),
     State.FAILED: frozenset({State.APPROVED, State.REFUSED}),
     State.REMOVED: frozenset({State.PROPOSED, State.REFUSED}),
+    State.REVOKED: frozenset({State.PROPOSED, State.REFUSED}),
+    State.EXPIRED: frozenset({State.PROPOSED, State.REFUSED}),
+    State.LAPSED: frozenset({State.PROPOSED, State.REFUSED}),
 }
-"""Every transition there is; any other is impossible. None is "no record yet"."""
+"""Every transition there is; any other is impossible. None is "no record yet".
+
+What is over (rejected, refused, removed, revoked, expired, lapsed) begins its next cycle with a new denial.
+"""
 
 
 class Remediation(msgspec.Struct, frozen=True):
@@ -79,6 +92,12 @@ class Remediation(msgspec.Struct, frozen=True):
     """Who deployed: none of them may approve."""
     partners: tuple[str, ...] = ()
     """The other reader of the same deploy: deployer and service agent are best approved together."""
+    expires: str | None = None
+    """When the grant ends; None where it does not."""
+    ours: bool = False
+    """Whether the member is in the binding because we put it there, so that we may take it away."""
+    cycle: int = 1
+    """How often it was proposed."""
     version: int = 1
     trail: int = 0
     """How many trail records there are, and so the next one's number."""
@@ -183,7 +202,33 @@ def moved(
         raise Refused(f"{record.id} is {record.state}: it cannot become {state}")
     why = record.reasons if reasons is None else reasons
     following = msgspec.structs.replace(record, version=record.version + 1, reasons=why)
+    if state is State.PROPOSED:
+        following = msgspec.structs.replace(following, cycle=record.cycle + 1, expires=None, ours=False)
     return _step(record.state, following, state, actor, now, why, note)
+
+
+def broken_link(record: Remediation | None, trail: Sequence[TrailRecord]) -> str | None:
+    """The first place where a trail is not what was written, in words; None where it is whole.
+
+    A changed record does not match its own hash; a missing or exchanged one, the next one's `previous`; a missing last
+    one, the count and the hash that the remediation itself carries.
+    """
+    previous = ""
+    for number, step in enumerate(trail, 1):
+        if step.seq != number:
+            return f"record {number} is missing: {step.seq} stands in its place"
+        if digest(step) != step.hash:
+            return f"record {number} was changed after it was written"
+        if step.previous != previous:
+            return f"record {number} does not follow the record before it"
+        previous = step.hash
+    if record is None:
+        return "the trail's remediation is missing"
+    if record.trail != len(trail):
+        return f"record {len(trail) + 1} is missing, the last of {record.trail}"
+    if record.trail_hash != previous:
+        return f"record {len(trail)} is not the one that the remediation ends with"
+    return None
 
 
 def digest(record: TrailRecord) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediate.allowpolicy import AlreadyThere, AppendTo, Binding, NewBinding, edit_to_add
+from remediate.allowpolicy import AlreadyThere, AppendTo, Binding, NewBinding, RemoveFrom, edit_to_add, edit_to_remove
 from remediate.policy import ROLE
 from remediate.principal import Member
 
@@ -43,3 +43,14 @@ def test_the_edit_names_the_first_unconditional_reader_binding_or_none_at_all(po
             assert index == readers[0]
         case NewBinding():
             assert not readers
+
+
+@given(bindings)
+def test_what_was_added_is_what_is_taken_away(policy: list[Binding]) -> None:
+    removal = edit_to_remove(policy, ANA)
+    held = [i for i, each in enumerate(policy) if each.role == ROLE and not each.conditional and ANA.id in each.members]
+    if isinstance(removal, RemoveFrom):
+        assert removal.index == held[0]
+        assert policy[removal.index].members[removal.place] == ANA.id
+    else:
+        assert not held

@@ -23,7 +23,7 @@ class Project(msgspec.Struct, frozen=True):
 
 
 class PolicyChange(msgspec.Struct, frozen=True):
-    """What became of a repository's allow policy: `written` is False when the member was in the binding already."""
+    """What became of a repository's allow policy: `written` is False when it was as wanted already."""
 
     written: bool
     etag: str
@@ -44,6 +44,12 @@ class Registry(Protocol):
 
         Nothing else of the policy changes. A conflict is re-read and redone with jitter; no write happens when the
         member is there already. `request_reason` is an opaque id that Google's audit log may show.
+        """
+
+    def remove_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
+        """Take the member out of the repository's unconditional reader binding, by the same compare-and-set.
+
+        Nothing else changes; nothing is written when the member is not there.
         """
 
 

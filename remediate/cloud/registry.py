@@ -5,10 +5,20 @@ from __future__ import annotations
 import base64
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from remediate.allowpolicy import AlreadyThere, AppendTo, Binding, NewBinding, edit_to_add
+from remediate.allowpolicy import (
+    AlreadyThere,
+    AppendTo,
+    Binding,
+    NewBinding,
+    NotThere,
+    RemoveFrom,
+    edit_to_add,
+    edit_to_remove,
+)
 from remediate.cloud.connection import client_options, retried, translated
 from remediate.cloud.interface import PolicyChange
 from remediate.errors import TerminalFault
@@ -20,6 +30,7 @@ if TYPE_CHECKING:
     from google.cloud.artifactregistry_v1 import ArtifactRegistryClient
     from google.iam.v1.policy_pb2 import Policy
 
+Edit = AlreadyThere | AppendTo | NewBinding | NotThere | RemoveFrom
 _POLICY_VERSION = 3  # below it, conditional bindings are read without their conditions, and written back broken
 
 
@@ -57,6 +68,14 @@ class GoogleRegistry:
         return isinstance(edit_to_add(_bindings(policy), member), AlreadyThere)
 
     def add_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
+        return self._change(repository, lambda bindings: edit_to_add(bindings, member), member, request_reason)
+
+    def remove_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
+        return self._change(repository, lambda bindings: edit_to_remove(bindings, member), member, request_reason)
+
+    def _change(
+        self, repository: Repository, edit_of: Callable[[list[Binding]], Edit], member: Member, request_reason: str
+    ) -> PolicyChange:
         from google.api_core.exceptions import Conflict
 
         perhaps_written = False
@@ -65,8 +84,8 @@ class GoogleRegistry:
             """The whole read-modify-write: also what heals an answer that was lost after the write was done."""
             nonlocal perhaps_written
             policy = self._policy(repository)
-            edit = edit_to_add(_bindings(policy), member)
-            if isinstance(edit, AlreadyThere):
+            edit = edit_of(_bindings(policy))
+            if isinstance(edit, (AlreadyThere, NotThere)):
                 return PolicyChange(written=perhaps_written, etag=_etag(policy))
             _apply(policy, edit, member)
             try:
@@ -103,13 +122,17 @@ def _bindings(policy: Policy) -> list[Binding]:
     return [Binding(each.role, tuple(each.members), each.HasField("condition")) for each in policy.bindings]
 
 
-def _apply(policy: Policy, edit: AppendTo | NewBinding, member: Member) -> None:
+def _apply(policy: Policy, edit: AppendTo | NewBinding | RemoveFrom, member: Member) -> None:
     """The edit, in place: everything that the policy holds besides stays as it was read."""
     match edit:
         case AppendTo(index):
             policy.bindings[index].members.append(member.id)
         case NewBinding():
             policy.bindings.add(role=ROLE, members=[member.id])
+        case RemoveFrom(index, place):
+            del policy.bindings[index].members[place]
+            if not policy.bindings[index].members:
+                del policy.bindings[index]
 
 
 def _etag(policy: Policy) -> str:

@@ -91,14 +91,15 @@ class FirestoreLedger:
                 batch.create(step, {"at": each.at, "record": msgspec.json.encode(each).decode()})
             batch.commit(timeout=_TIMEOUT)
 
-    def find(self, wanted: Filter, *, limit: int = 100, before: str | None = None) -> list[Remediation]:
+    def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
         from google.cloud.firestore import FieldFilter
 
         query: Query = self._collection.order_by("last_seen", direction="DESCENDING")
+        query = query.order_by("__name__", direction="DESCENDING")
         if wanted.states:
             query = query.where(filter=FieldFilter("state", "in", [str(state) for state in wanted.states]))
-        if before is not None:
-            query = query.where(filter=FieldFilter("last_seen", "<", before))
+        if after is not None:
+            query = query.start_after([after.last_seen, self._document(after.id)])
         scanned = _SCANNED if wanted.repository or wanted.member else limit
         found: list[Remediation] = []
         with _translated():

@@ -42,8 +42,8 @@ class Ledger(Protocol):
         denial was counted already.
         """
 
-    def find(self, wanted: Filter, *, limit: int = 100, before: str | None = None) -> list[Remediation]:
-        """The remediations that match, most recently seen first; `before` (a `last_seen`) continues a page."""
+    def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
+        """The remediations that match, most recently seen first; `after` is the last one of the page before."""
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         """The trail records of one remediation, or of all, oldest first."""

@@ -20,8 +20,8 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS remediations (
   id TEXT PRIMARY KEY, version INTEGER NOT NULL, state TEXT NOT NULL, repository TEXT NOT NULL, member TEXT NOT NULL,
   last_seen TEXT NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS remediations_by_time ON remediations (last_seen);
-CREATE INDEX IF NOT EXISTS remediations_by_state ON remediations (state, last_seen);
+CREATE INDEX IF NOT EXISTS remediations_by_time ON remediations (last_seen, id);
+CREATE INDEX IF NOT EXISTS remediations_by_state ON remediations (state, last_seen, id);
 CREATE TABLE IF NOT EXISTS trail (
   number INTEGER PRIMARY KEY AUTOINCREMENT, remediation TEXT NOT NULL, seq INTEGER NOT NULL, record BLOB NOT NULL,
   UNIQUE (remediation, seq));
@@ -86,19 +86,20 @@ class SqliteLedger:
                 values = (each.remediation, each.seq, msgspec.json.encode(each))
                 connection.execute("INSERT INTO trail (remediation, seq, record) VALUES (?, ?, ?)", values)
 
-    def find(self, wanted: Filter, *, limit: int = 100, before: str | None = None) -> list[Remediation]:
+    def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
         clauses, values = ["1"], []
         if wanted.states:
             clauses.append(f"state IN ({', '.join('?' * len(wanted.states))})")
             values += list(map(str, wanted.states))
-        for column, text in (("repository", wanted.repository), ("member", wanted.member), ("last_seen <", before)):
-            if text is not None and column.endswith("<"):
-                clauses.append("last_seen < ?")
-                values.append(text)
-            elif text is not None:
+        for column, text in (("repository", wanted.repository), ("member", wanted.member)):
+            if text is not None:
                 clauses.append(f"instr(lower({column}), lower(?))")
                 values.append(text)
-        query = f"SELECT record FROM remediations WHERE {' AND '.join(clauses)} ORDER BY last_seen DESC LIMIT ?"  # noqa: S608
+        if after is not None:
+            clauses.append("(last_seen, id) < (?, ?)")
+            values += [after.last_seen, after.id]
+        condition = " AND ".join(clauses)
+        query = f"SELECT record FROM remediations WHERE {condition} ORDER BY last_seen DESC, id DESC LIMIT ?"  # noqa: S608
         return [_records.decode(row[0]) for row in self._all(query, *values, limit)]
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:

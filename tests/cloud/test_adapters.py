@@ -223,3 +223,24 @@ def test_what_may_not_be_seen_is_unknown_and_never_a_no(sandbox_server: SandboxP
     sandbox_server.faults({"match": "/v3/", "effect": "status", "code": 503, "times": None})
     with pytest.raises(TransientFault):
         GoogleProjects(sandbox_server.url, 1.0).find("platform-images")
+
+
+def test_taking_away_what_was_added_leaves_the_policy_as_it_was(sandbox_server: SandboxProcess) -> None:
+    registry = registry_of(sandbox_server)
+    mirror = Repository("platform-images", "asia-northeast1", "mirror")
+    for repository in (CONTAINERS, mirror):
+        before = sandbox_server.policies()[str(repository)].get("bindings", [])
+        assert registry.add_reader(repository, MEMBER, request_reason="r").written
+        assert registry.remove_reader(repository, MEMBER, request_reason="r").written
+        assert sandbox_server.policies()[str(repository)].get("bindings", []) == before
+        assert not registry.remove_reader(repository, MEMBER, request_reason="r").written
+    assert sandbox_server.requests(":setIamPolicy") == 4
+
+
+@pytest.mark.parametrize("faults", HEALED.values(), ids=HEALED)
+def test_taking_away_heals_as_adding_does(sandbox_server: SandboxProcess, faults: list[dict[str, Any]]) -> None:
+    add(sandbox_server)
+    sandbox_server.faults(*faults)
+    assert registry_of(sandbox_server, 1.0).remove_reader(CONTAINERS, MEMBER, request_reason="r").written
+    assert DEPLOYER not in sandbox_server.readers()
+    assert "group:release-managers@example.com" in sandbox_server.readers()
