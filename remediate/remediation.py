@@ -17,7 +17,7 @@ import msgspec
 from remediate.denial import Denial, Deploy, Reader
 from remediate.errors import Refused
 from remediate.image import Repository
-from remediate.policy import ROLE, Decision
+from remediate.policy import ROLE, Decision, Outcome
 from remediate.principal import Member
 from remediate.reasons import Reason
 
@@ -205,6 +205,27 @@ def moved(
     if state is State.PROPOSED:
         following = msgspec.structs.replace(following, cycle=record.cycle + 1, expires=None, ours=False)
     return _step(record.state, following, state, actor, now, why, note)
+
+
+def following(record: Remediation, decision: Decision, *, actor: str, held: bool) -> list[tuple[State, str]]:
+    """The transitions that a new denial's decision takes a record through, each with its actor.
+
+    None where somebody's word stands: an approval that is being carried out, a final answer of Google's, or a rejection
+    that is still `held`. What was granted comes here only when it is no longer there.
+    """
+    standing = record.state in (State.APPROVED, State.FAILED) or (record.state is State.REJECTED and held)
+    if decision.outcome is Outcome.IGNORE or standing:
+        return []
+    steps: list[tuple[State, str]] = []
+    if record.state is State.GRANTED:
+        steps.append((State.REMOVED, actor))
+    if decision.outcome is Outcome.REFUSE:
+        return steps if record.state is State.REFUSED else [*steps, (State.REFUSED, actor)]
+    if record.state is not State.PROPOSED:
+        steps.append((State.PROPOSED, actor))
+    if decision.outcome is Outcome.GRANT:
+        steps.append((State.APPROVED, f"rule:{decision.rule}"))
+    return steps
 
 
 def broken_link(record: Remediation | None, trail: Sequence[TrailRecord]) -> str | None:

@@ -7,9 +7,10 @@ done again without doing it twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -19,11 +20,11 @@ from remediate.cloud.interface import Projects, Registry
 from remediate.denial import Denial, NotADenial
 from remediate.errors import BadInput, Conflict, Refused, TerminalFault, TransientFault
 from remediate.image import Repository, is_project_number
-from remediate.ledger.interface import Ledger
+from remediate.ledger.interface import Filter, Ledger
 from remediate.policy import Decision, Evidence, Mode, Outcome, decide, in_mode, second_hop
 from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
-from remediate.remediation import Remediation, State, remediation_id
+from remediate.remediation import Remediation, State, following, instant, remediation_id
 
 ACTOR = "remediate"
 """Who acts where no person and no rule does."""
@@ -43,6 +44,21 @@ class Handled(msgspec.Struct, frozen=True):
     """The id of the service agent's remediation, where a second hop was foreseen."""
     written: bool = False
     duplicate: bool = False
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How long a proposal waits for an answer, an approval to be carried out, and a rejection stands."""
+
+    lapse_after: timedelta = timedelta(days=7)
+    hold_rejections: timedelta = timedelta(days=30)
+
+
+class Swept(msgspec.Struct, frozen=True):
+    """What `sweep` did about one remediation; `fault` is Google Cloud's final answer where it could do nothing."""
+
+    remediation: Remediation
+    before: State
+    fault: str = ""
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -66,6 +82,7 @@ class Remediator:
         organization: str | None,
         clock: Callable[[], datetime],
         reviewers: tuple[str, ...] = (),
+        limits: Limits = Limits(),  # noqa: B008  (frozen)
     ) -> None:
         self._ledger = ledger
         self._registry = registry
@@ -74,6 +91,7 @@ class Remediator:
         self._organization = organization
         self._now = clock
         self._reviewers = reviewers
+        self._limits = limits
 
     def handle(self, subject: Denial | NotADenial) -> Handled:
         """Decide about a log entry, record it, and grant where the decision is to grant."""
@@ -94,8 +112,8 @@ class Remediator:
         applied = self._apply(record) if self._due(record) else Applied(record, written=False)
         return Handled(decision, denial, applied.remediation, partner, applied.written)
 
-    def approve(self, ident: str, *, actor: str, note: str = "") -> Applied:
-        """Grant what was proposed, on the word of `actor` (an address).
+    def approve(self, ident: str, *, actor: str, note: str = "", lasts: timedelta | None = None) -> Applied:
+        """Grant what was proposed, on the word of `actor` (an address), for good or for as long as it `lasts`.
 
         Raises BadInput for an unknown id or an address that is none, Refused where this actor may not approve it or
         the world has changed since.
@@ -105,9 +123,12 @@ class Remediator:
             record, person = self._reviewed(ident, actor)
             if record.state in (State.GRANTED, State.APPROVED):
                 return record
-            approved = records.moved(record, State.APPROVED, actor=person.id, now=self._now(), note=note)
+            approved, step = records.moved(record, State.APPROVED, actor=person.id, now=self._now(), note=note)
             self._still_allowed(record, person)
-            return self._committed(*approved)
+            repository, member = _names(record)
+            ends = instant(self._now() + lasts) if lasts else None
+            ours = not self._registry.has_reader(repository, member)
+            return self._committed(msgspec.structs.replace(approved, expires=ends, ours=ours), step)
 
         record = self._redone(step)
         return self._apply(record) if record.state is State.APPROVED else Applied(record, written=False)
@@ -120,6 +141,55 @@ class Remediator:
             return self._committed(*records.moved(record, State.REJECTED, actor=person.id, now=self._now(), note=note))
 
         return self._redone(step)
+
+    def revoke(self, ident: str, *, actor: str, note: str) -> Remediation:
+        """Take away the member that we added, and nothing else. Raises Refused where we did not add it."""
+        record, person = self._reviewed(ident, actor, about_own=True)
+        if record.state is not State.GRANTED:
+            raise Refused(f"{ident} is {record.state}: it cannot become {State.REVOKED}")
+        if not record.ours:
+            raise Refused(f"{ident}: {record.member} was a reader before; only what we added is taken away")
+        return self._take_away(record, State.REVOKED, actor=person.id, note=note)
+
+    def sweep(self) -> Iterator[Swept]:
+        """Do what is due: carry out approvals, end grants, let lapse what nobody answered, note what was removed.
+
+        Idempotent, and safe beside running functions; gives each remediation that it changed, or could not change.
+        """
+        for ident in list(self._open()):
+            record = self._ledger.get(ident)
+            if record is None:
+                continue
+            try:
+                done = self._redone(partial(self._swept, ident))
+            except TerminalFault as fault:
+                yield Swept(record, record.state, str(fault))
+                continue
+            if done.state is not record.state:
+                yield Swept(done, record.state)
+
+    def _open(self) -> Iterator[str]:
+        wanted = Filter((State.PROPOSED, State.APPROVED, State.GRANTED))
+        page = self._ledger.find(wanted, limit=500)
+        while page:
+            yield from (record.id for record in page)
+            page = self._ledger.find(wanted, limit=500, after=page[-1])
+
+    def _swept(self, ident: str) -> Remediation:
+        record = self._ledger.get(ident)
+        assert record is not None
+        now = self._now()
+        late = now - datetime.fromisoformat(record.updated) >= self._limits.lapse_after
+        if record.state in (State.PROPOSED, State.APPROVED) and late:
+            return self._committed(*records.moved(record, State.LAPSED, actor=ACTOR, now=now))
+        if record.state is State.APPROVED:
+            return self._apply(record).remediation
+        if record.state is State.GRANTED:
+            if record.ours and record.expires and datetime.fromisoformat(record.expires) <= now:
+                return self._take_away(record, State.EXPIRED, actor=ACTOR, note=f"was granted until {record.expires}")
+            if not self._stands(record):
+                return self._committed(*records.moved(record, State.REMOVED, actor=ACTOR, now=now))
+        return record
 
     # Learning
 
@@ -172,8 +242,11 @@ class Remediator:
         else:
             record = records.counted(record, denial, now)
         version = record.version
-        for state, actor in () if self._stands(record) else _steps(record.state, decision):
+        held = now - datetime.fromisoformat(record.updated) < self._limits.hold_rejections
+        for state, actor in () if self._stands(record) else following(record, decision, actor=ACTOR, held=held):
             record, step = records.moved(record, state, actor=actor, now=now, reasons=decision.reasons, note=note)
+            # A rule approves only what is not there yet.
+            record = msgspec.structs.replace(record, ours=state is State.APPROVED)
             trail.append(step)
         if partner:
             record = records.partnered(record, partner)
@@ -237,6 +310,19 @@ class Remediator:
         )
         return Applied(self._finish(record, State.GRANTED, record.reasons, note), change.written)
 
+    def _take_away(self, record: Remediation, state: State, *, actor: str, note: str) -> Remediation:
+        """Take the member out of the binding, then record that. Safe to do again at any point."""
+        repository, member = _names(record)
+        self._registry.remove_reader(repository, member, request_reason=record.id)
+
+        def step() -> Remediation:
+            current = self._ledger.get(record.id) or record
+            if current.state is not State.GRANTED:
+                return current  # another instance recorded it
+            return self._committed(*records.moved(current, state, actor=actor, now=self._now(), note=note))
+
+        return self._redone(step)
+
     def _finish(self, record: Remediation, state: State, reasons: tuple[Reason, ...], note: str) -> Remediation:
         def step() -> Remediation:
             current = self._ledger.get(record.id) or record
@@ -250,18 +336,16 @@ class Remediator:
 
     # Reviewing
 
-    def _reviewed(self, ident: str, actor: str) -> tuple[Remediation, Member]:
-        """The record and the reviewer. Raises Refused where the reviewer would approve something of their own."""
+    def _reviewed(self, ident: str, actor: str, *, about_own: bool = False) -> tuple[Remediation, Member]:
+        """The record and the reviewer. Raises Refused where the reviewer would decide about their own deploy."""
         record = self._ledger.get(ident)
         if record is None:
             raise BadInput(f"there is no remediation {ident!r}", advice="`python -m remediate list` shows all.")
         person = parse_member(actor)
         if not isinstance(person, Member):
             raise BadInput(f"{actor!r} is nobody who can review: expected the address of a user or service account")
-        own = {
-            found.key for text in (record.member, *record.deployers) if isinstance(found := parse_member(text), Member)
-        }
-        if person.key in own:
+        own = {Member(text).key for text in (record.member, *record.deployers)}
+        if person.key in own and not about_own:
             raise Refused(
                 f"{person.id} may not review {ident}: it is about their own deploy",
                 advice="Somebody who is neither the member nor the deployer has to.",
@@ -304,19 +388,3 @@ def _names(record: Remediation) -> tuple[Repository, Member]:
     assert repository is not None
     assert isinstance(member, Member)
     return repository, member
-
-
-def _steps(state: State, decision: Decision) -> list[tuple[State, str]]:
-    """The transitions that a decision takes a record through, each with its actor; none where a person has spoken."""
-    steps: list[tuple[State, str]] = []
-    if decision.outcome is Outcome.IGNORE or state not in (State.PROPOSED, State.REFUSED, State.GRANTED):
-        return steps
-    if state is State.GRANTED:
-        steps.append((State.REMOVED, ACTOR))
-    if decision.outcome is Outcome.REFUSE:
-        return steps if state is State.REFUSED else [*steps, (State.REFUSED, ACTOR)]
-    if state is not State.PROPOSED:
-        steps.append((State.PROPOSED, ACTOR))
-    if decision.outcome is Outcome.GRANT:
-        steps.append((State.APPROVED, f"rule:{decision.rule}"))
-    return steps

@@ -15,6 +15,7 @@ from remediate.principal import Member, parse_member
 ENDPOINTS = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "LOGGING")
 """The services whose address may be overridden, by the variables that gcloud reads too."""
 
+_NAMES = ("MODE", "LEDGER", "ORGANIZATION", "REVIEWERS", "TIMEOUT", "LAPSE_DAYS", "HOLD_DAYS")
 _OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
 _ORGANIZATION = re.compile(r"(?:organizations/)?([1-9][0-9]{0,18})\Z")
 _LEDGER = re.compile(r"(?:sqlite:///.+|firestore://[^/]+/[^/]+)\Z")
@@ -34,6 +35,10 @@ class Settings(msgspec.Struct, frozen=True):
     """`REMEDIATE_REVIEWERS`: who may approve: addresses or domains, separated by commas. Never the deployer."""
     timeout: float = 10.0
     """`REMEDIATE_TIMEOUT`: seconds that one call to Google Cloud may take, 1 to 60."""
+    lapse_days: float = 7
+    """`REMEDIATE_LAPSE_DAYS`: how long a proposal, or an approval that is not carried out, stands."""
+    hold_days: float = 30
+    """`REMEDIATE_HOLD_DAYS`: how long a rejection stands before the same denial is raised again."""
     endpoints: Mapping[str, str] = {}
     """`CLOUDSDK_API_ENDPOINT_OVERRIDES_...`: other addresses of Google's APIs; `http://`: no TLS, no credentials."""
 
@@ -57,7 +62,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     take("REMEDIATE_LEDGER", "ledger", ledgers, lambda text: text if _LEDGER.match(text) else None)
     take("REMEDIATE_ORGANIZATION", "organization", "an organization's number", _organization)
     take("REMEDIATE_REVIEWERS", "reviewers", "addresses or domains, separated by commas", _reviewers)
-    take("REMEDIATE_TIMEOUT", "timeout", "seconds, from 1 to 60", _timeout)
+    take("REMEDIATE_TIMEOUT", "timeout", "seconds, from 1 to 60", lambda text: _number(text, 1, 60))
+    take("REMEDIATE_LAPSE_DAYS", "lapse_days", "days, from 1 to 365", lambda text: _number(text, 1, 365))
+    take("REMEDIATE_HOLD_DAYS", "hold_days", "days, from 1 to 3650", lambda text: _number(text, 1, 3650))
     found["endpoints"] = _endpoints(environ, problems)
     if environ.get("K_SERVICE") and "ledger" not in found:
         problems.append(f"REMEDIATE_LEDGER is not set, and on Cloud Run it has to be: expected {ledgers}")
@@ -85,12 +92,12 @@ def _reviewers(text: str) -> tuple[str, ...] | None:
     return tuple(keys) or None
 
 
-def _timeout(text: str) -> float | None:
+def _number(text: str, least: float, most: float) -> float | None:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
         return None
-    return seconds if 1 <= seconds <= 60 else None
+    return number if least <= number <= most else None
 
 
 def _endpoints(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
@@ -105,7 +112,7 @@ def _endpoints(environ: Mapping[str, str], problems: list[str]) -> dict[str, str
 
 
 def _unknown(environ: Mapping[str, str]) -> list[str]:
-    known = [f"REMEDIATE_{name}" for name in ("MODE", "LEDGER", "ORGANIZATION", "REVIEWERS", "TIMEOUT")]
+    known = [f"REMEDIATE_{name}" for name in _NAMES]
     problems = []
     for name in sorted(environ):
         if name.startswith("REMEDIATE_") and name not in known:

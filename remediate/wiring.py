@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Ledger
-from remediate.remediator import Remediator
+from remediate.remediator import Limits, Remediator
 from remediate.settings import Settings
 
 
@@ -27,5 +27,6 @@ def remediator_from(settings: Settings) -> Remediator:
         mode=settings.mode,
         organization=settings.organization,
         reviewers=settings.reviewers,
+        limits=Limits(timedelta(days=settings.lapse_days), timedelta(days=settings.hold_days)),
         clock=lambda: datetime.now(UTC),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from remediate.allowpolicy import AlreadyThere, AppendTo, Binding, edit_to_add
+from remediate.allowpolicy import AlreadyThere, AppendTo, Binding, NotThere, edit_to_add, edit_to_remove
 from remediate.cloud.interface import PolicyChange, Project
 from remediate.errors import TerminalFault
 from remediate.image import Repository
@@ -26,13 +26,18 @@ class MemoryRegistry:
         return str(repository) in self.policies
 
     def has_reader(self, repository: Repository, member: Member) -> bool:
-        return isinstance(edit_to_add(self.policies[str(repository)], member), AlreadyThere)
+        return isinstance(edit_to_add(self._policy(repository), member), AlreadyThere)
+
+    def _policy(self, repository: Repository) -> list[Binding]:
+        if str(repository) not in self.policies:
+            raise TerminalFault(f"getIamPolicy {repository}: 404 Requested entity was not found")
+        return self.policies[str(repository)]
 
     def add_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
         assert request_reason
         if self.refuse_writes:
             raise TerminalFault("setIamPolicy: 400 the member does not belong to a permitted customer")
-        bindings = self.policies[str(repository)]
+        bindings = self._policy(repository)
         match edit_to_add(bindings, member):
             case AlreadyThere():
                 return PolicyChange(written=False, etag=str(self.writes))
@@ -41,6 +46,18 @@ class MemoryRegistry:
                 bindings[index] = Binding(old.role, (*old.members, str(member)))
             case _:
                 bindings.append(Binding(ROLE, (str(member),)))
+        self.writes += 1
+        return PolicyChange(written=True, etag=str(self.writes))
+
+    def remove_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
+        assert request_reason
+        bindings = self._policy(repository)
+        edit = edit_to_remove(bindings, member)
+        if isinstance(edit, NotThere):
+            return PolicyChange(written=False, etag=str(self.writes))
+        old = bindings[edit.index]
+        left = tuple(text for place, text in enumerate(old.members) if place != edit.place)
+        bindings[edit.index : edit.index + 1] = [Binding(old.role, left)] if left else []
         self.writes += 1
         return PolicyChange(written=True, etag=str(self.writes))
 

@@ -177,7 +177,7 @@ def test_in_dry_run_no_event_writes_even_what_was_approved(world: World) -> None
     """Whoever approved crashed before the write: a reviewer finishes it, an event in enforce mode does, dry-run not."""
     proposed = world.instance().handle(cross("1")).remediation
     assert proposed
-    crashing = Crashing(world.registry, itertools.count(1), 2, after=False)
+    crashing = Crashing(world.registry, itertools.count(1), 3, after=False)
     with pytest.raises(Crash):
         world.instance(registry=crashing).approve(proposed.id, actor=REVIEWER)
     assert world.records()[f"serviceAccount:{DEPLOYER}"].state is State.APPROVED

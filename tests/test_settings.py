@@ -25,6 +25,8 @@ def test_every_setting_is_read() -> None:
             "REMEDIATE_ORGANIZATION": "organizations/123",
             "REMEDIATE_REVIEWERS": "Ana@example.com, @example.org,team.example.net",
             "REMEDIATE_TIMEOUT": "2.5",
+            "REMEDIATE_LAPSE_DAYS": "3",
+            "REMEDIATE_HOLD_DAYS": "90",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": "http://127.0.0.1:1/",
             "UNRELATED": "x",
         }
@@ -35,6 +37,8 @@ def test_every_setting_is_read() -> None:
         organization="123",
         reviewers=("user:ana@example.com", "example.org", "team.example.net"),
         timeout=2.5,
+        lapse_days=3,
+        hold_days=90,
         endpoints={"LOGGING": "http://127.0.0.1:1"},
     )
 
@@ -78,5 +82,5 @@ def test_a_ledger_that_would_be_lost_is_not_taken_silently() -> None:
 def test_every_setting_is_documented() -> None:
     code = (ROOT / "remediate" / "settings.py").read_text()
     documented = (ROOT / "docs" / "settings.md").read_text()
-    for name in {*re.findall(r"\"(REMEDIATE_[A-Z]+)\"", code), "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING"}:
+    for name in {*re.findall(r"\"(REMEDIATE_[A-Z_]+)\"", code), "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING"}:
         assert f"| `{name}` |" in documented, name

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from remediate.cli import plan, remediations
+from remediate.cli import plan, remediations, sweep
 from remediate.errors import BadInput, RemediateError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 plan.register(app)
 remediations.register(app)
+sweep.register(app)
 
 
 @app.callback()

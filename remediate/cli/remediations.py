@@ -1,8 +1,10 @@
-"""`list`, `show`, `approve`, `reject`, `trail`: what waits for a reviewer, and what a reviewer says to it."""
+"""`list`, `show`, `approve`, `reject`, `revoke`, `trail`: what waits for a reviewer, and what a reviewer says to it."""
 
 from __future__ import annotations
 
 import os
+import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command()(show)
     app.command()(approve)
     app.command()(reject)
+    app.command()(revoke)
     app.command()(trail)
 
 
@@ -82,18 +85,19 @@ def approve(
     idents: Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, or beginnings of ids.")],
     actor: _As = None,
     reason: Annotated[str, typer.Option(help="Why; it stands on the trail.")] = "",
+    lasts: Annotated[str | None, typer.Option("--for", help="Only for so long: 12h, 30d, 8w.")] = None,
 ) -> None:
     """Approve proposals: adds each member to its repository's one reader binding, and nothing else."""
     from remediate.wiring import remediator_from
 
     settings = _settings()
-    reviewer = _reviewer(settings, actor)
+    reviewer, duration = _reviewer(settings, actor), _duration(lasts)
     records = [_find(_ledger(settings), ident) for ident in idents]
     remediator = remediator_from(settings)
     failed, granted, partners = False, False, dict.fromkeys(partner for each in records for partner in each.partners)
     for record in records:
         try:
-            applied = remediator.approve(record.id, actor=reviewer, note=reason)
+            applied = remediator.approve(record.id, actor=reviewer, note=reason, lasts=duration)
         except (Refused, RemediateError) as error:
             failed = True
             _say(f"{record.id}  not approved: {error}")
@@ -111,6 +115,8 @@ def approve(
             )
         else:
             _say(f"{done.id}  granted: {done.member} was in the reader binding already; nothing was written")
+        if done.state == "granted" and done.expires:
+            _say(f"    until {done.expires}")
     if granted:
         _say(_RETRY)
     for partner in partners:
@@ -146,14 +152,45 @@ def reject(
         raise typer.Exit(1)
 
 
+def revoke(
+    idents: Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, or beginnings of ids.")],
+    reason: Annotated[str, typer.Option(help="Why; it stands on the trail.")],
+    actor: _As = None,
+) -> None:
+    """Revoke grants: takes away the members that we added, and nothing else."""
+    from remediate.wiring import remediator_from
+
+    settings = _settings()
+    reviewer = _reviewer(settings, actor)
+    records = [_find(_ledger(settings), ident) for ident in idents]
+    remediator = remediator_from(settings)
+    failed = False
+    for record in records:
+        try:
+            done = remediator.revoke(record.id, actor=reviewer, note=reason)
+        except RemediateError as error:
+            failed = True
+            _say(f"{record.id}  not revoked: {error}")
+        else:
+            _say(f"{done.id}  revoked: {done.member} is no reader of {done.repository} any more")
+            _say("    Serving revisions go on; the next deploy or rollback would fail.")
+    if failed:
+        raise typer.Exit(1)
+
+
 def trail(
-    ident: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only this remediation.")] = None,
+    ident: Annotated[
+        str | None, typer.Argument(metavar="[ID|verify]", help="Only this remediation; or check every hash chain.")
+    ] = None,
     format_: _Formats = Format.TABLE,
 ) -> None:
-    """Show who did what, why and when: every transition, oldest first."""
+    """Show who did what, why and when: every transition, oldest first. `trail verify` checks that none was changed."""
     from remediate.cli import output
 
     ledger = _ledger()
+    if ident == "verify":
+        _verify(ledger)
+        return
     steps = list(ledger.trail(_find(ledger, ident).id if ident else None))
     columns = ("at", "remediation", "change", "actor", "member", "repository", "reasons", "note")
     rows = (
@@ -178,6 +215,23 @@ def trail(
             output.table(columns, rows)
         case Format.TABLE:
             print("The trail is empty.")
+
+
+def _verify(ledger: Ledger) -> None:
+    """Check every chain; names the first broken link of each that is broken, and exits 1 where there is one."""
+    from remediate.remediation import broken_link
+
+    chains: dict[str, list[TrailRecord]] = {ident: [] for ident in ledger.ids()}
+    for step in ledger.trail():
+        chains.setdefault(step.remediation, []).append(step)
+    broken = 0
+    for ident, steps in chains.items():
+        if link := broken_link(ledger.get(ident), steps):
+            broken += 1
+            _say(f"{ident}  broken: {link}")
+    _say(f"{len(chains)} hash chains checked, {broken} broken")
+    if broken:
+        raise typer.Exit(1)
 
 
 def _story(record: Remediation, steps: list[TrailRecord]) -> list[str]:
@@ -218,7 +272,12 @@ def _next(record: Remediation) -> list[str]:
                 f"  python -m remediate reject {record.id} --as you@example.com --reason '...'",
             ]
         case "granted":
-            return [_RETRY]
+            until = [f"It ends by itself at {record.expires}."] if record.expires else []
+            return [
+                _RETRY,
+                *until,
+                f"To take it away: python -m remediate revoke {record.id} --as you@example.com --reason '...'",
+            ]
         case "refused":
             return ["Nobody can approve this; it is looked at again when it is denied again."]
         case _:
@@ -245,6 +304,16 @@ def _ledger(settings: Settings | None = None) -> Ledger:
     from remediate.wiring import ledger_from
 
     return ledger_from(settings or _settings())
+
+
+def _duration(text: str | None) -> timedelta | None:
+    """`12h`, `30d` or `8w` as a duration."""
+    if text is None:
+        return None
+    match = re.match(r"([1-9][0-9]{0,4})([hdw])\Z", text)
+    if not match:
+        raise BadInput(f"--for {text!r}: expected hours, days or weeks, as in 12h, 30d or 8w")
+    return int(match[1]) * timedelta(hours={"h": 1, "d": 24, "w": 168}[match[2]])
 
 
 def _reviewer(settings: Settings, actor: str | None) -> str:

@@ -111,6 +111,11 @@ class FirestoreLedger:
                         break
         return found
 
+    def ids(self) -> Iterator[str]:
+        with _translated():
+            for each in self._collection.select(["version"]).stream(timeout=_TIMEOUT):
+                yield str(each.id)
+
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         with _translated():
             if remediation is None:

@@ -45,5 +45,8 @@ class Ledger(Protocol):
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
         """The remediations that match, most recently seen first; `after` is the last one of the page before."""
 
+    def ids(self) -> Iterator[str]:
+        """The id of every remediation."""
+
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         """The trail records of one remediation, or of all, oldest first."""

@@ -102,6 +102,9 @@ class SqliteLedger:
         query = f"SELECT record FROM remediations WHERE {condition} ORDER BY last_seen DESC, id DESC LIMIT ?"  # noqa: S608
         return [_records.decode(row[0]) for row in self._all(query, *values, limit)]
 
+    def ids(self) -> Iterator[str]:
+        return (str(row[0]) for row in self._all("SELECT id FROM remediations ORDER BY id"))
+
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         if remediation is None:
             rows = self._all("SELECT record FROM trail ORDER BY number")

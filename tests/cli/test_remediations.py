@@ -182,3 +182,45 @@ def test_a_ledger_that_cannot_be_used_is_named(shell: Shell, tmp_path: Path) -> 
     (tmp_path / "file").write_text("")
     told = shell.run("list", code=2, REMEDIATE_LEDGER=f"sqlite:///{tmp_path / 'file' / 'ledger.db'}")
     assert "ledger.db" in told
+
+
+def test_a_grant_for_a_time_says_when_it_ends_and_a_revocation_takes_it_away(
+    shell: Shell, sandbox_server: SandboxProcess
+) -> None:
+    before = sandbox_server.policies()[REPOSITORY]["bindings"]
+    assert "until 20" in shell.run("approve", shell.ids[0], "--as", REVIEWER, "--for", "30d")
+    assert "It ends by itself at" in shell.run("show", shell.ids[0])
+    told = shell.run("revoke", shell.ids[0], "--as", REVIEWER, "--reason", "moved")
+    assert "is no reader of" in told
+    assert sandbox_server.policies()[REPOSITORY]["bindings"] == before
+    assert "it cannot become revoked" in shell.run("revoke", shell.ids[0], "--as", REVIEWER, "--reason", "x", code=1)
+
+
+@pytest.mark.parametrize("duration", ["", "30", "d", "0d", "1y", "-3d"])
+def test_a_duration_that_is_none_is_named(shell: Shell, duration: str) -> None:
+    assert "as in 12h, 30d or 8w" in shell.run("approve", shell.ids[0], "--as", REVIEWER, "--for", duration, code=2)
+
+
+def test_a_sweep_says_each_change_in_a_line(shell: Shell, sandbox_server: SandboxProcess) -> None:
+    assert shell.run("sweep") == ""
+    shell.run("approve", shell.ids[0], "--as", REVIEWER)
+    policy = sandbox_server.policies()[REPOSITORY]
+    policy["bindings"][0]["members"].remove(DEPLOYER)
+    assert sandbox_server.call("POST", f"/v1/{REPOSITORY}:setIamPolicy", {"policy": policy})[0] == 200
+    [line] = shell.run("sweep").splitlines()
+    assert (json.loads(line)["before"], json.loads(line)["state"]) == ("granted", "removed")
+    assert shell.run("sweep") == ""
+
+
+def test_a_tampered_trail_is_told_at_its_first_broken_link(shell: Shell) -> None:
+    import sqlite3
+
+    assert "2 hash chains checked, 0 broken" in shell.run("trail", "verify")
+    path = shell.environment["REMEDIATE_LEDGER"].removeprefix("sqlite:///")
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE trail SET record = replace(record, 'remediate', 'somebody') WHERE number = 1")
+        connection.execute("DELETE FROM trail WHERE number = 2")
+    told = shell.run("trail", "verify", code=1)
+    assert "record 1 was changed after it was written" in told
+    assert "record 1 is missing, the last of 1" in told
+    assert "2 broken" in told

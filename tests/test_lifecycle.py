@@ -1,0 +1,180 @@
+"""What becomes of a remediation after its decision: it ends, is taken back, lapses, or begins anew."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from remediate.allowpolicy import Binding
+from remediate.errors import Refused
+from remediate.ledger.interface import Filter
+from remediate.policy import ROLE, Mode
+from remediate.remediation import Remediation, State, broken_link
+from remediate.remediator import Swept
+from tests.entries import DEPLOYER, REPOSITORY
+from tests.test_remediator import REVIEWER, SAME_REPOSITORY, World, cross, same, world
+
+__all__ = ["world"]  # the fixture
+MEMBER = f"serviceAccount:{DEPLOYER}"
+DAY = timedelta(days=1)
+
+
+def proposed(world: World, insert_id: str = "1") -> Remediation:
+    record = world.instance().handle(cross(insert_id)).remediation
+    assert record
+    return record
+
+
+def state(world: World, ident: str) -> State:
+    record = world.ledger.get(ident)
+    assert record
+    return record.state
+
+
+def swept(world: World) -> list[Swept]:
+    return list(world.instance().sweep())
+
+
+def test_a_grant_is_revoked_and_the_policy_is_as_it_was(world: World) -> None:
+    before = list(world.registry.policies[REPOSITORY])
+    record = proposed(world)
+    world.instance().approve(record.id, actor=REVIEWER)
+    revoked = world.instance().revoke(record.id, actor=REVIEWER, note="no longer needed")
+    assert revoked.state is State.REVOKED
+    assert world.registry.policies[REPOSITORY] == before
+    with pytest.raises(Refused, match="it cannot become revoked"):
+        world.instance().revoke(record.id, actor=REVIEWER, note="again")
+    world.check_trail()
+
+
+def test_what_was_there_before_is_never_taken_away(world: World) -> None:
+    record = proposed(world)
+    world.registry.policies[REPOSITORY].append(Binding(ROLE, (MEMBER,)))
+    assert not world.instance().approve(record.id, actor=REVIEWER, lasts=DAY).written
+    with pytest.raises(Refused, match="was a reader before"):
+        world.instance().revoke(record.id, actor=REVIEWER, note="x")
+    world.now += 2 * DAY
+    assert swept(world) == []
+    assert world.registry.readers(REPOSITORY) == [MEMBER]
+
+
+def test_a_rules_grant_can_be_revoked_by_the_deployer_too(world: World) -> None:
+    record = world.instance(Mode.ENFORCE).handle(same()).remediation
+    assert record
+    world.instance().revoke(record.id, actor=DEPLOYER, note="mine")
+    assert world.registry.policies[SAME_REPOSITORY] == []
+
+
+def test_a_grant_for_a_time_ends_by_itself(world: World) -> None:
+    record = proposed(world)
+    world.instance().approve(record.id, actor=REVIEWER, lasts=30 * DAY)
+    world.now += 29 * DAY
+    assert record.id not in {each.remediation.id for each in swept(world)}
+    world.now += DAY
+    [done] = [each for each in swept(world) if each.remediation.id == record.id]
+    assert (done.before, done.remediation.state) == (State.GRANTED, State.EXPIRED)
+    assert world.registry.readers(REPOSITORY) == []
+    assert swept(world) == []
+    world.check_trail()
+
+
+def test_what_nobody_answers_lapses_and_is_raised_again_when_denied_again(world: World) -> None:
+    record = proposed(world)
+    world.now += 7 * DAY - timedelta(seconds=1)
+    assert swept(world) == []
+    world.now += timedelta(seconds=1)
+    assert {each.remediation.state for each in swept(world)} == {State.LAPSED}
+    with pytest.raises(Refused):
+        world.instance().approve(record.id, actor=REVIEWER)
+    again = proposed(world, "2")
+    assert (again.state, again.cycle, again.denials) == (State.PROPOSED, 2, 2)
+    world.check_trail()
+
+
+def test_a_rejection_holds_for_a_month(world: World) -> None:
+    record = proposed(world)
+    world.instance().reject(record.id, actor=REVIEWER, note="no")
+    world.now += 29 * DAY
+    assert proposed(world, "2").state is State.REJECTED
+    world.now += DAY
+    assert proposed(world, "3").state is State.PROPOSED
+
+
+@pytest.mark.parametrize("end", ["revoked", "expired"])
+def test_a_denial_after_the_end_opens_the_next_cycle_of_the_same_record(world: World, end: str) -> None:
+    record = proposed(world)
+    world.instance().approve(record.id, actor=REVIEWER, lasts=DAY)
+    if end == "revoked":
+        world.instance().revoke(record.id, actor=REVIEWER, note="x")
+    world.now += DAY
+    swept(world)
+    assert state(world, record.id) == end
+    again = proposed(world, "2")
+    assert (again.id, again.state, again.cycle, again.expires, again.ours) == (
+        record.id,
+        State.PROPOSED,
+        2,
+        None,
+        False,
+    )
+    world.check_trail()
+
+
+def test_a_sweep_carries_out_what_was_approved_and_not_applied(world: World) -> None:
+    record = proposed(world)
+    stored = world.ledger.get(record.id)
+    assert stored
+    from remediate.remediation import moved
+
+    approved, step = moved(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now)
+    world.ledger.commit(replace(approved, ours=True), trail=[step])
+    [done] = [each for each in swept(world) if each.remediation.id == record.id]
+    assert done.remediation.state is State.GRANTED
+    assert world.registry.readers(REPOSITORY) == [MEMBER]
+    assert swept(world) == []
+
+
+def test_a_sweep_notes_what_somebody_took_away(world: World) -> None:
+    record = proposed(world)
+    world.instance().approve(record.id, actor=REVIEWER)
+    world.registry.policies[REPOSITORY] = []
+    assert [each.remediation.state for each in swept(world) if each.remediation.id == record.id] == [State.REMOVED]
+
+
+def test_a_sweep_goes_on_behind_what_google_refuses(world: World) -> None:
+    first = proposed(world)
+    world.instance().approve(first.id, actor=REVIEWER, lasts=DAY)
+    world.instance(Mode.ENFORCE).handle(same())
+    del world.registry.policies[REPOSITORY]
+    world.registry.policies[SAME_REPOSITORY] = []
+    world.now += DAY
+    done = {each.remediation.repository: each for each in swept(world) if each.remediation.member == MEMBER}
+    assert done[REPOSITORY].fault
+    assert done[SAME_REPOSITORY].remediation.state is State.REMOVED
+
+
+def test_tampering_deletion_and_reordering_are_found_at_the_first_broken_link(world: World) -> None:
+    record = proposed(world)
+    final = world.instance().approve(record.id, actor=REVIEWER).remediation
+    trail = list(world.ledger.trail(record.id))
+    assert broken_link(final, trail) is None
+    assert "record 2 was changed" in str(
+        broken_link(final, [trail[0], replace(trail[1], actor="user:x@y.z"), trail[2]])
+    )
+    assert "record 2 is missing" in str(broken_link(final, [trail[0], trail[2]]))
+    assert "record 3 is missing, the last of 3" in str(broken_link(final, trail[:2]))
+    assert "record 1 is missing" in str(broken_link(final, [trail[1], trail[0], trail[2]]))
+    assert "missing" in str(broken_link(None, trail))
+    forged = replace(trail[2], note="forged")
+    from remediate.remediation import digest
+
+    assert "not the one" in str(broken_link(final, [*trail[:2], replace(forged, hash=digest(forged))]))
+
+
+def test_every_remediation_is_swept_however_many_there_are(world: World) -> None:
+    for number in range(3):
+        proposed(world, str(number))
+    world.now += 8 * DAY
+    assert len(swept(world)) == len(world.ledger.find(Filter())) == 2
