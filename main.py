@@ -18,15 +18,23 @@ from remediate.denial import understand
 from remediate.envelope import entry_of
 from remediate.errors import BadInput, TerminalFault, TransientFault, Unreadable
 from remediate.logentry import read_entry
+from remediate.remediation import TrailRecord
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
 
+log = logs.configure()
+
+
+def told(step: TrailRecord) -> None:
+    """One line a transition, beside the ledger's own record of it."""
+    message, fields = logs.trail_line(step)
+    log.info(message, **fields)
+
+
 try:
-    remediator = remediator_from(load_settings(os.environ))
+    remediator = remediator_from(load_settings(os.environ), told)
 except BadInput as error:
     raise SystemExit(f"remediate cannot start:\n{error}\n{error.advice}") from None
-
-log = logs.configure()
 
 
 @functions_framework.cloud_event

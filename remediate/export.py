@@ -28,6 +28,9 @@ _YAML = re.compile(r"---\s*$", re.M)
 _KEEP = 4096  # characters kept before the position, enough to see how far a line is indented
 # In an array on one line, what follows a broken element: only what a log entry or an envelope may begin with.
 _NEXT_ELEMENT = re.compile(r"\}\s*,\s*(?=\{\s*\"(?:insertId|logName|protoPayload|ackId|subscription|specversion)\")")
+_NEAR = (
+    1 << 16
+)  # characters looked through first, so that a line of a gigabyte is not searched for every broken element
 _GZIP = b"\x1f\x8b"
 
 _scan = json.JSONDecoder().raw_decode
@@ -49,12 +52,16 @@ class Broken(msgspec.Struct, frozen=True):
 
 def check(path: str) -> None:
     """Raise BadInput unless the file (`-`: standard input) can be opened for reading."""
-    if path != "-":
-        try:
-            with Path(path).open("rb"):
-                pass
-        except OSError as error:
-            raise BadInput(f"{path}: {error.strerror}") from None
+    if path == "-":
+        if sys.stdin is None:
+            raise BadInput("-: standard input is closed")
+        return
+    try:
+        # A named pipe is opened once only: its writer would take the first closing for the end.
+        if not Path(path).is_fifo():
+            Path(path).open("rb").close()
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from None
 
 
 def documents(path: str, advance: Callable[[int], None] = lambda _: None) -> Iterator[Document | Broken]:
@@ -141,7 +148,11 @@ class _Splitter:
                 return self._resynchronised(line, "nested too deep", self._at)
             except json.JSONDecodeError as error:
                 unfinished = error.pos >= len(self._text) - 1 or error.msg.startswith("Unterminated string")
-                if unfinished and len(self._text) - self._at < _LARGEST and self._fill(len(self._text)):
+                if (
+                    unfinished
+                    and len(self._text) - self._at < _LARGEST
+                    and self._fill(max(_CHUNK, len(self._text) - self._at))
+                ):
                     continue
                 return self._resynchronised(line, f"not JSON: {error.msg}", error.pos)
             except ValueError as error:  # a number with more digits than Python converts
@@ -158,11 +169,14 @@ class _Splitter:
         indentation = self._at - start if not self._text[start : self._at].strip() else 0
         following = re.compile(rf"\n[ \t]{{0,{indentation}}}(?=[^\s}}\]])")
         while True:
-            there = following.search(self._text, self._at)
-            line_end = self._text.find("\n", failed)
-            element = _NEXT_ELEMENT.search(self._text, failed, line_end if line_end > 0 else len(self._text))
-            if found := element or there:
+            if found := (
+                following.search(self._text, self._at, failed + 1)
+                or self._next_element(failed)
+                or following.search(self._text, self._at)
+            ):
                 self._move(found.end())
+                if self._at > max(_NEAR, len(self._text) >> 4):
+                    self._drop()  # a JSONDecodeError counts the lines from the start of the text, each time
                 return Broken(line, why)
             newline = self._text.rfind("\n", self._at)
             self._move(newline if newline > 0 else max(self._at, len(self._text) - _KEEP))
@@ -170,6 +184,15 @@ class _Splitter:
                 self._move(len(self._text))
                 return Broken(line, why)
             failed = self._at
+
+    def _next_element(self, failed: int) -> re.Match[str] | None:
+        """Where the array's next element begins, if it does in the same line."""
+        for end in (failed + _NEAR, len(self._text)):
+            newline = self._text.find("\n", failed, end)
+            found = _NEXT_ELEMENT.search(self._text, failed, newline if newline >= 0 else end)
+            if found or newline >= 0:
+                return found
+        return None
 
     def _skip_between(self) -> bool:
         """Go to the next document; False at the end."""
@@ -186,13 +209,18 @@ class _Splitter:
         self._line += self._text.count("\n", self._at, position)
         self._at = position
 
+    def _drop(self) -> None:
+        """Forget the text that was passed, but for the line's beginning."""
+        start = max(self._text.rfind("\n", 0, self._at) + 1, self._at - _KEEP)
+        self._text = self._text[start:]
+        self._at -= start
+
     def _fill(self, wanted: int) -> bool:
         """Read at least so many characters more, dropping what was passed; False at the end of the stream."""
         if self._ended:
             return False
-        start = max(self._text.rfind("\n", 0, self._at) + 1, self._at - _KEEP)
-        parts, size = [self._text[start:]], 0
-        self._at -= start
+        self._drop()
+        parts, size = [self._text], 0
         while size < wanted and not self._ended:
             try:
                 chunk = next(self._chunks, None)

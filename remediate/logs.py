@@ -15,6 +15,7 @@ import structlog
 
 from remediate.denial import Denial
 from remediate.policy import Outcome
+from remediate.remediation import TrailRecord
 from remediate.remediator import Handled
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\Z")
@@ -83,6 +84,12 @@ def decision_line(handled: Handled, seconds: float) -> tuple[str, dict[str, obje
     who = subject.member or "somebody unknown"
     what = subject.repository or "a repository unknown"
     return f"{handled.decision.outcome}: {who} could not read {what}", fields
+
+
+def trail_line(step: TrailRecord) -> tuple[str, dict[str, object]]:
+    """Message and fields of the line that each transition leaves: ledger and log are two witnesses of one thing."""
+    message = f"{step.remediation}: {step.before or 'new'} -> {step.after} by {step.actor}"
+    return message, {"severity": "NOTICE", "trail": step}
 
 
 def where(error: BaseException) -> str:

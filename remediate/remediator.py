@@ -83,6 +83,7 @@ class Remediator:
         clock: Callable[[], datetime],
         reviewers: tuple[str, ...] = (),
         limits: Limits = Limits(),  # noqa: B008  (frozen)
+        told: Callable[[records.TrailRecord], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._registry = registry
@@ -92,6 +93,7 @@ class Remediator:
         self._now = clock
         self._reviewers = reviewers
         self._limits = limits
+        self._told = told
 
     def handle(self, subject: Denial | NotADenial) -> Handled:
         """Decide about a log entry, record it, and grant where the decision is to grant."""
@@ -254,6 +256,8 @@ class Remediator:
             record = msgspec.structs.replace(record, rule=decision.rule)
         record = msgspec.structs.replace(record, version=version)
         self._ledger.commit(record, trail=trail, denial_key=denial.entry.key)
+        for each in trail:
+            self._told(each)
         return record
 
     def _propose_second_hop(
@@ -370,6 +374,7 @@ class Remediator:
 
     def _committed(self, record: Remediation, trail: records.TrailRecord) -> Remediation:
         self._ledger.commit(record, trail=[trail])
+        self._told(trail)
         return record
 
     def _redone(self, step: Callable[[], _T]) -> _T:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Ledger
+from remediate.remediation import TrailRecord
 from remediate.remediator import Limits, Remediator
 from remediate.settings import Settings
 
@@ -15,8 +17,11 @@ def ledger_from(settings: Settings) -> Ledger:
     return open_ledger(settings.ledger)
 
 
-def remediator_from(settings: Settings) -> Remediator:
-    """The service as the settings want it. Google's clients are imported when a denial first needs them, not here."""
+def remediator_from(settings: Settings, told: Callable[[TrailRecord], None] = lambda _: None) -> Remediator:
+    """The service as the settings want it; `told` hears of every transition once it is in the ledger.
+
+    Google's clients are imported when a denial first needs them, not here.
+    """
     from remediate.cloud.projects import GoogleProjects
     from remediate.cloud.registry import GoogleRegistry
 
@@ -27,6 +32,7 @@ def remediator_from(settings: Settings) -> Remediator:
         mode=settings.mode,
         organization=settings.organization,
         reviewers=settings.reviewers,
+        told=told,
         limits=Limits(timedelta(days=settings.lapse_days), timedelta(days=settings.hold_days)),
         clock=lambda: datetime.now(UTC),
     )

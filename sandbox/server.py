@@ -88,7 +88,13 @@ class Sandbox:
                     time.sleep(fault.seconds)
                     raise _Unanswered
                 case Effect.STATUS:
-                    names = {409: "ABORTED", 429: "RESOURCE_EXHAUSTED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
+                    names = {
+                        401: "UNAUTHENTICATED",
+                        409: "ABORTED",
+                        429: "RESOURCE_EXHAUSTED",
+                        403: "PERMISSION_DENIED",
+                        404: "NOT_FOUND",
+                    }
                     refuse(names.get(fault.code, "UNAVAILABLE"), f"A fault of the sandbox: {fault.code}")
                 case Effect.RACING_WRITER:
                     self._race(request.path.partition(":")[0].removeprefix("/v1/"), fault.member)

@@ -50,7 +50,10 @@ def plan(
     CloudEvents, mixed. Unreadable pieces are counted, and named by line on standard error.
     """
     from remediate import export
+    from remediate.errors import BadInput
 
+    if files.count("-") > 1:
+        raise BadInput("-: standard input can be read once, and is named twice")
     for name in files:
         export.check(name)
     report = _report(files)

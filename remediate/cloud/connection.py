@@ -55,7 +55,8 @@ def translated(what: str) -> Iterator[None]:
     except exceptions.RetryError as error:
         raise TransientFault(f"{what}: {_told(error.cause or error)}") from error
     except exceptions.GoogleAPICallError as error:
-        if _is_passing(error) or isinstance(error, exceptions.Conflict):
+        # 401: a token that could not be had just now; who may do what is told by a 403.
+        if _is_passing(error) or isinstance(error, (exceptions.Conflict, exceptions.Unauthorized)):
             raise TransientFault(f"{what}: {_told(error)}") from error
         raise TerminalFault(f"{what}: {_told(error)}") from error
     except (OSError, GoogleAuthError) as error:  # requests' errors are OSErrors

@@ -129,7 +129,7 @@ def test_a_racing_writer_that_adds_the_same_member_is_no_write_of_ours(sandbox_s
     assert sandbox_server.readers().count(DEPLOYER) == 1
 
 
-@pytest.mark.parametrize("code", [409, 429, 503])
+@pytest.mark.parametrize("code", [401, 409, 429, 503])
 def test_a_fault_that_does_not_pass_in_time_is_transient(sandbox_server: SandboxProcess, code: int) -> None:
     sandbox_server.faults({"match": "setIamPolicy", "effect": "status", "code": code, "times": None})
     with pytest.raises(TransientFault, match="setIamPolicy projects/platform-images"):

@@ -69,11 +69,15 @@ class FunctionProcess:
         if self.process.stdout:
             self.process.stdout.close()
 
-    def lines(self, count: int = 1) -> list[dict[str, Any]]:
-        """What the function itself logged, decoded, once it has logged that many lines (a pipe may lag behind)."""
+    def lines(self, count: int = 1, *, trail: bool = False) -> list[dict[str, Any]]:
+        """What the function itself logged, decoded, once it has logged that many lines (a pipe may lag behind).
+
+        Lines of decisions, or of the trail.
+        """
         deadline = time.monotonic() + 10
         while True:
             found = [json.loads(line) for line in list(self.output) if line.startswith("{")]
+            found = [line for line in found if ("trail" in line) is trail]
             if len(found) >= count or time.monotonic() > deadline:
                 return found
             threading.Event().wait(0.02)

@@ -11,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from remediate.ledger.sqlite import SqliteLedger
 from remediate.remediation import State
 from tests.entries import AGENT, activity, bare_text, push_body, user_text
 from tests.sandbox_fixture import DEPLOYER, IMAGE, ROOT, SandboxProcess
@@ -75,6 +77,11 @@ def test_every_envelope_ends_in_the_same_one_grant(start: Start, sandbox_server:
         name: policy for name, policy in before.items() if name != SAME_REPOSITORY
     }
     assert [line["duplicate"] for line in function.lines(5)] == [False, True, True, True, True]
+    steps = [line["trail"] for line in function.lines(3, trail=True)]
+    assert [step["after"] for step in steps] == ["proposed", "approved", "granted"]
+    assert steps == [
+        msgspec.json.decode(msgspec.json.encode(step)) for step in SqliteLedger(function.ledger_path).trail()
+    ]
 
 
 def test_dry_run_proposes_and_leaves_every_policy_byte_for_byte(start: Start, sandbox_server: SandboxProcess) -> None:
