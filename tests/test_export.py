@@ -74,6 +74,11 @@ BROKEN = {
         [ONE, THREE],
         1,
     ),
+    "a line that opens more than it closes, before an array on one line": (
+        ['{"a": [{"b": 1}', json.dumps([ONE, TWO])],
+        [ONE, TWO],
+        1,
+    ),
     "nesting without end": (["[" + "[" * 10, '{"a":' * 100_000, json.dumps(ONE)], [ONE], 1),
     "a number without end": (['{"a": ' + "9" * 5000 + "}", json.dumps(ONE)], [ONE], 1),
     "bytes that are no UTF-8": (["\udcff", json.dumps(ONE)], [ONE], 1),
@@ -102,6 +107,15 @@ def test_what_is_broken_is_told_and_loses_nothing_else(lines: list[str], values:
 def test_documents_survive_any_layout_and_any_garbage_between(parts: list[Any], chunk: int) -> None:
     text = "".join(json.dumps(value, indent=indent) + between for value, between, indent in parts)
     assert _values(_read(text, chunk)) == [value for value, _, _ in parts]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("between", ["junk\n", '{"insertId": 2x}\n', '{"insertId": 2x},'])
+def test_a_hundred_thousand_broken_pieces_take_seconds_not_minutes(between: str) -> None:
+    data = ("[" + between * 100_000 + json.dumps(ONE) + "]").encode()
+    pieces = list(split(data[at : at + (1 << 20)] for at in range(0, len(data), 1 << 20)))
+    assert len(pieces) == 100_001
+    assert _values(pieces) == [ONE]
 
 
 def test_gzip_is_told_by_its_content_and_may_be_cut(tmp_path: Path) -> None:

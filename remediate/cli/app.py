@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 found something that the caller has to look at (a refusal,
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +15,7 @@ from typing import Annotated
 import typer
 
 from remediate.cli import plan, remediations, sweep
+from remediate.cli.output import printable
 from remediate.errors import BadInput, RemediateError
 
 app = typer.Typer(
@@ -40,12 +42,15 @@ def options(
 
 def main() -> None:
     """Run the command line; no traceback ever reaches the person who typed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character gets its escape
     try:
         app(prog_name="python -m remediate")
     except RemediateError as error:
-        print(f"remediate: {error}", file=sys.stderr)
+        _tell(f"remediate: {error}")
         if error.advice:
-            print(error.advice, file=sys.stderr)
+            _tell(error.advice)
         sys.exit(2 if isinstance(error, BadInput) else 1)
     except BrokenPipeError:
         # The reader of our output went away (`... | head`); nothing more can be said to it.
@@ -56,9 +61,15 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("PYTHONDEVMODE"):
             raise
-        print(f"remediate: unexpected {type(error).__name__}: {error}", file=sys.stderr)
-        print("This is a defect of remediate; PYTHONDEVMODE=1 shows where.", file=sys.stderr)
+        _tell(f"remediate: unexpected {type(error).__name__}: {error}")
+        _tell("This is a defect of remediate; PYTHONDEVMODE=1 shows where.")
         sys.exit(1)
+
+
+def _tell(text: str) -> None:
+    """Print to standard error, without anything that could drive a terminal."""
+    for line in text.split("\n"):
+        print(printable(line), file=sys.stderr)
 
 
 def _version() -> str:

@@ -1,0 +1,118 @@
+"""The command line as a whole: errors become a sentence and an exit code, and nothing heavy is loaded to say them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_plan import plan, run
+from tests.entries import activity
+from tests.sandbox_fixture import ROOT
+
+
+def test_the_version_is_the_projects() -> None:
+    done = run("--version")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode().split()[0] == "remediate"
+
+
+def test_help_names_every_command() -> None:
+    text = run("--help").stdout.decode()
+    for command in ("plan", "list", "show", "approve", "reject", "trail"):
+        assert f" {command} " in text
+
+
+def test_no_command_at_all_is_answered_with_the_help_and_exits_2() -> None:
+    done = run()
+    assert done.returncode == 2
+    assert b"Usage" in done.stdout + done.stderr
+
+
+def test_starting_loads_no_client_and_no_service() -> None:
+    code = (
+        "import sys, remediate.cli.app\n"
+        "heavy = ('google.api_core', 'grpc', 'requests', 'structlog', 'remediate.remediator')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_name_with_control_characters_drives_no_terminal(tmp_path: Path) -> None:
+    done = run("plan", str(tmp_path / "\x1b[31mred"))
+    assert done.returncode == 2
+    assert b"\x1b" not in done.stderr
+    assert b"red" in done.stderr
+
+
+def test_a_terminal_without_unicode_is_no_error() -> None:
+    entry = json.dumps(activity(email=None, insert_id="\u6f22\u00e9"))
+    done = run("plan", "-", stdin=entry.encode(), PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\u6f22\\xe9" in done.stdout
+
+
+def test_an_interrupt_is_quiet_and_exits_130() -> None:
+    code = (
+        "import signal, sys\n"
+        "import remediate.export\n"
+        "remediate.export.documents = lambda *_: signal.raise_signal(signal.SIGINT)\n"
+        "sys.argv = ['remediate', 'plan', '-']\n"
+        "from remediate.cli.app import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, input=b"", capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (130, b"")
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_defect_is_said_in_a_line_without_a_traceback() -> None:
+    code = (
+        "import sys\n"
+        "import remediate.export\n"
+        "remediate.export.documents = lambda *_: 1 / 0\n"
+        "sys.argv = ['remediate', 'plan', '-']\n"
+        "from remediate.cli.app import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, input=b"", capture_output=True, check=False)
+    assert done.returncode == 1
+    assert b"unexpected ZeroDivisionError" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_standard_input_is_named_once_only() -> None:
+    done = run("plan", "-", "-", stdin=b"{}")
+    assert done.returncode == 2
+    assert b"standard input" in done.stderr
+
+
+def test_a_closed_standard_input_is_said() -> None:
+    command = ["sh", "-c", '"$0" -m remediate plan - <&-', sys.executable]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"standard input is closed" in done.stderr
+
+
+def test_a_named_pipe_is_read_as_a_file_is(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "remediate", "plan", str(pipe), "--format", "json"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    try:
+        pipe.write_text(json.dumps(activity()))
+        told, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert json.loads(told)["summary"]["entries"] == 1
+
+
+@pytest.mark.parametrize("format_", ["table", "json", "csv", "gcloud", "terraform"])
+def test_every_format_takes_an_empty_export(format_: str) -> None:
+    done = plan("", "--format", format_)
+    assert (done.returncode, done.stderr) == (0, b"")
