@@ -30,14 +30,19 @@ remediations.register(app)
 sweep.register(app)
 
 
-@app.callback()
-def options(
-    show_version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
-) -> None:
-    """Un-break Cloud Run deploys: from an audit log entry to one reader grant on one repository."""
-    if show_version:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         print(f"remediate {_version()}")
         raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Un-break Cloud Run deploys: from an audit log entry to one reader grant on one repository."""
 
 
 def main() -> None:
