@@ -209,7 +209,8 @@ class Remediator:
         """The decision on what Google Cloud says now; a final "no" is a refusal with Google's words as a note."""
         try:
             inside = self._inside(repository)
-            exists = self._registry.exists(repository) if inside is not False else None
+            ours = inside or self._organization is None
+            exists = self._registry.exists(repository) if ours else None
             already = self._registry.has_reader(repository, member) if exists else None
         except TerminalFault as fault:
             return Decision(Outcome.REFUSE, "invariants", (Reason.TERMINAL_ANSWER,)), str(fault)
@@ -282,7 +283,9 @@ class Remediator:
         if record.state is not State.GRANTED:
             return False
         repository, member = _names(record)
-        return self._registry.has_reader(repository, member)
+        with suppress(TerminalFault):  # the repository itself is gone
+            return self._registry.has_reader(repository, member)
+        return False
 
     def _handled_before(self, denial: Denial, ident: str) -> Handled:
         """A second delivery: nothing to count; a grant that the first left half-done is finished."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,10 @@ def test_files_stay_small_enough_to_read() -> None:
 def test_every_reason_is_a_sentence_and_documented(reason: Reason) -> None:
     assert reason.sentence.endswith(".")
     assert f"| `{reason}` |" in (ROOT / "docs" / "reasons.md").read_text()
+
+
+def test_every_guarantee_names_a_test_that_is_there() -> None:
+    named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_[a-z0-9_]+)`", (ROOT / "docs" / "guarantees.md").read_text())
+    assert len(named) > 10
+    for path, test in named:
+        assert f"def {test}(" in (ROOT / path).read_text(), test

@@ -143,6 +143,14 @@ def test_a_sweep_notes_what_somebody_took_away(world: World) -> None:
     assert [each.remediation.state for each in swept(world) if each.remediation.id == record.id] == [State.REMOVED]
 
 
+def test_a_grant_on_a_repository_that_is_gone_is_refused_when_denied_again(world: World) -> None:
+    record = proposed(world)
+    world.instance().approve(record.id, actor=REVIEWER)
+    del world.registry.policies[REPOSITORY]
+    assert proposed(world, "2").state is State.REFUSED
+    assert [step.after for step in world.ledger.trail(record.id)][-2:] == [State.REMOVED, State.REFUSED]
+
+
 def test_a_sweep_goes_on_behind_what_google_refuses(world: World) -> None:
     first = proposed(world)
     world.instance().approve(first.id, actor=REVIEWER, lasts=DAY)
