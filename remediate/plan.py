@@ -183,4 +183,4 @@ def _instant(timestamp: str | None) -> tuple[datetime, str] | None:
     except ValueError:
         return None
     fraction = (timestamp or "").partition(".")[2].rstrip("Z").partition("+")[0].partition("-")[0]
-    return (moment, fraction[6:]) if moment.tzinfo else None
+    return (moment, fraction[6:].ljust(3, "0")) if moment.tzinfo else None

@@ -157,10 +157,11 @@ def _print_table(report: Report) -> None:
     if report.grants:
         out.print("\nWhat enforce mode would do (each: roles/artifactregistry.reader on that one repository):")
         table(
-            ("outcome", "member", "repository", "denials", "first seen", "last seen", "why"),
+            ("outcome", "member", "repository", "readers", "denials", "first seen", "last seen", "why"),
             (
                 (
-                    each.outcome, each.member, each.repository, "next" if each.predicted else each.denials,
+                    each.outcome, each.member, each.repository, ", ".join(each.readers),
+                    "next" if each.predicted else each.denials,
                     each.first_seen or "", each.last_seen or "", ", ".join(each.reasons),
                 )
                 for each in report.grants
@@ -243,6 +244,11 @@ def _print_terraform(report: Report) -> None:
             f"  id = {_hcl(f'{each.repository} {each.role} {each.member}')}\n"
             "}\n"
         )
+    if blocks:
+        print(
+            "# Additive: nobody else's access is touched. Each import adopts a grant that was made already (approve it,"
+        )
+        print("# or run the gcloud command, first); drop the import of one that Terraform is to make itself.\n")
     sys.stdout.write("\n".join(blocks))
 
 
