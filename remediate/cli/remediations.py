@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -182,6 +182,12 @@ def trail(
     ident: Annotated[
         str | None, typer.Argument(metavar="[ID|verify]", help="Only this remediation; or check every hash chain.")
     ] = None,
+    actor: Annotated[str | None, typer.Option(help="Only transitions whose actor contains this.")] = None,
+    repository: Annotated[str | None, typer.Option(help="Only repositories whose name contains this.")] = None,
+    member: Annotated[str | None, typer.Option(help="Only members that contain this.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only transitions into this state.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only from this moment on (RFC 3339, or a date).")] = None,
+    until: Annotated[str | None, typer.Option(help="Only before this moment (RFC 3339, or a date).")] = None,
     format_: _Formats = Format.TABLE,
 ) -> None:
     """Show who did what, why and when: every transition, oldest first. `trail verify` checks that none was changed."""
@@ -191,7 +197,17 @@ def trail(
     if ident == "verify":
         _verify(ledger)
         return
-    steps = list(ledger.trail(_find(ledger, ident).id if ident else None))
+    start, end = _moment("--since", since), _moment("--until", until)
+    steps = [
+        each
+        for each in ledger.trail(_find(ledger, ident).id if ident else None)
+        if _contains(each.actor, actor)
+        and _contains(each.repository, repository)
+        and _contains(each.member, member)
+        and state in (None, each.after)
+        and (start is None or each.at >= start)
+        and (end is None or each.at < end)
+    ]
     columns = ("at", "remediation", "change", "actor", "member", "repository", "reasons", "note")
     rows = (
         (
@@ -304,6 +320,23 @@ def _ledger(settings: Settings | None = None) -> Ledger:
     from remediate.wiring import ledger_from
 
     return ledger_from(settings or _settings())
+
+
+def _contains(text: str, part: str | None) -> bool:
+    return part is None or part.casefold() in text.casefold()
+
+
+def _moment(option: str, text: str | None) -> str | None:
+    """A moment as the trail writes it, so that both compare as text; without a zone it is UTC."""
+    from remediate.remediation import instant
+
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"{option} {text!r}: expected RFC 3339, as in 2026-11-23T08:00:00Z or 2026-11-23") from None
+    return instant(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _duration(text: str | None) -> timedelta | None:

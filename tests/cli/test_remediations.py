@@ -224,3 +224,17 @@ def test_a_tampered_trail_is_told_at_its_first_broken_link(shell: Shell) -> None
     assert "record 1 was changed after it was written" in told
     assert "record 1 is missing, the last of 1" in told
     assert "2 broken" in told
+
+
+def test_the_trail_is_filtered(shell: Shell) -> None:
+    shell.run("approve", shell.ids[0], "--as", REVIEWER)
+    assert len(shell.json("trail")) == 4
+    assert [each["after"] for each in shell.json("trail", "--actor", "platform-lead")] == ["approved"]
+    assert [each["member"] for each in shell.json("trail", "--state", "granted")] == [DEPLOYER]
+    assert len(shell.json("trail", "--member", "serverless-robot-prod")) == 1
+    assert len(shell.json("trail", "--repository", "containers")) == 4
+    middle = shell.json("trail", "--state", "approved")[0]["at"]
+    assert [each["after"] for each in shell.json("trail", "--since", middle)] == ["approved", "granted"]
+    assert [each["after"] for each in shell.json("trail", "--until", middle)] == ["proposed", "proposed"]
+    assert shell.json("trail", "--until", "2020-01-01") == []
+    assert "--since 'yesterday'" in shell.run("trail", "--since", "yesterday", code=2)

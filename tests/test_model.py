@@ -1,0 +1,172 @@
+"""The whole lifecycle against a model of a few lines: whatever is done in whatever order, both tell the same."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from remediate.errors import Refused
+from remediate.ledger import open_ledger
+from remediate.ledger.interface import Ledger
+from remediate.policy import ROLE, Mode
+from remediate.remediation import State, broken_link, remediation_id
+from remediate.remediator import Limits
+from tests.entries import DEPLOYER
+from tests.test_remediator import REVIEWER, SAME_REPOSITORY, World, same
+
+MEMBER = f"serviceAccount:{DEPLOYER}"
+HOUR = timedelta(hours=1)
+LIMITS = Limits(lapse_after=5 * HOUR, hold_rejections=9 * HOUR)
+
+
+class Lifecycle(RuleBasedStateMachine):
+    """One repository and one member, with everything that can happen to them."""
+
+    def open_ledger(self) -> Ledger:
+        return open_ledger(f"sqlite:///{Path(mkdtemp()) / 'ledger.db'}")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(self.open_ledger())
+        denial = same()
+        assert denial.repository
+        assert denial.member
+        self.ident = remediation_id(denial.repository, denial.member)
+        # The model: the state, who put the member there, when it ends, since when it stands, and how often it was denied.
+        self.state: State | None = None
+        self.reads = self.ours = False
+        self.ends = self.since = self.world.now
+        self.forever = True
+        self.denials = self.number = self.writes = 0
+
+    def _move(self, state: State) -> None:
+        self.state, self.since = state, self.world.now
+
+    def _granted(self, ends: timedelta | None) -> None:
+        self.forever, self.ends = ends is None, self.world.now + (ends or HOUR)
+        self.ours = not self.reads
+        self.writes += not self.reads
+        self.reads = True
+        self._move(State.GRANTED)
+
+    @rule(mode=st.sampled_from(list(Mode)))
+    def denied(self, mode: Mode) -> None:
+        self.number += 1
+        self.world.instance(mode, limits=LIMITS).handle(same(str(self.number)))
+        if self.state is None and self.reads:
+            return  # nothing to record: the member reads already
+        self.denials += 1
+        held = self.state is State.REJECTED and self.world.now - self.since < LIMITS.hold_rejections
+        if self.reads or held:
+            return
+        if self.state is not State.PROPOSED:
+            self._move(State.PROPOSED)
+        if mode is Mode.ENFORCE:
+            self._granted(None)
+
+    @precondition(lambda self: self.world.ledger.counted(str(same("1").entry.key), self.ident))
+    @rule()
+    def delivered_again(self) -> None:
+        assert self.world.instance(Mode.ENFORCE, limits=LIMITS).handle(same("1")).duplicate
+
+    @precondition(lambda self: self.state is not None)
+    @rule(lasts=st.sampled_from([None, 2 * HOUR]))
+    def approved(self, lasts: timedelta | None) -> None:
+        try:
+            self.world.instance(limits=LIMITS).approve(self.ident, actor=REVIEWER, lasts=lasts)
+        except Refused:
+            assert self.state not in (State.PROPOSED, State.GRANTED)
+            return
+        assert self.state in (State.PROPOSED, State.GRANTED)
+        if self.state is State.PROPOSED:
+            self._granted(lasts)
+
+    @precondition(lambda self: self.state is not None)
+    @rule()
+    def rejected(self) -> None:
+        try:
+            self.world.instance(limits=LIMITS).reject(self.ident, actor=REVIEWER, note="no")
+        except Refused:
+            assert self.state is not State.PROPOSED
+            return
+        assert self.state is State.PROPOSED
+        self._move(State.REJECTED)
+
+    @precondition(lambda self: self.state is not None)
+    @rule()
+    def revoked(self) -> None:
+        try:
+            self.world.instance(limits=LIMITS).revoke(self.ident, actor=REVIEWER, note="over")
+        except Refused:
+            assert not (self.state is State.GRANTED and self.ours)
+            return
+        assert self.state is State.GRANTED
+        self.writes += self.reads
+        self.reads = False
+        self._move(State.REVOKED)
+
+    @rule()
+    def swept(self) -> None:
+        list(self.world.instance(limits=LIMITS).sweep())
+        if self.state is State.PROPOSED and self.world.now - self.since >= LIMITS.lapse_after:
+            self._move(State.LAPSED)
+        elif self.state is State.GRANTED:
+            if self.ours and not self.forever and self.ends <= self.world.now:
+                self.writes += self.reads
+                self.reads = False
+                self._move(State.EXPIRED)
+            elif not self.reads:
+                self._move(State.REMOVED)
+
+    @rule(hours=st.integers(1, 6))
+    def time_passes(self, hours: int) -> None:
+        self.world.now += hours * HOUR
+
+    @precondition(lambda self: self.reads)
+    @rule()
+    def somebody_takes_it_away(self) -> None:
+        self.world.registry.policies[SAME_REPOSITORY] = []
+        self.reads = False
+
+    @precondition(lambda self: not self.reads)
+    @rule()
+    def somebody_adds_it(self) -> None:
+        from remediate.allowpolicy import Binding
+
+        self.world.registry.policies[SAME_REPOSITORY] = [Binding(ROLE, (MEMBER,))]
+        self.reads = True
+
+    @invariant()
+    def model_and_world_agree(self) -> None:
+        record = self.world.ledger.get(self.ident)
+        assert (record.state if record else None) == self.state
+        assert (record.denials if record else 0) == self.denials
+        assert (MEMBER in self.world.registry.readers(SAME_REPOSITORY)) == self.reads
+        assert self.world.registry.writes == self.writes
+        if record:
+            assert broken_link(record, list(self.world.ledger.trail(self.ident))) is None
+
+
+@pytest.mark.parametrize("examples", [60])
+def test_the_lifecycle_is_the_models_on_sqlite(examples: int) -> None:
+    quiet = settings(
+        max_examples=examples, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    run_state_machine_as_test(Lifecycle, settings=quiet)
+
+
+def test_the_lifecycle_is_the_models_on_firestore(firestore: str) -> None:
+    numbers = iter(range(1_000_000))
+
+    class OnFirestore(Lifecycle):
+        def open_ledger(self) -> Ledger:
+            return open_ledger(firestore.replace("remediate-test", f"remediate-model-{next(numbers)}"))
+
+    quiet = settings(max_examples=10, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(OnFirestore, settings=quiet)
