@@ -60,7 +60,12 @@ class GoogleProjects:
         return found
 
     def _look_up(self, project: str) -> Project | None:
-        answer = self._get(self._projects.get_project, f"projects/{project}")
+        from google.auth.exceptions import DefaultCredentialsError
+
+        try:
+            answer = self._get(self._projects.get_project, f"projects/{project}")
+        except DefaultCredentialsError:
+            return None  # no credentials at all see nothing, however often they ask
         if answer is None:
             return None
         number = answer.name.partition("/")[2]

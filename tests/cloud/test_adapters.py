@@ -244,3 +244,12 @@ def test_taking_away_heals_as_adding_does(sandbox_server: SandboxProcess, faults
     assert registry_of(sandbox_server, 1.0).remove_reader(CONTAINERS, MEMBER, request_reason="r").written
     assert DEPLOYER not in sandbox_server.readers()
     assert "group:release-managers@example.com" in sandbox_server.readers()
+
+
+def test_without_credentials_a_project_is_unknown_not_a_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    assert GoogleProjects(None, 1.0).find("shop-frontend") is None
