@@ -47,7 +47,7 @@ def test_every_setting_is_read() -> None:
     ("name", "value"),
     [
         ("REMEDIATE_MODE", "Enforce"),
-        ("REMEDIATE_LEDGER", "/tmp/x"),
+        ("REMEDIATE_LEDGER", "ledger.db"),
         ("REMEDIATE_ORGANIZATION", "example.com"),
         ("REMEDIATE_REVIEWERS", "ana"),
         ("REMEDIATE_REVIEWERS", "ana@example.com;bo@example.com"),

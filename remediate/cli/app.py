@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from remediate.cli import plan, remediations, sweep
+from remediate.cli import plan, remediations, reviews, sweep
 from remediate.cli.output import printable
 from remediate.errors import BadInput, RemediateError
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 plan.register(app)
 remediations.register(app)
+reviews.register(app)
 sweep.register(app)
 
 

@@ -1,16 +1,15 @@
-"""`list`, `show`, `approve`, `reject`, `revoke`, `trail`: what waits for a reviewer, and what a reviewer says to it."""
+"""`list`, `show`, `trail`: what waits for a reviewer, the whole story of one, and who did what, why and when."""
 
 from __future__ import annotations
 
 import os
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from remediate.cli.output import Format
-from remediate.errors import BadInput, Refused, RemediateError
+from remediate.errors import BadInput
 
 if TYPE_CHECKING:
     from remediate.ledger.interface import Ledger
@@ -18,17 +17,13 @@ if TYPE_CHECKING:
     from remediate.settings import Settings
 
 _Formats = Annotated[Format, typer.Option("--format", help="table, json or csv")]
-_As = Annotated[str | None, typer.Option("--as", help="Who you are: an address (embedded ledger only).")]
-_RETRY = "A retry of the deploy is worth it from two minutes on; IAM may take seven or more."
+RETRY = "A retry of the deploy is worth it from two minutes on; IAM may take seven or more."
 
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     app.command("list")(list_)
     app.command()(show)
-    app.command()(approve)
-    app.command()(reject)
-    app.command()(revoke)
     app.command()(trail)
 
 
@@ -48,7 +43,7 @@ def list_(
         if name not in list(State):
             raise BadInput(f"--state {name!r}: expected one of {', '.join(State)}")
     wanted = Filter(tuple(State(name) for name in state or ()), repository, member)
-    found = _ledger().find(wanted, limit=limit)
+    found = the_ledger().find(wanted, limit=limit)
     columns = ("id", "state", "member", "repository", "denials", "last_seen", "reasons")
     rows = (
         (each.id, each.state, each.member, each.repository, each.denials, each.last_seen, ", ".join(each.reasons))
@@ -72,110 +67,13 @@ def show(
     """Tell the whole story of one remediation."""
     from remediate.cli import output
 
-    ledger = _ledger()
-    record = _find(ledger, ident)
+    ledger = the_ledger()
+    record = find(ledger, ident)
     steps = list(ledger.trail(record.id))
     if format_ is Format.JSON:
         output.print_json({**_as_json(record), "trail": steps})
     else:
         output.console().print("\n".join(output.printable(line) for line in _story(record, steps)))
-
-
-def approve(
-    idents: Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, or beginnings of ids.")],
-    actor: _As = None,
-    reason: Annotated[str, typer.Option(help="Why; it stands on the trail.")] = "",
-    lasts: Annotated[str | None, typer.Option("--for", help="Only for so long: 12h, 30d, 8w.")] = None,
-) -> None:
-    """Approve proposals: adds each member to its repository's one reader binding, and nothing else."""
-    from remediate.wiring import remediator_from
-
-    settings = _settings()
-    reviewer, duration = _reviewer(settings, actor), _duration(lasts)
-    records = [_find(_ledger(settings), ident) for ident in idents]
-    remediator = remediator_from(settings)
-    failed, granted, partners = False, False, dict.fromkeys(partner for each in records for partner in each.partners)
-    for record in records:
-        try:
-            applied = remediator.approve(record.id, actor=reviewer, note=reason, lasts=duration)
-        except (Refused, RemediateError) as error:
-            failed = True
-            _say(f"{record.id}  not approved: {error}")
-            continue
-        done = applied.remediation
-        partners.pop(done.id, None)
-        if done.state != "granted":
-            failed = True
-            _say(f"{done.id}  {done.state}: {', '.join(reason.sentence for reason in done.reasons)}")
-        elif applied.written:
-            granted = True
-            _say(
-                f"{done.id}  granted: {done.role} to {done.member}\n"
-                f"    on {done.repository}; nothing else in its policy changed"
-            )
-        else:
-            _say(f"{done.id}  granted: {done.member} was in the reader binding already; nothing was written")
-        if done.state == "granted" and done.expires:
-            _say(f"    until {done.expires}")
-    if granted:
-        _say(_RETRY)
-    for partner in partners:
-        other = _ledger(settings).get(partner)
-        if other and other.state == "proposed":
-            _say(f"Its partner is still proposed ({other.member}): python -m remediate approve {partner}")
-    if failed:
-        raise typer.Exit(1)
-
-
-def reject(
-    idents: Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, or beginnings of ids.")],
-    reason: Annotated[str, typer.Option(help="Why; it stands on the trail.")],
-    actor: _As = None,
-) -> None:
-    """Reject proposals: the same denials are then counted, and not raised again."""
-    from remediate.wiring import remediator_from
-
-    settings = _settings()
-    reviewer = _reviewer(settings, actor)
-    records = [_find(_ledger(settings), ident) for ident in idents]
-    remediator = remediator_from(settings)
-    failed = False
-    for record in records:
-        try:
-            done = remediator.reject(record.id, actor=reviewer, note=reason)
-        except Refused as error:
-            failed = True
-            _say(f"{record.id}  not rejected: {error}")
-        else:
-            _say(f"{done.id}  rejected: {done.member} does not get to read {done.repository}")
-    if failed:
-        raise typer.Exit(1)
-
-
-def revoke(
-    idents: Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, or beginnings of ids.")],
-    reason: Annotated[str, typer.Option(help="Why; it stands on the trail.")],
-    actor: _As = None,
-) -> None:
-    """Revoke grants: takes away the members that we added, and nothing else."""
-    from remediate.wiring import remediator_from
-
-    settings = _settings()
-    reviewer = _reviewer(settings, actor)
-    records = [_find(_ledger(settings), ident) for ident in idents]
-    remediator = remediator_from(settings)
-    failed = False
-    for record in records:
-        try:
-            done = remediator.revoke(record.id, actor=reviewer, note=reason)
-        except RemediateError as error:
-            failed = True
-            _say(f"{record.id}  not revoked: {error}")
-        else:
-            _say(f"{done.id}  revoked: {done.member} is no reader of {done.repository} any more")
-            _say("    Serving revisions go on; the next deploy or rollback would fail.")
-    if failed:
-        raise typer.Exit(1)
 
 
 def trail(
@@ -193,14 +91,14 @@ def trail(
     """Show who did what, why and when: every transition, oldest first. `trail verify` checks that none was changed."""
     from remediate.cli import output
 
-    ledger = _ledger()
+    ledger = the_ledger()
     if ident == "verify":
         _verify(ledger)
         return
     start, end = _moment("--since", since), _moment("--until", until)
     steps = [
         each
-        for each in ledger.trail(_find(ledger, ident).id if ident else None)
+        for each in ledger.trail(find(ledger, ident).id if ident else None)
         if _contains(each.actor, actor)
         and _contains(each.repository, repository)
         and _contains(each.member, member)
@@ -244,8 +142,8 @@ def _verify(ledger: Ledger) -> None:
     for ident, steps in chains.items():
         if link := broken_link(ledger.get(ident), steps):
             broken += 1
-            _say(f"{ident}  broken: {link}")
-    _say(f"{len(chains)} hash chains checked, {broken} broken")
+            say(f"{ident}  broken: {link}")
+    say(f"{len(chains)} hash chains checked, {broken} broken")
     if broken:
         raise typer.Exit(1)
 
@@ -290,7 +188,7 @@ def _next(record: Remediation) -> list[str]:
         case "granted":
             until = [f"It ends by itself at {record.expires}."] if record.expires else []
             return [
-                _RETRY,
+                RETRY,
                 *until,
                 f"To take it away: python -m remediate revoke {record.id} --as you@example.com --reason '...'",
             ]
@@ -310,16 +208,18 @@ def _as_json(record: Remediation) -> dict[str, object]:
     }
 
 
-def _settings() -> Settings:
+def the_settings() -> Settings:
+    """The settings of this shell's environment."""
     from remediate.settings import load_settings
 
     return load_settings(os.environ)
 
 
-def _ledger(settings: Settings | None = None) -> Ledger:
+def the_ledger(settings: Settings | None = None) -> Ledger:
+    """The ledger that the settings name."""
     from remediate.wiring import ledger_from
 
-    return ledger_from(settings or _settings())
+    return ledger_from(settings or the_settings())
 
 
 def _contains(text: str, part: str | None) -> bool:
@@ -339,30 +239,7 @@ def _moment(option: str, text: str | None) -> str | None:
     return instant(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
-def _duration(text: str | None) -> timedelta | None:
-    """`12h`, `30d` or `8w` as a duration."""
-    if text is None:
-        return None
-    match = re.match(r"([1-9][0-9]{0,4})([hdw])\Z", text)
-    if not match:
-        raise BadInput(f"--for {text!r}: expected hours, days or weeks, as in 12h, 30d or 8w")
-    return int(match[1]) * timedelta(hours={"h": 1, "d": 24, "w": 168}[match[2]])
-
-
-def _reviewer(settings: Settings, actor: str | None) -> str:
-    """Who reviews. With the embedded ledger the caller says so; nothing else could."""
-    from remediate.principal import Member, parse_member
-
-    if not settings.ledger.startswith("sqlite:"):
-        raise BadInput("--as is for the embedded ledger only")
-    if actor is None:
-        raise BadInput("say who you are", advice="With the embedded ledger: --as you@example.com")
-    if not isinstance(parse_member(actor), Member):
-        raise BadInput(f"--as {actor!r}: expected the address of a user or service account")
-    return actor
-
-
-def _find(ledger: Ledger, ident: str) -> Remediation:
+def find(ledger: Ledger, ident: str) -> Remediation:
     """The one remediation whose id begins so, with or without its `r-`."""
     text = ident if ident.startswith("r-") else f"r-{ident}"
     found = ledger.named(text) if len(text) > 2 else []
@@ -373,7 +250,8 @@ def _find(ledger: Ledger, ident: str) -> Remediation:
     return found[0]
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line, whole and without anything that drives a terminal."""
     from remediate.cli import output
 
     for line in text.split("\n"):
