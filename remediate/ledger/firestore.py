@@ -98,14 +98,18 @@ class FirestoreLedger:
         query = query.order_by("__name__", direction="DESCENDING")
         if wanted.states:
             query = query.where(filter=FieldFilter("state", "in", [str(state) for state in wanted.states]))
+        whole = wanted.whole()
+        for name, text in whole.items():
+            query = query.where(filter=FieldFilter(name, "==", text))
         if after is not None:
             query = query.start_after([after.last_seen, self._document(after.id)])
-        scanned = _SCANNED if wanted.repository or wanted.member else limit
+        partly = {"repository": wanted.repository, "member": wanted.member}.items() - whole.items()
+        scanned = _SCANNED if any(text for _, text in partly) else limit
         found: list[Remediation] = []
         with _translated():
             for each in query.limit(scanned).stream(timeout=_TIMEOUT):
                 record = _records.decode(each.get("record"))
-                if _contains(record.repository, wanted.repository) and _contains(record.member, wanted.member):
+                if wanted.matches(record):
                     found.append(record)
                     if len(found) == limit:
                         break
@@ -130,10 +134,6 @@ class FirestoreLedger:
         name = hashlib.sha256(key.encode()).hexdigest()
         denial: DocumentReference = self._document(remediation).collection(_DENIALS).document(name)
         return denial
-
-
-def _contains(text: str, part: str | None) -> bool:
-    return part is None or part.casefold() in text.casefold()
 
 
 @contextmanager

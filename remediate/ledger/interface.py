@@ -10,6 +10,8 @@ from typing import Protocol
 
 import msgspec
 
+from remediate.image import Repository
+from remediate.principal import Member, parse_member
 from remediate.remediation import Remediation, State, TrailRecord
 
 
@@ -18,9 +20,23 @@ class Filter(msgspec.Struct, frozen=True):
 
     states: tuple[State, ...] = ()
     repository: str | None = None
-    """The resource name, or a part of it."""
+    """The whole resource name (`projects/...`), which an index serves, or a part of it, which has to be looked for."""
     member: str | None = None
-    """The member, or a part of it."""
+    """The whole member (`user:...`), which an index serves, or a part of it."""
+
+    def whole(self) -> dict[str, str]:
+        """The fields that are wanted by their whole value."""
+        whole = {}
+        if self.repository and Repository.parse(self.repository):
+            whole["repository"] = self.repository
+        if self.member and ":" in self.member and isinstance(parse_member(self.member), Member):
+            whole["member"] = self.member
+        return whole
+
+    def matches(self, record: Remediation) -> bool:
+        """Whether a record has what is asked of repository and member; case does not matter in parts."""
+        pairs = ((record.repository, self.repository), (record.member, self.member))
+        return all(part is None or part.casefold() in text.casefold() for text, part in pairs)
 
 
 class Ledger(Protocol):

@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS remediations (
   last_seen TEXT NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS remediations_by_time ON remediations (last_seen, id);
 CREATE INDEX IF NOT EXISTS remediations_by_state ON remediations (state, last_seen, id);
+CREATE INDEX IF NOT EXISTS remediations_by_member ON remediations (member, last_seen, id);
+CREATE INDEX IF NOT EXISTS remediations_by_repository ON remediations (repository, last_seen, id);
 CREATE TABLE IF NOT EXISTS trail (
   number INTEGER PRIMARY KEY AUTOINCREMENT, remediation TEXT NOT NULL, seq INTEGER NOT NULL, record BLOB NOT NULL,
   UNIQUE (remediation, seq));
@@ -56,7 +58,7 @@ class SqliteLedger:
         return _records.decode(row[0]) if row else None
 
     def named(self, prefix: str) -> list[Remediation]:
-        rows = self._all("SELECT record FROM remediations WHERE substr(id, 1, ?) = ? LIMIT 10", len(prefix), prefix)
+        rows = self._all("SELECT record FROM remediations WHERE id >= ? AND id < ? LIMIT 10", prefix, prefix + "\uffff")
         return [_records.decode(row[0]) for row in rows]
 
     def counted(self, denial_key: str, remediation: str) -> bool:
@@ -91,9 +93,10 @@ class SqliteLedger:
         if wanted.states:
             clauses.append(f"state IN ({', '.join('?' * len(wanted.states))})")
             values += list(map(str, wanted.states))
+        whole = wanted.whole()
         for column, text in (("repository", wanted.repository), ("member", wanted.member)):
             if text is not None:
-                clauses.append(f"instr(lower({column}), lower(?))")
+                clauses.append(f"{column} = ?" if column in whole else f"instr(lower({column}), lower(?))")
                 values.append(text)
         if after is not None:
             clauses.append("(last_seen, id) < (?, ?)")

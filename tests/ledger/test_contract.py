@@ -84,7 +84,11 @@ def test_a_list_is_newest_first_filtered_and_paged(fresh: Open) -> None:
     page = ledger.find(Filter(), limit=2)
     assert [each.id for each in ledger.find(Filter(), limit=2, after=page[-1])] == [each.id for each in made[2:4]]
     assert [each.id for each in ledger.find(Filter(member="DEPLOYER-3"))] == [made[3].id]
+    assert [each.id for each in ledger.find(Filter(member=made[3].member))] == [made[3].id]
+    assert ledger.find(Filter(member=made[3].member.replace(".com", ".co"))) == []
     assert len(ledger.find(Filter(repository="repositories/containers"))) == 6
+    assert len(ledger.find(Filter(repository="projects/platform-images/"))) == 6
+    assert len(ledger.find(Filter(repository=made[0].repository, member=made[0].member))) == 1
     rejected, step = moved(made[4], State.REJECTED, actor="user:ana@example.com", now=NOON)
     ledger.commit(rejected, trail=[step])
     assert [each.id for each in ledger.find(Filter(states=(State.REJECTED,)))] == [made[4].id]
