@@ -120,11 +120,15 @@ def _duration(text: str | None) -> timedelta | None:
 
 
 def _reviewer(settings: Settings, actor: str | None) -> str:
-    """Who reviews. With the embedded ledger the caller says so; nothing else could."""
+    """Who reviews: by the caller's own credentials. With the embedded ledger the caller says so; nothing else could."""
     from remediate.principal import Member, parse_member
 
     if not settings.ledger.startswith("sqlite:"):
-        raise BadInput("--as is for the embedded ledger only")
+        from remediate.cloud.identity import caller_address
+
+        if actor is not None:
+            raise BadInput("--as is for the embedded ledger only; with this one you are who your credentials say")
+        return caller_address()
     if actor is None:
         raise BadInput("say who you are", advice="With the embedded ledger: --as you@example.com")
     if not isinstance(parse_member(actor), Member):
