@@ -113,7 +113,8 @@ def _cautions(denial: Denial) -> list[Reason]:
         case False:
             reasons.append(Reason.CROSS_PROJECT)
         case None if denial.repository is not None:
-            reasons.append(Reason.PROJECT_NUMBER_UNKNOWN)
+            known = denial.deploy.project or denial.deploy.number
+            reasons.append(Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN)
     if denial.member is not None and denial.member.shared:
         reasons.append(Reason.SHARED_IDENTITY)
     return list(dict.fromkeys(reasons))

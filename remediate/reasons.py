@@ -57,6 +57,10 @@ class Reason(StrEnum):
         "reader_unknown",
         "The text does not tell whether the deployer or the service agent could not read the image.",
     )
+    PROJECT_UNKNOWN = (
+        "project_unknown",
+        "The deploying project is not in the entry, so nobody can tell whether the image is its own.",
+    )
     PROJECT_NUMBER_UNKNOWN = (
         "project_number_unknown",
         "The deploying project's number, and so its service agent, is not in the entry.",

@@ -407,3 +407,9 @@ def test_a_shared_identity_is_asked_even_in_its_own_project() -> None:
 )
 def test_a_text_that_names_another_user_than_the_caller_is_asked(named: str, doubts: tuple[Reason, ...]) -> None:
     assert denial(activity(user_text().replace("User must", f"User [{named}] must"))).doubts == doubts
+
+
+def test_where_the_deploying_project_is_not_told_a_person_is_asked() -> None:
+    entry = activity(user_text(SAME), images=(), number=None)
+    del entry["logName"], entry["resource"], entry["protoPayload"]["resourceName"]
+    assert decide(denial(entry)).reasons == (Reason.PROJECT_UNKNOWN,)
