@@ -16,7 +16,7 @@ import structlog
 from remediate.denial import Denial
 from remediate.policy import Outcome
 from remediate.remediation import TrailRecord
-from remediate.remediator import Handled
+from remediate.results import Handled
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 _CLOUD_TRACE = re.compile(r"([0-9a-f]{32})(?:/.*)?\Z")

@@ -22,7 +22,7 @@ from remediate.principal import Member
 from remediate.reasons import Reason
 
 _T = TypeVar("_T")
-_SEEN = 20  # deploys, images and deployers kept with a record; the count of denials goes on
+_SEEN = 20  # deploys, images and partners kept with a record; the count of denials goes on
 
 
 class State(StrEnum):
@@ -176,16 +176,26 @@ def counted(record: Remediation, denial: Denial, now: datetime) -> Remediation:
         readers=tuple(sorted({*record.readers, *reader})),
         deploys=_with(record.deploys, denial.deploy),
         images=_with(record.images, denial.image),
-        deployers=_with(record.deployers, str(denial.deployer) if denial.deployer else None),
+        deployers=_deployers(record, denial),
         version=record.version + 1,
     )
 
 
 def partnered(record: Remediation, partner: str) -> Remediation:
-    """The record with its partner noted; nothing where it is already."""
-    if partner in record.partners:
-        return record
+    """The record with its partner noted; the same where it is already."""
     return msgspec.structs.replace(record, partners=_with(record.partners, partner))
+
+
+def foreseen(record: Remediation, denial: Denial, partner: str) -> Remediation:
+    """The service agent's record with one more deploy that waits for it; its deployer may not approve it either."""
+    seen = partnered(msgspec.structs.replace(record, deployers=_deployers(record, denial)), partner)
+    return record if seen == record else msgspec.structs.replace(seen, version=record.version + 1)
+
+
+def _deployers(record: Remediation, denial: Denial) -> tuple[str, ...]:
+    """Every deployer there was: whoever fell off a list could approve their own deploy."""
+    one = str(denial.deployer) if denial.deployer else None
+    return record.deployers if one is None or one in record.deployers else (*record.deployers, one)
 
 
 def moved(

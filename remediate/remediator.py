@@ -25,48 +25,13 @@ from remediate.policy import Decision, Evidence, Mode, Outcome, decide, in_mode,
 from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
 from remediate.remediation import Remediation, State, following, instant, remediation_id
+from remediate.results import Applied, Handled, Limits, Swept
 
 ACTOR = "remediate"
 """Who acts where no person and no rule does."""
 
 _T = TypeVar("_T")
 _CONFLICTS = 50  # times that a ledger step is redone because somebody else was faster
-
-
-class Handled(msgspec.Struct, frozen=True):
-    """What became of one log entry."""
-
-    decision: Decision
-    subject: Denial | NotADenial
-    remediation: Remediation | None = None
-    """The record as it stands now; None where the entry is ignored, or names no member or no repository."""
-    partner: str | None = None
-    """The id of the service agent's remediation, where a second hop was foreseen."""
-    written: bool = False
-    duplicate: bool = False
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """How long a proposal waits for an answer, an approval to be carried out, and a rejection stands."""
-
-    lapse_after: timedelta = timedelta(days=7)
-    hold_rejections: timedelta = timedelta(days=30)
-
-
-class Swept(msgspec.Struct, frozen=True):
-    """What `sweep` did about one remediation; `fault` is Google Cloud's final answer where it could do nothing."""
-
-    remediation: Remediation
-    before: State
-    fault: str = ""
-
-
-class Applied(msgspec.Struct, frozen=True):
-    """What became of an approval."""
-
-    remediation: Remediation
-    written: bool
-    """False where the member was in the binding already."""
 
 
 class Remediator:
@@ -123,13 +88,16 @@ class Remediator:
 
         def step() -> Remediation:
             record, person = self._reviewed(ident, actor)
+            if record.state is State.GRANTED and not self._stands(record):
+                self._committed(*records.moved(record, State.REMOVED, actor=ACTOR, now=self._now()))
+                raise Refused(f"{ident} was granted, and somebody took it away since; the next denial raises it again")
             if record.state in (State.GRANTED, State.APPROVED):
                 return record
             approved, step = records.moved(record, State.APPROVED, actor=person.id, now=self._now(), note=note)
             self._still_allowed(record, person)
             repository, member = _names(record)
-            ends = instant(self._now() + lasts) if lasts else None
             ours = not self._registry.has_reader(repository, member)
+            ends = instant(self._now() + lasts) if lasts and ours else None
             return self._committed(msgspec.structs.replace(approved, expires=ends, ours=ours), step)
 
         record = self._redone(step)
@@ -269,7 +237,9 @@ class Remediator:
         if agent is None or decision.outcome not in (Outcome.ASK, Outcome.GRANT):
             return None
         ident = remediation_id(repository, agent)
-        if self._ledger.get(ident) is None:
+        if self._ledger.get(ident):
+            self._redone(partial(self._foresee, ident, denial, partner))
+        else:
             if self._registry.has_reader(repository, agent):
                 return None
             asked = Decision(Outcome.ASK, "otherwise", (Reason.PREDICTED, Reason.CROSS_PROJECT))
@@ -277,6 +247,13 @@ class Remediator:
             with suppress(Conflict):  # another instance proposed it in the meantime
                 self._committed(records.partnered(record, partner), trail)
         return ident
+
+    def _foresee(self, ident: str, denial: Denial, partner: str) -> None:
+        record = self._ledger.get(ident)
+        assert record is not None
+        seen = records.foreseen(record, denial, partner)
+        if seen is not record:
+            self._ledger.commit(seen)
 
     def _stands(self, record: Remediation) -> bool:
         """Whether what we granted is still there, read again: the decision may be older than the grant."""

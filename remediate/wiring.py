@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Ledger
 from remediate.remediation import TrailRecord
-from remediate.remediator import Limits, Remediator
+from remediate.remediator import Remediator
+from remediate.results import Limits
 from remediate.settings import Settings
 
 

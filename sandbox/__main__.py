@@ -27,7 +27,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 @app.command()
 def serve(
     org: Annotated[Path, typer.Option(help="The organization file (YAML).")] = EXAMPLE,
-    port: Annotated[int, typer.Option(help="0 takes a free port.")] = DEFAULT_PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = DEFAULT_PORT,
     faults: Annotated[Path | None, typer.Option(help="What goes wrong, as a YAML list of fault rules.")] = None,
     subscriber: Annotated[list[str] | None, typer.Option(help="Push log entries to this URL.")] = None,
 ) -> None:
@@ -73,8 +73,10 @@ def deploy(
         member = f"{kind_of_member}:{member}"
     wanted = {"project": project, "member": member, "image": image, "kind": kind, "api": api, "name": name}
     body = json.dumps(wanted | {"location": location, "via": via}).encode()
-    request = urllib.request.Request(f"{url.rstrip('/')}/sandbox/deploy", body, method="POST")  # noqa: S310
+    if not url.startswith(("http://", "https://")):
+        _fail(f"--url {url!r}: expected http://HOST:PORT")
     try:
+        request = urllib.request.Request(f"{url.rstrip('/')}/sandbox/deploy", body, method="POST")  # noqa: S310
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  (the sandbox, on loopback)
             outcome = json.load(answer)
     except urllib.error.HTTPError as error:

@@ -26,7 +26,10 @@ def compile_filter(text: str) -> Predicate:
     if not tokens:
         return lambda _: True
     parser = _Parser(tokens, text)
-    predicate = parser.disjunction()
+    try:
+        predicate = parser.disjunction()
+    except RecursionError:
+        refuse("INVALID_ARGUMENT", "Unparseable filter: nested too deep")
     if parser.position != len(tokens):
         parser.fail()
     return predicate

@@ -132,6 +132,8 @@ def _build(seed: Seed, path: Path) -> Organization:
         nodes[name] = Node(name, folder.parent, _policy(folder.policy), {"displayName": folder.name})
     for project in seed.projects:
         name = f"projects/{project.id}"
+        if {project.id, project.number} & project_ids.keys():
+            raise SeedError(f"{path}: project {project.id} ({project.number}) is described twice")
         fields: dict[str, object] = {"projectId": project.id, "number": project.number}
         nodes[name] = Node(name, project.parent, _policy(project.policy), fields)
         project_ids |= {project.id: project.id, project.number: project.id}
@@ -148,6 +150,12 @@ def _build(seed: Seed, path: Path) -> Organization:
     for node in nodes.values():
         if node.parent and node.parent not in nodes:
             raise SeedError(f"{path}: {node.name} has the parent {node.parent!r}, which the file does not describe")
+        above, name = {node.name}, node.parent
+        while name:
+            if name in above:
+                raise SeedError(f"{path}: {node.name} lies below itself, by way of {name}")
+            above.add(name)
+            name = nodes[name].parent if name in nodes else ""
     return Organization(nodes, project_ids, images, identities, seed.groups)
 
 

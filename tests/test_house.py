@@ -13,7 +13,7 @@ from remediate.reasons import Reason
 ROOT = Path(__file__).parents[1]
 PURE = (
     "allowpolicy", "denial", "deploy", "envelope", "errors", "image", "logentry", "plan", "policy", "principal", "reasons",
-    "remediation", "wording",
+    "remediation", "results", "wording",
 )  # fmt: skip
 PURE_MAY_IMPORT = {
     "__future__", "base64", "binascii", "collections", "dataclasses", "datetime", "enum", "hashlib", "msgspec", "re",

@@ -12,8 +12,8 @@ from remediate.errors import Refused
 from remediate.ledger.interface import Filter
 from remediate.policy import ROLE, Mode
 from remediate.remediation import Remediation, State, broken_link
-from remediate.remediator import Swept
-from tests.entries import DEPLOYER, REPOSITORY
+from remediate.results import Swept
+from tests.entries import DEPLOYER, REPOSITORY, activity, denial
 from tests.test_remediator import REVIEWER, SAME_REPOSITORY, World, cross, same, world
 
 __all__ = ["world"]  # the fixture
@@ -186,3 +186,34 @@ def test_every_remediation_is_swept_however_many_there_are(world: World) -> None
         proposed(world, str(number))
     world.now += 8 * DAY
     assert len(swept(world)) == len(world.ledger.find(Filter())) == 2
+
+
+def test_a_second_deployer_may_not_approve_the_agents_grant_either(world: World) -> None:
+    first = world.instance().handle(cross("1"))
+    assert first.partner
+    second = denial(activity(email="bo@example.com", insert_id="2"))
+    assert world.instance().handle(second).partner == first.partner
+    with pytest.raises(Refused, match="own deploy"):
+        world.instance().approve(first.partner, actor="bo@example.com")
+    agent = world.ledger.get(first.partner)
+    assert agent
+    assert len(agent.partners) == 2
+    assert world.instance().handle(second).duplicate
+    assert world.ledger.get(first.partner) == agent
+
+
+def test_approving_what_was_granted_and_taken_away_says_so(world: World) -> None:
+    record = proposed(world)
+    world.instance().approve(record.id, actor=REVIEWER)
+    world.registry.policies[REPOSITORY] = []
+    with pytest.raises(Refused, match="took it away since"):
+        world.instance().approve(record.id, actor=REVIEWER)
+    assert state(world, record.id) is State.REMOVED
+    world.check_trail()
+
+
+def test_a_duration_is_not_promised_for_what_is_not_ours(world: World) -> None:
+    record = proposed(world)
+    world.registry.policies[REPOSITORY].append(Binding(ROLE, (MEMBER,)))
+    done = world.instance().approve(record.id, actor=REVIEWER, lasts=DAY).remediation
+    assert (done.ours, done.expires) == (False, None)

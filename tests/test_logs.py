@@ -6,7 +6,7 @@ import pytest
 
 from remediate.logs import decision_line, trace_of, where
 from remediate.policy import decide
-from remediate.remediator import Handled
+from remediate.results import Handled
 from tests.entries import DEPLOYER, activity, denial, understood
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -16,7 +16,7 @@ from remediate.ledger import open_ledger
 from remediate.ledger.interface import Ledger
 from remediate.policy import ROLE, Mode
 from remediate.remediation import State, broken_link, remediation_id
-from remediate.remediator import Limits
+from remediate.results import Limits
 from tests.entries import DEPLOYER
 from tests.test_remediator import REVIEWER, SAME_REPOSITORY, World, same
 
@@ -81,7 +81,10 @@ class Lifecycle(RuleBasedStateMachine):
         try:
             self.world.instance(limits=LIMITS).approve(self.ident, actor=REVIEWER, lasts=lasts)
         except Refused:
-            assert self.state not in (State.PROPOSED, State.GRANTED)
+            if self.state is State.GRANTED:
+                assert not self.reads
+                self._move(State.REMOVED)
+            assert self.state is not State.PROPOSED
             return
         assert self.state in (State.PROPOSED, State.GRANTED)
         if self.state is State.PROPOSED:

@@ -78,3 +78,10 @@ def test_what_a_record_keeps_is_bounded() -> None:
         start = counted(start, replace(denial(activity()), image=image), NOON)
     assert len(start.images) == 20
     assert start.denials == 101
+
+
+def test_no_deployer_is_ever_forgotten_for_they_may_not_approve() -> None:
+    start = record()
+    for number in range(100):
+        start = counted(start, denial(activity(email=f"deployer-{number}@example.com")), NOON)
+    assert len(start.deployers) == 101

@@ -64,6 +64,9 @@ def main() -> None:
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
+    except UnicodeEncodeError as error:
+        _tell(f"remediate: {error.object!a} holds bytes that are no UTF-8 text")
+        sys.exit(2)
     except Exception as error:
         if os.environ.get("PYTHONDEVMODE"):
             raise

@@ -6,6 +6,7 @@ import csv
 import io
 import shutil
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -33,7 +34,12 @@ def console(width: int | None = None) -> Console:
 
 def printable(text: object) -> str:
     """The text without control or format characters, so that what a log holds can never drive a terminal."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text))
+    return "".join(char if _shows(char) else "\N{REPLACEMENT CHARACTER}" for char in str(text))
+
+
+def _shows(char: str) -> bool:
+    """Python calls no space but the common one printable; the ideographic one is in every Japanese note."""
+    return char.isprintable() or unicodedata.category(char) == "Zs"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -74,7 +80,7 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     writer = csv.writer(buffer)
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([_safe("" if value is None else str(value)) for value in row])
+        writer.writerow([_safe("" if value is None else printable(value)) for value in row])
     sys.stdout.write(buffer.getvalue())
 
 

@@ -56,6 +56,8 @@ def list_(
             output.print_csv(columns, rows)
         case Format.TABLE if found:
             output.table(columns, rows)
+        case Format.TABLE if state or repository or member:
+            print("No remediation matches.")
         case Format.TABLE:
             print("No remediations. They appear here when a deploy to Cloud Run fails because an image cannot be read.")
 
@@ -67,6 +69,8 @@ def show(
     """Tell the whole story of one remediation."""
     from remediate.cli import output
 
+    if format_ is Format.CSV:
+        raise BadInput("--format csv: expected table (a text) or json for one remediation")
     ledger = the_ledger()
     record = find(ledger, ident)
     steps = list(ledger.trail(record.id))
@@ -90,11 +94,14 @@ def trail(
 ) -> None:
     """Show who did what, why and when: every transition, oldest first. `trail verify` checks that none was changed."""
     from remediate.cli import output
+    from remediate.remediation import State
 
     ledger = the_ledger()
     if ident == "verify":
         _verify(ledger)
         return
+    if state is not None and state not in list(State):
+        raise BadInput(f"--state {state!r}: expected one of {', '.join(State)}")
     start, end = _moment("--since", since), _moment("--until", until)
     steps = [
         each
@@ -177,25 +184,27 @@ def _story(record: Remediation, steps: list[TrailRecord]) -> list[str]:
 
 
 def _next(record: Remediation) -> list[str]:
+    who = " --as you@example.com" if the_settings().ledger.startswith("sqlite:") else ""
+    revoke = [f"To take it away: python -m remediate revoke {record.id}{who} --reason '...'"] if record.ours else []
     match record.state:
         case "proposed" | "failed":
             both = " ".join((record.id, *record.partners))
             return [
                 "What to type next:",
-                f"  python -m remediate approve {both} --as you@example.com",
-                f"  python -m remediate reject {record.id} --as you@example.com --reason '...'",
+                f"  python -m remediate approve {both}{who}",
+                f"  python -m remediate reject {record.id}{who} --reason '...'",
             ]
+        case "approved":
+            return ["The write is due: `python -m remediate sweep` carries it out."]
         case "granted":
             until = [f"It ends by itself at {record.expires}."] if record.expires else []
-            return [
-                RETRY,
-                *until,
-                f"To take it away: python -m remediate revoke {record.id} --as you@example.com --reason '...'",
-            ]
+            return [RETRY, *until, *revoke]
         case "refused":
             return ["Nobody can approve this; it is looked at again when it is denied again."]
+        case "rejected":
+            return ["The same denial is counted, and raised again only when REMEDIATE_HOLD_DAYS are over."]
         case _:
-            return ["The same denial is counted, and not raised again."]
+            return ["The next denial raises it again."]
 
 
 def _as_json(record: Remediation) -> dict[str, object]:
@@ -234,9 +243,12 @@ def _moment(option: str, text: str | None) -> str | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise BadInput(f"{option} {text!r}: expected RFC 3339, as in 2026-11-23T08:00:00Z or 2026-11-23") from None
-    return instant(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    try:
+        return instant(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except OverflowError:
+        raise BadInput(f"{option} {text!r}: expected a moment of this era") from None
 
 
 def find(ledger: Ledger, ident: str) -> Remediation:

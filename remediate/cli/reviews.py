@@ -61,7 +61,8 @@ def approve(
     for ident in partners:
         other = the_ledger().get(ident)
         if other and other.state == "proposed":
-            say(f"Its partner is still proposed ({other.member}): python -m remediate approve {ident}")
+            who = f" --as {actor}" if actor else ""
+            say(f"Its partner is still proposed ({other.member}): python -m remediate approve {ident}{who}")
     if failed:
         raise typer.Exit(1)
 

@@ -16,7 +16,7 @@ ACCEPTED = "sqlite:///PATH (sqlite:////PATH for an absolute one) or firestore://
 def open_ledger(url: str) -> Ledger:
     """The ledger at this URL, made where it is not there yet. Raises BadInput for a URL that is none."""
     scheme, separator, path = url.partition(":///")
-    if scheme == "sqlite" and separator and path:
+    if scheme == "sqlite" and separator and path and path != ":memory:":
         from remediate.ledger.sqlite import SqliteLedger
 
         return SqliteLedger(Path(path))

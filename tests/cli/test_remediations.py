@@ -87,7 +87,7 @@ def test_a_list_is_filtered(shell: Shell) -> None:
     assert len(shell.json("list", "--state", "proposed", "--repository", "containers")) == 2
     assert [each["member"] for each in shell.json("list", "--member", "github")] == [DEPLOYER]
     assert shell.json("list", "--state", "granted") == []
-    assert "No remediations" in shell.run("list", "--state", "granted")
+    assert "No remediation matches" in shell.run("list", "--state", "granted")
     rows = list(csv.DictReader(io.StringIO(shell.run("list", "--format", "csv"))))
     assert {row["id"] for row in rows} == set(shell.ids)
 
@@ -171,6 +171,10 @@ def test_an_outage_at_approval_loses_nothing(shell: Shell, sandbox_server: Sandb
         (["list", "--state", "open"], "proposed"),
         (["list", "--limit", "0"], "--limit"),
         (["trail", "--format", "xml"], "xml"),
+        (["trail", "--state", "nonsense"], "proposed"),
+        (["trail", "--since", "0001-01-01T00:00:00+23:59"], "--since"),
+        (["show", "FIRST", "--format", "csv"], "csv"),
+        (["show", "\udcff"], "no UTF-8"),
     ],
 )
 def test_bad_input_is_named_and_exits_2(shell: Shell, arguments: list[str], named: str) -> None:

@@ -23,7 +23,7 @@ from remediate.ledger import open_ledger
 from remediate.ledger.interface import Filter
 from remediate.logentry import read_entry
 from remediate.remediation import State, digest
-from remediate.remediator import Handled
+from remediate.results import Handled
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
 from tests.entries import activity, user_text

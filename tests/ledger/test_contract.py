@@ -205,6 +205,7 @@ def test_a_newer_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
         "",
         "sqlite://",
         "sqlite:///",
+        "sqlite:///:memory:",
         "postgres://x",
         "ledger.db",
         "firestore://p",

@@ -314,7 +314,9 @@ def test_the_query_language_means_what_it_means_at_google(text: str, matches: bo
     assert compile_filter(text)(ENTRY) is matches
 
 
-@pytest.mark.parametrize("text", ["severity=", "(severity=ERROR", "severity=ERROR)", "AND", 'a=~"("', "a=1 {"])
+@pytest.mark.parametrize(
+    "text", ["severity=", "(severity=ERROR", "severity=ERROR)", "AND", 'a=~"("', "a=1 {", "(" * 3000]
+)
 def test_a_filter_that_is_none_is_a_bad_request(text: str) -> None:
     with pytest.raises(ApiError):
         compile_filter(text)(ENTRY)
@@ -330,6 +332,8 @@ BAD_ORGANIZATIONS = {
     "organizations: []\nprojects: []\nprojcts: []\n": "projcts",
     "organizations: []\nprojects: [{id: p, number: '1', parent: folders/9}]\n": "folders/9",
     "organizations: [\n": "organization.yaml",
+    "organizations: []\nprojects: []\nfolders: [{id: '1', name: a, parent: folders/2}, {id: '2', name: b, parent: folders/1}]\n": "below itself",
+    "organizations: []\nprojects: [{id: p, number: '1'}, {id: p, number: '2'}]\n": "described twice",
 }
 
 

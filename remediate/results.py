@@ -1,0 +1,47 @@
+"""What the remediator gives back about an entry, an approval or a sweep; and the limits that it keeps to."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+
+from remediate.denial import Denial, NotADenial
+from remediate.policy import Decision
+from remediate.remediation import Remediation, State
+
+
+class Handled(msgspec.Struct, frozen=True):
+    """What became of one log entry."""
+
+    decision: Decision
+    subject: Denial | NotADenial
+    remediation: Remediation | None = None
+    """The record as it stands now; None where the entry is ignored, or names no member or no repository."""
+    partner: str | None = None
+    """The id of the service agent's remediation, where a second hop was foreseen."""
+    written: bool = False
+    duplicate: bool = False
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How long a proposal waits for an answer, an approval to be carried out, and a rejection stands."""
+
+    lapse_after: timedelta = timedelta(days=7)
+    hold_rejections: timedelta = timedelta(days=30)
+
+
+class Swept(msgspec.Struct, frozen=True):
+    """What `sweep` did about one remediation; `fault` is Google Cloud's final answer where it could do nothing."""
+
+    remediation: Remediation
+    before: State
+    fault: str = ""
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What became of an approval."""
+
+    remediation: Remediation
+    written: bool
+    """False where the member was in the binding already."""
