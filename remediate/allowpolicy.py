@@ -42,10 +42,28 @@ Edit = AlreadyThere | AppendTo | NewBinding
 def edit_to_add(bindings: Sequence[Binding], member: Member) -> Edit:
     """The edit that adds the member as a reader. Pure; addresses are compared without regard to case."""
     readers = [index for index, each in enumerate(bindings) if each.role == ROLE and not each.conditional]
-    key = member.key
-    if any(_key(text) == key for index in readers for text in bindings[index].members):
+    if any(_holds(bindings[index], member) for index in readers):
         return AlreadyThere()
     return AppendTo(readers[0]) if readers else NewBinding()
+
+
+class BindingChange(msgspec.Struct, frozen=True):
+    """The members of the one binding that a grant touches, before (None: there is no such binding yet) and after."""
+
+    before: tuple[str, ...] | None
+    after: tuple[str, ...]
+
+
+def change_by_adding(bindings: Sequence[Binding], member: Member) -> BindingChange:
+    """What `edit_to_add` does to the binding, for people to look at before it is done."""
+    match edit_to_add(bindings, member):
+        case AppendTo(index):
+            return BindingChange(bindings[index].members, (*bindings[index].members, member.id))
+        case NewBinding():
+            return BindingChange(None, (member.id,))
+        case AlreadyThere():
+            holding = next(each for each in bindings if _holds(each, member))
+            return BindingChange(holding.members, holding.members)
 
 
 class NotThere(msgspec.Struct, frozen=True):
@@ -67,6 +85,12 @@ def edit_to_remove(bindings: Sequence[Binding], member: Member) -> NotThere | Re
                 if _key(text) == member.key:
                     return RemoveFrom(index, place)
     return NotThere()
+
+
+def _holds(binding: Binding, member: Member) -> bool:
+    """Whether an unconditional reader binding holds the member."""
+    ours = binding.role == ROLE and not binding.conditional
+    return ours and any(_key(text) == member.key for text in binding.members)
 
 
 def _key(text: str) -> str:

@@ -46,6 +46,8 @@ class Evidence(msgspec.Struct, frozen=True):
     organization_required: bool = False
     """Whether `REMEDIATE_ORGANIZATION` is set, so that a repository of unknown organization is not granted."""
     already_granted: bool | None = None
+    propagating: bool = False
+    """Whether our own grant is so recent that IAM may not know it everywhere yet."""
 
 
 def decide(subject: Denial | NotADenial, evidence: Evidence = Evidence()) -> Decision:  # noqa: B008  (frozen)
@@ -56,7 +58,8 @@ def decide(subject: Denial | NotADenial, evidence: Evidence = Evidence()) -> Dec
     if refusals:
         return Decision(Outcome.REFUSE, "invariants", refusals)
     if evidence.already_granted:
-        return Decision(Outcome.IGNORE, "invariants", (Reason.ALREADY_GRANTED,))
+        reason = Reason.STILL_PROPAGATING if evidence.propagating else Reason.ALREADY_GRANTED
+        return Decision(Outcome.IGNORE, "invariants", (reason,))
     cautions = tuple(_cautions(subject))
     if cautions:
         return Decision(Outcome.ASK, "otherwise", cautions)

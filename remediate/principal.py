@@ -32,7 +32,8 @@ _SHARED = re.compile(
     r"[0-9]+-compute@developer|[^@]+@appspot|[0-9]+@cloudbuild|[0-9]+@cloudservices"
     r"|service-[0-9]+@gcf-admin-robot\.iam"
     r"|service-[0-9]+@gcp-sa-(?:clouddeploy|cloudbuild|config|firebaseapphosting)\.iam"
-    r")\.gserviceaccount\.com\Z"
+    r")\.gserviceaccount\.com\Z",
+    re.I,
 )
 _NEVER = {
     "allusers": Reason.PUBLIC_MEMBER,

@@ -104,6 +104,10 @@ class Reason(StrEnum):
     )
     ALREADY_GRANTED = (
         "already_granted",
-        "The member is already in the repository's reader binding; the grant may still be propagating.",
+        "The member is already in the repository's reader binding; another cause, or an older denial.",
+    )
+    STILL_PROPAGATING = (
+        "still_propagating",
+        "Granted less than 15 minutes ago, and IAM may not know it everywhere yet: deploy again in a few minutes.",
     )
     TERMINAL_ANSWER = "terminal_answer", "Google Cloud refused the change for good."

@@ -7,21 +7,24 @@ and gives the next one together with the trail record that says who did what, wh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
 
 import msgspec
 
-from remediate.denial import Denial, Deploy, Reader
+from remediate.chain import digest
+from remediate.denial import Denial, Deploy, EntryId, Reader
 from remediate.errors import Refused
 from remediate.image import Repository
 from remediate.policy import ROLE, Decision, Outcome
-from remediate.principal import Member
+from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
 
 _T = TypeVar("_T")
+RULE = "rule:"
+"""What the name of an actor begins with that is a rule, not a person."""
+
 _SEEN = 20  # deploys, images and partners kept with a record; the count of denials goes on
 
 
@@ -52,7 +55,9 @@ class State(StrEnum):
 
 TRANSITIONS: dict[State | None, frozenset[State]] = {
     None: frozenset({State.PROPOSED, State.REFUSED, State.FAILED}),
-    State.PROPOSED: frozenset({State.APPROVED, State.REJECTED, State.REFUSED, State.FAILED, State.LAPSED}),
+    State.PROPOSED: frozenset(
+        {State.PROPOSED, State.APPROVED, State.REJECTED, State.REFUSED, State.FAILED, State.LAPSED}
+    ),
     State.APPROVED: frozenset({State.GRANTED, State.REFUSED, State.FAILED, State.LAPSED}),
     State.GRANTED: frozenset({State.REMOVED, State.REVOKED, State.EXPIRED}),
     State.REJECTED: frozenset({State.PROPOSED, State.REFUSED}),
@@ -65,6 +70,7 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
 }
 """Every transition there is; any other is impossible. None is "no record yet".
 
+A proposal that becomes a proposal is renewed: what a reviewer has to know about it has changed.
 What is over (rejected, refused, removed, revoked, expired, lapsed) begins its next cycle with a new denial.
 """
 
@@ -94,10 +100,14 @@ class Remediation(msgspec.Struct, frozen=True):
     """The other reader of the same deploy: deployer and service agent are best approved together."""
     expires: str | None = None
     """When the grant ends; None where it does not."""
+    approver: str | None = None
+    """Whose word a grant stands on: a person's, or `rule:NAME`."""
     ours: bool = False
     """Whether the member is in the binding because we put it there, so that we may take it away."""
+    doubts: tuple[Reason, ...] = ()
+    """What was doubtful about the last denial."""
     cycle: int = 1
-    """How often it was proposed."""
+    """How often it was raised, from a proposal to its end."""
     version: int = 1
     trail: int = 0
     """How many trail records there are, and so the next one's number."""
@@ -119,6 +129,13 @@ class TrailRecord(msgspec.Struct, frozen=True):
     note: str
     previous: str
     hash: str = ""
+    outcome: Outcome | msgspec.UnsetType = msgspec.UNSET
+    """Of the decision that made the transition; not there where a person or time made it."""
+    rule: str | msgspec.UnsetType = msgspec.UNSET
+    project: str | msgspec.UnsetType = msgspec.UNSET
+    """Where the last denied deploy went, id or number."""
+    content: str | msgspec.UnsetType = msgspec.UNSET
+    """`content_digest` of what was approved."""
 
 
 def remediation_id(repository: Repository, member: Member) -> str:
@@ -137,7 +154,7 @@ def opened(
     """The record that a first denial opens, `proposed`, `refused` or `failed`."""
     assert denial.repository is not None
     assert denial.member is not None
-    moment = _when(denial, now)
+    moment = instant(when(denial, now))
     blank = Remediation(
         id=remediation_id(denial.repository, denial.member),
         state=state,
@@ -151,14 +168,14 @@ def opened(
         updated=moment,
         version=0,
     )
-    return _step(None, counted(blank, denial, now), state, actor, now, decision.reasons, note)
+    return _step(None, counted(blank, denial, now), state, actor, now, decision.reasons, note, decision)
 
 
 def predicted(
     denial: Denial, agent: Member, decision: Decision, *, actor: str, now: datetime
 ) -> tuple[Remediation, TrailRecord]:
     """The proposal for the service agent that will be denied once the deployer of `denial` can read."""
-    ahead = msgspec.structs.replace(denial, reader=Reader.SERVICE_AGENT, member=agent)
+    ahead = msgspec.structs.replace(denial, reader=Reader.SERVICE_AGENT, member=agent, doubts=())
     record, trail = opened(ahead, decision, State.PROPOSED, actor=actor, now=now)
     return msgspec.structs.replace(record, denials=0, predicted=True), trail
 
@@ -166,7 +183,7 @@ def predicted(
 def counted(record: Remediation, denial: Denial, now: datetime) -> Remediation:
     """The record with one denial more; no transition, so no trail record."""
     reader = (denial.reader,) if denial.reader else ()
-    moment = _when(denial, now)
+    moment = instant(when(denial, now))
     return msgspec.structs.replace(
         record,
         denials=record.denials + 1,
@@ -177,8 +194,50 @@ def counted(record: Remediation, denial: Denial, now: datetime) -> Remediation:
         deploys=_with(record.deploys, denial.deploy),
         images=_with(record.images, denial.image),
         deployers=_deployers(record, denial),
+        doubts=denial.doubts,
         version=record.version + 1,
     )
+
+
+def last_denial(record: Remediation) -> Denial:
+    """The last denial, as far as the record tells of it: what it takes to decide about it again."""
+    member = parse_member(record.member)
+    assert isinstance(member, Member)
+    deployer = parse_member(record.deployers[-1]) if record.deployers else None
+    return Denial(
+        entry=EntryId(timestamp=record.last_seen),
+        deploy=record.deploys[-1] if record.deploys else Deploy(),
+        reader=record.readers[-1] if record.readers else None,
+        member=member,
+        repository=Repository.parse(record.repository),
+        image=record.images[-1] if record.images else None,
+        deployer=deployer if isinstance(deployer, Member) else None,
+        doubts=record.doubts,
+    )
+
+
+_NOT_CONTENT = (Reason.DRY_RUN, Reason.PREDICTED, Reason.TERMINAL_ANSWER)
+
+
+def content_digest(record: Remediation) -> str:
+    """What an approval says yes to, as twelve hexadecimal digits.
+
+    The grant, why it is asked and by which rule, whose deploys it is for and which grants belong to it; not how often
+    it was denied meanwhile, nor what else the repository's policy holds.
+    """
+    content = (
+        (record.repository, record.role, record.member, record.cycle),
+        (record.rule, settled(record.reasons)),
+        sorted({each.project or each.number or "" for each in record.deploys}),
+        sorted(record.deployers),
+        sorted(record.partners),
+    )
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:12]
+
+
+def settled(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
+    """The reasons that come from the denial and the evidence, not from the mode or from what was done about it."""
+    return tuple(sorted({reason for reason in reasons if reason not in _NOT_CONTENT}))
 
 
 def partnered(record: Remediation, partner: str) -> Remediation:
@@ -206,15 +265,23 @@ def moved(
     now: datetime,
     reasons: tuple[Reason, ...] | None = None,
     note: str = "",
+    decision: Decision | None = None,
 ) -> tuple[Remediation, TrailRecord]:
-    """The record in its next state. Raises Refused where no such transition exists."""
+    """The record in its next state; `decision` is what took it there, None for a person or time.
+
+    Raises Refused where no such transition exists.
+    """
     if state not in TRANSITIONS[record.state]:
         raise Refused(f"{record.id} is {record.state}: it cannot become {state}")
     why = record.reasons if reasons is None else reasons
     following = msgspec.structs.replace(record, version=record.version + 1, reasons=why)
-    if state is State.PROPOSED:
-        following = msgspec.structs.replace(following, cycle=record.cycle + 1, expires=None, ours=False)
-    return _step(record.state, following, state, actor, now, why, note)
+    if decision is not None:
+        following = msgspec.structs.replace(following, rule=decision.rule)
+    if state is State.PROPOSED and record.state is not State.PROPOSED:
+        following = msgspec.structs.replace(following, cycle=record.cycle + 1, expires=None, ours=False, approver=None)
+    if state is State.APPROVED:
+        following = msgspec.structs.replace(following, approver=actor)
+    return _step(record.state, following, state, actor, now, why, note, decision)
 
 
 def following(record: Remediation, decision: Decision, *, actor: str, held: bool) -> list[tuple[State, str]]:
@@ -224,48 +291,24 @@ def following(record: Remediation, decision: Decision, *, actor: str, held: bool
     that is still `held`. What was granted comes here only when it is no longer there.
     """
     standing = record.state in (State.APPROVED, State.FAILED) or (record.state is State.REJECTED and held)
-    if decision.outcome is Outcome.IGNORE or standing:
+    stopped = record.state is State.APPROVED and decision.outcome is Outcome.REFUSE
+    if decision.outcome is Outcome.IGNORE or (standing and not stopped):
         return []
     steps: list[tuple[State, str]] = []
     if record.state is State.GRANTED:
         steps.append((State.REMOVED, actor))
     if decision.outcome is Outcome.REFUSE:
         return steps if record.state is State.REFUSED else [*steps, (State.REFUSED, actor)]
-    if record.state is not State.PROPOSED:
+    if record.state is not State.PROPOSED or (decision.outcome is Outcome.ASK and differs(record, decision)):
         steps.append((State.PROPOSED, actor))
     if decision.outcome is Outcome.GRANT:
-        steps.append((State.APPROVED, f"rule:{decision.rule}"))
+        steps.append((State.APPROVED, f"{RULE}{decision.rule}"))
     return steps
 
 
-def broken_link(record: Remediation | None, trail: Sequence[TrailRecord]) -> str | None:
-    """The first place where a trail is not what was written, in words; None where it is whole.
-
-    A changed record does not match its own hash; a missing or exchanged one, the next one's `previous`; a missing last
-    one, the count and the hash that the remediation itself carries.
-    """
-    previous = ""
-    for number, step in enumerate(trail, 1):
-        if step.seq != number:
-            return f"record {number} is missing: {step.seq} stands in its place"
-        if digest(step) != step.hash:
-            return f"record {number} was changed after it was written"
-        if step.previous != previous:
-            return f"record {number} does not follow the record before it"
-        previous = step.hash
-    if record is None:
-        return "the trail's remediation is missing"
-    if record.trail != len(trail):
-        return f"record {len(trail) + 1} is missing, the last of {record.trail}"
-    if record.trail_hash != previous:
-        return f"record {len(trail)} is not the one that the remediation ends with"
-    return None
-
-
-def digest(record: TrailRecord) -> str:
-    """The hash that a trail record must carry: SHA-256 over its other fields as canonical JSON."""
-    fields = msgspec.structs.replace(record, hash="")
-    return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
+def differs(record: Remediation, decision: Decision) -> bool:
+    """Whether a decision is another one than the record tells a reviewer of."""
+    return (record.rule, settled(record.reasons)) != (decision.rule, settled(decision.reasons))
 
 
 def _step(
@@ -276,8 +319,10 @@ def _step(
     now: datetime,
     reasons: tuple[Reason, ...],
     note: str,
+    decision: Decision | None,
 ) -> tuple[Remediation, TrailRecord]:
     moment = instant(now)
+    last = record.deploys[-1] if record.deploys else Deploy()
     trail = TrailRecord(
         remediation=record.id,
         seq=record.trail + 1,
@@ -290,19 +335,23 @@ def _step(
         reasons=reasons,
         note=note,
         previous=record.trail_hash,
+        outcome=decision.outcome if decision else msgspec.UNSET,
+        rule=decision.rule if decision and decision.rule else msgspec.UNSET,
+        project=last.project or last.number or msgspec.UNSET,
+        content=content_digest(record) if state is State.APPROVED else msgspec.UNSET,
     )
     trail = msgspec.structs.replace(trail, hash=digest(trail))
     following = msgspec.structs.replace(record, state=state, updated=moment, trail=trail.seq, trail_hash=trail.hash)
     return following, trail
 
 
-def _when(denial: Denial, now: datetime) -> str:
+def when(denial: Denial, now: datetime) -> datetime:
     """When it was denied: by the entry's timestamp, but never later than now (entries arrive late, clocks differ)."""
     try:
         moment = datetime.fromisoformat(denial.entry.timestamp or "")
     except ValueError:
-        return instant(now)
-    return min(instant(moment), instant(now)) if moment.tzinfo else instant(now)
+        return now
+    return min(moment, now) if moment.tzinfo else now
 
 
 def _with(seen: tuple[_T, ...], one: _T | None) -> tuple[_T, ...]:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import msgspec
 
+from remediate.allowpolicy import BindingChange
 from remediate.denial import Denial, NotADenial
 from remediate.policy import Decision
 from remediate.remediation import Remediation, State
@@ -29,13 +30,16 @@ class Limits(msgspec.Struct, frozen=True):
 
     lapse_after: timedelta = timedelta(days=7)
     hold_rejections: timedelta = timedelta(days=30)
+    propagation: timedelta = timedelta(minutes=15)
+    """How long after a grant the same denial is IAM's delay ("Access change propagation": seven minutes or more)."""
 
 
 class Swept(msgspec.Struct, frozen=True):
     """What `sweep` did about one remediation; `fault` is Google Cloud's final answer where it could do nothing."""
 
     remediation: Remediation
-    before: State
+    before: State | None
+    """None where the sweep found a denial that never arrived, and opened the remediation."""
     fault: str = ""
 
 
@@ -45,3 +49,11 @@ class Applied(msgspec.Struct, frozen=True):
     remediation: Remediation
     written: bool
     """False where the member was in the binding already."""
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """What a reviewer says yes or no to: the record, its content's digest, and the one binding that would change."""
+
+    remediation: Remediation
+    content: str
+    policy: BindingChange

@@ -15,7 +15,7 @@ from remediate.principal import Member, parse_member
 ENDPOINTS = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "LOGGING")
 """The services whose address may be overridden, by the variables that gcloud reads too."""
 
-_NAMES = ("MODE", "LEDGER", "ORGANIZATION", "REVIEWERS", "TIMEOUT", "LAPSE_DAYS", "HOLD_DAYS")
+_NAMES = ("MODE", "LEDGER", "ORGANIZATION", "REVIEWERS", "IDENTITIES", "TIMEOUT", "LAPSE_DAYS", "HOLD_DAYS")
 _OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
 _ORGANIZATION = re.compile(r"(?:organizations/)?([1-9][0-9]{0,18})\Z")
 _LEDGER = re.compile(r"(?:sqlite:///.+|firestore://[^/]+/[^/]+)\Z")
@@ -25,14 +25,17 @@ _DOMAIN = re.compile(r"@?((?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,63})\Z",
 class Settings(msgspec.Struct, frozen=True):
     """What the environment says; the sentence under each field documents its variable."""
 
-    mode: Mode = Mode.DRY_RUN
-    """`REMEDIATE_MODE`: `dry-run` (the default) asks for everything, `enforce` grants what the rules grant."""
+    mode: Mode | None = None
+    """`REMEDIATE_MODE`: `dry-run` asks for everything, whatever the switches say; `enforce` grants what the rules
+    grant, where no switch says `dry-run`. Not set: the switches alone decide (`remediate mode`), at first `dry-run`."""
     ledger: str = "sqlite:///.run/ledger.db"
     """`REMEDIATE_LEDGER`: where remediations live, `sqlite:///PATH`. Has to be set on Cloud Run, whose disk is lost."""
     organization: str | None = None
     """`REMEDIATE_ORGANIZATION`: the organization's number; a repository outside it is refused."""
     reviewers: tuple[str, ...] = ()
     """`REMEDIATE_REVIEWERS`: who may approve: addresses or domains, separated by commas. Never the deployer."""
+    identities: tuple[str, ...] = ()
+    """`REMEDIATE_IDENTITIES`: the service's own service accounts, separated by commas; none of them may review."""
     timeout: float = 10.0
     """`REMEDIATE_TIMEOUT`: seconds that one call to Google Cloud may take, 1 to 60."""
     lapse_days: float = 7
@@ -62,6 +65,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     take("REMEDIATE_LEDGER", "ledger", ledgers, lambda text: text if _LEDGER.match(text) else None)
     take("REMEDIATE_ORGANIZATION", "organization", "an organization's number", _organization)
     take("REMEDIATE_REVIEWERS", "reviewers", "addresses or domains, separated by commas", _reviewers)
+    take("REMEDIATE_IDENTITIES", "identities", "addresses, separated by commas", _addresses)
     take("REMEDIATE_TIMEOUT", "timeout", "seconds, from 1 to 60", lambda text: _number(text, 1, 60))
     take("REMEDIATE_LAPSE_DAYS", "lapse_days", "days, from 1 to 365", lambda text: _number(text, 1, 365))
     take("REMEDIATE_HOLD_DAYS", "hold_days", "days, from 1 to 3650", lambda text: _number(text, 1, 3650))
@@ -90,6 +94,11 @@ def _reviewers(text: str) -> tuple[str, ...] | None:
         else:
             return None
     return tuple(keys) or None
+
+
+def _addresses(text: str) -> tuple[str, ...] | None:
+    found = _reviewers(text)
+    return found if found and all("@" in each for each in found) else None
 
 
 def _number(text: str, least: float, most: float) -> float | None:

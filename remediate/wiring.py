@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from remediate.cloud.interface import Logs
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Ledger
 from remediate.remediation import TrailRecord
@@ -18,7 +19,23 @@ def ledger_from(settings: Settings) -> Ledger:
     return open_ledger(settings.ledger)
 
 
-def remediator_from(settings: Settings, told: Callable[[TrailRecord], None] = lambda _: None) -> Remediator:
+def logs_from(settings: Settings) -> Logs:
+    """Cloud Logging at the endpoint that the settings name."""
+    from remediate.cloud.logs import GoogleLogs
+
+    return GoogleLogs(settings.endpoints.get("LOGGING"), settings.timeout)
+
+
+def clock() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(UTC)
+
+
+def remediator_from(
+    settings: Settings,
+    told: Callable[[TrailRecord], None] = lambda _: None,
+    clock: Callable[[], datetime] = clock,
+) -> Remediator:
     """The service as the settings want it; `told` hears of every transition once it is in the ledger.
 
     Google's clients are imported when a denial first needs them, not here.
@@ -33,7 +50,8 @@ def remediator_from(settings: Settings, told: Callable[[TrailRecord], None] = la
         mode=settings.mode,
         organization=settings.organization,
         reviewers=settings.reviewers,
+        identities=settings.identities,
         told=told,
         limits=Limits(timedelta(days=settings.lapse_days), timedelta(days=settings.hold_days)),
-        clock=lambda: datetime.now(UTC),
+        clock=clock,
     )

@@ -42,10 +42,13 @@ CONDITION_REASONS = ("ContainerPermissionDenied", "CONTAINER_PERMISSION_DENIED")
 """The reason on a failed condition of a revision, service, execution or job: v1's spelling, then v2's."""
 
 _QUOTE = r"[\s\"'`\\“”‘’]*"  # texts are pasted with either quote, typographic ones, or their JSON escapes left in
-_MUST_READ = re.compile(r"must\s+have\s+permission\s+to\s+read\s+the\s+image\b", re.I)
+SOUGHT = (r"must\s+have\s+permission\s+to\s+read\s+the\s+image", r"artifactregistry\.repositories\.downloadArtifacts")
+"""Regular expressions (RE2's syntax too), one of which stands in the text of every denial; case does not matter."""
+
+_MUST_READ = re.compile(rf"{SOUGHT[0]}\b", re.I)
 _WARNED = re.compile(r"User\s+does\s+not\s+have\s+access\s+to\s+(?:the\s+)?image\b", re.I)
 _DOWNLOAD_DENIED = re.compile(
-    rf"Permission{_QUOTE}artifactregistry\.repositories\.downloadArtifacts{_QUOTE}denied\s+on\s+resource"
+    rf"Permission{_QUOTE}{SOUGHT[1]}{_QUOTE}denied\s+on\s+resource"
     rf"(?:{_QUOTE}(?://artifactregistry\.googleapis\.com/)?(projects/[^\s\"'`\\“”‘’()]+))?",
     re.I,
 )

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from remediate.allowpolicy import AlreadyThere, AppendTo, Binding, NotThere, edit_to_add, edit_to_remove
+from remediate.allowpolicy import (
+    AlreadyThere,
+    AppendTo,
+    Binding,
+    BindingChange,
+    NotThere,
+    change_by_adding,
+    edit_to_add,
+    edit_to_remove,
+)
 from remediate.cloud.interface import PolicyChange, Project
 from remediate.errors import TerminalFault
 from remediate.image import Repository
@@ -61,6 +70,9 @@ class MemoryRegistry:
         self.writes += 1
         return PolicyChange(written=True, etag=str(self.writes))
 
+    def change_by_adding(self, repository: Repository, member: Member) -> BindingChange:
+        return change_by_adding(self._policy(repository), member)
+
     def readers(self, repository: str) -> list[str]:
         """The members of the repository's reader bindings."""
         return [m for b in self.policies[repository] if b.role == ROLE and not b.conditional for m in b.members]
@@ -80,8 +92,8 @@ def projects() -> MemoryProjects:
     """The deploying project, the registry's, and one of another organization."""
     return MemoryProjects(
         [
-            Project("shop-frontend", "123456789012", ORGANIZATION),
-            Project("platform-images", "210987654321", ORGANIZATION),
+            Project("shop-frontend", "123456789012", ORGANIZATION, ("folders/421", f"organizations/{ORGANIZATION}")),
+            Project("platform-images", "210987654321", ORGANIZATION, (f"organizations/{ORGANIZATION}",)),
             Project("other-images", "555555555555", "999"),
         ]
     )

@@ -28,7 +28,7 @@ ENTRIES = sorted((CORPUS / "entries").glob("*.json")) if CORPUS.is_dir() else []
 NUMBER = "444555666777"
 
 
-def _entry(message: dict[str, Any]) -> dict[str, Any]:
+def published(message: dict[str, Any]) -> dict[str, Any]:
     """The text in the entry where it would stand: the service that said it, and the number its agent has."""
     number = message["agent_number"]
     if message["denied"] == "service_agent":
@@ -42,7 +42,7 @@ def _entry(message: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("message", MESSAGES, ids=[message["id"] for message in MESSAGES])
 def test_a_published_text_is_a_denial_where_a_grant_cures_it_and_nowhere_else(message: dict[str, Any]) -> None:
-    found = understood(_entry(message))
+    found = understood(published(message))
     assert isinstance(found, Denial) == (message["expect"] == "grant")
     if not isinstance(found, Denial):
         assert decide(found).outcome is Outcome.IGNORE

@@ -12,7 +12,7 @@ from remediate.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
 PURE = (
-    "allowpolicy", "denial", "deploy", "envelope", "errors", "image", "logentry", "plan", "policy", "principal", "reasons",
+    "allowpolicy", "chain", "denial", "deploy", "envelope", "errors", "image", "logentry", "modes", "plan", "policy", "principal", "reasons",
     "remediation", "results", "wording",
 )  # fmt: skip
 PURE_MAY_IMPORT = {

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
 
 from remediate.allowpolicy import Binding
+from remediate.chain import broken_link
 from remediate.errors import Refused
 from remediate.ledger.interface import Filter
 from remediate.policy import ROLE, Mode
-from remediate.remediation import Remediation, State, broken_link
+from remediate.reasons import Reason
+from remediate.remediation import Remediation, State, content_digest
 from remediate.results import Swept
 from tests.entries import DEPLOYER, REPOSITORY, activity, denial
 from tests.test_remediator import REVIEWER, SAME_REPOSITORY, World, cross, same, world
@@ -176,7 +179,7 @@ def test_tampering_deletion_and_reordering_are_found_at_the_first_broken_link(wo
     assert "record 1 is missing" in str(broken_link(final, [trail[1], trail[0], trail[2]]))
     assert "missing" in str(broken_link(None, trail))
     forged = replace(trail[2], note="forged")
-    from remediate.remediation import digest
+    from remediate.chain import digest
 
     assert "not the one" in str(broken_link(final, [*trail[:2], replace(forged, hash=digest(forged))]))
 
@@ -217,3 +220,91 @@ def test_a_duration_is_not_promised_for_what_is_not_ours(world: World) -> None:
     world.registry.policies[REPOSITORY].append(Binding(ROLE, (MEMBER,)))
     done = world.instance().approve(record.id, actor=REVIEWER, lasts=DAY).remediation
     assert (done.ours, done.expires) == (False, None)
+
+
+def test_an_approval_names_what_was_seen(world: World) -> None:
+    record = proposed(world)
+    seen = content_digest(record)
+    assert seen == content_digest(proposed(world, "again"))  # the count and the time are not what is approved
+    second = denial(activity(insert_id="3", project="shop-backend", number="123456789012"))
+    world.instance().handle(second)
+    with pytest.raises(Refused, match="not what you saw any more"):
+        world.instance().approve(record.id, actor=REVIEWER, content=seen)
+    assert world.registry.writes == 0
+    stored = world.ledger.get(record.id)
+    assert stored
+    assert world.instance().approve(record.id, actor=REVIEWER, content=content_digest(stored)).written
+    approval = list(world.ledger.trail(record.id))[-2]
+    assert (approval.after, approval.content) == (State.APPROVED, content_digest(stored))
+
+
+def test_a_proposal_shows_the_one_binding_that_would_change(world: World) -> None:
+    record = proposed(world)
+    change = world.instance().proposal(record.id).policy
+    assert (change.before, change.after) == (None, (MEMBER,))
+    world.registry.policies[REPOSITORY].append(Binding(ROLE, ("user:ana@example.com",)))
+    change = world.instance().proposal(record.id).policy
+    assert (change.before, change.after) == (("user:ana@example.com",), ("user:ana@example.com", MEMBER))
+    assert world.registry.writes == 0
+    world.instance().approve(record.id, actor=REVIEWER)
+    change = world.instance().proposal(record.id).policy
+    assert change.before == change.after == ("user:ana@example.com", MEMBER)
+
+
+@pytest.mark.parametrize("world_changes", ["gone", "moved"])
+def test_an_approval_of_what_would_be_refused_now_is_refused(world: World, world_changes: str) -> None:
+    record = proposed(world)
+    if world_changes == "gone":
+        del world.registry.policies[REPOSITORY]
+    else:
+        world.projects.projects[1] = replace(world.projects.projects[1], organization="999")
+    with pytest.raises(Refused, match=f"{record.id} is refused now"):
+        world.instance().approve(record.id, actor=REVIEWER)
+    assert (state(world, record.id), world.registry.writes) == (State.REFUSED, 0)
+    world.check_trail()
+
+
+def test_a_proposal_whose_reasons_have_changed_is_proposed_anew(world: World) -> None:
+    record = proposed(world)
+    stored = world.ledger.get(record.id)
+    assert stored
+    world.ledger.commit(replace(stored, version=stored.version + 1, reasons=(Reason.SHARED_IDENTITY,)))
+    with pytest.raises(Refused, match="proposed anew"):
+        world.instance().approve(record.id, actor=REVIEWER)
+    renewed = world.ledger.get(record.id)
+    assert renewed
+    assert (renewed.state, renewed.cycle, renewed.reasons) == (State.PROPOSED, 1, (Reason.CROSS_PROJECT,))
+    assert world.registry.writes == 0
+    assert world.instance().approve(record.id, actor=REVIEWER).written
+    world.check_trail()
+
+
+def test_an_old_approval_is_not_carried_out_once_it_would_be_refused(world: World) -> None:
+    from remediate.remediation import moved
+
+    record = proposed(world)
+    stored = world.ledger.get(record.id)
+    assert stored
+    approved, step = moved(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now)
+    world.ledger.commit(approved, trail=[step])
+    world.projects.projects[1] = replace(world.projects.projects[1], organization="999")
+    [done] = [each for each in swept(world) if each.remediation.id == record.id]
+    assert (done.remediation.state, world.registry.writes) == (State.REFUSED, 0)
+
+
+def test_the_service_itself_reviews_nothing(world: World) -> None:
+    record = proposed(world)
+    own = "receiver@remediate-ops.iam.gserviceaccount.com"
+    service = world.instance(identities=(f"serviceaccount:{own}",))
+    with pytest.raises(Refused, match="what the service itself runs as"):
+        service.approve(record.id, actor=own.replace("receiver", "Receiver"))
+    assert service.approve(record.id, actor=REVIEWER).written
+
+
+def test_what_never_arrived_is_picked_up_and_what_did_is_left(world: World) -> None:
+    world.instance().handle(cross("1"))
+    entries = [activity(insert_id=number) for number in ("1", "2")] + [activity("Something else.", insert_id="3")]
+    lost = [json.dumps(each).encode() for each in entries] + [b"{]"]
+    found = [each.remediation for each in world.instance().pick_up(lost)]
+    assert [(each.member, each.denials) for each in found] == [(MEMBER, 2)]
+    assert list(world.instance().pick_up(lost)) == []

@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from remediate.chain import broken_link
 from remediate.errors import Refused
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Ledger
 from remediate.policy import ROLE, Mode
-from remediate.remediation import State, broken_link, remediation_id
+from remediate.remediation import State, remediation_id
 from remediate.results import Limits
 from tests.entries import DEPLOYER
 from tests.test_remediator import REVIEWER, SAME_REPOSITORY, World, same

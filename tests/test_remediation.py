@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict, replace
 
+from remediate.chain import digest
 from remediate.errors import Refused
 from remediate.image import Repository
 from remediate.policy import decide
 from remediate.principal import Member
 from remediate.reasons import Reason
-from remediate.remediation import TRANSITIONS, Remediation, State, counted, digest, moved, opened, remediation_id
+from remediate.remediation import TRANSITIONS, Remediation, State, counted, moved, opened, remediation_id
 from tests.entries import REPOSITORY, activity, denial
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from remediate.allowpolicy import Binding
+from remediate.chain import digest
 from remediate.denial import Denial
 from remediate.errors import BadInput, Refused, TransientFault
 from remediate.ledger import open_ledger
@@ -21,7 +22,7 @@ from remediate.ledger.interface import Filter, Ledger
 from remediate.ledger.sqlite import SqliteLedger
 from remediate.policy import ROLE, Mode, Outcome
 from remediate.reasons import Reason
-from remediate.remediation import Remediation, State, digest
+from remediate.remediation import Remediation, State
 from remediate.remediator import Remediator
 from tests.entries import (
     AGENT,
@@ -84,7 +85,7 @@ class World:
         self.projects = projects()
         self.now = NOON
 
-    def instance(self, mode: Mode = Mode.DRY_RUN, **replaced: Any) -> Remediator:
+    def instance(self, mode: Mode | None = Mode.DRY_RUN, **replaced: Any) -> Remediator:
         parts: dict[str, Any] = {"ledger": self.ledger, "registry": self.registry, "projects": self.projects}
         parts |= {"mode": mode, "organization": ORGANIZATION, "clock": lambda: self.now} | replaced
         return Remediator(**parts)
@@ -279,8 +280,12 @@ def test_a_denial_right_after_the_grant_is_only_counted(world: World) -> None:
     world.instance(Mode.ENFORCE).handle(same("1"))
     world.now += timedelta(minutes=5)
     handled = world.instance(Mode.ENFORCE).handle(same("2"))
-    assert handled.decision.reasons == (Reason.ALREADY_GRANTED,)
+    assert handled.decision.reasons == (Reason.STILL_PROPAGATING,)
     assert world.records()[f"serviceAccount:{DEPLOYER}"].denials == 2
+    world.now += timedelta(minutes=10)
+    entry = same("3").entry
+    late = replace(same("3"), entry=replace(entry, timestamp=world.now.isoformat()))
+    assert world.instance(Mode.ENFORCE).handle(late).decision.reasons == (Reason.ALREADY_GRANTED,)
     assert world.registry.writes == 1
 
 

@@ -14,7 +14,7 @@ from tests.sandbox_fixture import ROOT
 
 def test_an_empty_environment_is_dry_run() -> None:
     assert load_settings({}) == Settings()
-    assert Settings().mode is Mode.DRY_RUN
+    assert Settings().mode is None  # the switches decide, and without any it is dry-run
 
 
 def test_every_setting_is_read() -> None:

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from remediate.cli import plan, remediations, reviews, sweep
+from remediate.cli import modes, plan, remediations, reviews, sweep, trail
 from remediate.cli.output import printable
 from remediate.errors import BadInput, RemediateError
 
@@ -28,7 +28,9 @@ app = typer.Typer(
 plan.register(app)
 remediations.register(app)
 reviews.register(app)
+trail.register(app)
 sweep.register(app)
+modes.register(app)
 
 
 def _show_version(wanted: bool) -> None:

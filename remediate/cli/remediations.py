@@ -1,9 +1,9 @@
-"""`list`, `show`, `trail`: what waits for a reviewer, the whole story of one, and who did what, why and when."""
+"""`list` and `show`: what waits for a reviewer, and the whole story of one."""
 
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,10 +13,13 @@ from remediate.errors import BadInput
 
 if TYPE_CHECKING:
     from remediate.ledger.interface import Ledger
-    from remediate.remediation import Remediation, TrailRecord
+    from remediate.remediation import Remediation, State, TrailRecord
+    from remediate.results import Proposal
     from remediate.settings import Settings
 
 _Formats = Annotated[Format, typer.Option("--format", help="table, json or csv")]
+_SHOWN = 5  # members of a binding that are shown before the new one
+_OPEN = ("proposed", "failed", "approved")
 RETRY = "A retry of the deploy is worth it from two minutes on; IAM may take seven or more."
 
 
@@ -24,7 +27,6 @@ def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     app.command("list")(list_)
     app.command()(show)
-    app.command()(trail)
 
 
 def list_(
@@ -68,94 +70,53 @@ def show(
 ) -> None:
     """Tell the whole story of one remediation."""
     from remediate.cli import output
+    from remediate.results import Proposal
 
     if format_ is Format.CSV:
         raise BadInput("--format csv: expected table (a text) or json for one remediation")
     ledger = the_ledger()
     record = find(ledger, ident)
     steps = list(ledger.trail(record.id))
+    change = _change(record) if record.state in _OPEN else None
     if format_ is Format.JSON:
-        output.print_json({**_as_json(record), "trail": steps})
+        policy = change.policy if isinstance(change, Proposal) else change
+        output.print_json({**_as_json(record), "policy": policy, "trail": steps})
     else:
-        output.console().print("\n".join(output.printable(line) for line in _story(record, steps)))
+        output.console().print("\n".join(output.printable(line) for line in _story(record, change, steps)))
 
 
-def trail(
-    ident: Annotated[
-        str | None, typer.Argument(metavar="[ID|verify]", help="Only this remediation; or check every hash chain.")
-    ] = None,
-    actor: Annotated[str | None, typer.Option(help="Only transitions whose actor contains this.")] = None,
-    repository: Annotated[str | None, typer.Option(help="Only repositories whose name contains this.")] = None,
-    member: Annotated[str | None, typer.Option(help="Only members that contain this.")] = None,
-    state: Annotated[str | None, typer.Option(help="Only transitions into this state.")] = None,
-    since: Annotated[str | None, typer.Option(help="Only from this moment on (RFC 3339, or a date).")] = None,
-    until: Annotated[str | None, typer.Option(help="Only before this moment (RFC 3339, or a date).")] = None,
-    format_: _Formats = Format.TABLE,
-) -> None:
-    """Show who did what, why and when: every transition, oldest first. `trail verify` checks that none was changed."""
-    from remediate.cli import output
-    from remediate.remediation import State
+def _change(record: Remediation) -> Proposal | str:
+    """The one binding that a grant changes, as it is now; or why it cannot be told."""
+    from remediate.errors import TerminalFault, TransientFault
+    from remediate.wiring import remediator_from
 
-    ledger = the_ledger()
-    if ident == "verify":
-        _verify(ledger)
-        return
-    if state is not None and state not in list(State):
-        raise BadInput(f"--state {state!r}: expected one of {', '.join(State)}")
-    start, end = _moment("--since", since), _moment("--until", until)
-    steps = [
-        each
-        for each in ledger.trail(find(ledger, ident).id if ident else None)
-        if _contains(each.actor, actor)
-        and _contains(each.repository, repository)
-        and _contains(each.member, member)
-        and state in (None, each.after)
-        and (start is None or each.at >= start)
-        and (end is None or each.at < end)
-    ]
-    columns = ("at", "remediation", "change", "actor", "member", "repository", "reasons", "note")
-    rows = (
-        (
-            each.at,
-            each.remediation,
-            f"{each.before or 'new'} → {each.after}",
-            each.actor,
-            each.member,
-            each.repository,
-            ", ".join(each.reasons),
-            each.note,
-        )
-        for each in steps
+    try:
+        return remediator_from(the_settings()).proposal(record.id)
+    except (TerminalFault, TransientFault) as fault:
+        return f"not known: {fault}"
+
+
+def _binding(change: Proposal | str) -> list[str]:
+    """The reader binding of the repository, before and after, as a diff."""
+    if isinstance(change, str):
+        return [f"The repository's reader binding is {change}"]
+    before, after = change.policy.before, change.policy.after
+    if before == after:
+        return [f"In the reader binding already, with {len(after) - 1} others; a grant would write nothing."]
+    title = (
+        "The repository's reader binding would be" if before is None else "The repository's reader binding would become"
     )
-    match format_:
-        case Format.JSON:
-            output.print_json(steps)
-        case Format.CSV:
-            output.print_csv(columns, rows)
-        case Format.TABLE if steps:
-            output.table(columns, rows)
-        case Format.TABLE:
-            print("The trail is empty.")
+    kept = [f"    {member}" for member in (before or ())[-_SHOWN:]]
+    more = len(before or ()) - len(kept)
+    return [
+        f"{title}:",
+        *([f"    ... {more} more"] if more else []),
+        *kept,
+        *(f"  + {member}" for member in after[len(before or ()) :]),
+    ]
 
 
-def _verify(ledger: Ledger) -> None:
-    """Check every chain; names the first broken link of each that is broken, and exits 1 where there is one."""
-    from remediate.remediation import broken_link
-
-    chains: dict[str, list[TrailRecord]] = {ident: [] for ident in ledger.ids()}
-    for step in ledger.trail():
-        chains.setdefault(step.remediation, []).append(step)
-    broken = 0
-    for ident, steps in chains.items():
-        if link := broken_link(ledger.get(ident), steps):
-            broken += 1
-            say(f"{ident}  broken: {link}")
-    say(f"{len(chains)} hash chains checked, {broken} broken")
-    if broken:
-        raise typer.Exit(1)
-
-
-def _story(record: Remediation, steps: list[TrailRecord]) -> list[str]:
+def _story(record: Remediation, change: Proposal | str | None, steps: list[TrailRecord]) -> list[str]:
     who = "could not read" if record.denials else "will not be able to read"
     where = [
         f"{each.kind or 'deploy'} {each.name or '?'} in {each.project or '?'} ({each.location or '?'})"
@@ -175,6 +136,8 @@ def _story(record: Remediation, steps: list[TrailRecord]) -> list[str]:
     for name, values in (("Images", record.images), ("Deployed by", record.deployers), ("Partner", record.partners)):
         if values:
             lines.append(f"{name}: {', '.join(values)}")
+    if change is not None:
+        lines += _binding(change)
     lines += ["", "Trail:"]
     for step in steps:
         note = f"  ({step.note})" if step.note else ""
@@ -188,10 +151,12 @@ def _next(record: Remediation) -> list[str]:
     revoke = [f"To take it away: python -m remediate revoke {record.id}{who} --reason '...'"] if record.ours else []
     match record.state:
         case "proposed" | "failed":
-            both = " ".join((record.id, *record.partners))
+            from remediate.remediation import content_digest
+
+            seen = f"{record.id}@{content_digest(record)}"
             return [
-                "What to type next:",
-                f"  python -m remediate approve {both}{who}",
+                "What to type next (the digits behind @ say: only as it is shown here):",
+                f"  python -m remediate approve {' '.join((seen, *record.partners))}{who}",
                 f"  python -m remediate reject {record.id}{who} --reason '...'",
             ]
         case "approved":
@@ -210,10 +175,13 @@ def _next(record: Remediation) -> list[str]:
 def _as_json(record: Remediation) -> dict[str, object]:
     import msgspec
 
+    from remediate.remediation import content_digest
+
     fields: dict[str, object] = msgspec.to_builtins(record)
     hidden = ("version", "trail", "trail_hash")
     return {name: value for name, value in fields.items() if name not in hidden} | {
-        "reader": next(iter(record.readers), None)
+        "reader": next(iter(record.readers), None),
+        "content": content_digest(record),
     }
 
 
@@ -231,26 +199,6 @@ def the_ledger(settings: Settings | None = None) -> Ledger:
     return ledger_from(settings or the_settings())
 
 
-def _contains(text: str, part: str | None) -> bool:
-    return part is None or part.casefold() in text.casefold()
-
-
-def _moment(option: str, text: str | None) -> str | None:
-    """A moment as the trail writes it, so that both compare as text; without a zone it is UTC."""
-    from remediate.remediation import instant
-
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise BadInput(f"{option} {text!r}: expected RFC 3339, as in 2026-11-23T08:00:00Z or 2026-11-23") from None
-    try:
-        return instant(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-    except OverflowError:
-        raise BadInput(f"{option} {text!r}: expected a moment of this era") from None
-
-
 def find(ledger: Ledger, ident: str) -> Remediation:
     """The one remediation whose id begins so, with or without its `r-`."""
     text = ident if ident.startswith("r-") else f"r-{ident}"
@@ -260,6 +208,16 @@ def find(ledger: Ledger, ident: str) -> Remediation:
     if len(found) > 1:
         raise BadInput(f"{ident!r} is the beginning of several ids: {', '.join(each.id for each in found)}")
     return found[0]
+
+
+def every(ledger: Ledger, states: tuple[State, ...]) -> Iterator[Remediation]:
+    """Every remediation in these states, page by page."""
+    from remediate.ledger.interface import Filter
+
+    page = ledger.find(Filter(states), limit=500)
+    while page:
+        yield from page
+        page = ledger.find(Filter(states), limit=500, after=page[-1])
 
 
 def say(text: str) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from remediate.cli.remediations import RETRY, find, say, the_ledger, the_settings
-from remediate.errors import BadInput, RemediateError
+from remediate.cli.remediations import RETRY, every, find, say, the_ledger, the_settings
+from remediate.errors import BadInput, Refused, RemediateError
 
 if TYPE_CHECKING:
     from remediate.remediation import Remediation
@@ -18,8 +20,14 @@ if TYPE_CHECKING:
     from remediate.settings import Settings
 
 _Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, or beginnings of ids.")]
+_Seen = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ID...]", help="The ids, or beginnings of ids; ID@CONTENT only as `show` showed it."),
+]
 _As = Annotated[str | None, typer.Option("--as", help="Who you are: an address (embedded ledger only).")]
 _Why = Annotated[str, typer.Option("--reason", help="Why; it stands on the trail.")]
+
+_ALL = "`python -m remediate list --state proposed` shows all."
 
 
 def register(app: typer.Typer) -> None:
@@ -30,17 +38,38 @@ def register(app: typer.Typer) -> None:
 
 
 def approve(
-    idents: _Ids,
+    idents: _Seen = None,
     actor: _As = None,
     reason: _Why = "",
+    matching: Annotated[
+        str | None,
+        typer.Option(
+            "--all-matching",
+            metavar="FILTER",
+            help="All proposals whose member or repository contains this; or member=..., repository=..., with commas.",
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether all that match are meant.")] = False,
     lasts: Annotated[str | None, typer.Option("--for", help="Only for so long: 12h, 30d, 8w.")] = None,
 ) -> None:
     """Approve proposals: adds each member to its repository's one reader binding, and nothing else."""
+    from remediate.remediation import content_digest
+
     duration, partners, granted = _duration(lasts), dict[str, None](), []
+    contents: dict[str, str] = {}
+    chosen: list[str] = []
+    for ident in [*(idents or ()), *_matching(matching, actor, yes=yes, given=bool(idents))]:
+        name, at, content = ident.partition("@")
+        if at and not re.fullmatch(r"[0-9a-f]{12}", content):
+            raise BadInput(f"{ident!r}: expected ID, or ID@CONTENT with the twelve digits that `show` shows")
+        found = find(the_ledger(), name)
+        contents[found.id] = content or content_digest(found)
+        chosen.append(found.id)
 
     def act(remediator: Remediator, record: Remediation, reviewer: str) -> bool:
         partners.update(dict.fromkeys(record.partners))
-        applied = remediator.approve(record.id, actor=reviewer, note=reason, lasts=duration)
+        seen = contents[record.id]
+        applied = remediator.approve(record.id, actor=reviewer, note=reason, lasts=duration, content=seen)
         done = applied.remediation
         if done.state != "granted":
             say(f"{done.id}  {done.state}: {', '.join(reason.sentence for reason in done.reasons)}")
@@ -55,7 +84,7 @@ def approve(
             say(f"    until {done.expires}")
         return True
 
-    failed = _each(idents, actor, "approved", act)
+    failed = _each(chosen, actor, "approved", act)
     if granted:
         say(RETRY)
     for ident in partners:
@@ -97,30 +126,64 @@ def _each(idents: list[str], actor: str | None, word: str, act: Callable[[Remedi
     from remediate.wiring import remediator_from
 
     settings = the_settings()
-    reviewer = _reviewer(settings, actor)
+    person = reviewer(settings, actor)
     records = [find(the_ledger(settings), ident) for ident in idents]
     remediator = remediator_from(settings)
     failed = False
     for record in records:
         try:
-            failed |= not act(remediator, record, reviewer)
+            failed |= not act(remediator, record, person)
         except RemediateError as error:
             failed = True
             say(f"{record.id}  not {word}: {error}")
     return failed
 
 
-def _duration(text: str | None) -> timedelta | None:
-    """`12h`, `30d` or `8w` as a duration."""
+def _matching(text: str | None, actor: str | None, *, yes: bool, given: bool) -> list[str]:
+    """The proposals that a filter matches, as ID@CONTENT, once the caller has seen them listed and said yes."""
     if text is None:
-        return None
-    match = re.match(r"([1-9][0-9]{0,4})([hdw])\Z", text)
-    if not match:
+        if not given:
+            raise BadInput("which ones? Name ids, or --all-matching FILTER", advice=_ALL)
+        return []
+    from remediate.remediation import State, content_digest
+
+    reviewer(the_settings(), actor)  # who may not review is told before being asked
+    parts = [part.partition("=") for part in text.split(",")]
+    if any(sign and name.strip() not in ("member", "repository") for name, sign, _ in parts) or not text.strip():
+        accepted = "a part of a member or repository, member=... or repository=..."
+        raise BadInput(f"--all-matching {text!r}: expected {accepted}")
+
+    def matches(record: Remediation) -> bool:
+        fields = {"member": record.member, "repository": record.repository}
+        return all(
+            value.strip().casefold() in fields[name.strip()].casefold()
+            if sign
+            else any(name.strip().casefold() in each.casefold() for each in fields.values())
+            for name, sign, value in parts
+        )
+
+    found = [each for each in every(the_ledger(), (State.PROPOSED,)) if matches(each)]
+    if not found:
+        raise BadInput(f"--all-matching {text!r}: no proposal matches", advice=_ALL)
+    for each in found:
+        say(f"{each.id}  {each.member}\n    on {each.repository} ({', '.join(each.reasons)})")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise BadInput(f"{len(found)} proposals match; say --yes to approve them without being asked")
+        typer.confirm(f"Approve all {len(found)}?", abort=True)
+    return [f"{each.id}@{content_digest(each)}" for each in found]
+
+
+def _duration(text: str | None) -> timedelta | None:
+    from remediate.cli.times import duration
+
+    found = duration(text) if text else None
+    if text is not None and found is None:
         raise BadInput(f"--for {text!r}: expected hours, days or weeks, as in 12h, 30d or 8w")
-    return int(match[1]) * timedelta(hours={"h": 1, "d": 24, "w": 168}[match[2]])
+    return found
 
 
-def _reviewer(settings: Settings, actor: str | None) -> str:
+def reviewer(settings: Settings, actor: str | None) -> str:
     """Who reviews: by the caller's own credentials. With the embedded ledger the caller says so; nothing else could."""
     from remediate.principal import Member, parse_member
 
@@ -129,6 +192,8 @@ def _reviewer(settings: Settings, actor: str | None) -> str:
 
         if actor is not None:
             raise BadInput("--as is for the embedded ledger only; with this one you are who your credentials say")
+        if os.environ.get("K_SERVICE") or os.environ.get("CLOUD_RUN_JOB"):
+            raise Refused("this runs as the service itself, and what it does may not be approved by it")
         return caller_address()
     if actor is None:
         raise BadInput("say who you are", advice="With the embedded ledger: --as you@example.com")

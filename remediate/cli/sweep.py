@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from remediate.errors import BadInput
+
+if TYPE_CHECKING:
+    from remediate.remediation import TrailRecord
+    from remediate.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -13,34 +23,110 @@ def register(app: typer.Typer) -> None:
     app.command()(sweep)
 
 
-def sweep() -> None:
+def sweep(
+    since: Annotated[
+        str | None,
+        typer.Option(help="First pick up denials that never arrived: since so long (12h, 3d) or a moment (RFC 3339)."),
+    ] = None,
+    scope: Annotated[
+        str | None,
+        typer.Option(help="Whose logs --since reads: projects/ID, ... [REMEDIATE_ORGANIZATION]"),
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="Act as if it were this moment; embedded ledger only, to try out time."),
+    ] = None,
+) -> None:
     """Carry out approvals, end grants, let lapse what nobody answered, note what somebody removed.
 
-    Idempotent, resumable, and safe beside running functions. One JSON line for each remediation that changed; exits 1
-    where Google Cloud refused something for good.
+    Idempotent, resumable, and safe beside running functions. Each transition is a line, in JSON where the output is no
+    terminal; exits 1 where Google Cloud refused something for good.
     """
-    import msgspec
-
     from remediate.settings import load_settings
-    from remediate.wiring import remediator_from
+    from remediate.wiring import clock, logs_from, remediator_from
 
+    settings = load_settings(os.environ)
+    now = _as_of(settings, as_of) if as_of else clock()
+    remediator = remediator_from(settings, _tell, (lambda: now) if as_of else clock)
     changed = refused = 0
-    for done in remediator_from(load_settings(os.environ)).sweep():
-        record = done.remediation
-        line = {
-            "severity": "ERROR" if done.fault else "NOTICE",
-            "message": f"{record.id}: {done.fault}" if done.fault else f"{record.id}: {done.before} -> {record.state}",
-            "remediation": record.id,
-            "before": done.before,
-            "state": record.state,
-            "member": record.member,
-            "repository": record.repository,
-        }
-        sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
-        sys.stdout.flush()
-        changed += not done.fault
-        refused += bool(done.fault)
+    with _progress() as advance:
+        if since is not None:
+            entries = logs_from(settings).denials(_scope(settings, scope), _since(since, now))
+            changed += sum(1 for _ in remediator.pick_up(entries))
+        elif scope is not None:
+            raise BadInput("--scope says whose logs --since reads, and --since is missing")
+        for done in remediator.sweep(advance):
+            changed += not done.fault
+            refused += bool(done.fault)
+            if done.fault:
+                _line("ERROR", f"{done.remediation.id}: {done.fault}", {"remediation": done.remediation.id})
     if sys.stderr.isatty():
         print(f"{changed} remediations changed, {refused} refused by Google Cloud", file=sys.stderr)
     if refused:
         raise typer.Exit(1)
+
+
+def _tell(step: TrailRecord) -> None:
+    change = f"{step.before or 'new'} -> {step.after}"
+    about: dict[str, object] = {"remediation": step.remediation, "before": step.before, "state": step.after}
+    about |= {"member": step.member, "repository": step.repository}
+    _line("NOTICE", f"{step.remediation}: {change}", {**about, "trail": step})
+
+
+def _line(severity: str, message: str, fields: dict[str, object]) -> None:
+    import msgspec
+
+    from remediate.cli.remediations import say
+
+    if sys.stdout.isatty():
+        named = f"  ({fields['member']} on {fields['repository']})" if "member" in fields else ""
+        say(message + named)
+        return
+    sys.stdout.write(msgspec.json.encode({"severity": severity, "message": message, **fields}).decode() + "\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar over what is open, at a terminal alone; it is told how many are done, of how many."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("sweeping"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("sweeping", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _scope(settings: Settings, scope: str | None) -> str:
+    from remediate.modes import EVERYWHERE, scope_of
+
+    if scope is not None and scope != EVERYWHERE:
+        return scope_of(scope)
+    if settings.organization is None:
+        advice = "Set REMEDIATE_ORGANIZATION, or say --scope projects/ID."
+        raise BadInput("whose logs --since is to read is not known", advice=advice)
+    return f"organizations/{settings.organization}"
+
+
+def _since(text: str, now: datetime) -> datetime:
+    from remediate.cli.times import duration, moment
+
+    ago = duration(text)
+    if ago is not None:
+        return now - ago
+    found = moment("--since", text, "12h, 3d, or RFC 3339, as in 2026-11-23T08:00:00Z")
+    if found > now + timedelta(minutes=1):
+        raise BadInput(f"--since {text!r}: that moment is still to come")
+    return found
+
+
+def _as_of(settings: Settings, text: str) -> datetime:
+    from remediate.cli.times import moment
+
+    if not settings.ledger.startswith("sqlite:"):
+        raise BadInput("--as-of is for the embedded ledger only: it is there to try out what time does")
+    return moment("--as-of", text).astimezone(UTC)

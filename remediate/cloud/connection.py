@@ -32,7 +32,7 @@ def client_options(endpoint: str | None) -> tuple[ClientOptions | None, Credenti
     return ClientOptions(api_endpoint=endpoint), anonymous
 
 
-def retried(call: Callable[[], _T], timeout: float, *, conflicts: bool = False) -> _T:
+def retried(call: Callable[[], _T], timeout: float, *, conflicts: bool = False, budgets: float = _BUDGETS) -> _T:
     """The call's result, made again on passing faults (and on conflicts, where asked) while the budget lasts."""
     from google.api_core import exceptions
     from google.api_core.retry import Retry
@@ -40,7 +40,7 @@ def retried(call: Callable[[], _T], timeout: float, *, conflicts: bool = False) 
     def passing(error: BaseException) -> bool:
         return _is_passing(error) or (conflicts and isinstance(error, exceptions.Conflict))
 
-    retry = Retry(passing, _FIRST_DELAY, _LONGEST_DELAY, timeout=_BUDGETS * timeout)
+    retry = Retry(passing, _FIRST_DELAY, _LONGEST_DELAY, timeout=budgets * timeout)
     return retry(call)()
 
 

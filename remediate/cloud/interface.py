@@ -6,10 +6,13 @@ call failed and what Google answered.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
+from remediate.allowpolicy import BindingChange
 from remediate.image import Repository
 from remediate.principal import Member
 
@@ -20,6 +23,8 @@ class Project(msgspec.Struct, frozen=True):
     id: str
     number: str
     organization: str | msgspec.UnsetType | None
+    ancestors: tuple[str, ...] = ()
+    """`folders/N` and `organizations/N`, nearest first, as far as they may be seen."""
 
 
 class PolicyChange(msgspec.Struct, frozen=True):
@@ -39,6 +44,9 @@ class Registry(Protocol):
     def has_reader(self, repository: Repository, member: Member) -> bool:
         """Whether the member is in an unconditional reader binding of the repository's own policy."""
 
+    def change_by_adding(self, repository: Repository, member: Member) -> BindingChange:
+        """What `add_reader` would change now; reads, and writes nothing."""
+
     def add_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
         """Add the member to the repository's one unconditional reader binding, by compare-and-set on the etag.
 
@@ -50,6 +58,16 @@ class Registry(Protocol):
         """Take the member out of the repository's unconditional reader binding, by the same compare-and-set.
 
         Nothing else changes; nothing is written when the member is not there.
+        """
+
+
+class Logs(Protocol):
+    """Cloud Logging: the audit log entries that never arrived."""
+
+    def denials(self, scope: str, since: datetime) -> Iterator[bytes]:
+        """The entries of `scope` (`organizations/N`, `folders/N`, `projects/P`) since then that may be denials.
+
+        Each as its own JSON, exactly as Cloud Logging has it, oldest first.
         """
 
 

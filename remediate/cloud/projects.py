@@ -69,20 +69,24 @@ class GoogleProjects:
         if answer is None:
             return None
         number = answer.name.partition("/")[2]
-        return Project(answer.project_id, number, self._organization(answer.parent))
+        organization, ancestors = self._ancestry(answer.parent)
+        return Project(answer.project_id, number, organization, ancestors)
 
-    def _organization(self, parent: str) -> str | msgspec.UnsetType | None:
+    def _ancestry(self, parent: str) -> tuple[str | msgspec.UnsetType | None, tuple[str, ...]]:
+        """The organization, and every folder and organization above, nearest first."""
+        ancestors: list[str] = []
         for _ in range(_DEEPEST):
             kind, _, name = parent.partition("/")
+            if kind not in ("folders", "organizations"):
+                return None, tuple(ancestors)
+            ancestors.append(parent)
             if kind == "organizations":
-                return name
-            if kind != "folders":
-                return None
+                return name, tuple(ancestors)
             folder = self._get(self._folders.get_folder, parent)
             if folder is None:
                 break
             parent = folder.parent
-        return msgspec.UNSET
+        return msgspec.UNSET, tuple(ancestors)
 
     def _get(self, get: Callable[..., Any], name: str) -> Any:
         """The resource, or None where Google says 403 or 404; it says 403 for a project that does not exist."""

@@ -13,9 +13,11 @@ from remediate.allowpolicy import (
     AlreadyThere,
     AppendTo,
     Binding,
+    BindingChange,
     NewBinding,
     NotThere,
     RemoveFrom,
+    change_by_adding,
     edit_to_add,
     edit_to_remove,
 )
@@ -66,6 +68,11 @@ class GoogleRegistry:
         with translated(f"getIamPolicy {repository}"):
             policy = retried(lambda: self._policy(repository), self._timeout)
         return isinstance(edit_to_add(_bindings(policy), member), AlreadyThere)
+
+    def change_by_adding(self, repository: Repository, member: Member) -> BindingChange:
+        with translated(f"getIamPolicy {repository}"):
+            policy = retried(lambda: self._policy(repository), self._timeout)
+        return change_by_adding(_bindings(policy), member)
 
     def add_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
         return self._change(repository, lambda bindings: edit_to_add(bindings, member), member, request_reason)

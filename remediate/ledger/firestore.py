@@ -15,19 +15,25 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from remediate.errors import Conflict, TerminalFault, TransientFault
+from remediate.errors import BadInput, Conflict, TerminalFault, TransientFault
 from remediate.ledger.interface import Filter
+from remediate.modes import ModeChange, Modes
 from remediate.remediation import Remediation, TrailRecord
 
 if TYPE_CHECKING:
     from google.cloud.firestore import Client, CollectionReference, DocumentReference, Query
 
 _TIMEOUT = 10.0  # seconds a call
-_REMEDIATIONS, _TRAIL, _DENIALS = "remediations", "trail", "denials"
+SCHEMA = 2
+"""What the documents look like. An older database needs no more than its new number: collections make themselves."""
+
+_REMEDIATIONS, _TRAIL, _DENIALS, _SETTINGS, _CHANGES = "remediations", "trail", "denials", "settings", "mode_changes"
 _SCANNED = 10_000  # documents looked at, newest first, for a filter that no index serves
 
 _records = msgspec.json.Decoder(Remediation)
 _trails = msgspec.json.Decoder(TrailRecord)
+_modes = msgspec.json.Decoder(Modes)
+_changes = msgspec.json.Decoder(ModeChange)
 
 
 class FirestoreLedger:
@@ -40,7 +46,22 @@ class FirestoreLedger:
     def _client(self) -> Client:
         from google.cloud.firestore import Client
 
-        return Client(project=self._project, database=self._database)
+        client = Client(project=self._project, database=self._database)
+        schema = client.collection(_SETTINGS).document("schema")
+        from google.api_core.exceptions import NotFound
+
+        with _translated():
+            try:
+                found = schema.get(timeout=_TIMEOUT)
+            except NotFound:
+                raise BadInput(f"there is no Firestore database {self._project}/{self._database}") from None
+            version = found.get("version") if found.exists else 0
+            if version > SCHEMA:
+                name = f"firestore://{self._project}/{self._database}"
+                raise BadInput(f"{name} has schema {version}; this version reads up to {SCHEMA}: use a newer one")
+            if version < SCHEMA:
+                schema.set({"version": SCHEMA}, timeout=_TIMEOUT)
+        return client
 
     @property
     def _collection(self) -> CollectionReference:
@@ -128,6 +149,37 @@ class FirestoreLedger:
                 query = self._document(remediation).collection(_TRAIL).order_by("__name__")
             for each in query.stream(timeout=_TIMEOUT):
                 yield _trails.decode(each.get("record"))
+
+    def modes(self) -> Modes:
+        with _translated():
+            found = self._modes.get(timeout=_TIMEOUT)
+        return _modes.decode(found.get("record")) if found.exists else Modes()
+
+    def switch(self, modes: Modes, change: ModeChange) -> None:
+        fields = {"version": modes.version, "record": msgspec.json.encode(modes).decode()}
+        batch = self._client.batch()
+        with _translated():
+            if modes.version == 1:
+                batch.create(self._modes, fields)
+            else:
+                stored = self._modes.get(["version"], timeout=_TIMEOUT)
+                if not stored.exists or stored.get("version") != modes.version - 1:
+                    raise Conflict("the mode was switched by somebody else")
+                option = self._client.write_option(last_update_time=stored.update_time)
+                batch.update(self._modes, fields, option=option)
+            step = self._modes.collection(_CHANGES).document(f"{change.seq:08d}")
+            batch.create(step, {"record": msgspec.json.encode(change).decode()})
+            batch.commit(timeout=_TIMEOUT)
+
+    def mode_changes(self) -> Iterator[ModeChange]:
+        with _translated():
+            for each in self._modes.collection(_CHANGES).order_by("__name__").stream(timeout=_TIMEOUT):
+                yield _changes.decode(each.get("record"))
+
+    @property
+    def _modes(self) -> DocumentReference:
+        document: DocumentReference = self._client.collection(_SETTINGS).document("modes")
+        return document
 
     def _denial(self, remediation: str, key: str) -> DocumentReference:
         """Keys hold slashes and have any length, ids neither."""

@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from remediate.image import Repository
+from remediate.modes import ModeChange, Modes
 from remediate.principal import Member, parse_member
 from remediate.remediation import Remediation, State, TrailRecord
 
@@ -66,3 +67,15 @@ class Ledger(Protocol):
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         """The trail records of one remediation, or of all, oldest first."""
+
+    def modes(self) -> Modes:
+        """The switches in force; an empty one where none was ever set."""
+
+    def switch(self, modes: Modes, change: ModeChange) -> None:
+        """Store the switches in place of the version before them, with the record of the change. All or nothing.
+
+        Raises Conflict where the stored version is not `modes.version - 1`.
+        """
+
+    def mode_changes(self) -> Iterator[ModeChange]:
+        """Every change of a switch, oldest first."""

@@ -12,27 +12,37 @@ import msgspec
 
 from remediate.errors import BadInput, Conflict, TransientFault
 from remediate.ledger.interface import Filter
+from remediate.modes import ModeChange, Modes
 from remediate.remediation import Remediation, TrailRecord
 
-SCHEMA = 1
 _BUSY = 10.0  # seconds that a writer waits for another
-_TABLES = """
-CREATE TABLE IF NOT EXISTS remediations (
+_MIGRATIONS = (
+    """
+CREATE TABLE remediations (
   id TEXT PRIMARY KEY, version INTEGER NOT NULL, state TEXT NOT NULL, repository TEXT NOT NULL, member TEXT NOT NULL,
   last_seen TEXT NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS remediations_by_time ON remediations (last_seen, id);
-CREATE INDEX IF NOT EXISTS remediations_by_state ON remediations (state, last_seen, id);
-CREATE INDEX IF NOT EXISTS remediations_by_member ON remediations (member, last_seen, id);
-CREATE INDEX IF NOT EXISTS remediations_by_repository ON remediations (repository, last_seen, id);
-CREATE TABLE IF NOT EXISTS trail (
+CREATE INDEX remediations_by_time ON remediations (last_seen, id);
+CREATE INDEX remediations_by_state ON remediations (state, last_seen, id);
+CREATE INDEX remediations_by_member ON remediations (member, last_seen, id);
+CREATE INDEX remediations_by_repository ON remediations (repository, last_seen, id);
+CREATE TABLE trail (
   number INTEGER PRIMARY KEY AUTOINCREMENT, remediation TEXT NOT NULL, seq INTEGER NOT NULL, record BLOB NOT NULL,
   UNIQUE (remediation, seq));
-CREATE TABLE IF NOT EXISTS denials (
+CREATE TABLE denials (
   remediation TEXT NOT NULL, denial TEXT NOT NULL, PRIMARY KEY (remediation, denial)) WITHOUT ROWID;
-"""
+""",
+    """
+CREATE TABLE modes (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, record BLOB NOT NULL);
+CREATE TABLE mode_changes (seq INTEGER PRIMARY KEY, record BLOB NOT NULL);
+""",
+)
+"""What makes each schema out of the one before it; the first out of an empty file."""
+SCHEMA = len(_MIGRATIONS)
 
 _records = msgspec.json.Decoder(Remediation)
 _trails = msgspec.json.Decoder(TrailRecord)
+_modes = msgspec.json.Decoder(Modes)
+_changes = msgspec.json.Decoder(ModeChange)
 
 
 class SqliteLedger:
@@ -47,8 +57,9 @@ class SqliteLedger:
                 [version] = connection.execute("PRAGMA user_version").fetchone()
                 if version > SCHEMA:
                     raise BadInput(f"{path} has schema {version}; this version reads up to {SCHEMA}: use a newer one")
-                for statement in _TABLES.split(";"):
-                    connection.execute(statement)
+                for script in _MIGRATIONS[version:]:
+                    for statement in script.split(";"):
+                        connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {SCHEMA}")
         except (OSError, sqlite3.DatabaseError) as error:
             raise BadInput(f"{path} cannot be used as a ledger: {error}") from None
@@ -114,6 +125,25 @@ class SqliteLedger:
         else:
             rows = self._all("SELECT record FROM trail WHERE remediation = ? ORDER BY seq", remediation)
         return (_trails.decode(row[0]) for row in rows)
+
+    def modes(self) -> Modes:
+        row = self._one("SELECT record FROM modes")
+        return _modes.decode(row[0]) if row else Modes()
+
+    def switch(self, modes: Modes, change: ModeChange) -> None:
+        values = (modes.version, msgspec.json.encode(modes))
+        with self._writing() as connection:
+            if modes.version == 1:
+                done = connection.execute("INSERT OR IGNORE INTO modes VALUES (1, ?, ?)", values)
+            else:
+                query = "UPDATE modes SET version = ?, record = ? WHERE version = ?"
+                done = connection.execute(query, (*values, modes.version - 1))
+            if done.rowcount != 1:
+                raise Conflict("the mode was switched by somebody else")
+            connection.execute("INSERT INTO mode_changes VALUES (?, ?)", (change.seq, msgspec.json.encode(change)))
+
+    def mode_changes(self) -> Iterator[ModeChange]:
+        return (_changes.decode(row[0]) for row in self._all("SELECT record FROM mode_changes ORDER BY seq"))
 
     def _connection(self) -> sqlite3.Connection:
         """One connection a thread; SQLite takes care of the rest."""

@@ -242,3 +242,104 @@ def test_the_trail_is_filtered(shell: Shell) -> None:
     assert [each["after"] for each in shell.json("trail", "--until", middle)] == ["proposed", "proposed"]
     assert shell.json("trail", "--until", "2020-01-01") == []
     assert "--since 'yesterday'" in shell.run("trail", "--since", "yesterday", code=2)
+
+
+def test_show_tells_the_binding_and_names_the_content(shell: Shell, sandbox_server: SandboxProcess) -> None:
+    story = shell.run("show", shell.ids[0])
+    assert f"  + {DEPLOYER}" in story
+    found = shell.json("show", shell.ids[0])
+    assert found["policy"]["after"] == [*found["policy"]["before"], DEPLOYER]
+    assert sorted(found["policy"]["before"]) == sorted(sandbox_server.readers())
+    assert f"approve {shell.ids[0]}@{found['content']} " in story
+    said = shell.run("approve", f"{shell.ids[0]}@000000000000", "--as", REVIEWER, code=1)
+    assert f"not what you saw any more: its content is {found['content']}" in said
+    assert DEPLOYER not in sandbox_server.readers()
+    shell.run("approve", f"{shell.ids[0][:6]}@{found['content']}", "--as", REVIEWER)
+    assert DEPLOYER in sandbox_server.readers()
+
+
+def test_a_story_is_told_without_google_cloud_too(shell: Shell, sandbox_server: SandboxProcess) -> None:
+    sandbox_server.close()
+    story = shell.run("show", shell.ids[0], REMEDIATE_TIMEOUT="1")
+    assert "reader binding is not known: getIamPolicy" in story
+
+
+def test_all_that_match_are_listed_before_they_are_approved(shell: Shell, sandbox_server: SandboxProcess) -> None:
+    said = shell.run("approve", "--all-matching", "platform-images", "--as", REVIEWER, code=2)
+    assert all(ident in said for ident in shell.ids)
+    assert "2 proposals match; say --yes" in said
+    assert DEPLOYER not in sandbox_server.readers()
+    for wrong in ("state=proposed", " "):
+        assert "expected a part of" in shell.run("approve", "--all-matching", wrong, "--as", REVIEWER, code=2)
+    assert "no proposal matches" in shell.run("approve", "--all-matching", "nobody", "--as", REVIEWER, code=2)
+    assert "which ones?" in shell.run("approve", "--as", REVIEWER, code=2)
+    shell.run("approve", "--all-matching", "member=github-,repository=CONTAINERS", "--yes", "--as", REVIEWER)
+    assert DEPLOYER in sandbox_server.readers()
+    assert AGENT not in sandbox_server.readers()
+
+
+def test_the_mode_is_switched_shown_and_on_the_trail(shell: Shell) -> None:
+    assert "not set" in shell.run("mode")
+    assert "say why" in shell.run("mode", "enforce", "--as", REVIEWER, code=2)
+    said = shell.run("mode", "enforce", "--as", REVIEWER, "--reason", "the pilot is over", REMEDIATE_MODE="dry-run")
+    assert "REMEDIATE_MODE=dry-run outranks it" in said
+    shell.run("mode", "dry-run", "--scope", "folders/310000000001", "--as", REVIEWER, "--reason", "an incident")
+    shown = {each["scope"]: each for each in shell.json("mode")}
+    assert shown["everywhere"]["mode"] == "enforce"
+    assert (shown["folders/310000000001"]["by"], shown["folders/310000000001"]["why"]) == (
+        f"user:{REVIEWER}",
+        "an incident",
+    )
+    changes = [each for each in shell.json("trail") if "scope" in each]
+    assert changes == shell.json("trail", "mode")
+    assert [each["scope"] for each in changes] == ["everywhere", "folders/310000000001"]
+    assert "Stays in dry-run where it overlaps: folders/310000000001" in shell.run(
+        "mode", "enforce", "--scope", "organizations/400000000001", "--as", REVIEWER, "--reason", "x"
+    )
+    shell.run("mode", "clear", "--scope", "folders/310000000001", "--as", REVIEWER, "--reason", "over")
+    assert "no switch for" in shell.run("mode", "--scope", "folders/310000000001")
+    assert "no scope; accepted" in shell.run("mode", "enforce", "--scope", "shop", "--reason", "x", code=2)
+    assert "3 hash chains checked, 0 broken" in shell.run("trail", "verify")
+    assert "takes no filter" in shell.run("trail", "verify", "--actor", "ana", code=2)
+
+
+def test_the_trail_is_filtered_by_project_and_outcome(shell: Shell) -> None:
+    assert len(shell.json("trail", "--project", "shop-frontend")) == 2
+    assert len(shell.json("trail", "--project", "platform-images")) == 2
+    assert shell.json("trail", "--project", "shop") == []
+    assert len(shell.json("trail", "--outcome", "ask")) == 2
+    assert "Nothing on the trail matches." in shell.run("trail", "--outcome", "grant")
+    assert "expected one of grant, ask, refuse, ignore" in shell.run("trail", "--outcome", "yes", code=2)
+
+
+def test_a_sweep_picks_up_what_never_arrived(sandbox_server: SandboxProcess, tmp_path: Path) -> None:
+    environment = {"REMEDIATE_LEDGER": f"sqlite:///{tmp_path / 'swept.db'}"}
+    shell = Shell.__new__(Shell)
+    shell.environment = sandbox_server.env | environment
+    sandbox_server.deploy()
+    assert "whose logs --since is to read is not known" in shell.run("sweep", "--since", "1d", code=2)
+    shell.environment["REMEDIATE_ORGANIZATION"] = "400000000001"
+    for _ in range(2):
+        lines = [json.loads(line) for line in shell.run("sweep", "--since", "1d").splitlines()]
+        if lines:
+            assert {line["trail"]["after"] for line in lines} == {"proposed"}
+            assert {line["member"] for line in lines} == {DEPLOYER, AGENT}
+    assert lines == []
+    assert len(shell.json("list")) == 2
+    assert "Permission" in shell.run("sweep", "--since", "1d", "--scope", "projects/nobody-s", code=1)
+    for wrong in ("soon", "2999-01-01"):
+        assert f"--since '{wrong}'" in shell.run("sweep", "--since", wrong, code=2)
+    assert "--since is missing" in shell.run("sweep", "--scope", "projects/shop-frontend", code=2)
+
+
+def test_time_can_be_tried_out_with_the_embedded_ledger(shell: Shell, sandbox_server: SandboxProcess) -> None:
+    shell.run("approve", shell.ids[0], "--as", REVIEWER, "--for", "30d")
+    assert shell.run("sweep") == ""
+    lines = [json.loads(line) for line in shell.run("sweep", "--as-of", "2999-01-01").splitlines()]
+    assert {(line["remediation"], line["state"]) for line in lines} == {
+        (shell.ids[0], "expired"),
+        (shell.ids[1], "lapsed"),
+    }
+    assert DEPLOYER not in sandbox_server.readers()
+    shared = {"REMEDIATE_LEDGER": "firestore://p/d"}
+    assert "embedded ledger only" in shell.run("sweep", "--as-of", "2999-01-01", code=2, **shared)

@@ -199,7 +199,9 @@ def test_a_project_is_found_by_id_and_by_number_with_its_organization(
     sandbox_server: SandboxProcess, name: str
 ) -> None:
     found = GoogleProjects(sandbox_server.url, 2.0).find(name)
-    assert found == Project("platform-images", "210987654321", "400000000001")
+    assert found == Project(
+        "platform-images", "210987654321", "400000000001", ("folders/310000000002", "organizations/400000000001")
+    )
 
 
 def test_a_project_is_remembered_for_a_while_and_then_asked_for_again(sandbox_server: SandboxProcess) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from remediate.chain import broken_link
 from remediate.denial import understand
 from remediate.errors import Refused, TransientFault
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Filter
 from remediate.logentry import read_entry
-from remediate.remediation import State, broken_link
+from remediate.remediation import State
 from remediate.remediator import Remediator
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from

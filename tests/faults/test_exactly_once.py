@@ -12,17 +12,17 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from remediate.chain import digest
 from remediate.denial import understand
 from remediate.errors import TransientFault
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Filter
 from remediate.logentry import read_entry
-from remediate.remediation import State, digest
+from remediate.remediation import State
 from remediate.results import Handled
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
@@ -140,16 +140,16 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_every_request_may_go_wrong_in_every_way(
-    sandbox_server: SandboxProcess, tmp_path: Path, kind: str, fault: dict[str, Any]
+    sandbox_server: SandboxProcess, ledger_url: str, kind: str, fault: dict[str, Any]
 ) -> None:
-    whole = Incident(sandbox_server, f"sqlite:///{tmp_path / 'whole.db'}", kind)
+    whole = Incident(sandbox_server, ledger_url, kind)
     steps = json.loads(whole.in_a_process(0, "before").stdout)["steps"]
     requests = sorted({step.partition("?")[0] for step in steps if not step.startswith("ledger.")})
     assert len(requests) >= 4
     for number, request in enumerate(requests):
         sandbox = SandboxProcess()
         try:
-            incident = Incident(sandbox, f"sqlite:///{tmp_path / f'{number}.db'}", kind)
+            incident = Incident(sandbox, _fresh_url(ledger_url, f"{kind}-{number}"), kind)
             sandbox.faults({"match": request.replace(".", r"\."), **fault})
             incident.deliver()
             incident.check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -12,14 +13,18 @@ from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
+from remediate.chain import digest
 from remediate.denial import Denial
 from remediate.errors import BadInput, Conflict
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Filter, Ledger
-from remediate.policy import decide
+from remediate.ledger.sqlite import _MIGRATIONS
+from remediate.modes import EVERYWHERE, Modes, switched
+from remediate.policy import Mode, decide
 from remediate.remediation import Remediation, State, TrailRecord, counted, moved, opened
 from tests.entries import activity, denial
 
@@ -190,13 +195,66 @@ def test_a_killed_writer_leaves_whole_steps_alone(ledger_url: str) -> None:
     ledger.commit(first(-1)[0])
 
 
-def test_a_newer_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    open_ledger(url)
-    with sqlite3.connect(tmp_path / "ledger.db") as connection:
-        connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(BadInput, match="schema 99"):
-        open_ledger(url)
+def _with_schema(url: str, version: int) -> None:
+    """Make an existing ledger one of another schema."""
+    if url.startswith("sqlite:"):
+        with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+            connection.execute(f"PRAGMA user_version = {version}")
+        return
+    from google.cloud.firestore import Client
+
+    project, database = url.removeprefix("firestore://").split("/")
+    Client(project=project, database=database).collection("settings").document("schema").set({"version": version})
+
+
+def test_a_newer_schema_is_refused_with_what_to_do(fresh: Open, ledger_url: str) -> None:
+    fresh().get("r-000000000000")
+    _with_schema(ledger_url, 99)
+    with pytest.raises(BadInput, match="schema 99; this version reads up to 2: use a newer one"):
+        fresh().get("r-000000000000")
+
+
+def test_the_first_schema_is_migrated_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    record, trail = first()
+    path = tmp_path / "ledger.db"
+    old = {name: value for name, value in msgspec.to_builtins(record).items() if name not in ("doubts", "approver")}
+    with sqlite3.connect(path) as connection:
+        connection.executescript(_MIGRATIONS[0])
+        row = (record.id, 1, record.state, record.repository, record.member, record.last_seen, msgspec.json.encode(old))
+        connection.execute("INSERT INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        values = (record.id, 1, msgspec.json.encode(trail))
+        connection.execute("INSERT INTO trail (remediation, seq, record) VALUES (?, ?, ?)", values)
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    for _ in range(2):
+        ledger = open_ledger(f"sqlite:///{path}")
+        assert ledger.get(record.id) == record
+        assert list(ledger.trail()) == [trail]
+        assert ledger.modes() == Modes()
+
+
+def test_a_trail_of_the_first_version_keeps_its_hashes() -> None:
+    _, trail = first()
+    known = ("outcome", "rule", "project", "content")
+    old = {name: value for name, value in msgspec.to_builtins(trail).items() if name not in known}
+    record = msgspec.convert(old, TrailRecord)
+    without = msgspec.json.encode({**old, "hash": ""}, order="sorted")
+    assert digest(record) == hashlib.sha256(without).hexdigest()
+
+
+def test_a_switch_is_one_step_and_the_slower_of_two_is_told(fresh: Open) -> None:
+    ledger, other = fresh(), fresh()
+    assert ledger.modes() == Modes()
+    modes, change = switched(Modes(), EVERYWHERE, Mode.ENFORCE, actor="user:a@example.com", now=NOON, note="go")
+    ledger.switch(modes, change)
+    with pytest.raises(Conflict):
+        other.switch(modes, change)
+    assert other.modes() == modes
+    later, second = switched(modes, "folders/1", Mode.DRY_RUN, actor="user:b@example.com", now=NOON, note="stop")
+    other.switch(later, second)
+    with pytest.raises(Conflict):
+        ledger.switch(later, second)
+    assert (ledger.modes(), list(ledger.mode_changes())) == (later, [change, second])
 
 
 @pytest.mark.parametrize(

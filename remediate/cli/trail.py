@@ -1,0 +1,133 @@
+"""`trail`: who did what, why and when; and the proof that none of it was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from remediate.cli.output import Format
+from remediate.cli.remediations import find, say, the_ledger
+from remediate.errors import BadInput
+
+if TYPE_CHECKING:
+    from remediate.ledger.interface import Ledger
+    from remediate.modes import ModeChange
+    from remediate.remediation import TrailRecord
+
+_COLUMNS = ("at", "remediation", "change", "actor", "member", "repository", "reasons", "note")
+_MODE = "mode"
+"""What stands in place of a remediation's id where the mode was switched."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's command."""
+    app.command()(trail)
+
+
+def trail(
+    ident: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID|mode|verify]", help="Only this remediation, only switches; or check every chain."),
+    ] = None,
+    actor: Annotated[str | None, typer.Option(help="Only transitions whose actor contains this.")] = None,
+    repository: Annotated[str | None, typer.Option(help="Only repositories whose name contains this.")] = None,
+    member: Annotated[str | None, typer.Option(help="Only members that contain this.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only this project's: it deployed, or holds the image.")] = None,
+    outcome: Annotated[str | None, typer.Option(help="Only what was decided so: grant, ask or refuse.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only transitions into this state.")] = None,
+    since: Annotated[str | None, typer.Option(help="Only from this moment on (RFC 3339, or a date).")] = None,
+    until: Annotated[str | None, typer.Option(help="Only before this moment (RFC 3339, or a date).")] = None,
+    format_: Annotated[Format, typer.Option("--format", help="table, json or csv")] = Format.TABLE,
+) -> None:
+    """Show who did what, why and when: every transition, oldest first. `trail verify` checks that none was changed."""
+    from remediate.cli import output
+    from remediate.cli.times import moment
+    from remediate.policy import Outcome
+    from remediate.remediation import State
+
+    ledger = the_ledger()
+    about = (actor, repository, member, project, outcome, state, since, until)
+    if ident == "verify":
+        if any(each is not None for each in about) or format_ is not Format.TABLE:
+            raise BadInput("trail verify checks every chain, whole: it takes no filter and no --format")
+        _verify(ledger)
+        return
+    for option, value, accepted in (("--state", state, list(State)), ("--outcome", outcome, list(Outcome))):
+        if value is not None and value not in accepted:
+            raise BadInput(f"{option} {value!r}: expected one of {', '.join(accepted)}")
+    start = moment("--since", since) if since is not None else None
+    end = moment("--until", until) if until is not None else None
+
+    def wanted(step: TrailRecord | ModeChange) -> bool:
+        at = datetime.fromisoformat(step.at)
+        return (start is None or at >= start) and (end is None or at < end) and _contains(step.actor, actor)
+
+    def of_interest(step: TrailRecord) -> bool:
+        projects = (step.project, step.repository.split("/")[1])
+        return (
+            wanted(step)
+            and _contains(step.repository, repository)
+            and _contains(step.member, member)
+            and (project is None or project in projects)
+            and outcome in (None, step.outcome)
+            and state in (None, step.after)
+        )
+
+    steps: list[TrailRecord | ModeChange] = []
+    if ident != _MODE:
+        told = ledger.trail(find(ledger, ident).id if ident else None)
+        steps += [step for step in told if of_interest(step)]
+    if ident == _MODE or (ident is None and (repository, member, project, outcome, state) == (None,) * 5):
+        steps += [step for step in ledger.mode_changes() if wanted(step)]
+        steps.sort(key=lambda step: step.at)
+    match format_:
+        case Format.JSON:
+            output.print_json(steps)
+        case Format.CSV:
+            output.print_csv(_COLUMNS, _rows(steps))
+        case Format.TABLE if steps:
+            output.table(_COLUMNS, _rows(steps))
+        case Format.TABLE if ident or any(each is not None for each in about):
+            print("Nothing on the trail matches.")
+        case Format.TABLE:
+            print("The trail is empty.")
+
+
+def _rows(steps: list[TrailRecord | ModeChange]) -> Iterator[tuple[str, ...]]:
+    from remediate.modes import ModeChange
+
+    for step in steps:
+        if isinstance(step, ModeChange):
+            change = f"{step.before or 'not set'} → {step.after or 'not set'}"
+            yield step.at, _MODE, change, step.actor, "", step.scope, "", step.note
+        else:
+            change, reasons = f"{step.before or 'new'} → {step.after}", ", ".join(step.reasons)
+            yield step.at, step.remediation, change, step.actor, step.member, step.repository, reasons, step.note
+
+
+def _verify(ledger: Ledger) -> None:
+    """Check every chain; names the first broken link of each that is broken, and exits 1 where there is one."""
+    from remediate.chain import broken_link
+
+    chains: dict[str, list[TrailRecord]] = {ident: [] for ident in ledger.ids()}
+    for step in ledger.trail():
+        chains.setdefault(step.remediation, []).append(step)
+    broken = 0
+    for ident, steps in chains.items():
+        if link := broken_link(ledger.get(ident), steps):
+            broken += 1
+            say(f"{ident}  broken: {link}")
+    modes, changes = ledger.modes(), list(ledger.mode_changes())
+    if link := broken_link(modes, changes):
+        broken += 1
+        say(f"{_MODE}  broken: {link}")
+    say(f"{len(chains) + bool(modes.trail or changes)} hash chains checked, {broken} broken")
+    if broken:
+        raise typer.Exit(1)
+
+
+def _contains(text: str, part: str | None) -> bool:
+    return part is None or part.casefold() in text.casefold()

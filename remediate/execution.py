@@ -1,0 +1,116 @@
+"""Carries out what was decided: ledger steps that are redone on a conflict, and the two changes of a policy.
+
+The order makes one decision one write, whatever crashes: first record that it is to be done, then change the policy,
+then record that it was. Each can be done again without doing it twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import TypeVar
+
+from remediate import remediation as records
+from remediate.cloud.interface import Registry
+from remediate.errors import Conflict, TerminalFault, TransientFault
+from remediate.image import Repository
+from remediate.ledger.interface import Ledger
+from remediate.principal import Member, parse_member
+from remediate.reasons import Reason
+from remediate.remediation import Remediation, State
+from remediate.results import Applied
+
+ACTOR = "remediate"
+"""Who acts where no person and no rule does."""
+
+_T = TypeVar("_T")
+_CONFLICTS = 50  # times that a ledger step is redone because somebody else was faster
+
+
+class Executor:
+    """The only one who writes: to the ledger by compare-and-set, to a policy through the `Registry`."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        registry: Registry,
+        clock: Callable[[], datetime],
+        told: Callable[[records.TrailRecord], None],
+    ) -> None:
+        self._ledger = ledger
+        self._registry = registry
+        self._now = clock
+        self._told = told
+
+    def commit(self, record: Remediation, *trail: records.TrailRecord, denial_key: str | None = None) -> Remediation:
+        """Store one atomic step, then tell of its transitions. Raises Conflict where somebody else was faster."""
+        self._ledger.commit(record, trail=trail, denial_key=denial_key)
+        for step in trail:
+            self._told(step)
+        return record
+
+    def redone(self, step: Callable[[], _T]) -> _T:
+        """The step's result, redone on fresh records as long as somebody else is faster."""
+        for _ in range(_CONFLICTS):
+            try:
+                return step()
+            except Conflict:
+                continue
+        raise TransientFault("the ledger's record kept changing; the event comes again")
+
+    def stands(self, record: Remediation) -> bool:
+        """Whether what was granted is still there, read again: the decision may be older than the grant."""
+        if record.state is not State.GRANTED:
+            return False
+        with suppress(TerminalFault):  # the repository itself is gone
+            return self._registry.has_reader(*names(record))
+        return False
+
+    def apply(self, record: Remediation) -> Applied:
+        """Write the approved member into the one binding, then record that. Safe to do again at any point."""
+        try:
+            change = self._registry.add_reader(*names(record), request_reason=record.id)
+        except TerminalFault as fault:
+            why = (*record.reasons, Reason.TERMINAL_ANSWER)
+            return Applied(self._finish(record, State.APPROVED, State.FAILED, note=str(fault), reasons=why), False)
+        note = (
+            f"policy etag {change.etag}"
+            if change.written
+            else "found in the binding: put there by an earlier attempt, or by somebody else"
+        )
+        return Applied(self._finish(record, State.APPROVED, State.GRANTED, note=note), change.written)
+
+    def take_away(self, record: Remediation, state: State, *, actor: str, note: str) -> Remediation:
+        """Take the granted member out of the binding, then record that. Safe to do again at any point."""
+        self._registry.remove_reader(*names(record), request_reason=record.id)
+        return self._finish(record, State.GRANTED, state, actor=actor, note=note)
+
+    def _finish(
+        self,
+        record: Remediation,
+        before: State,
+        state: State,
+        *,
+        actor: str = ACTOR,
+        note: str,
+        reasons: tuple[Reason, ...] | None = None,
+    ) -> Remediation:
+        """Move a record on from the state in which the policy was changed, unless another instance did so already."""
+
+        def step() -> Remediation:
+            current = self._ledger.get(record.id) or record
+            if current.state is not before:
+                return current
+            moved = records.moved(current, state, actor=actor, now=self._now(), reasons=reasons, note=note)
+            return self.commit(*moved)
+
+        return self.redone(step)
+
+
+def names(record: Remediation) -> tuple[Repository, Member]:
+    """A record's repository and member, typed; what was recorded was parsed before."""
+    repository, member = Repository.parse(record.repository), parse_member(record.member)
+    assert repository is not None
+    assert isinstance(member, Member)
+    return repository, member
