@@ -1,5 +1,7 @@
 """Plays the whole story on this machine: a deploy fails, two grants are proposed, approved, and the deploy succeeds.
 
+Beside it somebody else's proposal is rejected, and at the end one grant is revoked and the other expires.
+
 Everything runs as it does in production, only here: the function under functions-framework, fed with Pub/Sub pushes;
 Google Cloud is the sandbox. Each command that is played is one that the reader can type.
 """
@@ -23,6 +25,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,6 +43,7 @@ _GITHUB = (
 )
 _IMAGE = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/web:today"
 _REPOSITORY = "projects/platform-images/locations/asia-northeast1/repositories/containers"
+_ANA = "ana@example.com"
 _REVIEWER = "platform-lead@example.com"
 _READER = "roles/artifactregistry.reader"
 _DEPLOY = ["deploy", "--project", "shop-frontend", "--as", _DEPLOYER, "--image", _IMAGE]
@@ -62,8 +66,11 @@ def play(*, unattended: bool) -> int:
             ids = _fail_and_propose(environment)
             if not unattended:
                 return _stay_up(ids)
+            _reject(environment)
             _approve_and_succeed(environment, ids)
-            return _compare(before, _policies(environment))
+            if _compare(before, _policies(environment)):
+                return 1
+            return _take_back(environment, ids, before)
     except StoryError as error:
         _out.print(f"[bold red]The story broke off:[/] {escape(str(error))}")
         return 1
@@ -131,7 +138,7 @@ def _fail_and_propose(environment: dict[str, str]) -> list[str]:
         raise StoryError("the deploy was expected to fail, and went through")
     _chapter("The audit log entry reaches the function, which decides")
     _drain(environment)
-    found = json.loads(_run(environment, "remediate", "list", "--format", "json", quiet=True).stdout)
+    found = _listed(environment)
     if len(found) != 2:
         raise StoryError(f"two proposals were expected, and there are {len(found)}")
     found.sort(key=lambda each: bool(each["predicted"]))
@@ -143,15 +150,29 @@ def _fail_and_propose(environment: dict[str, str]) -> list[str]:
     return [str(each["id"]) for each in found]
 
 
+def _reject(environment: dict[str, str]) -> None:
+    _chapter("Ana deploys the same service from her laptop, and a reviewer says no")
+    deploy = ["deploy", "--project", "shop-frontend", "--as", _ANA, "--image", _IMAGE]
+    if _run(environment, "sandbox", *deploy).returncode == 0:
+        raise StoryError("the deploy was expected to fail, and went through")
+    _drain(environment)
+    [proposal] = _listed(environment, "--member", _ANA)
+    _type(environment, "reject", proposal["id"], "--as", _REVIEWER, "--reason", "only the pipeline deploys the shop")
+    _say("She tries again: the same denial is counted, and asks nobody for the next 30 days.")
+    _run(environment, "sandbox", *deploy, quiet=True, fails=True)
+    _drain(environment)
+    [again] = _listed(environment, "--member", _ANA)
+    _say(f"[bold]{again['id']}[/]  {again['state']}, denied {again['denials']} times")
+    if (again["state"], again["denials"]) != ("rejected", 2):
+        raise StoryError("the rejection was expected to hold")
+
+
 def _approve_and_succeed(environment: dict[str, str], ids: list[str]) -> None:
     _chapter("A reviewer, who is neither the member nor the deployer, looks and approves both")
-    for command in (
-        ["show", ids[0]],
-        ["approve", *ids, "--as", _REVIEWER, "--reason", "the shop's own pipeline"],
-        ["trail"],
-    ):
-        if _run(environment, "remediate", *command).returncode != 0:
-            raise StoryError(f"`python -m remediate {shlex.join(command)}` failed")
+    _type(environment, "show", ids[0])
+    why = "the shop's own pipeline"
+    _type(environment, "approve", *ids, "--as", _REVIEWER, "--for", "30d", "--reason", why)
+    _type(environment, "trail")
     _chapter("GitHub Actions deploys again")
     if _run(environment, "sandbox", *_DEPLOY, "--via", _GITHUB, show=_DEPLOY).returncode != 0:
         raise StoryError("the deploy was expected to succeed, and failed")
@@ -180,6 +201,21 @@ def _compare(before: dict[str, Any], after: dict[str, Any]) -> int:
     return 0
 
 
+def _take_back(environment: dict[str, str], ids: list[str], before: dict[str, Any]) -> int:
+    """Revoke one grant, let the other end by itself; 1 unless the policies are then as they were at the beginning."""
+    _chapter("Later the pipeline moves to another account: its grant is revoked, the service agent's ends by itself")
+    _type(environment, "revoke", ids[0], "--as", _REVIEWER, "--reason", "the pipeline has moved")
+    in_a_month = (datetime.now(UTC) + timedelta(days=31)).date().isoformat()
+    _type(environment, "sweep", "--as-of", in_a_month)
+    _type(environment, "trail", "verify")
+    after = _policies(environment)
+    if {name: _grants(policy) for name, policy in after.items()} != {name: _grants(before[name]) for name in after}:
+        _out.print("[bold red]The allow policies are not what they were.[/]")
+        return 1
+    _out.print("[bold green]All that was granted is taken away again: every allow policy says what it said before.[/]")
+    return 0
+
+
 def _stay_up(ids: list[str]) -> int:
     _chapter("Now you: open a second terminal in this folder, and type")
     deploy = shlex.join(["python", "-m", "sandbox", *_DEPLOY])
@@ -197,17 +233,33 @@ def _stay_up(ids: list[str]) -> int:
     return 0
 
 
+def _type(environment: dict[str, str], *command: str) -> None:
+    """Run one of the tool's commands, which has to succeed."""
+    if _run(environment, "remediate", *command).returncode != 0:
+        raise StoryError(f"`python -m remediate {shlex.join(command)}` failed")
+
+
+def _listed(environment: dict[str, str], *filters: str) -> list[dict[str, Any]]:
+    told = _run(environment, "remediate", "list", *filters, "--format", "json", quiet=True).stdout
+    return [dict(each) for each in json.loads(told)]
+
+
 def _run(
-    environment: dict[str, str], module: str, *arguments: str, quiet: bool = False, show: list[str] | None = None
+    environment: dict[str, str],
+    module: str,
+    *arguments: str,
+    quiet: bool = False,
+    fails: bool = False,
+    show: list[str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of the project as a reader would type it, and show both."""
+    """Run a command of the project as a reader would type it, and show both; `fails`: it is expected to."""
     command = [sys.executable, "-m", module, *arguments]
     if not quiet:
         _out.print(f"\n[bold]$ python -m {module} {escape(shlex.join(show or list(arguments)))}[/]")
     outcome = subprocess.run(command, env=environment, cwd=_ROOT, capture_output=True, text=True, check=False)  # noqa: S603
     if not quiet:
         _out.print(escape((outcome.stdout + outcome.stderr).rstrip()))
-    elif outcome.returncode != 0:
+    elif (outcome.returncode != 0) is not fails:
         raise StoryError(outcome.stderr.strip() or f"`python -m {module}` failed")
     return outcome
 

@@ -51,7 +51,10 @@ def test_the_demo_ends_as_readme_shows_it(story: list[str]) -> None:
     told = [masked(line) for line in story]
     for line in shown.splitlines():
         assert masked(line) in told, line
-    assert "two members added to one repository, nothing else changed" in story[-1]
+    for promised in ("  rejected: user:ana@example.com", "  revoked: serviceAccount:github", "granted -> expired"):
+        assert any(promised in line for line in story), promised
+    assert any("two members added to one repository, nothing else changed" in line for line in story)
+    assert "every allow policy says what it said before" in story[-1]
 
 
 def test_what_make_run_leaves_up_takes_the_commands_it_shows(checkout: Path) -> None:
