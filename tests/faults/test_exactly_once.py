@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from typing import Any
 
 import pytest
@@ -98,8 +99,9 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def _fresh_url(url: str, name: str) -> str:
+def _fresh_url(url: str) -> str:
     """Another empty ledger of the same implementation."""
+    name = uuid.uuid4().hex[:12]
     return url.replace("ledger.db", f"{name}.db").replace("remediate-test", f"remediate-{name}")
 
 
@@ -118,7 +120,7 @@ def test_a_process_killed_at_any_step_is_healed_by_the_next_delivery(
         for when in ("before", "after"):
             sandbox = SandboxProcess()
             try:
-                url = _fresh_url(ledger_url, f"{kind}-{number}-{when}")
+                url = _fresh_url(ledger_url)
                 incident = Incident(sandbox, url, kind)
                 assert incident.in_a_process(number, when).returncode == -signal.SIGKILL, (when, name)
                 incident.deliver()
@@ -146,10 +148,10 @@ def test_every_request_may_go_wrong_in_every_way(
     steps = json.loads(whole.in_a_process(0, "before").stdout)["steps"]
     requests = sorted({step.partition("?")[0] for step in steps if not step.startswith("ledger.")})
     assert len(requests) >= 4
-    for number, request in enumerate(requests):
+    for request in requests:
         sandbox = SandboxProcess()
         try:
-            incident = Incident(sandbox, _fresh_url(ledger_url, f"{kind}-{number}"), kind)
+            incident = Incident(sandbox, _fresh_url(ledger_url), kind)
             sandbox.faults({"match": request.replace(".", r"\."), **fault})
             incident.deliver()
             incident.check()
