@@ -79,7 +79,12 @@ class Executor:
             if change.written
             else "found in the binding: put there by an earlier attempt, or by somebody else"
         )
-        return Applied(self._finish(record, State.APPROVED, State.GRANTED, note=note), change.written)
+        final = self._finish(record, State.APPROVED, State.GRANTED, note=note)
+        if change.written and final.state not in (State.APPROVED, State.GRANTED):
+            # While this write was on its way, another instance granted and somebody took it back: their word stands.
+            self._registry.remove_reader(*names(record), request_reason=record.id)
+            return Applied(final, written=False)
+        return Applied(final, change.written)
 
     def take_away(self, record: Remediation, state: State, *, actor: str, note: str) -> Remediation:
         """Take the granted member out of the binding, then record that. Safe to do again at any point."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,24 @@ def test_an_approval_beside_a_writer_outside_loses_neither(scene: Scene) -> None
     scene.check(State.GRANTED)
     assert "user:ana@example.com" in scene.sandbox.readers()
     assert REPOSITORY in scene.sandbox.policies()
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_approvals_beside_a_revocation_leave_what_the_record_says(scene: Scene, turn: int) -> None:
+    def revoke(instance: Remediator) -> None:
+        for _ in range(200):
+            with contextlib.suppress(Refused):
+                instance.revoke(scene.ident, actor=REVIEWERS[1], note=f"turn {turn}")
+                return
+
+    scene.race(*[lambda instance: instance.approve(scene.ident, actor=REVIEWERS[0])] * 4, revoke)
+    scene.check(State.GRANTED, State.REVOKED)
+
+
+def test_an_approval_beside_a_sweep_that_lets_it_lapse_is_one_or_the_other(scene: Scene) -> None:
+    def late(_: Remediator) -> list[Any]:
+        later = remediator_from(load_settings(scene.settings), clock=lambda: datetime.now(UTC) + timedelta(days=8))
+        return list(later.sweep())
+
+    scene.race(lambda instance: instance.approve(scene.ident, actor=REVIEWERS[0]), late)
+    scene.check(State.GRANTED, State.LAPSED)
