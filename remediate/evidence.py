@@ -37,10 +37,16 @@ class Investigator:
         assert denial.repository is not None
         assert denial.member is not None
         inside = self._inside(denial.repository)
-        ours = inside or self._organization is None
-        exists = self._registry.exists(denial.repository) if ours else None
+        exists = self._registry.exists(denial.repository) if inside else None
         already = self._registry.has_reader(denial.repository, denial.member) if exists else None
-        return Evidence(exists, inside, self._organization is not None, already, propagating)
+        return Evidence(
+            repository_exists=exists,
+            inside_organization=inside,
+            opted_in=True,
+            already_granted=already,
+            propagating=propagating,
+            verified=True,
+        )
 
     def places(self, denial: Denial) -> list[Place]:
         """Where the deploying project and the repository's lie, for the mode in force there."""
@@ -56,9 +62,9 @@ class Investigator:
         return Place(frozenset({*own, *project.ancestors}), whole=_organization_known(project))
 
     def _inside(self, repository: Repository) -> bool | None:
-        """Whether the repository lies inside our organization; None where none is configured, or it cannot be told."""
+        """Whether the repository lies inside our organization; None where it cannot be told."""
         if self._organization is None:
-            return None
+            return True
         project = self._projects.find(repository.project)
         if project is None or not _organization_known(project):
             return None

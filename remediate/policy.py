@@ -1,17 +1,27 @@
-"""Turns a Denial and the evidence about it into a Decision: grant, ask, refuse or ignore, and the reasons why."""
+"""Turns a Denial and the evidence about it into a Decision: grant, ask, refuse or ignore, and the reasons why.
+
+Three layers, each stricter than the next: invariants that nothing overrides, limits that turn a grant into a question,
+and rules, built in or from a policy file. What is not known never makes a decision more generous.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Protocol
 
 import msgspec
 
 from remediate.denial import Denial, NotADenial, Reader
+from remediate.image import Repository
 from remediate.principal import Member, run_service_agent
 from remediate.reasons import Reason
 
 ROLE = "roles/artifactregistry.reader"
 """The one role that this project ever grants. A constant on purpose: there is no way to ask for another."""
+
+INVARIANTS, OTHERWISE = "invariants", "otherwise"
+"""What stands for a rule where none had a say: what no rule can override, and no rule that matched."""
 
 
 class Outcome(StrEnum):
@@ -31,46 +41,135 @@ class Mode(StrEnum):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """The outcome, the rule that made it (None where no rule had a say) and why."""
+    """The outcome, the rule that made it (None where no rule had a say) and why; and what the rule says besides."""
 
     outcome: Outcome
     rule: str | None
     reasons: tuple[Reason, ...]
+    expires_after: float | None = None
+    """Seconds that a grant lasts; None: for good."""
+    reviewers: tuple[str, ...] = ()
+    """Who may approve it, by key or domain; empty: whoever may review."""
+    because: str = ""
+    """The rule's own sentence for reviewers."""
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What Google Cloud says about a denial. None is "not known", never "no"."""
 
     repository_exists: bool | None = None
     inside_organization: bool | None = None
-    organization_required: bool = False
-    """Whether `REMEDIATE_ORGANIZATION` is set, so that a repository of unknown organization is not granted."""
+    """True as well where no organization is configured: then every repository counts as ours."""
+    opted_in: bool | None = None
+    """Whether the registry project bears the tag that lets rules grant; True where no tag is configured."""
     already_granted: bool | None = None
+    """In the repository's own reader binding."""
+    inherited: bool | None = None
+    """Whether the member can read the repository by another role, or from further up."""
     propagating: bool = False
     """Whether our own grant is so recent that IAM may not know it everywhere yet."""
+    verified: bool | None = None
+    """Whether Cloud Logging itself has the entry, and it says the same."""
+    previously_deployed: bool | None = None
+    """Whether this member deployed an image of this repository successfully before."""
+    denials: int | None = None
+    """How often it was denied, this time included."""
+    deploy_ancestors: tuple[str, ...] | None = None
+    """`projects/ID`, `folders/N`, ..., `organizations/N`, nearest first."""
+    image_ancestors: tuple[str, ...] | None = None
 
 
-def decide(subject: Denial | NotADenial, evidence: Evidence = Evidence()) -> Decision:  # noqa: B008  (frozen)
-    """What enforce mode does about an entry. Pure: the same denial and evidence, the same decision."""
+ASSUMED = Evidence(repository_exists=True, inside_organization=True, opted_in=True, verified=True)
+"""What a plan of exported entries assumes, which asks nobody."""
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """What a rule says once it matches."""
+
+    name: str
+    then: Outcome
+    expires_after: float | None = None
+    reviewers: tuple[str, ...] = ()
+    because: str = ""
+
+
+class Rules(Protocol):
+    """A policy: which rule is the first that does not say no."""
+
+    def judge(self, variables: Mapping[str, object]) -> tuple[Rule, bool]:
+        """The first rule that is not false, or the one that stands for `otherwise`; and whether it is true.
+
+        What is missing from `variables` is not known. A rule that is neither true nor false hangs on that.
+        """
+
+    def mentions(self, variable: str) -> bool:
+        """Whether any rule looks at the variable, so that it is worth learning."""
+
+    @property
+    def digest(self) -> str:
+        """What tells one policy from another: twelve hexadecimal digits, or the name of a built-in one."""
+
+
+class BuiltIn:
+    """The rules where no policy file is given: only what Cloud Run itself allowed before 2025-01-15 is granted."""
+
+    digest = "built-in"
+
+    def judge(self, variables: Mapping[str, object]) -> tuple[Rule, bool]:
+        """Grants an image of the deploying project to an identity that is not shared; asks everything else."""
+        same, shared = variables.get("evidence.same_project"), variables.get("member.shared")
+        if same is True and shared is False:
+            return Rule("same project", Outcome.GRANT), True
+        return Rule(OTHERWISE, Outcome.ASK), True
+
+    def mentions(self, variable: str) -> bool:
+        return variable in ("evidence.same_project", "member.shared")
+
+
+BUILT_IN = BuiltIn()
+
+
+def decide(
+    subject: Denial | NotADenial,
+    evidence: Evidence = ASSUMED,
+    rules: Rules = BUILT_IN,
+) -> Decision:
+    """What enforce mode does about an entry. Pure: the same denial, evidence and rules, the same decision."""
     if isinstance(subject, NotADenial):
         return Decision(Outcome.IGNORE, None, (subject.reason,))
-    refusals = tuple(_refusals(subject, evidence))
-    if refusals:
-        return Decision(Outcome.REFUSE, "invariants", refusals)
+    if refusals := _refusals(subject, evidence):
+        return Decision(Outcome.REFUSE, INVARIANTS, refusals)
     if evidence.already_granted:
         reason = Reason.STILL_PROPAGATING if evidence.propagating else Reason.ALREADY_GRANTED
-        return Decision(Outcome.IGNORE, "invariants", (reason,))
-    cautions = tuple(_cautions(subject))
-    if cautions:
-        return Decision(Outcome.ASK, "otherwise", cautions)
-    return Decision(Outcome.GRANT, "same project", (Reason.SAME_PROJECT,))
+        return Decision(Outcome.IGNORE, INVARIANTS, (reason,))
+    if evidence.inherited:
+        return Decision(Outcome.IGNORE, INVARIANTS, (Reason.INHERITED,))
+    rule, sure = rules.judge(variables(subject, evidence))
+    facts = _facts(subject)
+    if rule.then is Outcome.REFUSE and sure:
+        return Decision(Outcome.REFUSE, rule.name, (Reason.POLICY_REFUSES, *facts), because=rule.because)
+    says = (rule.expires_after, rule.reviewers, rule.because)
+    if not sure:
+        return Decision(Outcome.ASK, rule.name, (*facts, Reason.EVIDENCE_UNKNOWN), *says)
+    limits = _limits(subject, evidence)
+    if rule.then is Outcome.GRANT and not limits:
+        return Decision(Outcome.GRANT, rule.name, facts, *says)
+    # A question shows what a person has to look at; that the project is the same is no such thing beside others.
+    cautions = tuple(reason for reason in facts if reason is not Reason.SAME_PROJECT)
+    name = OTHERWISE if rules is BUILT_IN else rule.name
+    return Decision(Outcome.ASK, name, tuple(dict.fromkeys((*cautions, *limits))) or facts, *says)
 
 
 def in_mode(decision: Decision, mode: Mode) -> Decision:
     """The decision as the mode carries it out: in dry-run, what would be granted is asked."""
     if mode is Mode.DRY_RUN and decision.outcome is Outcome.GRANT:
-        return Decision(Outcome.ASK, decision.rule, (*decision.reasons, Reason.DRY_RUN))
+        return asked(decision, Reason.DRY_RUN)
     return decision
+
+
+def asked(decision: Decision, reason: Reason) -> Decision:
+    """A grant turned into a question, for one reason more."""
+    return msgspec.structs.replace(decision, outcome=Outcome.ASK, reasons=(*decision.reasons, reason))
 
 
 def second_hop(denial: Denial) -> Member | None:
@@ -94,25 +193,116 @@ def same_project(denial: Denial) -> bool | None:
     return None if known is None else False
 
 
+VARIABLES: dict[str, tuple[str, str]] = {
+    "deploy.project": ("string", "id of the project deployed to"),
+    "deploy.number": ("string", "its number"),
+    "deploy.location": ("string", "region deployed to"),
+    "deploy.kind": ("string", "service, job or worker_pool"),
+    "deploy.name": ("string", "name of what was deployed"),
+    "deploy.ancestors": ("list", "projects/ID, folders/N, ..., organizations/N of the deploying project"),
+    "image.reference": ("string", "the image as it was deployed"),
+    "image.project": ("string", "project of the repository"),
+    "image.location": ("string", "location of the repository"),
+    "image.repository": ("string", "name of the repository"),
+    "image.ancestors": ("list", "projects/ID, folders/N, ..., organizations/N of the repository's project"),
+    "member.id": ("string", "who would get the grant, as in serviceAccount:a@p.iam.gserviceaccount.com"),
+    "member.kind": ("string", "user, serviceAccount or principal"),
+    "member.domain": ("string", "domain of the address"),
+    "member.project": ("string", "project that a service account lives in"),
+    "member.shared": ("bool", "whether many deploys run as this identity"),
+    "reader": ("string", "deployer or service_agent"),
+    "evidence.same_project": ("bool", "whether the image lies in the deploying project"),
+    "evidence.previously_deployed": ("bool", "whether this member deployed from this repository before"),
+    "evidence.inherited": ("bool", "whether the member can read it by another role, or from further up"),
+    "evidence.predicted": ("bool", "whether it was foreseen, and not denied yet"),
+    "evidence.denials": ("int", "how often it was denied, this time included"),
+}
+"""What a rule may look at: each variable's type and meaning."""
+
+
+def variables(denial: Denial, evidence: Evidence, *, predicted: bool = False) -> dict[str, object]:
+    """The variables that are known of a denial, by name; what is missing is not known."""
+    deploy, member, repository = denial.deploy, denial.member, denial.repository
+    values: dict[str, object | None] = {
+        "deploy.project": deploy.project,
+        "deploy.number": deploy.number,
+        "deploy.location": deploy.location,
+        "deploy.kind": str(deploy.kind) if deploy.kind else None,
+        "deploy.name": deploy.name,
+        "deploy.ancestors": _listed(evidence.deploy_ancestors),
+        "image.reference": denial.image,
+        "image.ancestors": _listed(evidence.image_ancestors),
+        "reader": str(denial.reader) if denial.reader else None,
+        "evidence.same_project": same_project(denial),
+        "evidence.previously_deployed": evidence.previously_deployed,
+        "evidence.inherited": evidence.inherited,
+        "evidence.predicted": predicted,
+        "evidence.denials": evidence.denials,
+    }
+    if repository is not None:
+        values |= _named(repository)
+    if member is not None:
+        values |= {"member.id": member.id, "member.kind": str(member.kind), "member.domain": member.domain}
+        values |= {"member.project": member.project, "member.shared": member.shared}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _named(repository: Repository) -> dict[str, object]:
+    return {
+        "image.project": repository.project,
+        "image.location": repository.location,
+        "image.repository": repository.name,
+    }
+
+
+def _listed(names: Sequence[str] | None) -> list[str] | None:
+    return None if names is None else list(names)
+
+
 _REFUSED_MEMBERS = (Reason.PUBLIC_MEMBER, Reason.DELETED_MEMBER, Reason.GROUP_MEMBER)
 
 
-def _refusals(denial: Denial, evidence: Evidence) -> list[Reason]:
-    """What no rule and no reviewer can override."""
+def _refusals(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
+    """The invariants: what no rule and no reviewer can override."""
     reasons = [doubt for doubt in denial.doubts if doubt in _REFUSED_MEMBERS]
     if evidence.repository_exists is False:
         reasons.append(Reason.REPOSITORY_NOT_FOUND)
     if evidence.inside_organization is False:
         reasons.append(Reason.OTHER_ORGANIZATION)
-    if evidence.organization_required and evidence.inside_organization is None:
+    if evidence.inside_organization is None:
         reasons.append(Reason.ORGANIZATION_UNKNOWN)
-    return reasons
+    if evidence.verified is False:
+        reasons.append(Reason.UNVERIFIED_EVENT)
+    return tuple(reasons)
 
 
-def _cautions(denial: Denial) -> list[Reason]:
-    """What a person has to look at."""
+def _limits(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
+    """What turns a rule's grant into a question: nobody grants on what is doubtful, or not known."""
+    reasons = list(denial.doubts)
+    if denial.repository is None:
+        reasons.append(Reason.REPOSITORY_UNKNOWN)
+    if denial.member is None:
+        reasons.append(Reason.MEMBER_UNKNOWN)
+    if denial.reader is None:
+        reasons.append(Reason.READER_UNKNOWN)
+    if same_project(denial) is None and denial.repository is not None:
+        known = denial.deploy.project or denial.deploy.number
+        reasons.append(Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN)
+    if evidence.repository_exists is None:
+        reasons.append(Reason.REPOSITORY_UNSEEN)
+    if evidence.verified is None:
+        reasons.append(Reason.EVENT_UNVERIFIED)
+    if not evidence.opted_in:
+        reasons.append(Reason.NOT_OPTED_IN)
+    return tuple(dict.fromkeys(reasons))
+
+
+def _facts(denial: Denial) -> tuple[Reason, ...]:
+    """What the denial itself says for or against it."""
     reasons = list(denial.doubts)
     match same_project(denial):
+        case True:
+            reasons.append(Reason.SAME_PROJECT)
         case False:
             reasons.append(Reason.CROSS_PROJECT)
         case None if denial.repository is not None:
@@ -120,4 +310,4 @@ def _cautions(denial: Denial) -> list[Reason]:
             reasons.append(Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN)
     if denial.member is not None and denial.member.shared:
         reasons.append(Reason.SHARED_IDENTITY)
-    return list(dict.fromkeys(reasons))
+    return tuple(dict.fromkeys(reasons))

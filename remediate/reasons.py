@@ -90,6 +90,26 @@ class Reason(StrEnum):
         "predicted",
         "Not denied yet: the Cloud Run service agent will be, once the deployer can read the image.",
     )
+    POLICY_REFUSES = "policy_refuses", "A rule of the policy file refuses it."
+    EVIDENCE_UNKNOWN = (
+        "evidence_unknown",
+        "The rule hangs on something that is not known, so a person decides.",
+    )
+    REPOSITORY_UNSEEN = "repository_unseen", "Whether the repository exists could not be learnt."
+    EVENT_UNVERIFIED = (
+        "event_unverified",
+        "The entry was not read back from Cloud Logging, so nothing is granted on it without a person.",
+    )
+    UNVERIFIED_EVENT = "unverified_event", "Cloud Logging does not have this entry, or has another text under its name."
+    NOT_OPTED_IN = (
+        "not_opted_in",
+        "The registry project does not bear the tag that lets rules grant there.",
+    )
+    INHERITED = (
+        "inherited",
+        "The member can read the repository already, by another role or from further up: IAM's delay, or another cause.",
+    )
+    BRAKE = "brake", "More grants were made by rules within an hour than the limit allows; a person decides."
     OTHER_ORGANIZATION = "other_organization", "The repository belongs to another organization."
     ORGANIZATION_UNKNOWN = (
         "organization_unknown",

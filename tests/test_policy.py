@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from remediate.policy import ROLE, Evidence, Mode, Outcome, decide, in_mode
+from remediate.policy import ASSUMED, ROLE, Mode, Outcome, decide, in_mode
 from remediate.reasons import Reason
 from tests.entries import PROJECT, activity, denial, user_text
 
@@ -33,15 +33,21 @@ def test_dry_run_asks_what_enforce_mode_would_grant() -> None:
 @pytest.mark.parametrize(
     ("evidence", "outcome", "reason"),
     [
-        (Evidence(repository_exists=False), Outcome.REFUSE, Reason.REPOSITORY_NOT_FOUND),
-        (Evidence(inside_organization=False), Outcome.REFUSE, Reason.OTHER_ORGANIZATION),
-        (Evidence(organization_required=True), Outcome.REFUSE, Reason.ORGANIZATION_UNKNOWN),
-        (Evidence(already_granted=True), Outcome.IGNORE, Reason.ALREADY_GRANTED),
-        (Evidence(True, True, True, False), Outcome.GRANT, Reason.SAME_PROJECT),
+        ({"repository_exists": False}, Outcome.REFUSE, Reason.REPOSITORY_NOT_FOUND),
+        ({"inside_organization": False}, Outcome.REFUSE, Reason.OTHER_ORGANIZATION),
+        ({"inside_organization": None}, Outcome.REFUSE, Reason.ORGANIZATION_UNKNOWN),
+        ({"verified": False}, Outcome.REFUSE, Reason.UNVERIFIED_EVENT),
+        ({"already_granted": True}, Outcome.IGNORE, Reason.ALREADY_GRANTED),
+        ({"inherited": True}, Outcome.IGNORE, Reason.INHERITED),
+        ({"repository_exists": None}, Outcome.ASK, Reason.REPOSITORY_UNSEEN),
+        ({"verified": None}, Outcome.ASK, Reason.EVENT_UNVERIFIED),
+        ({"opted_in": False}, Outcome.ASK, Reason.NOT_OPTED_IN),
+        ({"opted_in": None}, Outcome.ASK, Reason.NOT_OPTED_IN),
+        ({"already_granted": False, "inherited": False}, Outcome.GRANT, Reason.SAME_PROJECT),
     ],
 )
-def test_evidence_outranks_the_rules(evidence: Evidence, outcome: Outcome, reason: Reason) -> None:
-    decision = decide(SAME_PROJECT, evidence)
+def test_evidence_outranks_the_rules(evidence: dict[str, bool | None], outcome: Outcome, reason: Reason) -> None:
+    decision = decide(SAME_PROJECT, msgspec.structs.replace(ASSUMED, **evidence))
     assert (decision.outcome, decision.reasons) == (outcome, (reason,))
 
 
