@@ -31,9 +31,14 @@ def told(step: TrailRecord) -> None:
     log.info(message, **fields)
 
 
+def warned(text: str) -> None:
+    """What somebody has to look at soon: a policy file that is not taken."""
+    log.critical(text)
+
+
 try:
-    remediator = remediator_from(load_settings(os.environ), told)
-except BadInput as error:
+    remediator = remediator_from(load_settings(os.environ), told, warned=warned)
+except (BadInput, TransientFault) as error:
     raise SystemExit(f"remediate cannot start:\n{error}\n{error.advice}") from None
 
 

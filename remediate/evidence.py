@@ -32,7 +32,7 @@ class Investigator:
             deploy = msgspec.structs.replace(deploy, project=found.id, number=found.number)
         return msgspec.structs.replace(denial, repository=repository, deploy=deploy)
 
-    def evidence(self, denial: Denial, *, propagating: bool = False) -> Evidence:
+    def evidence(self, denial: Denial, *, propagating: bool = False, denials: int = 1) -> Evidence:
         """What a denial with repository and member is decided on. Raises TerminalFault where Google says no."""
         assert denial.repository is not None
         assert denial.member is not None
@@ -46,7 +46,16 @@ class Investigator:
             already_granted=already,
             propagating=propagating,
             verified=True,
+            denials=denials,
+            deploy_ancestors=self._ancestors(denial.deploy.project or denial.deploy.number),
+            image_ancestors=self._ancestors(denial.repository.project),
         )
+
+    def _ancestors(self, name: str | None) -> tuple[str, ...] | None:
+        project = self._projects.find(name) if name else None
+        if project is None or not _organization_known(project):
+            return None
+        return (f"projects/{project.id}", *project.ancestors)
 
     def places(self, denial: Denial) -> list[Place]:
         """Where the deploying project and the repository's lie, for the mode in force there."""

@@ -8,10 +8,10 @@ from datetime import datetime
 import msgspec
 
 from remediate.denial import Denial, Deploy, NotADenial, Reader
-from remediate.policy import ROLE, Decision, Outcome, decide, same_project, second_hop
+from remediate.policy import ASSUMED, BUILT_IN, ROLE, Decision, Outcome, Rules, decide, same_project, second_hop
 from remediate.reasons import Reason
+from remediate.remediation import ahead
 
-_PREDICTED = Decision(Outcome.ASK, "otherwise", (Reason.PREDICTED, Reason.CROSS_PROJECT))
 _STRICTEST = (Outcome.REFUSE, Outcome.ASK, Outcome.GRANT)
 _ORDER = {outcome: place for place, outcome in enumerate((Outcome.GRANT, Outcome.ASK, Outcome.REFUSE))}
 
@@ -68,7 +68,8 @@ class Report(msgspec.Struct, frozen=True):
 class Plan:
     """Takes entries in order and gives the Report. Pure: no network, no clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Rules = BUILT_IN) -> None:
+        self._rules = rules
         self._entries: list[PlannedEntry] = []
         self._grants: dict[tuple[str, str], PlannedGrant] = {}
         self._crossing: list[Denial] = []
@@ -82,7 +83,7 @@ class Plan:
         """Decide about one entry."""
         if subject.deploy and subject.deploy.project and subject.deploy.number:
             self._numbers.setdefault(subject.deploy.project, set()).add(subject.deploy.number)
-        decision = decide(subject)
+        decision = decide(subject, rules=self._rules)
         if isinstance(subject, Denial):
             identity = (subject.entry.key, subject.reader, _text(subject.member), _text(subject.repository))
             if subject.entry.key and identity in self._seen:
@@ -123,8 +124,9 @@ class Plan:
         if agent is None:
             return
         key = (str(denial.repository), agent.key)
-        if key not in grants or grants[key].predicted:
-            _merge(grants, key, denial, str(agent), _PREDICTED, [Reader.SERVICE_AGENT], denials=0)
+        foreseen = decide(ahead(denial, agent), ASSUMED, self._rules, predicted=True)
+        if foreseen.outcome is Outcome.ASK and (key not in grants or grants[key].predicted):
+            _merge(grants, key, denial, str(agent), foreseen, [Reader.SERVICE_AGENT], denials=0)
 
 
 def _merge(

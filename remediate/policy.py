@@ -52,6 +52,8 @@ class Decision(msgspec.Struct, frozen=True):
     """Who may approve it, by key or domain; empty: whoever may review."""
     because: str = ""
     """The rule's own sentence for reviewers."""
+    policy: str = ""
+    """The digest of the rules that decided; empty where none had a say."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,8 +135,13 @@ def decide(
     subject: Denial | NotADenial,
     evidence: Evidence = ASSUMED,
     rules: Rules = BUILT_IN,
+    *,
+    predicted: bool = False,
 ) -> Decision:
-    """What enforce mode does about an entry. Pure: the same denial, evidence and rules, the same decision."""
+    """What enforce mode does about an entry. Pure: the same denial, evidence and rules, the same decision.
+
+    A `predicted` denial is only foreseen: what a rule would grant is asked.
+    """
     if isinstance(subject, NotADenial):
         return Decision(Outcome.IGNORE, None, (subject.reason,))
     if refusals := _refusals(subject, evidence):
@@ -144,14 +151,15 @@ def decide(
         return Decision(Outcome.IGNORE, INVARIANTS, (reason,))
     if evidence.inherited:
         return Decision(Outcome.IGNORE, INVARIANTS, (Reason.INHERITED,))
-    rule, sure = rules.judge(variables(subject, evidence))
-    facts = _facts(subject)
+    rule, sure = rules.judge(variables(subject, evidence, predicted=predicted))
+    facts = (*((Reason.PREDICTED,) if predicted else ()), *_facts(subject))
     if rule.then is Outcome.REFUSE and sure:
-        return Decision(Outcome.REFUSE, rule.name, (Reason.POLICY_REFUSES, *facts), because=rule.because)
-    says = (rule.expires_after, rule.reviewers, rule.because)
+        why = (Reason.POLICY_REFUSES, *facts)
+        return Decision(Outcome.REFUSE, rule.name, why, because=rule.because, policy=rules.digest)
+    says = (rule.expires_after, rule.reviewers, rule.because, rules.digest)
     if not sure:
         return Decision(Outcome.ASK, rule.name, (*facts, Reason.EVIDENCE_UNKNOWN), *says)
-    limits = _limits(subject, evidence)
+    limits = _limits(subject, evidence, predicted=predicted)
     if rule.then is Outcome.GRANT and not limits:
         return Decision(Outcome.GRANT, rule.name, facts, *says)
     # A question shows what a person has to look at; that the project is the same is no such thing beside others.
@@ -276,9 +284,9 @@ def _refusals(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
     return tuple(reasons)
 
 
-def _limits(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
-    """What turns a rule's grant into a question: nobody grants on what is doubtful, or not known."""
-    reasons = list(denial.doubts)
+def _limits(denial: Denial, evidence: Evidence, *, predicted: bool) -> tuple[Reason, ...]:
+    """What turns a rule's grant into a question: nobody grants on what is doubtful, not known, or not denied yet."""
+    reasons = [Reason.PREDICTED, *denial.doubts] if predicted else list(denial.doubts)
     if denial.repository is None:
         reasons.append(Reason.REPOSITORY_UNKNOWN)
     if denial.member is None:

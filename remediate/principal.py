@@ -19,6 +19,7 @@ _EMAIL = re.compile(
     r"([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64})"
     r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63})\Z"
 )
+_DOMAIN = re.compile(r"@?((?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,63})\Z", re.I)
 _SERVICE_ACCOUNT_DOMAIN = re.compile(r"(?:.+\.)?gserviceaccount\.com\Z")
 # One federated identity; `principalSet://` is many and is never a member here.
 _FEDERATED = re.compile(
@@ -127,6 +128,15 @@ def parse_member(text: str) -> Member | Reason:
     if colon and prefix != kind:
         return Reason.MEMBER_UNKNOWN
     return Member(f"{kind}:{address}")
+
+
+def reviewer_key(text: str) -> str | None:
+    """An address's key, or a domain in lower case (a leading @ is left away); None for what is neither."""
+    member = parse_member(text)
+    if isinstance(member, Member):
+        return member.key
+    match = _DOMAIN.match(text)
+    return match[1].casefold() if match else None
 
 
 def run_service_agent(project_number: str) -> Member:

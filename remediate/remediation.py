@@ -104,6 +104,12 @@ class Remediation(msgspec.Struct, frozen=True):
     """Whose word a grant stands on: a person's, or `rule:NAME`."""
     ours: bool = False
     """Whether the member is in the binding because we put it there, so that we may take it away."""
+    lasts: float | None = None
+    """Seconds that a grant lasts by its rule; None where it says nothing."""
+    reviewers: tuple[str, ...] = ()
+    """Who may approve it by its rule, by key or domain; empty where it says nothing."""
+    because: str = ""
+    """Its rule's own sentence."""
     doubts: tuple[Reason, ...] = ()
     """What was doubtful about the last denial."""
     cycle: int = 1
@@ -132,6 +138,8 @@ class TrailRecord(msgspec.Struct, frozen=True):
     outcome: Outcome | msgspec.UnsetType = msgspec.UNSET
     """Of the decision that made the transition; not there where a person or time made it."""
     rule: str | msgspec.UnsetType = msgspec.UNSET
+    policy: str | msgspec.UnsetType = msgspec.UNSET
+    """The digest of the policy file that the rule stands in."""
     project: str | msgspec.UnsetType = msgspec.UNSET
     """Where the last denied deploy went, id or number."""
     content: str | msgspec.UnsetType = msgspec.UNSET
@@ -166,16 +174,21 @@ def opened(
         first_seen=moment,
         last_seen=moment,
         updated=moment,
+        lasts=decision.expires_after,
+        reviewers=decision.reviewers,
+        because=decision.because,
         version=0,
     )
     return _step(None, counted(blank, denial, now), state, actor, now, decision.reasons, note, decision)
 
 
-def predicted(
-    denial: Denial, agent: Member, decision: Decision, *, actor: str, now: datetime
-) -> tuple[Remediation, TrailRecord]:
-    """The proposal for the service agent that will be denied once the deployer of `denial` can read."""
-    ahead = msgspec.structs.replace(denial, reader=Reader.SERVICE_AGENT, member=agent, doubts=())
+def ahead(denial: Denial, agent: Member) -> Denial:
+    """The denial of the service agent that comes once the deployer of `denial` can read."""
+    return msgspec.structs.replace(denial, reader=Reader.SERVICE_AGENT, member=agent, doubts=())
+
+
+def predicted(ahead: Denial, decision: Decision, *, actor: str, now: datetime) -> tuple[Remediation, TrailRecord]:
+    """The proposal for a denial that is foreseen."""
     record, trail = opened(ahead, decision, State.PROPOSED, actor=actor, now=now)
     return msgspec.structs.replace(record, denials=0, predicted=True), trail
 
@@ -216,7 +229,7 @@ def last_denial(record: Remediation) -> Denial:
     )
 
 
-_NOT_CONTENT = (Reason.DRY_RUN, Reason.PREDICTED, Reason.TERMINAL_ANSWER)
+_NOT_CONTENT = (Reason.DRY_RUN, Reason.PREDICTED, Reason.TERMINAL_ANSWER, Reason.EVENT_UNVERIFIED, Reason.BRAKE)
 
 
 def content_digest(record: Remediation) -> str:
@@ -227,7 +240,7 @@ def content_digest(record: Remediation) -> str:
     """
     content = (
         (record.repository, record.role, record.member, record.cycle),
-        (record.rule, settled(record.reasons)),
+        (record.rule, settled(record.reasons), record.lasts, record.reviewers, record.because),
         sorted({each.project or each.number or "" for each in record.deploys}),
         sorted(record.deployers),
         sorted(record.partners),
@@ -276,7 +289,8 @@ def moved(
     why = record.reasons if reasons is None else reasons
     following = msgspec.structs.replace(record, version=record.version + 1, reasons=why)
     if decision is not None:
-        following = msgspec.structs.replace(following, rule=decision.rule)
+        said = {"lasts": decision.expires_after, "reviewers": decision.reviewers, "because": decision.because}
+        following = msgspec.structs.replace(following, rule=decision.rule, **said)
     if state is State.PROPOSED and record.state is not State.PROPOSED:
         following = msgspec.structs.replace(following, cycle=record.cycle + 1, expires=None, ours=False, approver=None)
     if state is State.APPROVED:
@@ -308,7 +322,9 @@ def following(record: Remediation, decision: Decision, *, actor: str, held: bool
 
 def differs(record: Remediation, decision: Decision) -> bool:
     """Whether a decision is another one than the record tells a reviewer of."""
-    return (record.rule, settled(record.reasons)) != (decision.rule, settled(decision.reasons))
+    known = (record.rule, settled(record.reasons), record.lasts, record.reviewers, record.because)
+    decided = (decision.rule, settled(decision.reasons), decision.expires_after, decision.reviewers, decision.because)
+    return known != decided
 
 
 def _step(
@@ -337,6 +353,7 @@ def _step(
         previous=record.trail_hash,
         outcome=decision.outcome if decision else msgspec.UNSET,
         rule=decision.rule if decision and decision.rule else msgspec.UNSET,
+        policy=decision.policy if decision and decision.policy else msgspec.UNSET,
         project=last.project or last.number or msgspec.UNSET,
         content=content_digest(record) if state is State.APPROVED else msgspec.UNSET,
     )

@@ -22,7 +22,7 @@ from remediate.image import Repository
 from remediate.ledger.interface import Filter, Ledger
 from remediate.logentry import read_entry
 from remediate.modes import Modes, effective, switched
-from remediate.policy import Decision, Mode, Outcome, decide, in_mode, second_hop
+from remediate.policy import BUILT_IN, Decision, Mode, Outcome, Rules, decide, in_mode, second_hop
 from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
 from remediate.remediation import RULE, Remediation, State, content_digest, following, instant, remediation_id
@@ -45,6 +45,7 @@ class Remediator:
         mode: Mode | None,
         organization: str | None,
         clock: Callable[[], datetime],
+        rules: Callable[[], Rules] = lambda: BUILT_IN,
         reviewers: tuple[str, ...] = (),
         identities: tuple[str, ...] = (),
         limits: Limits = Limits(),  # noqa: B008  (frozen)
@@ -54,6 +55,7 @@ class Remediator:
         self._registry = registry
         self._investigator = Investigator(registry, projects, organization)
         self._executor = Executor(ledger, registry, clock, told)
+        self._rules = rules
         self._mode = mode
         self._now = clock
         self._reviewers = reviewers
@@ -68,7 +70,7 @@ class Remediator:
             return Handled(decide(subject), subject)
         denial = self._investigator.identified(subject)
         if denial.repository is None or denial.member is None:
-            return Handled(self._in_mode(decide(denial), denial), denial)
+            return Handled(self._in_mode(decide(denial, rules=self._rules()), denial), denial)
         ident = remediation_id(denial.repository, denial.member)
         if denial.entry.key and self._ledger.counted(denial.entry.key, ident):
             return self._handled_before(denial, ident)
@@ -89,14 +91,16 @@ class Remediator:
             return Decision(Outcome.REFUSE, "invariants", (Reason.TERMINAL_ANSWER,)), str(fault)
         return self._in_mode(decision, denial), ""
 
-    def _judged(self, denial: Denial, record: Remediation | None) -> Decision:
+    def _judged(self, denial: Denial, record: Remediation | None, *, predicted: bool = False) -> Decision:
         recent = False
         if record and record.state is State.GRANTED:
             since = min(
                 self._now() - _moment(record.updated), records.when(denial, self._now()) - _moment(record.updated)
             )
             recent = since < self._limits.propagation
-        return decide(denial, self._investigator.evidence(denial, propagating=recent))
+        denials = record.denials + 1 if record else 1
+        evidence = self._investigator.evidence(denial, propagating=recent, denials=denials)
+        return decide(denial, evidence, self._rules(), predicted=predicted)
 
     def _in_mode(self, decision: Decision, denial: Denial) -> Decision:
         """The decision as the mode in force carries it out; the switches are read only where they matter."""
@@ -133,10 +137,19 @@ class Remediator:
                 record, state, actor=actor, now=now, reasons=decision.reasons, note=note, decision=decision
             )
             # A rule approves only what is not there yet.
-            record = msgspec.structs.replace(record, ours=state is State.APPROVED)
+            approved = state is State.APPROVED
+            record = msgspec.structs.replace(
+                record, ours=approved, expires=self._end(record, None) if approved else None
+            )
             trail.append(step)
         record = msgspec.structs.replace(record, version=version)
         return self._executor.commit(record, *trail, denial_key=denial.entry.key)
+
+    def _end(self, record: Remediation, lasts: timedelta | None) -> str | None:
+        """When a grant made now ends: after what its rule says, or what the reviewer says, whichever comes first."""
+        said = [timedelta(seconds=record.lasts)] if record.lasts is not None else []
+        said += [lasts] if lasts is not None else []
+        return instant(self._now() + min(said)) if said else None
 
     def _propose_second_hop(
         self, denial: Denial, repository: Repository, partner: str, decision: Decision
@@ -149,10 +162,11 @@ class Remediator:
         if self._ledger.get(ident):
             self._executor.redone(partial(self._foresee, ident, denial, partner))
         else:
-            if self._registry.has_reader(repository, agent):
+            ahead = records.ahead(denial, agent)
+            foreseen = self._judged(ahead, None, predicted=True)
+            if foreseen.outcome is not Outcome.ASK:
                 return None
-            asked = Decision(Outcome.ASK, "otherwise", (Reason.PREDICTED, Reason.CROSS_PROJECT))
-            record, trail = records.predicted(denial, agent, asked, actor=ACTOR, now=self._now())
+            record, trail = records.predicted(ahead, foreseen, actor=ACTOR, now=self._now())
             with suppress(Conflict):  # another instance proposed it in the meantime
                 self._executor.commit(records.partnered(record, partner), trail)
         return ident
@@ -179,7 +193,7 @@ class Remediator:
 
     def _carry_out(self, record: Remediation) -> Applied:
         """Apply an approval of some time ago, unless the world has changed so that it would be refused now."""
-        decision = self._judged(records.last_denial(record), record)
+        decision = self._judged(records.last_denial(record), record, predicted=record.predicted)
         if decision.outcome is not Outcome.REFUSE:
             return self._executor.apply(record)
 
@@ -222,7 +236,7 @@ class Remediator:
                     advice=f"Look again: python -m remediate show {ident}",
                 )
             ours = not self._reads_already(record, person)
-            ends = instant(self._now() + lasts) if lasts and ours else None
+            ends = self._end(record, lasts) if ours else None
             return self._executor.commit(msgspec.structs.replace(approved, expires=ends, ours=ours), step)
 
         record = self._executor.redone(step)
@@ -288,11 +302,14 @@ class Remediator:
                 f"{person.id} may not review {ident}: it is about their own deploy",
                 advice="Somebody who is neither the member nor the deployer has to.",
             )
+        if record.reviewers and not {person.key, person.domain} & set(record.reviewers):
+            allowed = ", ".join(record.reviewers)
+            raise Refused(f"{person.id} may not review {ident}: rule {record.rule!r} leaves it to {allowed}")
         return record, person
 
     def _reads_already(self, record: Remediation, person: Member) -> bool:
         """Decide again; where it comes out differently than it was proposed, record that in its place, and refuse."""
-        decision = self._judged(records.last_denial(record), record)
+        decision = self._judged(records.last_denial(record), record, predicted=record.predicted)
         if decision.outcome is Outcome.REFUSE:
             self._executor.commit(*self._moved(record, State.REFUSED, person.id, decision=decision))
             raise Refused(f"{record.id} is refused now: {decision.reasons[0].sentence}")

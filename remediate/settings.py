@@ -10,16 +10,16 @@ import msgspec
 
 from remediate.errors import BadInput
 from remediate.policy import Mode
-from remediate.principal import Member, parse_member
+from remediate.principal import reviewer_key
 
-ENDPOINTS = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "LOGGING")
+ENDPOINTS = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "LOGGING", "STORAGE")
 """The services whose address may be overridden, by the variables that gcloud reads too."""
 
-_NAMES = ("MODE", "LEDGER", "ORGANIZATION", "REVIEWERS", "IDENTITIES", "TIMEOUT", "LAPSE_DAYS", "HOLD_DAYS")
+_NAMES = ("MODE", "POLICY", "LEDGER", "ORGANIZATION", "REVIEWERS", "IDENTITIES", "TIMEOUT", "LAPSE_DAYS", "HOLD_DAYS")
 _OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
 _ORGANIZATION = re.compile(r"(?:organizations/)?([1-9][0-9]{0,18})\Z")
+_OBJECT = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/.+\Z")
 _LEDGER = re.compile(r"(?:sqlite:///.+|firestore://[^/]+/[^/]+)\Z")
-_DOMAIN = re.compile(r"@?((?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,63})\Z", re.I)
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -28,6 +28,8 @@ class Settings(msgspec.Struct, frozen=True):
     mode: Mode | None = None
     """`REMEDIATE_MODE`: `dry-run` asks for everything, whatever the switches say; `enforce` grants what the rules
     grant, where no switch says `dry-run`. Not set: the switches alone decide (`remediate mode`), at first `dry-run`."""
+    policy: str | None = None
+    """`REMEDIATE_POLICY`: a policy file, `PATH` or `gs://BUCKET/OBJECT`; not set, the built-in rules decide."""
     ledger: str = "sqlite:///.run/ledger.db"
     """`REMEDIATE_LEDGER`: where remediations live, `sqlite:///PATH`. Has to be set on Cloud Run, whose disk is lost."""
     organization: str | None = None
@@ -61,6 +63,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
                 found[field] = parsed
 
     take("REMEDIATE_MODE", "mode", "dry-run or enforce", lambda text: Mode(text) if text in list(Mode) else None)
+    take("REMEDIATE_POLICY", "policy", "a path, or gs://BUCKET/OBJECT", _policy)
     ledgers = "sqlite:///PATH (sqlite:////PATH for an absolute one) or firestore://PROJECT/DATABASE"
     take("REMEDIATE_LEDGER", "ledger", ledgers, lambda text: text if _LEDGER.match(text) else None)
     take("REMEDIATE_ORGANIZATION", "organization", "an organization's number", _organization)
@@ -84,16 +87,13 @@ def _organization(text: str) -> str | None:
 
 
 def _reviewers(text: str) -> tuple[str, ...] | None:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    keys = []
-    for part in parts:
-        if isinstance(member := parse_member(part), Member):
-            keys.append(member.key)
-        elif match := _DOMAIN.match(part):
-            keys.append(match[1].casefold())
-        else:
-            return None
-    return tuple(keys) or None
+    keys = [reviewer_key(part.strip()) for part in text.split(",") if part.strip()]
+    return tuple(key for key in keys if key) if keys and all(keys) else None
+
+
+def _policy(text: str) -> str | None:
+    scheme, separator, _ = text.partition("://")
+    return text if not separator or (scheme == "gs" and _OBJECT.match(text)) else None
 
 
 def _addresses(text: str) -> tuple[str, ...] | None:

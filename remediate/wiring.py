@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from remediate.cloud.interface import Logs
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Ledger
+from remediate.policy import BUILT_IN, Rules
 from remediate.remediation import TrailRecord
 from remediate.remediator import Remediator
 from remediate.results import Limits
@@ -17,6 +18,15 @@ from remediate.settings import Settings
 def ledger_from(settings: Settings) -> Ledger:
     """The ledger that the settings name. Raises BadInput where it cannot be opened."""
     return open_ledger(settings.ledger)
+
+
+def rules_from(settings: Settings, told: Callable[[str], None]) -> Callable[[], Rules]:
+    """The rules in force: the policy file's, reloaded as it changes, or the built-in ones. Raises BadInput."""
+    if settings.policy is None:
+        return lambda: BUILT_IN
+    from remediate.policysource import PolicySource
+
+    return PolicySource(settings.policy, told, endpoint=settings.endpoints.get("STORAGE"))
 
 
 def logs_from(settings: Settings) -> Logs:
@@ -35,8 +45,11 @@ def remediator_from(
     settings: Settings,
     told: Callable[[TrailRecord], None] = lambda _: None,
     clock: Callable[[], datetime] = clock,
+    warned: Callable[[str], None] = lambda _: None,
 ) -> Remediator:
-    """The service as the settings want it; `told` hears of every transition once it is in the ledger.
+    """The service as the settings want it.
+
+    `told` hears of every transition once it is in the ledger, `warned` of a policy file that cannot be taken.
 
     Google's clients are imported when a denial first needs them, not here.
     """
@@ -47,6 +60,7 @@ def remediator_from(
         ledger=ledger_from(settings),
         registry=GoogleRegistry(settings.endpoints.get("ARTIFACTREGISTRY"), settings.timeout),
         projects=GoogleProjects(settings.endpoints.get("CLOUDRESOURCEMANAGER"), settings.timeout),
+        rules=rules_from(settings, warned),
         mode=settings.mode,
         organization=settings.organization,
         reviewers=settings.reviewers,

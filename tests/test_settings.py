@@ -63,7 +63,7 @@ def test_a_bad_value_is_named_with_what_is_accepted(name: str, value: str) -> No
 
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(BadInput) as told:
-        load_settings({"REMEDIATE_MODE": "x", "REMEDIATE_TIMEOUT": "x", "REMEDIATE_POLICY": "p.yaml"})
+        load_settings({"REMEDIATE_MODE": "x", "REMEDIATE_TIMEOUT": "x", "REMEDIATE_POLICY": "s3://x"})
     assert all(name in str(told.value) for name in ("REMEDIATE_MODE", "REMEDIATE_TIMEOUT", "REMEDIATE_POLICY"))
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from remediate.cli import modes, plan, remediations, reviews, sweep, trail
+from remediate.cli import modes, plan, policy, remediations, reviews, sweep, trail
 from remediate.cli.output import printable
 from remediate.errors import BadInput, RemediateError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 plan.register(app)
+policy.register(app)
 remediations.register(app)
 reviews.register(app)
 trail.register(app)

@@ -16,6 +16,7 @@ import typer
 
 if TYPE_CHECKING:
     from remediate.plan import PlannedGrant, Report
+    from remediate.policy import Rules
 
 _LONG = 4 << 20  # bytes of input from which a progress bar is worth looking at
 
@@ -43,6 +44,10 @@ def plan(
         PlanFormat,
         typer.Option("--format", help="table, json, csv, gcloud (commands) or terraform (resources and imports)"),
     ] = PlanFormat.TABLE,
+    policy: Annotated[
+        str | None,
+        typer.Option(envvar="REMEDIATE_POLICY", help="Decide by this file, not by the built-in rules."),
+    ] = None,
 ) -> None:
     """Say for every entry of exported logs what enforce mode would do, and why.
 
@@ -56,11 +61,11 @@ def plan(
         raise BadInput("-: standard input can be read once, and is named twice")
     for name in files:
         export.check(name)
-    report = _report(files)
+    report = _report(files, policy)
     _PRINTERS[format_](report)
 
 
-def _report(files: list[str]) -> Report:
+def _report(files: list[str], policy: str | None) -> Report:
     from remediate import export
     from remediate.cli.output import printable
     from remediate.denial import understand
@@ -69,7 +74,7 @@ def _report(files: list[str]) -> Report:
     from remediate.logentry import read_entry
     from remediate.plan import Plan
 
-    made = Plan()
+    made = Plan(_rules(policy))
 
     def broken(name: str, line: int, why: str) -> None:
         made.unreadable += 1
@@ -92,6 +97,14 @@ def _report(files: list[str]) -> Report:
                     except Unreadable as error:
                         broken(name, piece.line, str(error))
     return made.report()
+
+
+def _rules(policy: str | None) -> Rules:
+    from remediate.policy import BUILT_IN
+    from remediate.policyfile import parse_policy
+    from remediate.policysource import read_policy
+
+    return parse_policy(read_policy(policy), policy) if policy else BUILT_IN
 
 
 @contextmanager

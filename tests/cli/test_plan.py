@@ -135,7 +135,7 @@ def test_hostile_text_reaches_no_terminal() -> None:
         (["plan", "no-such-file.json"], "no-such-file.json"),
         (["plan", "sandbox"], "sandbox"),
         (["plan", "-", "--format", "xml"], "xml"),
-        (["plan", "-", "--policy", "x"], "--policy"),
+        (["plan", "-", "--policy", "x"], "x: No such file"),
         (["plna"], "plna"),
     ],
 )

@@ -1,0 +1,198 @@
+"""`policy`: is the file right, what would it decide and why, do its cases hold, and what would a change change."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from remediate.cli.output import Format
+from remediate.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from remediate.denial import Denial
+    from remediate.policyfile import FileRules, Judged
+
+_File = Annotated[str, typer.Argument(metavar="FILE", help="The policy file, or gs://BUCKET/OBJECT.")]
+_Formats = Annotated[Format, typer.Option("--format", help="table, json or csv")]
+group = typer.Typer(help="Check, explain, test and compare policy files.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands."""
+    app.add_typer(group, name="policy")
+
+
+@group.command()
+def schema() -> None:
+    """Print the JSON Schema of policy files, for editors."""
+    from remediate.cli import output
+    from remediate.policyfile import policy_schema
+
+    output.print_json(policy_schema())
+
+
+@group.command()
+def check(file: _File) -> None:
+    """Say whether a policy file is right; every problem with its line and column."""
+    rules = _policy(file)
+    print(f"{file}: {len(rules.rules)} rules, all right ({rules.digest})")
+
+
+@group.command()
+def explain(
+    file: _File,
+    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="An exported log entry, or several; - is stdin.")],
+    format_: _Formats = Format.TABLE,
+) -> None:
+    """Show for a log entry what each rule says of it, true, false or unknown, with the values that it saw.
+
+    Nobody is asked: what only Google Cloud could tell is unknown here, and the repository is taken to exist.
+    """
+    from remediate.cli import output
+    from remediate.policy import ASSUMED, decide, variables
+    from remediate.policycases import Explained
+
+    rules = _policy(file)
+    told = []
+    for denial in _denials(entry):
+        decision, judged = decide(denial, ASSUMED, rules), rules.explain(variables(denial, ASSUMED))
+        told.append(Explained(denial.entry.insert_id, decision.outcome, decision.rule, decision.reasons, judged))
+    if not told:
+        raise BadInput(f"{entry}: no entry in it is an image-read denial", advice=f"`plan {entry}` says what they are.")
+    columns = ("rule", "says", "then", "when", "saw")
+    match format_:
+        case Format.JSON:
+            output.print_json(told)
+        case Format.CSV:
+            rows = ((each.insert_id, *_row(rule)) for each in told for rule in each.rules)
+            output.print_csv(("insert_id", *columns), rows)
+        case Format.TABLE:
+            for each in told:
+                print(f"{output.printable(each.insert_id or 'entry')}: {each.outcome} by {each.rule!r}")
+                output.table(columns, [_row(rule) for rule in each.rules])
+
+
+@group.command("test")
+def run_cases(
+    file: _File,
+    cases: Annotated[str | None, typer.Option(help="The file of cases. [FILE with .test.yaml]")] = None,
+    format_: _Formats = Format.TABLE,
+) -> None:
+    """Run the cases beside a policy, and name the rules that no case reaches; exits 1 where one fails."""
+    from remediate.cli import output
+    from remediate.policycases import parse_cases, run
+    from remediate.policysource import read_policy
+
+    policy, beside = _pair(file, cases)
+    rules = _policy(policy)
+    results, unreached = run(rules, parse_cases(read_policy(beside), beside))
+    failed = [each for each in results if each.wrong]
+    rows = [
+        (each.place, each.name, each.decision.outcome, each.decision.rule, each.wrong or "as expected")
+        for each in results
+    ]
+    columns = ("place", "case", "outcome", "rule", "verdict")
+    match format_:
+        case Format.JSON:
+            named = [
+                dict(zip(columns, row, strict=True)) | {"reasons": one.decision.reasons}
+                for row, one in zip(rows, results, strict=True)
+            ]
+            output.print_json({"cases": named, "failed": len(failed), "unreached": unreached})
+        case Format.CSV:
+            output.print_csv(columns, rows)
+        case Format.TABLE:
+            output.table(columns, rows)
+            reached = len(rules.rules) - len(unreached)
+            print(f"{len(results)} cases, {len(failed)} failed; {reached} of {len(rules.rules)} rules reached")
+            for name in unreached:
+                print(f"no case reaches: {output.printable(name)}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@group.command()
+def diff(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The policy of now (built-in: the rules without a file).")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The policy to come.")],
+    against: Annotated[list[str], typer.Option(help="Exported logs whose denials are decided by both.")],
+    format_: _Formats = Format.TABLE,
+) -> None:
+    """Name the past denials that two policies decide differently; exits 1 where there are any."""
+    from remediate.cli import output
+    from remediate.policy import BUILT_IN, Rules, decide
+
+    before: Rules = BUILT_IN if old == BUILT_IN.digest else _policy(old)
+    after = _policy(new)
+    rows, seen = [], 0
+    for name in against:
+        for denial in _denials(name):
+            seen += 1
+            one, two = decide(denial, rules=before), decide(denial, rules=after)
+            if (one.outcome, one.expires_after, one.reviewers) != (two.outcome, two.expires_after, two.reviewers):
+                names = (str(denial.member or ""), str(denial.repository or ""))
+                rows.append((denial.entry.insert_id or "", *names, one.outcome, one.rule, two.outcome, two.rule))
+    columns = ("insert_id", "member", "repository", "before", "rule_before", "after", "rule_after")
+    match format_:
+        case Format.JSON:
+            output.print_json({"denials": seen, "changed": [dict(zip(columns, row, strict=True)) for row in rows]})
+        case Format.CSV:
+            output.print_csv(columns, rows)
+        case Format.TABLE:
+            if rows:
+                output.table(columns, rows)
+            print(f"{seen} denials, {len(rows)} decided differently")
+    if rows:
+        raise typer.Exit(1)
+
+
+def _policy(file: str) -> FileRules:
+    from remediate.policyfile import parse_policy
+    from remediate.policysource import read_policy
+
+    return parse_policy(read_policy(file), file)
+
+
+def _pair(file: str, cases: str | None) -> tuple[str, str]:
+    """The policy and its cases; either may be named where they stand beside each other."""
+    stem, test, _ = file.partition(".test.")
+    if test and cases is None:
+        for suffix in (".yaml", ".yml"):
+            if Path(stem + suffix).exists():
+                return stem + suffix, file
+        raise BadInput(f"{file}: the policy {stem}.yaml that these cases are for is not there")
+    path = Path(file)
+    return file, cases or str(path.with_name(f"{path.stem}.test{path.suffix}"))
+
+
+def _denials(name: str) -> Iterator[Denial]:
+    """The denials of an export; what cannot be read is told on standard error."""
+    from remediate import export
+    from remediate.cli.output import printable
+    from remediate.denial import Denial, understand
+    from remediate.envelope import entries_in
+    from remediate.errors import Unreadable
+    from remediate.logentry import read_entry
+
+    export.check(name)
+    for piece in export.documents(name):
+        try:
+            if isinstance(piece, export.Broken):
+                raise Unreadable(piece.why)
+            for raw in entries_in(piece.data):
+                subject = understand(read_entry(raw))
+                if isinstance(subject, Denial):
+                    yield subject
+        except Unreadable as error:
+            print(f"{printable(name)}:{piece.line}: unreadable: {printable(error)}", file=sys.stderr)
+
+
+def _row(judged: Judged) -> tuple[str, str, str, str, str]:
+    says = "unknown" if judged.says is None else str(judged.says).lower()
+    saw = ", ".join(f"{name} = {'unknown' if value is None else value}" for name, value in judged.saw.items())
+    return judged.rule, says, judged.then, judged.when, saw

@@ -1,0 +1,298 @@
+"""Turns a policy file (YAML with CEL conditions) into Rules, type-checked as a whole; errors name line and column.
+
+A condition is three-valued, as CEL itself is: a variable that is not known leaves it neither true nor false, unless the
+rest decides alone (`false && unknown` is false). Source: "Logical operators" (Common Expression Language definition).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from remediate.errors import BadInput
+from remediate.policy import INVARIANTS, OTHERWISE, VARIABLES, Outcome, Rule
+from remediate.principal import reviewer_key
+
+if TYPE_CHECKING:
+    from cel_expr_python import cel
+    from yaml import Node
+
+_AT = re.compile(r"at ([0-9]+):([0-9]+): ")
+_DURATION = r"^[1-9][0-9]{0,4}[hdw]$"
+_SECONDS = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
+_RESERVED = (INVARIANTS, OTHERWISE)
+_MOST = 1 << 20  # characters
+
+
+Marks = dict[str, tuple[int, int, str]]
+"""Line and column (from 1) of each value by its path (`$.rules[0].when`), and how it is written (`|`, `"`, ...)."""
+
+
+class Then(StrEnum):
+    """What a rule can do."""
+
+    GRANT = "grant"
+    ASK = "ask"
+    REFUSE = "refuse"
+
+
+class Otherwise(StrEnum):
+    """What is done where no rule matches; granting whatever comes is not offered."""
+
+    ASK = "ask"
+    REFUSE = "refuse"
+
+
+class RuleText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One rule; the first whose condition is true decides."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=80, description="A name that no other rule has.")]
+    when: Annotated[str | bool, Meta(description="A condition in CEL, or true.")]
+    then: Annotated[Then, Meta(description="What is done where the condition is true.")]
+    expires_after: Annotated[
+        Annotated[str, Meta(pattern=_DURATION)] | None, Meta(description="How long a grant lasts: 12h, 90d, 8w.")
+    ] = None
+    reviewers: Annotated[
+        tuple[str, ...], Meta(description="Who may approve what this rule asks: addresses or domains.")
+    ] = ()
+    because: Annotated[str, Meta(max_length=500, description="A sentence that reviewers see.")] = ""
+
+
+class PolicyText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A policy: rules in order, and what is done where none matches."""
+
+    rules: Annotated[tuple[RuleText, ...], Meta(description="In order: the first that matches decides.")]
+    otherwise: Annotated[Otherwise, Meta(description="What is done where no rule matches.")] = Otherwise.ASK
+
+
+class CompiledRule(msgspec.Struct, frozen=True):
+    """A rule and its condition: `expression` as it is written, `when` gives True, False or (not known) None."""
+
+    rule: Rule
+    expression: str
+    program: object
+
+    def when(self, variables: Mapping[str, object]) -> bool | None:
+        """Whether the condition is true of these variables; None where it hangs on one that is missing."""
+        value = self.program.eval(data=variables).value()  # type: ignore[attr-defined]
+        return value if isinstance(value, bool) else None
+
+    def looks_at(self, variable: str) -> bool:
+        """Whether the condition names the variable."""
+        return re.search(rf"(?<![\w.]){re.escape(variable)}(?![\w.])", self.expression) is not None
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What one rule says of a denial: True, False or (not known) None; `saw` has the variables that it looks at."""
+
+    rule: str
+    says: bool | None
+    then: Outcome
+    when: str
+    saw: dict[str, object]
+
+
+class FileRules:
+    """`Rules` out of a policy file."""
+
+    def __init__(self, rules: tuple[CompiledRule, ...], otherwise: Outcome, digest: str) -> None:
+        self.rules = rules
+        self._otherwise = Rule(OTHERWISE, otherwise)
+        self._digest = digest
+
+    @property
+    def digest(self) -> str:
+        return self._digest
+
+    def judge(self, variables: Mapping[str, object]) -> tuple[Rule, bool]:
+        for each in self.rules:
+            matches = each.when(variables)
+            if matches is not False:
+                return each.rule, matches is True
+        return self._otherwise, True
+
+    def explain(self, variables: Mapping[str, object]) -> list[Judged]:
+        """What each rule says of these variables, decisive or not."""
+        return [
+            Judged(
+                each.rule.name,
+                each.when(variables),
+                each.rule.then,
+                each.expression,
+                {name: variables.get(name) for name in VARIABLES if each.looks_at(name)},
+            )
+            for each in self.rules
+        ]
+
+    def mentions(self, variable: str) -> bool:
+        return any(each.looks_at(variable) for each in self.rules)
+
+
+def parse_policy(text: str, name: str) -> FileRules:
+    """The rules that a policy file's text says. Raises BadInput with `name`, line and column of every problem."""
+    if len(text) > _MOST:
+        raise BadInput(f"{name}: larger than a policy can be ({_MOST} characters)")
+    content, marks = load_yaml(text, name)
+    try:
+        written = msgspec.convert(content, PolicyText)
+    except msgspec.ValidationError as error:
+        raise BadInput(located(str(error), name, marks), advice=_ADVICE) from None
+    problems: list[str] = []
+    names: set[str] = set()
+    rules = []
+    for number, each in enumerate(written.rules):
+        at = f"$.rules[{number}]"
+        if each.name in names or each.name in _RESERVED:
+            taken = "is reserved" if each.name in _RESERVED else "stands twice"
+            problems.append(f"{place_of(name, marks, f'{at}.name')}: the name {each.name!r} {taken}")
+        names.add(each.name)
+        reviewers = tuple(reviewer_key(text) or "" for text in each.reviewers)
+        for place, key in enumerate(reviewers):
+            if not key:
+                where = place_of(name, marks, f"{at}.reviewers[{place}]")
+                problems.append(f"{where}: {each.reviewers[place]!r} is neither an address nor a domain")
+        if each.then is Then.REFUSE and (each.expires_after or each.reviewers):
+            problems.append(f"{place_of(name, marks, at)}: a rule that refuses has no expires_after and no reviewers")
+        expression = ("true" if each.when else "false") if isinstance(each.when, bool) else each.when
+        try:
+            program = compile_condition(expression)
+        except BadInput as error:
+            problems.append(_condition_problem(name, marks, f"{at}.when", each.name, str(error)))
+            continue
+        lasts = each.expires_after
+        seconds = int(lasts[:-1]) * _SECONDS[lasts[-1]] if lasts else None
+        rule = Rule(each.name, Outcome(each.then), seconds, reviewers, each.because)
+        rules.append(CompiledRule(rule, expression, program))
+    if problems:
+        raise BadInput("\n".join(problems), advice=_ADVICE)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return FileRules(tuple(rules), Outcome(written.otherwise), digest)
+
+
+_ADVICE = "docs/policy.md tells the keys and the variables; `python -m remediate policy schema` is for editors."
+
+
+def policy_schema() -> dict[str, object]:
+    """The JSON Schema (2020-12) of a policy file."""
+    schema = msgspec.json.schema(PolicyText)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "remediate policy", **schema}
+
+
+def compile_condition(expression: str) -> cel.Expression:
+    """The compiled condition. Raises BadInput with CEL's own words and caret where it is none."""
+    from cel_expr_python import cel
+
+    try:
+        program = _environment().compile(expression)
+    except RuntimeError as error:
+        raise BadInput(_in_cels_words(str(error))) from None
+    if program.return_type() != cel.Type.BOOL:
+        raise BadInput(f"the condition is a {program.return_type().name()}, and has to be true or false")
+    return program
+
+
+@cache
+def _environment() -> cel.Env:
+    from cel_expr_python import cel
+
+    types = {
+        "string": cel.Type.STRING,
+        "bool": cel.Type.BOOL,
+        "int": cel.Type.INT,
+        "list": cel.Type.List(cel.Type.STRING),
+    }
+    return cel.NewEnv(variables={name: types[kind] for name, (kind, _) in VARIABLES.items()})
+
+
+def _in_cels_words(text: str) -> str:
+    """`INVALID_ARGUMENT: ERROR: <input>:1:6: undeclared ...` without what says nothing to whoever wrote the file."""
+    text = text.removeprefix("INVALID_ARGUMENT: ").removesuffix(" [INVALID_ARGUMENT]")
+    text = re.sub(r"ERROR: <input>:", "at ", text).replace(" (in container '')", "")
+    unknown = re.search(r"undeclared reference to '([\w.]+)'", text)
+    return text + (f"\naccepted: {', '.join(VARIABLES)}" if unknown else "")
+
+
+# YAML with the place of every value
+
+
+def load_yaml(text: str, name: str) -> tuple[object, Marks]:
+    """The content of a YAML document, and where each value stands.
+
+    Raises BadInput for what is no YAML, and for a key that stands twice.
+    """
+    import yaml
+
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is None:
+            raise BadInput(f"{name}: the file is empty", advice=_ADVICE)
+        marks: Marks = {}
+        _mark(node, "$", marks, name, set())
+        return yaml.safe_load(text), marks
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+        hint = " (what begins with ! needs quotes around it)" if re.search(r":\s+!", line) else ""
+        raise BadInput(f"{place}: no YAML: {error.problem or error.context}{hint}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise BadInput(f"{name}: no YAML: {str(error).splitlines()[0]}") from None
+
+
+def _mark(node: Node, path: str, marks: Marks, name: str, seen: set[int]) -> None:
+    import yaml
+
+    line, column = node.start_mark.line + 1, node.start_mark.column + 1
+    marks[path] = (line, column, getattr(node, "style", None) or "")
+    if id(node) in seen:
+        raise BadInput(f"{name}:{line}:{column}: YAML's aliases are not taken here: write it out")
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for number, each in enumerate(node.value):
+            _mark(each, f"{path}[{number}]", marks, name, seen)
+    elif isinstance(node, yaml.MappingNode):
+        keys: set[str] = set()
+        for key, value in node.value:
+            text = str(key.value)
+            place = (key.start_mark.line + 1, key.start_mark.column + 1)
+            if text in keys:
+                raise BadInput(f"{name}:{place[0]}:{place[1]}: the key {text!r} stands twice")
+            keys.add(text)
+            marks[f"{path}.{text}!"] = (*place, "")
+            _mark(value, f"{path}.{text}", marks, name, seen)
+
+
+def place_of(name: str, marks: Marks, path: str) -> str:
+    line, column, _ = marks.get(path, (1, 1, ""))
+    return f"{name}:{line}:{column}"
+
+
+def _condition_problem(name: str, marks: Marks, path: str, rule: str, words: str) -> str:
+    """CEL's words with the place in the file, where what is written can be counted in; the rule's own otherwise."""
+    line, column, style = marks.get(path, (1, 1, ""))
+    if (at := _AT.match(words)) and style not in ("|", ">") and at[1] == "1":
+        column += int(at[2]) - 1 + bool(style)
+    elif at and style == "|":
+        line, column = line + int(at[1]), int(at[2])
+    return f"{name}:{line}:{column}: rule {rule!r}: {_AT.sub('', words)}"
+
+
+def located(text: str, name: str, marks: Marks) -> str:
+    """msgspec's words (`Object missing required field ... - at `$.rules[0]``) with the place in the file."""
+    words, _, path = text.rpartition(" - at ")
+    path = path.strip("`") if words else "$"
+    words = words or text
+    if unknown := re.search(r"unknown field `(.+)`", words):
+        return f"{place_of(name, marks, f'{path}.{unknown[1]}!')}: unknown key {unknown[1]!r}"
+    if path.endswith(".expires_after") and "regex" in words:
+        words = "expected hours, days or weeks, as in 12h, 90d or 8w"
+    if "enum" in words:
+        words += f"; expected one of {', '.join(Otherwise if path.endswith('otherwise') else Then)}"
+    return f"{place_of(name, marks, path)}: {path.removeprefix('$').lstrip('.') or 'the policy'}: {words}"

@@ -1,0 +1,101 @@
+"""Where the policy in force comes from: a file or an object in Cloud Storage, looked at again at most once a minute.
+
+A policy that can no longer be read, or is broken, leaves the one before in force, and says so loudly each time it is
+looked at. At start there is none before, so a broken policy stops the start.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from remediate.errors import BadInput, RemediateError, TransientFault
+from remediate.policy import Rules
+from remediate.policyfile import parse_policy
+
+_FRESH = 60.0  # seconds
+_TIMEOUT = 10.0  # seconds
+_GOOGLE = "https://storage.googleapis.com"
+
+
+class PolicySource:
+    """The rules of a policy file, reloaded as it changes. `told` hears what is wrong with a new one."""
+
+    def __init__(
+        self,
+        place: str,
+        told: Callable[[str], None],
+        *,
+        endpoint: str | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._place = place
+        self._told = told
+        self._endpoint = endpoint
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._text = read_policy(place, endpoint)
+        self._rules: Rules = parse_policy(self._text, place)
+        self._looked = monotonic()
+
+    def __call__(self) -> Rules:
+        """The rules in force. One thread looks for newer ones, the others do not wait for it."""
+        if self._monotonic() - self._looked >= _FRESH and self._lock.acquire(blocking=False):
+            try:
+                self._looked = self._monotonic()
+                self._look()
+            finally:
+                self._lock.release()
+        return self._rules
+
+    def _look(self) -> None:
+        try:
+            text = read_policy(self._place, self._endpoint)
+            if text != self._text:
+                self._rules, self._text = parse_policy(text, self._place), text
+        except RemediateError as error:
+            self._told(f"the policy of before stays in force ({self._rules.digest}): {error}")
+
+
+def read_policy(place: str, endpoint: str | None = None) -> str:
+    """The text at a path or `gs://BUCKET/OBJECT`. Raises BadInput or TransientFault where it cannot be read."""
+    if place.startswith("gs://"):
+        return _object(place, endpoint)
+    try:
+        return Path(place).read_text()
+    except OSError as error:
+        raise BadInput(f"{place}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{place}: no UTF-8 text") from None
+
+
+def _object(place: str, endpoint: str | None) -> str:
+    """An object's content. Source: `objects.get` with `alt=media` (Cloud Storage JSON API)."""
+    from urllib.parse import quote
+
+    import requests
+    from google.auth import default
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import AuthorizedSession
+
+    bucket, _, name = place.removeprefix("gs://").partition("/")
+    if not bucket or not name:
+        raise BadInput(f"{place}: expected gs://BUCKET/OBJECT")
+    url = f"{endpoint or _GOOGLE}/storage/v1/b/{quote(bucket, safe='')}/o/{quote(name, safe='')}?alt=media"
+    try:
+        if (endpoint or "").startswith("http://"):
+            session = requests.Session()
+        else:
+            credentials, _ = default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
+            session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+        answer = session.get(url, timeout=_TIMEOUT)
+    except (OSError, GoogleAuthError) as error:
+        raise TransientFault(f"{place}: {type(error).__name__}") from error
+    if answer.status_code in (429, 500, 502, 503, 504):
+        raise TransientFault(f"{place}: {answer.status_code}")
+    if answer.status_code != 200:
+        raise BadInput(f"{place}: {answer.status_code} {answer.reason}")
+    answer.encoding = "utf-8"
+    return str(answer.text)

@@ -1,0 +1,114 @@
+"""`policy`: check, explain, test and diff, as somebody types them who writes a policy."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sandbox_fixture import ROOT
+
+READY = ROOT / "deploy" / "policies"
+EXPORT = str(ROOT / "examples" / "denials.json")
+
+
+def remediate(*arguments: str, code: int = 0, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "remediate", *arguments],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout if code == 0 else done.stdout + done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the ready policies, to change."""
+    return Path(shutil.copytree(READY, tmp_path / "policies"))
+
+
+def test_check_names_file_line_and_column(folder: Path) -> None:
+    path = folder / "platform-images.yaml"
+    assert "3 rules, all right" in remediate("policy", "check", str(path))
+    path.write_text(path.read_text().replace("member.kind ==", "member.kin =="))
+    told = remediate("policy", "check", str(path), code=2)
+    assert f"{path}:5:17: rule 'nobody deploys by hand': undeclared reference to 'member.kin'" in told
+    assert "accepted: deploy.project" in told
+    assert "No such file" in remediate("policy", "check", str(folder / "nothing.yaml"), code=2)
+
+
+def test_the_schema_is_one() -> None:
+    schema = json.loads(remediate("policy", "schema"))
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_explain_tells_what_each_rule_says_and_saw() -> None:
+    told: Any = json.loads(
+        remediate("policy", "explain", str(READY / "platform-images.yaml"), EXPORT, "--format", "json")
+    )
+    first = told[0]
+    assert (first["outcome"], first["rule"], first["reasons"]) == (
+        "ask",
+        "platform images",
+        ["cross_project", "evidence_unknown"],
+    )
+    assert [(rule["rule"], rule["says"]) for rule in first["rules"]] == [
+        ("nobody deploys by hand", False),
+        ("same project", False),
+        ("platform images", None),
+    ]
+    assert first["rules"][2]["saw"]["deploy.ancestors"] is None
+    table = remediate("policy", "explain", str(READY / "platform-images.yaml"), EXPORT)
+    assert "deploy.ancestors = unknown" in table
+    assert "no entry in it is an image-read denial" in remediate(
+        "policy", "explain", str(READY / "before-2025.yaml"), os.devnull, code=2
+    )
+
+
+def test_cases_are_run_and_what_they_do_not_reach_is_named(folder: Path) -> None:
+    told = remediate("policy", "test", str(folder / "platform-images.yaml"))
+    assert "7 cases, 0 failed; 3 of 3 rules reached" in told
+    assert told == remediate("policy", "test", str(folder / "platform-images.test.yaml"))
+    policy = folder / "before-2025.yaml"
+    policy.write_text(policy.read_text().replace("evidence.same_project && ", "evidence.same_project == false && "))
+    told = remediate("policy", "test", str(policy), code=1)
+    assert "expected grant, came out ask" in told
+    assert "4 cases, 2 failed" in told
+    found = json.loads(
+        remediate("policy", "test", str(folder / "by-a-person.yaml"), "--cases", str(folder / "by-a-person.test.yaml"), "--format", "json")
+    )  # fmt: skip
+    assert (found["failed"], found["unreached"]) == (0, [])
+    (folder / "by-a-person.test.yaml").unlink()
+    assert "by-a-person.test.yaml: No such file" in remediate(
+        "policy", "test", str(folder / "by-a-person.yaml"), code=2
+    )
+
+
+def test_diff_names_the_denials_that_would_be_decided_differently() -> None:
+    same = remediate("policy", "diff", "built-in", str(READY / "before-2025.yaml"), "--against", EXPORT)
+    assert "4 denials, 0 decided differently" in same
+    found = remediate(
+        "policy", "diff", "built-in", str(READY / "by-a-person.yaml"), "--against", EXPORT, "--format", "csv", code=1
+    )
+    assert "user:ana@example.com" in found
+    assert ",grant,same project,ask,otherwise" in found
+
+
+def test_a_plan_is_decided_by_the_same_file() -> None:
+    by_option = remediate("plan", EXPORT, "--policy", str(READY / "by-a-person.yaml"), "--format", "json")
+    by_setting = remediate("plan", EXPORT, "--format", "json", REMEDIATE_POLICY=str(READY / "by-a-person.yaml"))
+    assert by_option == by_setting
+    assert {each["outcome"] for each in json.loads(by_option)["grants"]} == {"ask"}
+    assert "grant" in {each["outcome"] for each in json.loads(remediate("plan", EXPORT, "--format", "json"))["grants"]}
+    assert "No such file" in remediate("plan", EXPORT, "--policy", "nothing.yaml", code=2)
