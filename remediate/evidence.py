@@ -5,19 +5,45 @@ What cannot be learnt is None, "not known", and never "no"; a passing fault is r
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+
 import msgspec
 
-from remediate.cloud.interface import Project, Projects, Registry
-from remediate.denial import Denial
+from remediate.cloud.interface import EntryKey, Logs, Project, Projects, Registry
+from remediate.denial import Denial, NotADenial, Reader, understand
+from remediate.errors import TerminalFault, TransientFault, Unreadable
 from remediate.image import Repository, is_project_number
+from remediate.logentry import read_entry
 from remediate.modes import Place
-from remediate.policy import Evidence
+from remediate.policy import Evidence, Rules
+from remediate.principal import MemberKind
+from remediate.remediation import when
+
+_LAG = timedelta(minutes=2)
+"""How long an entry may take from its event to being readable; after that it is not known to exist."""
+_LOG_NAME = re.compile(r"(?:projects|folders|organizations)/[a-z0-9][a-z0-9.:-]{0,80}/logs/[A-Za-z0-9._%-]{1,300}\Z")
+_BEFORE = "evidence.previously_deployed"
 
 
 class Investigator:
-    """Asks Google Cloud what a decision stands on. `organization` is ours; None where none is configured."""
+    """Asks Google Cloud what a decision stands on. `organization` is ours; None where none is configured.
 
-    def __init__(self, registry: Registry, projects: Projects, organization: str | None) -> None:
+    `logs` is None only beside a local Google Cloud without Cloud Logging: then events are believed.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        projects: Projects,
+        logs: Logs | None,
+        organization: str | None,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._logs = logs
+        self._now = clock
         self._registry = registry
         self._projects = projects
         self._organization = organization
@@ -32,7 +58,7 @@ class Investigator:
             deploy = msgspec.structs.replace(deploy, project=found.id, number=found.number)
         return msgspec.structs.replace(denial, repository=repository, deploy=deploy)
 
-    def evidence(self, denial: Denial, *, propagating: bool = False, denials: int = 1) -> Evidence:
+    def evidence(self, denial: Denial, rules: Rules, *, propagating: bool = False, denials: int = 1) -> Evidence:
         """What a denial with repository and member is decided on. Raises TerminalFault where Google says no."""
         assert denial.repository is not None
         assert denial.member is not None
@@ -45,7 +71,8 @@ class Investigator:
             opted_in=True,
             already_granted=already,
             propagating=propagating,
-            verified=True,
+            verified=True,  # until somebody wants to write on it: see `verified`
+            previously_deployed=self._previously_deployed(denial) if rules.mentions(_BEFORE) else None,
             denials=denials,
             deploy_ancestors=self._ancestors(denial.deploy.project or denial.deploy.number),
             image_ancestors=self._ancestors(denial.repository.project),
@@ -56,6 +83,43 @@ class Investigator:
         if project is None or not _organization_known(project):
             return None
         return (f"projects/{project.id}", *project.ancestors)
+
+    def verified(self, denial: Denial) -> bool | None:
+        """Whether Cloud Logging itself has this entry, and it says the same.
+
+        False where it says something else; None where it does not have it, or may not be asked. Raises TransientFault
+        where it does not have it yet (logs take a moment to be readable), or no more look-ups are left this minute.
+        """
+        if self._logs is None:
+            return True
+        key = _entry_key(denial)
+        if key is None:
+            return None
+        with suppress(TerminalFault):
+            entries = self._logs.entry(key)
+            same = [each for each in map(self._understood, entries) if each and _same_entry(each, denial)]
+            if same:
+                return any(_says_the_same(each, denial) for each in same)
+            if self._now() - datetime.fromisoformat(key.timestamp) < _LAG:
+                raise TransientFault("Cloud Logging does not have the entry yet; the event comes again")
+        return None
+
+    def _understood(self, raw: bytes) -> Denial | NotADenial | None:
+        with suppress(Unreadable):
+            subject = understand(read_entry(raw))
+            return self.identified(subject) if isinstance(subject, Denial) else subject
+        return None
+
+    def _previously_deployed(self, denial: Denial) -> bool | None:
+        """Whether this member deployed from this repository before; None where that cannot be told."""
+        project, repository, member = denial.deploy.project, denial.repository, denial.member
+        if self._logs is None or not project or repository is None or member is None:
+            return None
+        if denial.reader is not Reader.DEPLOYER or member.kind is MemberKind.PRINCIPAL:
+            return None  # a service agent deploys nothing, and a federated identity has no address to look for
+        with suppress(TerminalFault, TransientFault):
+            return self._logs.deployed_before(project, repository, member, when(denial, self._now()))
+        return None
 
     def places(self, denial: Denial) -> list[Place]:
         """Where the deploying project and the repository's lie, for the mode in force there."""
@@ -78,6 +142,33 @@ class Investigator:
         if project is None or not _organization_known(project):
             return None
         return project.organization == self._organization
+
+
+def _entry_key(denial: Denial) -> EntryKey | None:
+    """What the entry is called, where that has the form of a name and can be asked for."""
+    entry = denial.entry
+    if not entry.insert_id or not entry.timestamp or not _LOG_NAME.match(entry.log_name or ""):
+        return None
+    try:
+        moment = datetime.fromisoformat(entry.timestamp)
+    except ValueError:
+        return None
+    return EntryKey(entry.log_name or "", entry.insert_id, entry.timestamp) if moment.tzinfo else None
+
+
+def _same_entry(found: Denial | NotADenial, denial: Denial) -> bool:
+    """Whether two entries are one: the log's text of a timestamp may differ in its trailing zeros."""
+    one, two = found.entry, denial.entry
+    if (one.insert_id, one.log_name) != (two.insert_id, two.log_name):
+        return False
+    return datetime.fromisoformat(one.timestamp or "") == datetime.fromisoformat(two.timestamp or "")
+
+
+def _says_the_same(found: Denial | NotADenial, denial: Denial) -> bool:
+    if not isinstance(found, Denial):
+        return False
+    told = (found.reader, found.member, found.repository, found.deploy, found.deployer, found.doubts)
+    return told == (denial.reader, denial.member, denial.repository, denial.deploy, denial.deployer, denial.doubts)
 
 
 def _organization_known(project: Project) -> bool:

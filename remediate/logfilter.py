@@ -7,7 +7,11 @@ Source: "Logging query language".
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from remediate.denial import ACTIVITY, CLOUD_RUN, SYSTEM_EVENT
+from remediate.image import Repository
+from remediate.principal import Member
 from remediate.wording import CONDITION_REASONS, SOUGHT
 
 _LOOSE = [each.replace(r"\s+", ".+").replace(r"\.", ".") for each in SOUGHT]
@@ -21,3 +25,40 @@ DENIALS = "\n".join(
         f"({_TEXTS} OR {_REASONS})",
     )
 )
+
+
+def entries_named(names: list[tuple[str, str, str]]) -> str:
+    """The filter for these entries, each by log name, insert id and timestamp."""
+    times = sorted(timestamp for _, _, timestamp in names)
+    return "\n".join(
+        (
+            f'timestamp>="{times[0]}" timestamp<="{times[-1]}"',
+            f"logName=({_any(log_name for log_name, _, _ in names)})",
+            f"insertId=({_any(insert_id for _, insert_id, _ in names)})",
+        )
+    )
+
+
+def deployed_by(repository: Repository, member: Member, after: str, before: str) -> str:
+    """The filter for successful deploys of images of this repository by this member in that time."""
+    address = member.id.partition(":")[2]
+    image = f"{repository.location}-docker.pkg.dev/{repository.project}/{repository.name}/"
+    return "\n".join(
+        (
+            f'protoPayload.serviceName="{CLOUD_RUN}"',
+            f'logName:"{ACTIVITY}"',
+            f'timestamp>="{after}" timestamp<"{before}"',
+            f"protoPayload.authenticationInfo.principalEmail={_quoted(address)}",
+            "NOT severity>=ERROR",
+            _quoted(image),
+        )
+    )
+
+
+def _any(texts: Iterable[str]) -> str:
+    return " OR ".join(_quoted(text) for text in dict.fromkeys(texts))
+
+
+def _quoted(text: str) -> str:
+    """The text as a string of the language; nothing in it can end the string or begin another clause."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -15,6 +15,7 @@ import structlog
 
 from remediate.denial import Denial
 from remediate.policy import Outcome
+from remediate.reasons import Reason
 from remediate.remediation import TrailRecord
 from remediate.results import Handled
 
@@ -79,6 +80,8 @@ def decision_line(handled: Handled, seconds: float) -> tuple[str, dict[str, obje
         "written": handled.written,
         "duplicate": handled.duplicate,
     }
+    if Reason.BRAKE in handled.decision.reasons:
+        fields["severity"] = "ALERT"
     if handled.decision.outcome is Outcome.ASK and record is None:
         fields["severity"] = "WARNING"  # nobody will find this one in the ledger
     who = subject.member or "somebody unknown"

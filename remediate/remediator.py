@@ -13,7 +13,8 @@ from functools import partial
 import msgspec
 
 from remediate import remediation as records
-from remediate.cloud.interface import Projects, Registry
+from remediate.cloud.interface import Logs, Projects, Registry
+from remediate.decider import Decider
 from remediate.denial import Denial, NotADenial, understand
 from remediate.errors import BadInput, Conflict, Refused, TerminalFault, Unreadable
 from remediate.evidence import Investigator
@@ -21,8 +22,16 @@ from remediate.execution import ACTOR, Executor, names
 from remediate.image import Repository
 from remediate.ledger.interface import Filter, Ledger
 from remediate.logentry import read_entry
-from remediate.modes import Modes, effective, switched
-from remediate.policy import BUILT_IN, Decision, Mode, Outcome, Rules, decide, in_mode, second_hop
+from remediate.modes import Modes, switched
+from remediate.policy import (
+    BUILT_IN,
+    Decision,
+    Mode,
+    Outcome,
+    Rules,
+    decide,
+    second_hop,
+)
 from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
 from remediate.remediation import RULE, Remediation, State, content_digest, following, instant, remediation_id
@@ -42,6 +51,7 @@ class Remediator:
         ledger: Ledger,
         registry: Registry,
         projects: Projects,
+        logs: Logs | None,
         mode: Mode | None,
         organization: str | None,
         clock: Callable[[], datetime],
@@ -53,10 +63,9 @@ class Remediator:
     ) -> None:
         self._ledger = ledger
         self._registry = registry
-        self._investigator = Investigator(registry, projects, organization)
+        self._investigator = Investigator(registry, projects, logs, organization, clock)
+        self._decider = Decider(ledger, self._investigator, rules, mode, limits, clock)
         self._executor = Executor(ledger, registry, clock, told)
-        self._rules = rules
-        self._mode = mode
         self._now = clock
         self._reviewers = reviewers
         self._identities = identities
@@ -64,17 +73,20 @@ class Remediator:
 
     # Denials
 
-    def handle(self, subject: Denial | NotADenial) -> Handled:
-        """Decide about a log entry, record it, and grant where the decision is to grant."""
+    def handle(self, subject: Denial | NotADenial, *, from_log: bool = False) -> Handled:
+        """Decide about a log entry, record it, and grant where the decision is to grant.
+
+        `from_log`: it was read from Cloud Logging itself, so that it need not be read back.
+        """
         if isinstance(subject, NotADenial):
             return Handled(decide(subject), subject)
         denial = self._investigator.identified(subject)
         if denial.repository is None or denial.member is None:
-            return Handled(self._in_mode(decide(denial, rules=self._rules()), denial), denial)
+            return Handled(self._decider.at_a_glance(denial), denial)
         ident = remediation_id(denial.repository, denial.member)
         if denial.entry.key and self._ledger.counted(denial.entry.key, ident):
             return self._handled_before(denial, ident)
-        decision, note = self._decide(denial, ident)
+        decision, note = self._decider.decide(denial, ident, from_log=from_log)
         partner = self._propose_second_hop(denial, denial.repository, ident, decision)
         record = self._executor.redone(lambda: self._record(denial, decision, ident, partner, note))
         if record is None:
@@ -82,34 +94,6 @@ class Remediator:
             return self._handled_before(denial, ident) if counted else Handled(decision, denial)
         applied = self._executor.apply(record) if self._due(record, denial) else Applied(record, written=False)
         return Handled(decision, denial, applied.remediation, partner, applied.written)
-
-    def _decide(self, denial: Denial, ident: str) -> tuple[Decision, str]:
-        """The decision on what Google Cloud says now; a final "no" is a refusal with Google's words as a note."""
-        try:
-            decision = self._judged(denial, self._ledger.get(ident))
-        except TerminalFault as fault:
-            return Decision(Outcome.REFUSE, "invariants", (Reason.TERMINAL_ANSWER,)), str(fault)
-        return self._in_mode(decision, denial), ""
-
-    def _judged(self, denial: Denial, record: Remediation | None, *, predicted: bool = False) -> Decision:
-        recent = False
-        if record and record.state is State.GRANTED:
-            since = min(
-                self._now() - _moment(record.updated), records.when(denial, self._now()) - _moment(record.updated)
-            )
-            recent = since < self._limits.propagation
-        denials = record.denials + 1 if record else 1
-        evidence = self._investigator.evidence(denial, propagating=recent, denials=denials)
-        return decide(denial, evidence, self._rules(), predicted=predicted)
-
-    def _in_mode(self, decision: Decision, denial: Denial) -> Decision:
-        """The decision as the mode in force carries it out; the switches are read only where they matter."""
-        return in_mode(decision, self._mode_at(denial)) if decision.outcome is Outcome.GRANT else decision
-
-    def _mode_at(self, denial: Denial) -> Mode:
-        if self._mode is Mode.DRY_RUN:
-            return Mode.DRY_RUN
-        return effective(self._ledger.modes(), self._mode, self._investigator.places(denial))
 
     def _record(
         self, denial: Denial, decision: Decision, ident: str, partner: str | None, note: str
@@ -163,7 +147,7 @@ class Remediator:
             self._executor.redone(partial(self._foresee, ident, denial, partner))
         else:
             ahead = records.ahead(denial, agent)
-            foreseen = self._judged(ahead, None, predicted=True)
+            foreseen = self._decider.foreseen(ahead)
             if foreseen.outcome is not Outcome.ASK:
                 return None
             record, trail = records.predicted(ahead, foreseen, actor=ACTOR, now=self._now())
@@ -189,11 +173,11 @@ class Remediator:
 
     def _due(self, record: Remediation, denial: Denial) -> bool:
         """Whether an event may write what was approved: never in dry-run, where whoever approves also writes."""
-        return record.state is State.APPROVED and self._mode_at(denial) is Mode.ENFORCE
+        return record.state is State.APPROVED and self._decider.mode_at(denial) is Mode.ENFORCE
 
     def _carry_out(self, record: Remediation) -> Applied:
         """Apply an approval of some time ago, unless the world has changed so that it would be refused now."""
-        decision = self._judged(records.last_denial(record), record, predicted=record.predicted)
+        decision = self._decider.again(record)
         if decision.outcome is not Outcome.REFUSE:
             return self._executor.apply(record)
 
@@ -309,7 +293,7 @@ class Remediator:
 
     def _reads_already(self, record: Remediation, person: Member) -> bool:
         """Decide again; where it comes out differently than it was proposed, record that in its place, and refuse."""
-        decision = self._judged(records.last_denial(record), record, predicted=record.predicted)
+        decision = self._decider.again(record)
         if decision.outcome is Outcome.REFUSE:
             self._executor.commit(*self._moved(record, State.REFUSED, person.id, decision=decision))
             raise Refused(f"{record.id} is refused now: {decision.reasons[0].sentence}")
@@ -354,7 +338,7 @@ class Remediator:
         """Handle log entries that may never have arrived; gives the remediations of those that had not."""
         for raw in entries:
             with suppress(Unreadable):
-                handled = self.handle(understand(read_entry(raw)))
+                handled = self.handle(understand(read_entry(raw)), from_log=True)
                 if handled.remediation and not handled.duplicate:
                     yield Swept(handled.remediation, None)
 

@@ -33,6 +33,10 @@ class Limits(msgspec.Struct, frozen=True):
     propagation: timedelta = timedelta(minutes=15)
     """How long after a grant the same denial is IAM's delay ("Access change propagation": seven minutes or more)."""
 
+    grants_an_hour: int = 60
+    """How many grants rules may make in one hour of the clock; what comes beyond is asked."""
+    grants_to_a_member: int = 10
+
 
 class Swept(msgspec.Struct, frozen=True):
     """What `sweep` did about one remediation; `fault` is Google Cloud's final answer where it could do nothing."""

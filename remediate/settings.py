@@ -15,7 +15,19 @@ from remediate.principal import reviewer_key
 ENDPOINTS = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "LOGGING", "STORAGE")
 """The services whose address may be overridden, by the variables that gcloud reads too."""
 
-_NAMES = ("MODE", "POLICY", "LEDGER", "ORGANIZATION", "REVIEWERS", "IDENTITIES", "TIMEOUT", "LAPSE_DAYS", "HOLD_DAYS")
+_NAMES = (
+    "MODE",
+    "POLICY",
+    "LEDGER",
+    "ORGANIZATION",
+    "REVIEWERS",
+    "IDENTITIES",
+    "TIMEOUT",
+    "LAPSE_DAYS",
+    "HOLD_DAYS",
+    "GRANTS_AN_HOUR",
+    "GRANTS_TO_A_MEMBER",
+)
 _OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
 _ORGANIZATION = re.compile(r"(?:organizations/)?([1-9][0-9]{0,18})\Z")
 _OBJECT = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/.+\Z")
@@ -44,6 +56,10 @@ class Settings(msgspec.Struct, frozen=True):
     """`REMEDIATE_LAPSE_DAYS`: how long a proposal, or an approval that is not carried out, stands."""
     hold_days: float = 30
     """`REMEDIATE_HOLD_DAYS`: how long a rejection stands before the same denial is raised again."""
+    grants_an_hour: int = 60
+    """`REMEDIATE_GRANTS_AN_HOUR`: how many grants rules may make in an hour of the clock; beyond, all is asked."""
+    grants_to_a_member: int = 10
+    """`REMEDIATE_GRANTS_TO_A_MEMBER`: how many of them to one member."""
     endpoints: Mapping[str, str] = {}
     """`CLOUDSDK_API_ENDPOINT_OVERRIDES_...`: other addresses of Google's APIs; `http://`: no TLS, no credentials."""
 
@@ -72,6 +88,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     take("REMEDIATE_TIMEOUT", "timeout", "seconds, from 1 to 60", lambda text: _number(text, 1, 60))
     take("REMEDIATE_LAPSE_DAYS", "lapse_days", "days, from 1 to 365", lambda text: _number(text, 1, 365))
     take("REMEDIATE_HOLD_DAYS", "hold_days", "days, from 1 to 3650", lambda text: _number(text, 1, 3650))
+    take("REMEDIATE_GRANTS_AN_HOUR", "grants_an_hour", "a number from 0 to 100000", _count)
+    take("REMEDIATE_GRANTS_TO_A_MEMBER", "grants_to_a_member", "a number from 0 to 100000", _count)
     found["endpoints"] = _endpoints(environ, problems)
     if environ.get("K_SERVICE") and "ledger" not in found:
         problems.append(f"REMEDIATE_LEDGER is not set, and on Cloud Run it has to be: expected {ledgers}")
@@ -107,6 +125,10 @@ def _number(text: str, least: float, most: float) -> float | None:
     except ValueError:
         return None
     return number if least <= number <= most else None
+
+
+def _count(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,6}", text) and int(text) <= 100_000 else None
 
 
 def _endpoints(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:

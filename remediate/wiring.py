@@ -29,8 +29,11 @@ def rules_from(settings: Settings, told: Callable[[str], None]) -> Callable[[], 
     return PolicySource(settings.policy, told, endpoint=settings.endpoints.get("STORAGE"))
 
 
-def logs_from(settings: Settings) -> Logs:
-    """Cloud Logging at the endpoint that the settings name."""
+def logs_from(settings: Settings) -> Logs | None:
+    """Cloud Logging at the endpoint that the settings name; None beside a local Google Cloud that has none."""
+    local = settings.endpoints.get("ARTIFACTREGISTRY", "").startswith("http://")
+    if local and "LOGGING" not in settings.endpoints:
+        return None
     from remediate.cloud.logs import GoogleLogs
 
     return GoogleLogs(settings.endpoints.get("LOGGING"), settings.timeout)
@@ -61,11 +64,17 @@ def remediator_from(
         registry=GoogleRegistry(settings.endpoints.get("ARTIFACTREGISTRY"), settings.timeout),
         projects=GoogleProjects(settings.endpoints.get("CLOUDRESOURCEMANAGER"), settings.timeout),
         rules=rules_from(settings, warned),
+        logs=logs_from(settings),
         mode=settings.mode,
         organization=settings.organization,
         reviewers=settings.reviewers,
         identities=settings.identities,
         told=told,
-        limits=Limits(timedelta(days=settings.lapse_days), timedelta(days=settings.hold_days)),
+        limits=Limits(
+            timedelta(days=settings.lapse_days),
+            timedelta(days=settings.hold_days),
+            grants_an_hour=settings.grants_an_hour,
+            grants_to_a_member=settings.grants_to_a_member,
+        ),
         clock=clock,
     )

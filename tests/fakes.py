@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 from remediate.allowpolicy import (
     AlreadyThere,
@@ -14,7 +18,7 @@ from remediate.allowpolicy import (
     edit_to_add,
     edit_to_remove,
 )
-from remediate.cloud.interface import PolicyChange, Project
+from remediate.cloud.interface import EntryKey, PolicyChange, Project
 from remediate.errors import TerminalFault
 from remediate.image import Repository
 from remediate.policy import ROLE
@@ -76,6 +80,30 @@ class MemoryRegistry:
     def readers(self, repository: str) -> list[str]:
         """The members of the repository's reader bindings."""
         return [m for b in self.policies[repository] if b.role == ROLE and not b.conditional for m in b.members]
+
+
+@dataclass
+class MemoryLogs:
+    """A Cloud Logging that has what `written` gives for an insert id; `reads` counts look-ups."""
+
+    written: Callable[[str], dict[str, Any] | None] = lambda _: None
+    deployed: set[str] = field(default_factory=set)
+    reads: int = 0
+
+    def entry(self, key: EntryKey) -> list[bytes]:
+        self.reads += 1
+        entry = self.written(key.insert_id)
+        return [json.dumps(entry).encode()] if entry else []
+
+    def deployed_before(self, project: str, repository: Repository, member: Member, before: datetime) -> bool:
+        assert project
+        assert repository
+        assert before.tzinfo
+        self.reads += 1
+        return str(member) in self.deployed
+
+    def denials(self, scope: str, since: datetime) -> Iterator[bytes]:
+        raise NotImplementedError("the sandbox has this one")
 
 
 @dataclass

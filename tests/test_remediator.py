@@ -36,7 +36,7 @@ from tests.entries import (
     understood,
     user_text,
 )
-from tests.fakes import ORGANIZATION, MemoryProjects, MemoryRegistry, projects
+from tests.fakes import ORGANIZATION, MemoryLogs, MemoryProjects, MemoryRegistry, projects
 
 SAME_IMAGE = f"asia-northeast1-docker.pkg.dev/{PROJECT}/app/web:v2"
 SAME_REPOSITORY = f"projects/{PROJECT}/locations/asia-northeast1/repositories/app"
@@ -48,8 +48,12 @@ def cross(insert_id: str = "1") -> Denial:
     return denial(activity(insert_id=insert_id))
 
 
+def same_entry(insert_id: str = "1") -> dict[str, Any]:
+    return activity(user_text(SAME_IMAGE), images=(SAME_IMAGE,), insert_id=insert_id)
+
+
 def same(insert_id: str = "1") -> Denial:
-    return denial(activity(user_text(SAME_IMAGE), images=(SAME_IMAGE,), insert_id=insert_id))
+    return denial(same_entry(insert_id))
 
 
 class Crash(Exception):
@@ -83,10 +87,16 @@ class World:
         others = Binding("roles/artifactregistry.writer", ("user:builder@example.com",))
         self.registry = MemoryRegistry({REPOSITORY: [others], SAME_REPOSITORY: []})
         self.projects = projects()
+        self.logs = MemoryLogs(same_entry)
         self.now = NOON
 
     def instance(self, mode: Mode | None = Mode.DRY_RUN, **replaced: Any) -> Remediator:
-        parts: dict[str, Any] = {"ledger": self.ledger, "registry": self.registry, "projects": self.projects}
+        parts: dict[str, Any] = {
+            "ledger": self.ledger,
+            "registry": self.registry,
+            "projects": self.projects,
+            "logs": self.logs,
+        }
         parts |= {"mode": mode, "organization": ORGANIZATION, "clock": lambda: self.now} | replaced
         return Remediator(**parts)
 

@@ -51,7 +51,10 @@ def sweep(
     changed = refused = 0
     with _progress() as advance:
         if since is not None:
-            entries = logs_from(settings).denials(_scope(settings, scope), _since(since, now))
+            logs = logs_from(settings)
+            if logs is None:
+                raise BadInput("--since reads Cloud Logging, and CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING is not set")
+            entries = logs.denials(_scope(settings, scope), _since(since, now))
             changed += sum(1 for _ in remediator.pick_up(entries))
         elif scope is not None:
             raise BadInput("--scope says whose logs --since reads, and --since is missing")

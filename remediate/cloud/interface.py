@@ -61,8 +61,22 @@ class Registry(Protocol):
         """
 
 
+class EntryKey(msgspec.Struct, frozen=True):
+    """What names a log entry: Cloud Logging's natural key."""
+
+    log_name: str
+    insert_id: str
+    timestamp: str
+
+
 class Logs(Protocol):
-    """Cloud Logging: the audit log entries that never arrived."""
+    """Cloud Logging: what really happened. Calls are few a minute; TransientFault where they are spent."""
+
+    def entry(self, key: EntryKey) -> list[bytes]:
+        """The entries that Cloud Logging itself has under this key: one, or none; each as its own JSON."""
+
+    def deployed_before(self, project: str, repository: Repository, member: Member, before: datetime) -> bool:
+        """Whether the member deployed an image of the repository to the project successfully in the 90 days before."""
 
     def denials(self, scope: str, since: datetime) -> Iterator[bytes]:
         """The entries of `scope` (`organizations/N`, `folders/N`, `projects/P`) since then that may be denials.

@@ -1,20 +1,27 @@
-"""Cloud Logging by Google's client: the audit log entries of denials that never arrived.
+"""Cloud Logging by Google's client: single entries read back, denials that never arrived, and deploys of before.
 
 Asked for as JSON, not as the client's entries: these round a timestamp to microseconds, and the timestamp is part of
-what identifies an entry. Source: `entries.list` (Cloud Logging API v2), which takes 60 calls a minute.
+what identifies an entry. Source: `entries.list` (Cloud Logging API v2), which takes 60 calls a minute and project.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from remediate.cloud.connection import client_options, retried, translated
-from remediate.logfilter import DENIALS
+from remediate.cloud.interface import EntryKey
+from remediate.errors import RemediateError, TerminalFault, TransientFault
+from remediate.image import Repository
+from remediate.logfilter import DENIALS, deployed_by, entries_named
+from remediate.principal import Member
 from remediate.remediation import instant
 
 if TYPE_CHECKING:
@@ -22,6 +29,11 @@ if TYPE_CHECKING:
 
 _PAGE = 1000  # entries, the most that Google gives at once
 _PATIENCE = 6  # as many times the time-out: a page may have to wait for the next minute's quota
+_CALLS = 50  # look-ups a minute that one instance makes; the rest of the 60 is for people and for the sweep
+_MINUTE = 60.0
+_MOST_NAMED = 50  # entries that one query asks for
+_REMEMBERED = 600.0  # seconds that an answer about deploys of before is kept
+_LOOKED_BACK = timedelta(days=90)
 
 
 class _Page(msgspec.Struct, rename="camel"):
@@ -29,12 +41,36 @@ class _Page(msgspec.Struct, rename="camel"):
     next_page_token: str = ""
 
 
+class _Named(msgspec.Struct, rename="camel"):
+    insert_id: str = ""
+    log_name: str = ""
+
+
+class _Answer:
+    """What a look-up comes to; shared by the threads that ask for the same entry."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self.entries: list[bytes] = []
+        self.error: RemediateError | None = None
+
+
+def _fail(waiting: dict[EntryKey, _Answer], error: RemediateError) -> None:
+    for answer in waiting.values():
+        answer.error = error
+
+
 class GoogleLogs:
     """A `Logs`. `endpoint` overrides Google's address; `timeout` is seconds a call."""
 
-    def __init__(self, endpoint: str | None, timeout: float) -> None:
+    def __init__(self, endpoint: str | None, timeout: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._endpoint = endpoint
         self._timeout = timeout
+        self._monotonic = monotonic
+        self._calls: deque[float] = deque()
+        self._counting, self._asking, self._queueing = threading.Lock(), threading.Lock(), threading.Lock()
+        self._wanted: dict[EntryKey, _Answer] = {}
+        self._deploys: dict[tuple[str, Repository, Member], tuple[float, bool]] = {}
 
     @cached_property
     def _client(self) -> Client:
@@ -57,6 +93,76 @@ class GoogleLogs:
             if not page.next_page_token:
                 return
             wanted["pageToken"] = page.next_page_token
+
+    def entry(self, key: EntryKey) -> list[bytes]:
+        with self._queueing:
+            answer = self._wanted.setdefault(key, _Answer())
+        with self._asking:  # whoever is first asks for all that wait; the others find their answer at their turn
+            while not answer.done:
+                self._ask()
+        if answer.error is not None:
+            raise answer.error
+        return answer.entries
+
+    def deployed_before(self, project: str, repository: Repository, member: Member, before: datetime) -> bool:
+        what = (project, repository, member)
+        remembered = self._deploys.get(what)
+        if remembered and self._monotonic() - remembered[0] < _REMEMBERED:
+            return remembered[1]
+        wanted = deployed_by(repository, member, instant(before - _LOOKED_BACK), instant(before))
+        page = self._looked_up([f"projects/{project}"], wanted, 1, f"list deploys in {project}")
+        if len(self._deploys) > 10_000:
+            self._deploys.clear()
+        self._deploys[what] = (self._monotonic(), bool(page.entries))
+        return bool(page.entries)
+
+    def _ask(self) -> None:
+        """One query for everything that waits, so that a burst of denials costs one of the minute's calls."""
+        with self._queueing:
+            waiting = dict(list(self._wanted.items())[:_MOST_NAMED])
+            for key in waiting:
+                del self._wanted[key]
+        scopes: dict[str, list[EntryKey]] = {}
+        for key in waiting:
+            scopes.setdefault("/".join(key.log_name.split("/")[:2]), []).append(key)
+        try:
+            self._read_back(list(scopes), waiting)
+        except TerminalFault:  # one scope that may not be read must not keep the others from being answered
+            for scope, keys in scopes.items():
+                part = {key: waiting[key] for key in keys}
+                try:
+                    self._read_back([scope], part)
+                except RemediateError as error:
+                    _fail(part, error)
+        except RemediateError as error:
+            _fail(waiting, error)
+        for answer in waiting.values():
+            answer.done = True
+
+    def _read_back(self, scopes: list[str], waiting: dict[EntryKey, _Answer]) -> None:
+        wanted = entries_named([(key.log_name, key.insert_id, key.timestamp) for key in waiting])
+        page = self._looked_up(scopes, wanted, _PAGE, "read log entries back")
+        for raw in page.entries:
+            named = msgspec.json.decode(raw, type=_Named)
+            for key, answer in waiting.items():
+                if (key.insert_id, key.log_name) == (named.insert_id, named.log_name):
+                    answer.entries.append(bytes(raw))
+
+    def _looked_up(self, scopes: list[str], wanted: str, most: int, what: str) -> _Page:
+        self._spend()
+        body = {"resourceNames": scopes, "filter": wanted, "pageSize": most, "orderBy": "timestamp asc"}
+        with translated(what):
+            return retried(lambda: self._page(body), self._timeout)
+
+    def _spend(self) -> None:
+        """Take one of the minute's calls. Raises TransientFault where they are spent: the event comes again."""
+        with self._counting:
+            now = self._monotonic()
+            while self._calls and now - self._calls[0] >= _MINUTE:
+                self._calls.popleft()
+            if len(self._calls) >= _CALLS:
+                raise TransientFault(f"{_CALLS} log look-ups were made within a minute, which is as many as we make")
+            self._calls.append(now)
 
     def _page(self, wanted: dict[str, object]) -> _Page:
         answer = self._client._connection.api_request(  # type: ignore[no-untyped-call]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ SCHEMA = 2
 """What the documents look like. An older database needs no more than its new number: collections make themselves."""
 
 _REMEDIATIONS, _TRAIL, _DENIALS, _SETTINGS, _CHANGES = "remediations", "trail", "denials", "settings", "mode_changes"
+_PLACES = "places"
 _SCANNED = 10_000  # documents looked at, newest first, for a filter that no index serves
 
 _records = msgspec.json.Decoder(Remediation)
@@ -149,6 +150,21 @@ class FirestoreLedger:
                 query = self._document(remediation).collection(_TRAIL).order_by("__name__")
             for each in query.stream(timeout=_TIMEOUT):
                 yield _trails.decode(each.get("record"))
+
+    def take(self, name: str, limit: int, holder: str) -> bool:
+        """Each place is a document of its own, and each holder looks from a place of its own on: none is contended."""
+        places = self._client.collection(_PLACES)
+        own = int(hashlib.sha256(holder.encode()).hexdigest(), 16)
+        group = hashlib.sha256(name.encode()).hexdigest()[:32]
+        for step in range(limit):
+            place = places.document(f"{group}-{(own + step) % limit}")
+            with suppress(Conflict), _translated():
+                place.create({"name": name, "holder": holder}, timeout=_TIMEOUT)
+                return True
+            with _translated():
+                if place.get(timeout=_TIMEOUT).get("holder") == holder:
+                    return True
+        return False
 
     def modes(self) -> Modes:
         with _translated():

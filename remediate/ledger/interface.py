@@ -68,6 +68,9 @@ class Ledger(Protocol):
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         """The trail records of one remediation, or of all, oldest first."""
 
+    def take(self, name: str, limit: int, holder: str) -> bool:
+        """Take one of `limit` places that go by this name; whoever holds one already keeps it. False: all are taken."""
+
     def modes(self) -> Modes:
         """The switches in force; an empty one where none was ever set."""
 

@@ -34,6 +34,7 @@ CREATE TABLE denials (
     """
 CREATE TABLE modes (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, record BLOB NOT NULL);
 CREATE TABLE mode_changes (seq INTEGER PRIMARY KEY, record BLOB NOT NULL);
+CREATE TABLE places (name TEXT NOT NULL, holder TEXT NOT NULL, PRIMARY KEY (name, holder)) WITHOUT ROWID;
 """,
 )
 """What makes each schema out of the one before it; the first out of an empty file."""
@@ -125,6 +126,16 @@ class SqliteLedger:
         else:
             rows = self._all("SELECT record FROM trail WHERE remediation = ? ORDER BY seq", remediation)
         return (_trails.decode(row[0]) for row in rows)
+
+    def take(self, name: str, limit: int, holder: str) -> bool:
+        with self._writing() as connection:
+            found = connection.execute("SELECT holder FROM places WHERE name = ?", (name,)).fetchall()
+            if (holder,) in found:
+                return True
+            if len(found) >= limit:
+                return False
+            connection.execute("INSERT INTO places VALUES (?, ?)", (name, holder))
+        return True
 
     def modes(self) -> Modes:
         row = self._one("SELECT record FROM modes")

@@ -16,11 +16,12 @@ from typing import Any
 import requests.adapters
 
 from remediate.denial import understand
+from remediate.ledger.interface import Ledger
 from remediate.logentry import read_entry
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
 
-LEDGER_CALLS = ("get", "named", "counted", "commit", "find", "trail")
+LEDGER_CALLS = [name for name in vars(Ledger) if not name.startswith("_")]
 
 
 class Steps:

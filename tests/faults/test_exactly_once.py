@@ -50,6 +50,7 @@ class Incident:
         settings = {"REMEDIATE_MODE": "enforce", "REMEDIATE_TIMEOUT": "1", "REMEDIATE_ORGANIZATION": "400000000001"}
         self.settings = sandbox.env | settings | {"REMEDIATE_LEDGER": ledger_url}
         self.before = sandbox.policies()
+        sandbox.log(json.loads(ENTRIES[kind]))
 
     def in_a_process(self, step: int, when: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "tests.faults.delivery", ENTRIES[self.kind], str(step), when]

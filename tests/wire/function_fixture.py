@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
@@ -37,6 +38,8 @@ class FunctionProcess:
         framework = str(Path(sys.executable).with_name("functions-framework"))
         command = [framework, "--target", "on_denial", "--host", "127.0.0.1", "--port", str(self.port)]
         self.output: list[str] = []
+        self.sandbox = sandbox
+        self._logged: set[str] = set()
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -82,8 +85,22 @@ class FunctionProcess:
                 return found
             threading.Event().wait(0.02)
 
-    def post(self, body: Any, **headers: str) -> int:
-        """The status of a POST; `headers` are CloudEvent attributes (`type=` becomes `ce-type`)."""
+    def _log(self, body: Any) -> None:
+        """What Google Cloud delivers it has in its log too."""
+        with contextlib.suppress(TypeError, KeyError, ValueError, AttributeError):
+            inner = body.get("data", body)
+            entry = inner if "logName" in inner else json.loads(base64.b64decode(inner["message"]["data"]))
+            if self.sandbox and json.dumps(entry) not in self._logged:
+                self._logged.add(json.dumps(entry))
+                self.sandbox.log(entry)
+
+    def post(self, body: Any, *, logged: bool = True, **headers: str) -> int:
+        """The status of a POST; `headers` are CloudEvent attributes (`type=` becomes `ce-type`).
+
+        `logged`: the sandbox's log has the entry, as Google's would.
+        """
+        if logged:
+            self._log(body)
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         attributes = {f"ce-{name}": value for name, value in headers.items() if name != "content_type"}
         sent = {"Content-Type": headers.get("content_type", "application/json"), **attributes}
@@ -96,9 +113,10 @@ class FunctionProcess:
         finally:
             connection.close()
 
-    def push(self, body: Any, event_id: str = "1") -> int:
+    def push(self, body: Any, event_id: str = "1", *, logged: bool = True) -> int:
         """Deliver a Pub/Sub push body as Eventarc does, inside a binary CloudEvent."""
-        return self.post(body, type=PUBSUB_TYPE, id=event_id, source="//pubsub.googleapis.com/x", specversion="1.0")
+        source = "//pubsub.googleapis.com/x"
+        return self.post(body, logged=logged, type=PUBSUB_TYPE, id=event_id, source=source, specversion="1.0")
 
     def records(self) -> list[Remediation]:
         """Every remediation in the function's ledger."""

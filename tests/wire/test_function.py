@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ POISON: list[Any] = [
 def test_poison_ends_in_a_2xx_and_a_line_that_says_why(start: Start) -> None:
     function = start()
     for body in POISON:
-        status = function.push(body)
+        status = function.push(body, logged=False)
         assert status in range(200, 300), body
     assert len(function.lines(len(POISON))) == len(POISON)
     assert all(line["message"].startswith(("unreadable", "ignored")) for line in function.lines())
@@ -268,3 +269,39 @@ def test_a_bad_setting_stops_the_start_by_name(tmp_path: Path) -> None:
     assert "did you mean REMEDIATE_ORGANIZATION?" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_an_event_that_the_log_does_not_have_is_asked(start: Start, sandbox_server: SandboxProcess) -> None:
+    function = start(REMEDIATE_MODE="enforce")
+    assert function.push(push_body(same_project()), logged=False) == 200
+    assert function.lines()[-1]["reasons"] == ["event_unverified"]
+    assert [record.state for record in function.records()] == [State.PROPOSED]
+    assert sandbox_server.requests(":setIamPolicy") == 0
+
+
+def test_an_event_that_says_something_else_than_the_log_is_refused(
+    start: Start, sandbox_server: SandboxProcess
+) -> None:
+    function = start(REMEDIATE_MODE="enforce")
+    sandbox_server.log(activity("Something else.", insert_id="1"))
+    assert function.push(push_body(same_project()), logged=False) == 200
+    assert function.lines()[-1]["reasons"] == ["unverified_event"]
+    assert [record.state for record in function.records()] == [State.REFUSED]
+
+
+def test_an_event_comes_again_while_the_log_lags_behind(start: Start, sandbox_server: SandboxProcess) -> None:
+    function = start(REMEDIATE_MODE="enforce")
+    young = same_project() | {"timestamp": datetime.now(UTC).isoformat()}
+    assert function.push(push_body(young), logged=False) == 503
+    assert function.push(push_body(young)) == 200
+    assert sandbox_server.readers(SAME_REPOSITORY) == [DEPLOYER]
+
+
+def test_the_brake_asks_what_comes_beyond_the_limit(start: Start) -> None:
+    function = start(REMEDIATE_MODE="enforce", REMEDIATE_GRANTS_TO_A_MEMBER="1")
+    assert function.push(push_body(same_project("1"))) == 200
+    legacy = "us-docker.pkg.dev/shop-frontend/gcr.io/legacy:v1"
+    assert function.push(push_body(activity(user_text(legacy), images=(legacy,), insert_id="2"))) == 200
+    line = function.lines(2)[-1]
+    assert (line["outcome"], line["reasons"], line["severity"]) == ("ask", ["same_project", "brake"], "ALERT")
+    assert {record.state for record in function.records()} == {State.GRANTED, State.PROPOSED}

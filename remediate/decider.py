@@ -1,0 +1,96 @@
+"""Turns a denial into the decision of this moment: evidence, rules, the mode in force, and the last checks of a grant.
+
+The checks that cost a look-up of the log, or a place under the brake, are made only where a rule would really grant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from remediate import remediation as records
+from remediate.denial import Denial
+from remediate.errors import TerminalFault
+from remediate.evidence import Investigator
+from remediate.ledger.interface import Ledger
+from remediate.modes import effective
+from remediate.policy import INVARIANTS, Decision, Evidence, Mode, Outcome, Rules, asked, decide, in_mode
+from remediate.reasons import Reason
+from remediate.remediation import Remediation, State
+from remediate.results import Limits
+
+
+class Decider:
+    """Decides about denials. Raises TransientFault where the same denial may be decided later."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        investigator: Investigator,
+        rules: Callable[[], Rules],
+        mode: Mode | None,
+        limits: Limits,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._ledger = ledger
+        self._investigator = investigator
+        self._rules = rules
+        self._mode = mode
+        self._limits = limits
+        self._now = clock
+
+    def decide(self, denial: Denial, ident: str, *, from_log: bool) -> tuple[Decision, str]:
+        """The decision on what Google Cloud says now; a final "no" is a refusal with Google's words as a note."""
+        rules = self._rules()
+        try:
+            evidence = self._evidence(denial, self._ledger.get(ident), rules)
+        except TerminalFault as fault:
+            return Decision(Outcome.REFUSE, INVARIANTS, (Reason.TERMINAL_ANSWER,)), str(fault)
+        decision = decide(denial, evidence, rules)
+        if decision.outcome is not Outcome.GRANT:
+            return decision, ""
+        if self.mode_at(denial) is Mode.DRY_RUN:
+            return in_mode(decision, Mode.DRY_RUN), ""
+        verified = from_log or self._investigator.verified(denial)
+        decision = decide(denial, msgspec.structs.replace(evidence, verified=verified), rules)
+        if decision.outcome is Outcome.GRANT and not self._within_limits(denial, ident):
+            return asked(decision, Reason.BRAKE), ""
+        return decision, ""
+
+    def at_a_glance(self, denial: Denial) -> Decision:
+        """The decision about a denial that names no member or no repository: nothing can be asked about it."""
+        return decide(denial, rules=self._rules())
+
+    def foreseen(self, ahead: Denial) -> Decision:
+        """The decision about a denial that has not come yet: never a grant. Raises TerminalFault."""
+        rules = self._rules()
+        return decide(ahead, self._evidence(ahead, None, rules), rules, predicted=True)
+
+    def again(self, record: Remediation) -> Decision:
+        """The decision about what was proposed or approved, on what Google Cloud says now. Raises TerminalFault."""
+        last, rules = records.last_denial(record), self._rules()
+        return decide(last, self._evidence(last, record, rules), rules, predicted=record.predicted)
+
+    def mode_at(self, denial: Denial) -> Mode:
+        """The mode in force for this deploy; the switches are read only where they can matter."""
+        if self._mode is Mode.DRY_RUN:
+            return Mode.DRY_RUN
+        return effective(self._ledger.modes(), self._mode, self._investigator.places(denial))
+
+    def _evidence(self, denial: Denial, record: Remediation | None, rules: Rules) -> Evidence:
+        """What Google Cloud says about a denial; as if it were verified, which is asked only before a rule's write."""
+        recent = False
+        if record and record.state is State.GRANTED:
+            granted = datetime.fromisoformat(record.updated)
+            recent = min(self._now(), records.when(denial, self._now())) - granted < self._limits.propagation
+        denials = record.denials + 1 if record else 1
+        return self._investigator.evidence(denial, rules, propagating=recent, denials=denials)
+
+    def _within_limits(self, denial: Denial, ident: str) -> bool:
+        """Whether rules may still grant this hour, to this member and at all; takes one of the hour's places."""
+        hour, member = f"{self._now():%Y-%m-%dT%H}", denial.member.key if denial.member else ""
+        if not self._ledger.take(f"{hour} {member}", self._limits.grants_to_a_member, ident):
+            return False
+        return self._ledger.take(hour, self._limits.grants_an_hour, ident)
