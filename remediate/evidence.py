@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from remediate.cloud.interface import EntryKey, Logs, Project, Projects, Registry
+from remediate.access import can_read
+from remediate.allowpolicy import AlreadyThere, Binding, edit_to_add
+from remediate.cloud.interface import EntryKey, Logs, Project, Projects, Registry, Roles
 from remediate.denial import Denial, NotADenial, Reader, understand
 from remediate.errors import TerminalFault, TransientFault, Unreadable
 from remediate.image import Repository, is_project_number
@@ -39,9 +41,13 @@ class Investigator:
         registry: Registry,
         projects: Projects,
         logs: Logs | None,
+        roles: Roles,
         organization: str | None,
+        opt_in_tag: str | None,
         clock: Callable[[], datetime],
     ) -> None:
+        self._roles = roles
+        self._opt_in_tag = opt_in_tag
         self._logs = logs
         self._now = clock
         self._registry = registry
@@ -64,12 +70,14 @@ class Investigator:
         assert denial.member is not None
         inside = self._inside(denial.repository)
         exists = self._registry.exists(denial.repository) if inside else None
-        already = self._registry.has_reader(denial.repository, denial.member) if exists else None
+        bindings = self._registry.bindings(denial.repository) if exists else None
+        already = None if bindings is None else isinstance(edit_to_add(bindings, denial.member), AlreadyThere)
         return Evidence(
             repository_exists=exists,
             inside_organization=inside,
-            opted_in=True,
+            opted_in=self._opted_in(denial.repository),
             already_granted=already,
+            inherited=None if already or bindings is None else self._inherited(denial, bindings),
             propagating=propagating,
             verified=True,  # until somebody wants to write on it: see `verified`
             previously_deployed=self._previously_deployed(denial) if rules.mentions(_BEFORE) else None,
@@ -77,6 +85,33 @@ class Investigator:
             deploy_ancestors=self._ancestors(denial.deploy.project or denial.deploy.number),
             image_ancestors=self._ancestors(denial.repository.project),
         )
+
+    def _inherited(self, denial: Denial, own: list[Binding]) -> bool | None:
+        """Whether the member can read by another role, or from further up; None where that cannot be told."""
+        assert denial.repository is not None
+        assert denial.member is not None
+        ancestors = self._ancestors(denial.repository.project)
+        levels: list[list[Binding] | None] = [own]
+        for scope in ancestors or ():
+            bindings = None
+            with suppress(TerminalFault, TransientFault):
+                bindings = self._projects.bindings(scope)
+            levels.append(bindings)
+        if ancestors is None:
+            levels.append(None)
+        return can_read(levels, denial.member, self._roles.holds)
+
+    def _opted_in(self, repository: Repository) -> bool | None:
+        """Whether the registry project bears the tag that lets rules grant; None where that cannot be told."""
+        if self._opt_in_tag is None:
+            return True
+        project = self._projects.find(repository.project)
+        if project is None:
+            return None
+        with suppress(TerminalFault, TransientFault):
+            tags = self._projects.tags(project)
+            return None if tags is None else self._opt_in_tag in tags
+        return None
 
     def _ancestors(self, name: str | None) -> tuple[str, ...] | None:
         project = self._projects.find(name) if name else None

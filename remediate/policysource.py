@@ -11,13 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from remediate.errors import BadInput, RemediateError, TransientFault
+from remediate.errors import BadInput, RemediateError
 from remediate.policy import Rules
 from remediate.policyfile import parse_policy
 
 _FRESH = 60.0  # seconds
-_TIMEOUT = 10.0  # seconds
-_GOOGLE = "https://storage.googleapis.com"
 
 
 class PolicySource:
@@ -62,40 +60,12 @@ class PolicySource:
 def read_policy(place: str, endpoint: str | None = None) -> str:
     """The text at a path or `gs://BUCKET/OBJECT`. Raises BadInput or TransientFault where it cannot be read."""
     if place.startswith("gs://"):
-        return _object(place, endpoint)
+        from remediate.cloud.storage import object_text
+
+        return object_text(place, endpoint)
     try:
         return Path(place).read_text()
     except OSError as error:
         raise BadInput(f"{place}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise BadInput(f"{place}: no UTF-8 text") from None
-
-
-def _object(place: str, endpoint: str | None) -> str:
-    """An object's content. Source: `objects.get` with `alt=media` (Cloud Storage JSON API)."""
-    from urllib.parse import quote
-
-    import requests
-    from google.auth import default
-    from google.auth.exceptions import GoogleAuthError
-    from google.auth.transport.requests import AuthorizedSession
-
-    bucket, _, name = place.removeprefix("gs://").partition("/")
-    if not bucket or not name:
-        raise BadInput(f"{place}: expected gs://BUCKET/OBJECT")
-    url = f"{endpoint or _GOOGLE}/storage/v1/b/{quote(bucket, safe='')}/o/{quote(name, safe='')}?alt=media"
-    try:
-        if (endpoint or "").startswith("http://"):
-            session = requests.Session()
-        else:
-            credentials, _ = default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
-            session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
-        answer = session.get(url, timeout=_TIMEOUT)
-    except (OSError, GoogleAuthError) as error:
-        raise TransientFault(f"{place}: {type(error).__name__}") from error
-    if answer.status_code in (429, 500, 502, 503, 504):
-        raise TransientFault(f"{place}: {answer.status_code}")
-    if answer.status_code != 200:
-        raise BadInput(f"{place}: {answer.status_code} {answer.reason}")
-    answer.encoding = "utf-8"
-    return str(answer.text)

@@ -13,7 +13,7 @@ from functools import partial
 import msgspec
 
 from remediate import remediation as records
-from remediate.cloud.interface import Logs, Projects, Registry
+from remediate.cloud.interface import Logs, Projects, Registry, Roles
 from remediate.decider import Decider
 from remediate.denial import Denial, NotADenial, understand
 from remediate.errors import BadInput, Conflict, Refused, TerminalFault, Unreadable
@@ -52,8 +52,10 @@ class Remediator:
         registry: Registry,
         projects: Projects,
         logs: Logs | None,
+        roles: Roles,
         mode: Mode | None,
         organization: str | None,
+        opt_in_tag: str | None = None,
         clock: Callable[[], datetime],
         rules: Callable[[], Rules] = lambda: BUILT_IN,
         reviewers: tuple[str, ...] = (),
@@ -63,7 +65,7 @@ class Remediator:
     ) -> None:
         self._ledger = ledger
         self._registry = registry
-        self._investigator = Investigator(registry, projects, logs, organization, clock)
+        self._investigator = Investigator(registry, projects, logs, roles, organization, opt_in_tag, clock)
         self._decider = Decider(ledger, self._investigator, rules, mode, limits, clock)
         self._executor = Executor(ledger, registry, clock, told)
         self._now = clock

@@ -22,6 +22,7 @@ _NAMES = (
     "ORGANIZATION",
     "REVIEWERS",
     "IDENTITIES",
+    "OPT_IN_TAG",
     "TIMEOUT",
     "LAPSE_DAYS",
     "HOLD_DAYS",
@@ -30,6 +31,7 @@ _NAMES = (
 )
 _OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
 _ORGANIZATION = re.compile(r"(?:organizations/)?([1-9][0-9]{0,18})\Z")
+_TAG = re.compile(r"(?:tagValues/[1-9][0-9]*|[a-z0-9.-]+/[^/\s]+/[^/\s]+)\Z")
 _OBJECT = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/.+\Z")
 _LEDGER = re.compile(r"(?:sqlite:///.+|firestore://[^/]+/[^/]+)\Z")
 
@@ -50,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True):
     """`REMEDIATE_REVIEWERS`: who may approve: addresses or domains, separated by commas. Never the deployer."""
     identities: tuple[str, ...] = ()
     """`REMEDIATE_IDENTITIES`: the service's own service accounts, separated by commas; none of them may review."""
+    opt_in_tag: str | None = None
+    """`REMEDIATE_OPT_IN_TAG`: `tagValues/N` or `ORGANIZATION/KEY/VALUE`; rules grant only in projects that bear it."""
     timeout: float = 10.0
     """`REMEDIATE_TIMEOUT`: seconds that one call to Google Cloud may take, 1 to 60."""
     lapse_days: float = 7
@@ -85,6 +89,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     take("REMEDIATE_ORGANIZATION", "organization", "an organization's number", _organization)
     take("REMEDIATE_REVIEWERS", "reviewers", "addresses or domains, separated by commas", _reviewers)
     take("REMEDIATE_IDENTITIES", "identities", "addresses, separated by commas", _addresses)
+    tags = "tagValues/NUMBER or ORGANIZATION/KEY/VALUE"
+    take("REMEDIATE_OPT_IN_TAG", "opt_in_tag", tags, lambda text: text if _TAG.match(text) else None)
     take("REMEDIATE_TIMEOUT", "timeout", "seconds, from 1 to 60", lambda text: _number(text, 1, 60))
     take("REMEDIATE_LAPSE_DAYS", "lapse_days", "days, from 1 to 365", lambda text: _number(text, 1, 365))
     take("REMEDIATE_HOLD_DAYS", "hold_days", "days, from 1 to 3650", lambda text: _number(text, 1, 3650))

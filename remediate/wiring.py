@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from remediate.cloud.interface import Logs
+from remediate.cloud.interface import Logs, Roles
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Ledger
 from remediate.policy import BUILT_IN, Rules
@@ -31,12 +31,25 @@ def rules_from(settings: Settings, told: Callable[[str], None]) -> Callable[[], 
 
 def logs_from(settings: Settings) -> Logs | None:
     """Cloud Logging at the endpoint that the settings name; None beside a local Google Cloud that has none."""
-    local = settings.endpoints.get("ARTIFACTREGISTRY", "").startswith("http://")
-    if local and "LOGGING" not in settings.endpoints:
+    if _local(settings) and "LOGGING" not in settings.endpoints:
         return None
     from remediate.cloud.logs import GoogleLogs
 
     return GoogleLogs(settings.endpoints.get("LOGGING"), settings.timeout)
+
+
+def roles_from(settings: Settings) -> Roles:
+    """IAM's custom roles; not known beside a local Google Cloud without IAM."""
+    from remediate.cloud.roles import GoogleRoles, UnknownRoles
+
+    if _local(settings) and "IAM" not in settings.endpoints:
+        return UnknownRoles()
+    return GoogleRoles(settings.endpoints.get("IAM"), settings.timeout)
+
+
+def _local(settings: Settings) -> bool:
+    """Whether this is a Google Cloud on this machine: no TLS, and so no credentials for the real one."""
+    return settings.endpoints.get("ARTIFACTREGISTRY", "").startswith("http://")
 
 
 def clock() -> datetime:
@@ -65,6 +78,8 @@ def remediator_from(
         projects=GoogleProjects(settings.endpoints.get("CLOUDRESOURCEMANAGER"), settings.timeout),
         rules=rules_from(settings, warned),
         logs=logs_from(settings),
+        roles=roles_from(settings),
+        opt_in_tag=settings.opt_in_tag,
         mode=settings.mode,
         organization=settings.organization,
         reviewers=settings.reviewers,

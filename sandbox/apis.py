@@ -5,6 +5,7 @@ Paths, field names, error texts and status codes are those of the published REST
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 from sandbox import auditlog
 from sandbox.delivery import Delivering
 from sandbox.errors import ApiError, refuse
-from sandbox.iam import holds, read_policy, write_policy
+from sandbox.iam import DOWNLOAD, holds, read_policy, readers, write_policy
 from sandbox.logfilter import compile_filter
 from sandbox.organization import Node, Organization
 
@@ -118,6 +119,7 @@ class Apis:
     def resource(self, _: Call, kind: str, name: str) -> Json:
         node = self._node(kind, name)
         shown: Json = {"name": node.name, "state": "ACTIVE", "etag": 'W/"1"', **node.fields}
+        shown.pop("tags", None)
         if kind == "projects":
             shown["name"] = f"projects/{shown.pop('number')}"
         if kind != "organizations" and node.parent:
@@ -154,6 +156,31 @@ class Apis:
         chain = self.organization.chain(self._project(project).name)
         pairs = [node.name.split("/", 1) for node in chain]
         return {"ancestor": [{"resourceId": {"type": kind.removesuffix("s"), "id": own}} for kind, own in pairs]}
+
+    def effective_tags(self, call: Call) -> Json:
+        prefix = "//cloudresourcemanager.googleapis.com/projects/"
+        parent = call.query.get("parent", "")
+        if not parent.startswith(prefix):
+            refuse("INVALID_ARGUMENT", f"parent: {parent!r}; the sandbox has tags on projects alone")
+        tags = self._project(parent.removeprefix(prefix)).fields.get("tags")
+        found = []
+        for tag in tags if isinstance(tags, list) else []:
+            number = int(hashlib.sha256(tag.encode()).hexdigest()[:12], 16)
+            key = tag.rpartition("/")[0]
+            found.append({"tagValue": f"tagValues/{number}", "namespacedTagValue": tag, "namespacedTagKey": key})
+        return _page("effectiveTags", found, call.query)
+
+    # IAM v1
+
+    def role(self, _: Call, name: str) -> Json:
+        permissions = self.organization.roles.get(name)
+        if permissions is None:
+            refuse("NOT_FOUND", f"The role named {name} was not found.")
+        return {"name": name, "title": name, "stage": "GA", "includedPermissions": permissions}
+
+    def predefined_roles(self, call: Call) -> Json:
+        found = [{"name": name, "includedPermissions": [DOWNLOAD]} for name in readers()]
+        return _page("roles", [*found, {"name": "roles/run.developer", "includedPermissions": []}], call.query)
 
     # Logging v2
 
@@ -219,6 +246,9 @@ _ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Json]]] = [
         ("GET", _REPOSITORIES, Apis.repositories),
         ("POST", rf"{_V3}:getIamPolicy", Apis.policy),
         ("POST", rf"{_V3}:testIamPermissions", Apis.test_permissions),
+        ("GET", r"/v3/effectiveTags", Apis.effective_tags),
+        ("GET", r"/v1/(?P<name>(?:projects|organizations)/[^/]+/roles/[^/]+)", Apis.role),
+        ("GET", r"/v1/roles", Apis.predefined_roles),
         ("GET", r"/v3/projects:search", Apis.search_projects),
         ("GET", _V3, Apis.resource),
         ("POST", rf"{_V1_PROJECT}:getAncestry", Apis.ancestry),

@@ -57,6 +57,11 @@ def role_holds(role: str, permission: str) -> bool:
     return name in ("owner", "editor", "viewer") or name.startswith(permission.partition(".")[0])
 
 
+def readers() -> list[str]:
+    """The predefined roles that hold downloadArtifacts."""
+    return [f"roles/{name}" for name in _READERS]
+
+
 def holds(organization: Organization, member: str, permission: str, resource: str) -> bool:
     """Whether the member holds the permission on the resource, by its own policy or an inherited one.
 
@@ -64,7 +69,8 @@ def holds(organization: Organization, member: str, permission: str, resource: st
     """
     for node in organization.chain(resource):
         for binding in bindings(node.policy):
-            if "condition" not in binding and role_holds(binding["role"], permission):
+            custom = permission in organization.roles.get(binding["role"], ())
+            if "condition" not in binding and (custom or role_holds(binding["role"], permission)):
                 members = binding["members"]
                 grouped = (name for group in members for name in organization.groups.get(group, ()))
                 domain = f"domain:{member.rpartition('@')[2]}"

@@ -41,6 +41,8 @@ class ProjectSeed(msgspec.Struct, forbid_unknown_fields=True):
     parent: str = ""
     policy: list[Binding] = []
     repositories: list[RepositorySeed] = []
+    tags: list[str] = []
+    """Namespaced tag values, `ORGANIZATION/KEY/VALUE`."""
 
 
 class FolderSeed(msgspec.Struct, forbid_unknown_fields=True):
@@ -60,6 +62,13 @@ class OrganizationSeed(msgspec.Struct, forbid_unknown_fields=True):
     policy: list[Binding] = []
 
 
+class RoleSeed(msgspec.Struct, forbid_unknown_fields=True):
+    """A custom role; `name` is `projects/ID/roles/ROLE` or `organizations/N/roles/ROLE`."""
+
+    name: str
+    permissions: list[str]
+
+
 class Seed(msgspec.Struct, forbid_unknown_fields=True):
     """The whole file. `identities` are the members that exist; Google refuses any other."""
 
@@ -68,6 +77,7 @@ class Seed(msgspec.Struct, forbid_unknown_fields=True):
     folders: list[FolderSeed] = []
     identities: list[str] = []
     groups: dict[str, list[str]] = {}
+    roles: list[RoleSeed] = []
 
 
 @dataclass
@@ -91,6 +101,8 @@ class Organization:
     """Repository name to its images (`NAME:TAG`)."""
     identities: set[str]
     groups: dict[str, list[str]]
+    roles: dict[str, list[str]] = field(default_factory=dict)
+    """Custom roles by name, with their permissions."""
 
     def number(self, project_id: str) -> str:
         """The number of the project with this id."""
@@ -134,7 +146,7 @@ def _build(seed: Seed, path: Path) -> Organization:
         name = f"projects/{project.id}"
         if {project.id, project.number} & project_ids.keys():
             raise SeedError(f"{path}: project {project.id} ({project.number}) is described twice")
-        fields: dict[str, object] = {"projectId": project.id, "number": project.number}
+        fields: dict[str, object] = {"projectId": project.id, "number": project.number, "tags": project.tags}
         nodes[name] = Node(name, project.parent, _policy(project.policy), fields)
         project_ids |= {project.id: project.id, project.number: project.id}
         identities.add(f"serviceAccount:service-{project.number}@serverless-robot-prod.iam.gserviceaccount.com")
@@ -156,7 +168,8 @@ def _build(seed: Seed, path: Path) -> Organization:
                 raise SeedError(f"{path}: {node.name} lies below itself, by way of {name}")
             above.add(name)
             name = nodes[name].parent if name in nodes else ""
-    return Organization(nodes, project_ids, images, identities, seed.groups)
+    roles = {role.name: role.permissions for role in seed.roles}
+    return Organization(nodes, project_ids, images, identities, seed.groups, roles)
 
 
 def _policy(bindings: list[Binding]) -> Policy:

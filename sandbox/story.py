@@ -109,6 +109,7 @@ def _start(stack: contextlib.ExitStack, folder: Path) -> dict[str, str]:
         "SANDBOX_URL": url,
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_ARTIFACTREGISTRY": f"{url}/",
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{url}/",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM": f"{url}/",
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": f"{url}/",
         "REMEDIATE_LEDGER": f"sqlite:///{folder / 'ledger.db'}",
         "REMEDIATE_ORGANIZATION": "400000000001",

@@ -38,6 +38,9 @@ class MemoryRegistry:
     def exists(self, repository: Repository) -> bool:
         return str(repository) in self.policies
 
+    def bindings(self, repository: Repository) -> list[Binding]:
+        return list(self._policy(repository))
+
     def has_reader(self, repository: Repository, member: Member) -> bool:
         return isinstance(edit_to_add(self._policy(repository), member), AlreadyThere)
 
@@ -112,8 +115,27 @@ class MemoryProjects:
 
     projects: list[Project]
 
+    policies: dict[str, list[Binding]] = field(default_factory=dict)
+    tagged: dict[str, frozenset[str]] = field(default_factory=dict)
+
     def find(self, project: str) -> Project | None:
         return next((each for each in self.projects if project in (each.id, each.number)), None)
+
+    def bindings(self, scope: str) -> list[Binding] | None:
+        return self.policies.get(scope, [])
+
+    def tags(self, project: Project) -> frozenset[str] | None:
+        return self.tagged.get(project.id, frozenset())
+
+
+@dataclass
+class MemoryRoles:
+    """Custom roles: what each holds; nothing is known of any other."""
+
+    roles: dict[str, bool] = field(default_factory=dict)
+
+    def holds(self, role: str) -> bool | None:
+        return self.roles.get(role)
 
 
 def projects() -> MemoryProjects:

@@ -36,7 +36,7 @@ from tests.entries import (
     understood,
     user_text,
 )
-from tests.fakes import ORGANIZATION, MemoryLogs, MemoryProjects, MemoryRegistry, projects
+from tests.fakes import ORGANIZATION, MemoryLogs, MemoryProjects, MemoryRegistry, MemoryRoles, projects
 
 SAME_IMAGE = f"asia-northeast1-docker.pkg.dev/{PROJECT}/app/web:v2"
 SAME_REPOSITORY = f"projects/{PROJECT}/locations/asia-northeast1/repositories/app"
@@ -88,6 +88,7 @@ class World:
         self.registry = MemoryRegistry({REPOSITORY: [others], SAME_REPOSITORY: []})
         self.projects = projects()
         self.logs = MemoryLogs(same_entry)
+        self.roles = MemoryRoles()
         self.now = NOON
 
     def instance(self, mode: Mode | None = Mode.DRY_RUN, **replaced: Any) -> Remediator:
@@ -97,6 +98,7 @@ class World:
             "projects": self.projects,
             "logs": self.logs,
         }
+        parts |= {"roles": self.roles}
         parts |= {"mode": mode, "organization": ORGANIZATION, "clock": lambda: self.now} | replaced
         return Remediator(**parts)
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from remediate.allowpolicy import BindingChange
+from remediate.allowpolicy import Binding, BindingChange
 from remediate.image import Repository
 from remediate.principal import Member
 
@@ -40,6 +40,9 @@ class Registry(Protocol):
 
     def exists(self, repository: Repository) -> bool:
         """Whether the repository exists; a 403 (not visible to us) raises TerminalFault, it is not a no."""
+
+    def bindings(self, repository: Repository) -> list[Binding]:
+        """The bindings of the repository's own policy."""
 
     def has_reader(self, repository: Repository, member: Member) -> bool:
         """Whether the member is in an unconditional reader binding of the repository's own policy."""
@@ -90,3 +93,16 @@ class Projects(Protocol):
 
     def find(self, project: str) -> Project | None:
         """The project with this id or number; None where it does not exist or may not be seen (Google says 403)."""
+
+    def bindings(self, scope: str) -> list[Binding] | None:
+        """The bindings of the allow policy of `projects/ID`, `folders/N` or `organizations/N`; None: not to be seen."""
+
+    def tags(self, project: Project) -> frozenset[str] | None:
+        """The project's effective tags, as `tagValues/N` and as `ORGANIZATION/KEY/VALUE`; None: not to be seen."""
+
+
+class Roles(Protocol):
+    """IAM: what custom roles hold."""
+
+    def holds(self, role: str) -> bool | None:
+        """Whether a custom role lets its members download images; None where that may not be looked up."""

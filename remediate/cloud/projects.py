@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from remediate.allowpolicy import Binding
 from remediate.cloud.connection import client_options, retried, translated
 from remediate.cloud.interface import Project
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from google.cloud.resourcemanager_v3 import FoldersClient, ProjectsClient
 
 _REMEMBERED = 300.0  # seconds; a project that moves to another organization is noticed after that
+_FRESH = 60.0  # seconds that a policy or a tag is remembered
 _MOST = 10_000
+_T = TypeVar("_T")
 _DEEPEST = 12  # "Resource hierarchy": folders nest ten levels deep
 
 
@@ -30,6 +33,8 @@ class GoogleProjects:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._found: dict[str, tuple[float, Project]] = {}
+        self._policies: dict[str, tuple[float, list[Binding] | None]] = {}
+        self._tags: dict[str, tuple[float, frozenset[str] | None]] = {}
 
     @cached_property
     def _projects(self) -> ProjectsClient:
@@ -58,6 +63,54 @@ class GoogleProjects:
                     self._found.clear()
                 self._found[project] = (self._monotonic(), found)
         return found
+
+    def bindings(self, scope: str) -> list[Binding] | None:
+        with translated(f"getIamPolicy {scope}"):
+            return self._remembered(self._policies, scope, partial(self._bindings, scope))
+
+    def tags(self, project: Project) -> frozenset[str] | None:
+        with translated(f"list the effective tags of projects/{project.id}"):
+            return self._remembered(self._tags, project.number, partial(self._effective_tags, project.number))
+
+    def _remembered(self, found: dict[str, tuple[float, _T]], name: str, look_up: Callable[[], _T]) -> _T:
+        with self._lock:
+            remembered = found.get(name)
+        if remembered is None or self._monotonic() - remembered[0] >= _FRESH:
+            remembered = (self._monotonic(), look_up())
+            with self._lock:
+                if len(found) >= _MOST:
+                    found.clear()
+                found[name] = remembered
+        return remembered[1]
+
+    def _bindings(self, scope: str) -> list[Binding] | None:
+        from google.cloud.resourcemanager_v3 import OrganizationsClient
+        from google.iam.v1.iam_policy_pb2 import GetIamPolicyRequest
+        from google.iam.v1.options_pb2 import GetPolicyOptions
+
+        kind = scope.partition("/")[0]
+        if kind == "organizations":
+            options, credentials = client_options(self._endpoint)
+            client = OrganizationsClient(transport="rest", credentials=credentials, client_options=options)
+            call: Callable[..., Any] = client.get_iam_policy
+        else:
+            call = self._folders.get_iam_policy if kind == "folders" else self._projects.get_iam_policy
+        request = GetIamPolicyRequest(resource=scope, options=GetPolicyOptions(requested_policy_version=3))
+        policy = self._seen(lambda: call(request=request, timeout=self._timeout, retry=None))
+        if policy is None:
+            return None
+        return [Binding(each.role, tuple(each.members), each.HasField("condition")) for each in policy.bindings]
+
+    def _effective_tags(self, number: str) -> frozenset[str] | None:
+        from google.cloud.resourcemanager_v3 import TagBindingsClient
+
+        options, credentials = client_options(self._endpoint)
+        client = TagBindingsClient(transport="rest", credentials=credentials, client_options=options)
+        parent = f"//cloudresourcemanager.googleapis.com/projects/{number}"
+        tags = self._seen(lambda: list(client.list_effective_tags(parent=parent, timeout=self._timeout, retry=None)))
+        if tags is None:
+            return None
+        return frozenset(name for each in tags for name in (each.tag_value, each.namespaced_tag_value))
 
     def _look_up(self, project: str) -> Project | None:
         from google.auth.exceptions import DefaultCredentialsError
@@ -89,10 +142,14 @@ class GoogleProjects:
         return msgspec.UNSET, tuple(ancestors)
 
     def _get(self, get: Callable[..., Any], name: str) -> Any:
-        """The resource, or None where Google says 403 or 404; it says 403 for a project that does not exist."""
+        """The resource, or None where it does not exist or may not be seen."""
+        return self._seen(lambda: get(name=name, timeout=self._timeout, retry=None))
+
+    def _seen(self, call: Callable[[], _T]) -> _T | None:
+        """The answer, or None where Google says 403 or 404; it says 403 for a project that does not exist."""
         from google.api_core.exceptions import Forbidden, NotFound
 
         try:
-            return retried(lambda: get(name=name, timeout=self._timeout, retry=None), self._timeout)
+            return retried(call, self._timeout)
         except (Forbidden, NotFound):
             return None

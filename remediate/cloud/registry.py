@@ -64,15 +64,15 @@ class GoogleRegistry:
                 return False
         return True
 
-    def has_reader(self, repository: Repository, member: Member) -> bool:
+    def bindings(self, repository: Repository) -> list[Binding]:
         with translated(f"getIamPolicy {repository}"):
-            policy = retried(lambda: self._policy(repository), self._timeout)
-        return isinstance(edit_to_add(_bindings(policy), member), AlreadyThere)
+            return _bindings(retried(lambda: self._policy(repository), self._timeout))
+
+    def has_reader(self, repository: Repository, member: Member) -> bool:
+        return isinstance(edit_to_add(self.bindings(repository), member), AlreadyThere)
 
     def change_by_adding(self, repository: Repository, member: Member) -> BindingChange:
-        with translated(f"getIamPolicy {repository}"):
-            policy = retried(lambda: self._policy(repository), self._timeout)
-        return change_by_adding(_bindings(policy), member)
+        return change_by_adding(self.bindings(repository), member)
 
     def add_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
         return self._change(repository, lambda bindings: edit_to_add(bindings, member), member, request_reason)

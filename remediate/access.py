@@ -1,0 +1,67 @@
+"""Turns the allow policies from a repository up to its organization into whether a member can read the repository.
+
+A plain yes or no where the policies alone tell; None where a condition, a group, a custom role that nobody could look
+up, or a policy that may not be read has a say. Deny policies and access boundaries are not seen here.
+Source: "Policy evaluation" and "IAM roles and permissions index" (IAM).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from remediate.allowpolicy import Binding
+from remediate.principal import Member
+
+DOWNLOAD = "artifactregistry.repositories.downloadArtifacts"
+"""The permission that reading an image takes."""
+ROLES_FILE = Path(__file__).with_name("roles.json")
+_EVERYBODY = ("allUsers", "allAuthenticatedUsers")
+_MANY = ("group:", "domain:", "principalSet:", "projectOwner:", "projectEditor:", "projectViewer:")
+
+
+def can_read(
+    levels: Iterable[Sequence[Binding] | None], member: Member, holds: Callable[[str], bool | None]
+) -> bool | None:
+    """Whether the member can download, by the bindings of each level (None: they could not be read).
+
+    `holds` tells whether a custom role holds the permission, None where that is not known.
+    """
+    unknown = False
+    for bindings in levels:
+        if bindings is None:
+            unknown = True
+            continue
+        for binding in bindings:
+            named = _named(binding, member)
+            if named is False:
+                continue
+            held = _held(binding.role, holds)
+            if held and named and not binding.conditional:
+                return True
+            unknown = unknown or held is not False
+    return None if unknown else False
+
+
+def _named(binding: Binding, member: Member) -> bool | None:
+    """Whether a binding means the member; None where it means many, and nobody can tell who they are."""
+    if any(text in _EVERYBODY or _key(text) == member.key for text in binding.members):
+        return True
+    return None if any(text.startswith(_MANY) for text in binding.members) else False
+
+
+def _held(role: str, holds: Callable[[str], bool | None]) -> bool | None:
+    """Whether a role lets its members download; a predefined one that the shipped list does not have does not."""
+    return role in predefined_readers() if role.startswith("roles/") else holds(role)
+
+
+def _key(text: str) -> str:
+    return text if text.startswith("principal://") else text.casefold()
+
+
+@cache
+def predefined_readers() -> frozenset[str]:
+    """The predefined roles that hold the permission, as of the date in `roles.json`."""
+    return frozenset(json.loads(ROLES_FILE.read_text())["roles"])

@@ -1,0 +1,41 @@
+"""Reads JSON by plain REST where Google has no client that speaks it, or none that is worth its weight here."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from remediate.cloud.connection import retried, translated
+
+if TYPE_CHECKING:
+    import requests
+
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+
+def get(url: str, timeout: float, what: str) -> bytes:
+    """The body of the answer. Raises TransientFault or TerminalFault that name `what` was read."""
+    from google.api_core.exceptions import from_http_response
+
+    def call() -> bytes:
+        answer = _session(anonymous=url.startswith("http://")).get(url, timeout=timeout)
+        if answer.status_code != 200:
+            raise from_http_response(answer)  # type: ignore[no-untyped-call]
+        return bytes(answer.content)
+
+    with translated(what):
+        return retried(call, timeout)
+
+
+@cache
+def _session(*, anonymous: bool) -> requests.Session:
+    """A session with the credentials of this environment; none at all where no TLS protects them."""
+    import google.auth
+    import requests
+    from google.auth.transport.requests import AuthorizedSession
+
+    if anonymous:
+        return requests.Session()
+    credentials, _ = google.auth.default(scopes=[_SCOPE])
+    session: requests.Session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+    return session

@@ -1,0 +1,79 @@
+"""IAM: whether a custom role lets its members download images, remembered for a minute; and the predefined that do.
+
+Source: `projects.roles.get`, `organizations.roles.get` and `roles.list` (IAM API v1).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from remediate.access import DOWNLOAD
+from remediate.cloud.rest import get
+from remediate.errors import TerminalFault, TransientFault
+
+_GOOGLE = "https://iam.googleapis.com"
+_CUSTOM = re.compile(r"(?:projects|organizations)/[A-Za-z0-9.:-]{1,80}/roles/[A-Za-z0-9_.]{1,64}\Z")
+_REMEMBERED = 60.0  # seconds
+
+
+class _Role(msgspec.Struct, rename="camel"):
+    name: str = ""
+    included_permissions: list[str] = []
+    deleted: bool = False
+
+
+class _Roles(msgspec.Struct, rename="camel"):
+    roles: list[_Role] = []
+    next_page_token: str = ""
+
+
+class UnknownRoles:
+    """Beside a local Google Cloud without IAM: nothing is known of custom roles."""
+
+    def holds(self, role: str) -> bool | None:
+        """Not known."""
+        del role
+        return None
+
+
+class GoogleRoles:
+    """What roles hold. `endpoint` overrides Google's address; `timeout` is seconds a call."""
+
+    def __init__(self, endpoint: str | None, timeout: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._address = endpoint or _GOOGLE
+        self._timeout = timeout
+        self._monotonic = monotonic
+        self._found: dict[str, tuple[float, bool | None]] = {}
+
+    def holds(self, role: str) -> bool | None:
+        """Whether a custom role lets its members download; None where that may not be looked up."""
+        if not _CUSTOM.match(role):
+            return None
+        remembered = self._found.get(role)
+        if remembered is None or self._monotonic() - remembered[0] >= _REMEMBERED:
+            if len(self._found) > 10_000:
+                self._found.clear()
+            remembered = self._found[role] = (self._monotonic(), self._look_up(role))
+        return remembered[1]
+
+    def _look_up(self, role: str) -> bool | None:
+        try:
+            found = msgspec.json.decode(get(f"{self._address}/v1/{role}", self._timeout, f"get {role}"), type=_Role)
+        except (TerminalFault, TransientFault, msgspec.MsgspecError):
+            return None
+        return DOWNLOAD in found.included_permissions and not found.deleted
+
+    def predefined_readers(self) -> Iterator[str]:
+        """Every predefined role that holds the permission now. Raises TransientFault or TerminalFault."""
+        token = ""
+        while True:
+            url = f"{self._address}/v1/roles?view=FULL&pageSize=1000&pageToken={token}"
+            page = msgspec.json.decode(get(url, self._timeout, "list predefined roles"), type=_Roles)
+            yield from (each.name for each in page.roles if DOWNLOAD in each.included_permissions)
+            token = page.next_page_token
+            if not token:
+                return
