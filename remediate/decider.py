@@ -13,7 +13,7 @@ import msgspec
 from remediate import remediation as records
 from remediate.denial import Denial
 from remediate.errors import TerminalFault
-from remediate.evidence import Investigator
+from remediate.evidence import Investigator, Sight
 from remediate.ledger.interface import Ledger
 from remediate.modes import effective
 from remediate.policy import INVARIANTS, Decision, Evidence, Mode, Outcome, Rules, asked, decide, in_mode
@@ -41,11 +41,15 @@ class Decider:
         self._limits = limits
         self._now = clock
 
-    def decide(self, denial: Denial, ident: str, *, from_log: bool) -> tuple[Decision, str]:
+    def look(self) -> Sight:
+        """A fresh sight, for the decisions about one denial."""
+        return self._investigator.look()
+
+    def decide(self, denial: Denial, ident: str, sight: Sight, *, from_log: bool) -> tuple[Decision, str]:
         """The decision on what Google Cloud says now; a final "no" is a refusal with Google's words as a note."""
         rules = self._rules()
         try:
-            evidence = self._evidence(denial, self._ledger.get(ident), rules)
+            evidence = self._evidence(denial, self._ledger.get(ident), rules, sight)
         except TerminalFault as fault:
             return Decision(Outcome.REFUSE, INVARIANTS, (Reason.TERMINAL_ANSWER,)), str(fault)
         decision = decide(denial, evidence, rules)
@@ -63,15 +67,24 @@ class Decider:
         """The decision about a denial that names no member or no repository: nothing can be asked about it."""
         return decide(denial, rules=self._rules())
 
-    def foreseen(self, ahead: Denial) -> Decision:
-        """The decision about a denial that has not come yet: never a grant. Raises TerminalFault."""
+    def foreseen(self, ahead: Denial, sight: Sight, *, surely: bool) -> Decision:
+        """The decision about a denial that has not come yet: never a grant.
+
+        `surely`: ignored unless it is certain that it comes. What cannot be learnt now is left until it is denied.
+        """
         rules = self._rules()
-        return decide(ahead, self._evidence(ahead, None, rules), rules, predicted=True)
+        try:
+            evidence = self._evidence(ahead, None, rules, sight)
+        except TerminalFault:
+            return Decision(Outcome.IGNORE, None, (Reason.TERMINAL_ANSWER,))
+        if surely and evidence.inherited is not False:
+            return Decision(Outcome.IGNORE, None, (Reason.EVIDENCE_UNKNOWN,))
+        return decide(ahead, evidence, rules, predicted=True)
 
     def again(self, record: Remediation) -> Decision:
         """The decision about what was proposed or approved, on what Google Cloud says now. Raises TerminalFault."""
         last, rules = records.last_denial(record), self._rules()
-        return decide(last, self._evidence(last, record, rules), rules, predicted=record.predicted)
+        return decide(last, self._evidence(last, record, rules, self.look()), rules, predicted=record.predicted)
 
     def mode_at(self, denial: Denial) -> Mode:
         """The mode in force for this deploy; the switches are read only where they can matter."""
@@ -79,14 +92,14 @@ class Decider:
             return Mode.DRY_RUN
         return effective(self._ledger.modes(), self._mode, self._investigator.places(denial))
 
-    def _evidence(self, denial: Denial, record: Remediation | None, rules: Rules) -> Evidence:
+    def _evidence(self, denial: Denial, record: Remediation | None, rules: Rules, sight: Sight) -> Evidence:
         """What Google Cloud says about a denial; as if it were verified, which is asked only before a rule's write."""
         recent = False
         if record and record.state is State.GRANTED:
             granted = datetime.fromisoformat(record.updated)
             recent = min(self._now(), records.when(denial, self._now())) - granted < self._limits.propagation
         denials = record.denials + 1 if record else 1
-        return self._investigator.evidence(denial, rules, propagating=recent, denials=denials)
+        return self._investigator.evidence(denial, rules, sight, propagating=recent, denials=denials)
 
     def _within_limits(self, denial: Denial, ident: str) -> bool:
         """Whether rules may still grant this hour, to this member and at all; takes one of the hour's places."""

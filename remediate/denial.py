@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -59,6 +60,10 @@ class Denial(msgspec.Struct, frozen=True):
     deployer: Member | None = None
     """Who deployed, where that is known; the same as `member` when the deployer was the one denied."""
     doubts: tuple[Reason, ...] = ()
+    others: tuple[Repository, ...] = ()
+    """The repositories of the deploy's other images, which may be denied next."""
+    operation: str | None = None
+    """What joins a system event with the call that it comes from."""
 
 
 class NotADenial(msgspec.Struct, frozen=True):
@@ -141,7 +146,27 @@ def _denial(
     code = (audit.status.code if audit.status else None) or 0
     if said.warned or code not in ((*_USUAL_CODES, 0) if system_event else _USUAL_CODES):
         doubts.append(Reason.UNUSUAL_STATUS)
-    return Denial(ident, where, said.reader, member, repository, image, deployer, tuple(dict.fromkeys(doubts)))
+    others = _others(body, where, repository) if ident.split_uid is None else ()
+    operation = deploys.operation(body) if system_event else None
+    known = tuple(dict.fromkeys(doubts))
+    return Denial(ident, where, said.reader, member, repository, image, deployer, known, others, operation)
+
+
+def joined(denial: Denial, calls: Iterable[LogEntry]) -> Denial:
+    """The denial with its deployer out of the calls of the same operation, where these name exactly one."""
+    named: dict[str, Member] = {}
+    for call in calls:
+        if call.proto_payload and call.proto_payload.authentication_info:
+            deployer, doubts = _deployer(call.proto_payload, Body(None, None))
+            if deployer and not doubts:
+                named[deployer.key] = deployer
+    if len(named) != 1:
+        return denial
+    [deployer] = named.values()
+    if denial.reader is not Reader.DEPLOYER or denial.member is not None:
+        return msgspec.structs.replace(denial, deployer=deployer)
+    left = tuple(doubt for doubt in denial.doubts if doubt is not Reason.MEMBER_UNKNOWN)
+    return msgspec.structs.replace(denial, deployer=deployer, member=deployer, doubts=left)
 
 
 def _deployer(audit: AuditLog, body: Body) -> tuple[Member | None, list[Reason]]:
@@ -240,6 +265,13 @@ def _by_image(
     best = resource or named
     assert best is not None
     return _canonical(best, named, where), shown, doubts
+
+
+def _others(body: Body, where: Deploy, denied: Repository | None) -> tuple[Repository, ...]:
+    """The repositories of the deploy's other images; Cloud Run takes ten containers, and no more are looked at."""
+    found = [image.repository for text in deploys.images(body)[:10] if (image := parse_image(text))]
+    named = [_canonical(repository, None, where) for repository in found if repository]
+    return tuple(dict.fromkeys(each for each in named if denied and not _agree(each, denied)))
 
 
 def _agree(one: Repository, other: Repository) -> bool:

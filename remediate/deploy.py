@@ -48,6 +48,9 @@ class Kind(StrEnum):
     WORKER_POOL = "worker_pool"
 
 
+_OPERATION = re.compile(r"[0-9A-Za-z-]{8,64}\Z")
+
+
 class Deploy(msgspec.Struct, frozen=True):
     """Where an image was deployed to, as far as the entry tells. `project` is an id, `number` digits."""
 
@@ -114,6 +117,12 @@ def deployer_in_response(body: Body) -> str | None:
     notes = [_at(body.response, "metadata", "annotations", name) for name in _DEPLOYER_ANNOTATIONS]
     notes += [_at(body.response, name) for name in ("lastModifier", "creator")]
     return next((note for note in notes if isinstance(note, str) and note), None)
+
+
+def operation(body: Body) -> str | None:
+    """The id that joins a system event with the call that it comes from; None where there is no such note."""
+    note = _at(body.response, "metadata", "annotations", "run.googleapis.com/operation-id")
+    return note if isinstance(note, str) and _OPERATION.match(note) else None
 
 
 def image_denied_conditions(body: Body) -> list[Condition]:

@@ -14,14 +14,14 @@ import msgspec
 
 from remediate.access import can_read
 from remediate.allowpolicy import AlreadyThere, Binding, edit_to_add
-from remediate.cloud.interface import EntryKey, Logs, Project, Projects, Registry, Roles
-from remediate.denial import Denial, NotADenial, Reader, understand
+from remediate.cloud.interface import Cloud, EntryKey, Project, Registry
+from remediate.denial import Denial, NotADenial, Reader, joined, understand
 from remediate.errors import TerminalFault, TransientFault, Unreadable
 from remediate.image import Repository, is_project_number
 from remediate.logentry import read_entry
 from remediate.modes import Place
 from remediate.policy import Evidence, Rules
-from remediate.principal import MemberKind
+from remediate.principal import Member, MemberKind
 from remediate.remediation import when
 
 _LAG = timedelta(minutes=2)
@@ -30,28 +30,44 @@ _LOG_NAME = re.compile(r"(?:projects|folders|organizations)/[a-z0-9][a-z0-9.:-]{
 _BEFORE = "evidence.previously_deployed"
 
 
-class Investigator:
-    """Asks Google Cloud what a decision stands on. `organization` is ours; None where none is configured.
+class Sight:
+    """What is seen of repositories while one denial is decided: each is looked at once."""
 
-    `logs` is None only beside a local Google Cloud without Cloud Logging: then events are believed.
-    """
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._modes: dict[Repository, str | None] = {}
+        self._bindings: dict[Repository, list[Binding]] = {}
+
+    def mode(self, repository: Repository) -> str | None:
+        """As `Registry.mode`."""
+        if repository not in self._modes:
+            self._modes[repository] = self._registry.mode(repository)
+        return self._modes[repository]
+
+    def bindings(self, repository: Repository) -> list[Binding]:
+        """As `Registry.bindings`."""
+        if repository not in self._bindings:
+            self._bindings[repository] = self._registry.bindings(repository)
+        return self._bindings[repository]
+
+
+class Investigator:
+    """Asks Google Cloud what a decision stands on. `organization` is ours; None where none is configured."""
 
     def __init__(
         self,
-        registry: Registry,
-        projects: Projects,
-        logs: Logs | None,
-        roles: Roles,
+        cloud: Cloud,
         organization: str | None,
         opt_in_tag: str | None,
         clock: Callable[[], datetime],
     ) -> None:
-        self._roles = roles
+        self._roles = cloud.roles
+        self._troubleshooter = cloud.troubleshooter
         self._opt_in_tag = opt_in_tag
-        self._logs = logs
+        self._logs = cloud.logs
         self._now = clock
-        self._registry = registry
-        self._projects = projects
+        self._registry = cloud.registry
+        self._projects = cloud.projects
         self._organization = organization
 
     def identified(self, denial: Denial) -> Denial:
@@ -62,22 +78,43 @@ class Investigator:
         name = deploy.project or deploy.number
         if name and None in (deploy.project, deploy.number) and (found := self._projects.find(name)):
             deploy = msgspec.structs.replace(deploy, project=found.id, number=found.number)
-        return msgspec.structs.replace(denial, repository=repository, deploy=deploy)
+        return self._with_deployer(msgspec.structs.replace(denial, repository=repository, deploy=deploy))
 
-    def evidence(self, denial: Denial, rules: Rules, *, propagating: bool = False, denials: int = 1) -> Evidence:
+    def _with_deployer(self, denial: Denial) -> Denial:
+        """A system event's denial with the deployer whom only the call's own entry names; as it is where none is found.
+
+        Without a deployer nobody would be kept from approving their own deploy, and a denied deployer would be unknown.
+        """
+        if self._logs is None or denial.deployer or not denial.operation or not denial.deploy.project:
+            return denial
+        with suppress(TerminalFault, TransientFault, Unreadable):
+            at = when(denial, self._now())
+            calls = [read_entry(raw) for raw in self._logs.calls(denial.deploy.project, denial.operation, at)]
+            return joined(denial, calls)
+        return denial
+
+    def look(self) -> Sight:
+        """A fresh sight, for the decisions about one denial."""
+        return Sight(self._registry)
+
+    def evidence(
+        self, denial: Denial, rules: Rules, sight: Sight, *, propagating: bool = False, denials: int = 1
+    ) -> Evidence:
         """What a denial with repository and member is decided on. Raises TerminalFault where Google says no."""
         assert denial.repository is not None
         assert denial.member is not None
         inside = self._inside(denial.repository)
-        exists = self._registry.exists(denial.repository) if inside else None
-        bindings = self._registry.bindings(denial.repository) if exists else None
+        mode = sight.mode(denial.repository) if inside else None
+        bindings = sight.bindings(denial.repository) if mode else None
         already = None if bindings is None else isinstance(edit_to_add(bindings, denial.member), AlreadyThere)
         return Evidence(
-            repository_exists=exists,
+            repository_exists=mode is not None if inside else None,
+            repository_mode=mode,
             inside_organization=inside,
             opted_in=self._opted_in(denial.repository),
             already_granted=already,
             inherited=None if already or bindings is None else self._inherited(denial, bindings),
+            barred=None if already or bindings is None else self._barred(denial.repository, denial.member),
             propagating=propagating,
             verified=True,  # until somebody wants to write on it: see `verified`
             previously_deployed=self._previously_deployed(denial) if rules.mentions(_BEFORE) else None,
@@ -100,6 +137,14 @@ class Investigator:
         if ancestors is None:
             levels.append(None)
         return can_read(levels, denial.member, self._roles.holds)
+
+    def _barred(self, repository: Repository, member: Member) -> bool | None:
+        """Whether something that no grant overrides bars the member; None where nobody was asked, or nobody knows."""
+        if self._troubleshooter is None:
+            return None
+        with suppress(TerminalFault, TransientFault, msgspec.MsgspecError):
+            return self._troubleshooter.barred(repository, member)
+        return None
 
     def _opted_in(self, repository: Repository) -> bool | None:
         """Whether the registry project bears the tag that lets rules grant; None where that cannot be told."""

@@ -55,6 +55,18 @@ def deployed_by(repository: Repository, member: Member, after: str, before: str)
     )
 
 
+def calls_of(operation: str, around: tuple[str, str]) -> str:
+    """The filter for the calls that belong to an operation, within that time."""
+    return "\n".join(
+        (
+            f'protoPayload.serviceName="{CLOUD_RUN}"',
+            f'logName:"{ACTIVITY}"',
+            f'timestamp>="{around[0]}" timestamp<="{around[1]}"',
+            _quoted(operation),
+        )
+    )
+
+
 def _any(texts: Iterable[str]) -> str:
     return " OR ".join(_quoted(text) for text in dict.fromkeys(texts))
 

@@ -76,10 +76,12 @@ def decision_line(handled: Handled, seconds: float) -> tuple[str, dict[str, obje
         "repository": str(subject.repository) if subject.repository else None,
         "remediation": record.id if record else None,
         "state": record.state if record else None,
-        "partner": handled.partner,
+        "partners": handled.partners,
         "written": handled.written,
         "duplicate": handled.duplicate,
     }
+    if {Reason.INHERITED, Reason.BARRED} & set(handled.decision.reasons):
+        fields["severity"] = "WARNING"  # the deploy fails for another cause than the one that is cured here
     if Reason.BRAKE in handled.decision.reasons:
         fields["severity"] = "ALERT"
     if handled.decision.outcome is Outcome.ASK and record is None:

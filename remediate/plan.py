@@ -121,10 +121,12 @@ class Plan:
             return
         deploy = msgspec.structs.replace(denial.deploy, number=next(iter(known)))
         agent = second_hop(msgspec.structs.replace(denial, deploy=deploy))
-        if agent is None:
+        if agent is None or denial.repository is None:
             return
         key = (str(denial.repository), agent.key)
-        foreseen = decide(ahead(denial, agent), ASSUMED, self._rules, predicted=True)
+        foreseen = decide(
+            ahead(denial, Reader.SERVICE_AGENT, agent, denial.repository), ASSUMED, self._rules, predicted=True
+        )
         if foreseen.outcome is Outcome.ASK and (key not in grants or grants[key].predicted):
             _merge(grants, key, denial, str(agent), foreseen, [Reader.SERVICE_AGENT], denials=0)
 

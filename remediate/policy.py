@@ -60,6 +60,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What Google Cloud says about a denial. None is "not known", never "no"."""
 
     repository_exists: bool | None = None
+    repository_mode: str | None = None
+    """As Artifact Registry calls it, `VIRTUAL_REPOSITORY` for instance; it decides nothing, and reviewers see it."""
     inside_organization: bool | None = None
     """True as well where no organization is configured: then every repository counts as ours."""
     opted_in: bool | None = None
@@ -68,6 +70,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """In the repository's own reader binding."""
     inherited: bool | None = None
     """Whether the member can read the repository by another role, or from further up."""
+    barred: bool | None = None
+    """Whether a deny policy or an access boundary keeps the member from reading, whatever is granted."""
     propagating: bool = False
     """Whether our own grant is so recent that IAM may not know it everywhere yet."""
     verified: bool | None = None
@@ -149,10 +153,12 @@ def decide(
     if evidence.already_granted:
         reason = Reason.STILL_PROPAGATING if evidence.propagating else Reason.ALREADY_GRANTED
         return Decision(Outcome.IGNORE, INVARIANTS, (reason,))
+    if evidence.barred:
+        return Decision(Outcome.IGNORE, INVARIANTS, (Reason.BARRED,))
     if evidence.inherited:
         return Decision(Outcome.IGNORE, INVARIANTS, (Reason.INHERITED,))
     rule, sure = rules.judge(variables(subject, evidence, predicted=predicted))
-    facts = (*((Reason.PREDICTED,) if predicted else ()), *_facts(subject))
+    facts = (*((Reason.PREDICTED,) if predicted else ()), *_facts(subject, evidence))
     if rule.then is Outcome.REFUSE and sure:
         why = (Reason.POLICY_REFUSES, *facts)
         return Decision(Outcome.REFUSE, rule.name, why, because=rule.because, policy=rules.digest)
@@ -305,8 +311,14 @@ def _limits(denial: Denial, evidence: Evidence, *, predicted: bool) -> tuple[Rea
     return tuple(dict.fromkeys(reasons))
 
 
-def _facts(denial: Denial) -> tuple[Reason, ...]:
-    """What the denial itself says for or against it."""
+_MODES = {
+    "VIRTUAL_REPOSITORY": Reason.VIRTUAL_REPOSITORY,
+    "REMOTE_REPOSITORY": Reason.REMOTE_REPOSITORY,
+}
+
+
+def _facts(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
+    """What the denial itself says for or against it, and what a grant on this repository means."""
     reasons = list(denial.doubts)
     match same_project(denial):
         case True:
@@ -318,4 +330,6 @@ def _facts(denial: Denial) -> tuple[Reason, ...]:
             reasons.append(Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN)
     if denial.member is not None and denial.member.shared:
         reasons.append(Reason.SHARED_IDENTITY)
+    if evidence.repository_mode in _MODES:
+        reasons.append(_MODES[evidence.repository_mode])
     return tuple(dict.fromkeys(reasons))

@@ -90,6 +90,14 @@ class Reason(StrEnum):
         "predicted",
         "Not denied yet: the Cloud Run service agent will be, once the deployer can read the image.",
     )
+    VIRTUAL_REPOSITORY = (
+        "virtual_repository",
+        "A virtual repository: reader on it is enough, its own service agent reads the ones behind it.",
+    )
+    REMOTE_REPOSITORY = (
+        "remote_repository",
+        "A remote repository: it keeps copies of another registry, and reader on it opens all of them.",
+    )
     POLICY_REFUSES = "policy_refuses", "A rule of the policy file refuses it."
     EVIDENCE_UNKNOWN = (
         "evidence_unknown",
@@ -108,6 +116,10 @@ class Reason(StrEnum):
     INHERITED = (
         "inherited",
         "The member can read the repository already, by another role or from further up: IAM's delay, or another cause.",
+    )
+    BARRED = (
+        "barred",
+        "A deny policy or a principal access boundary keeps the member from reading; no grant helps.",
     )
     BRAKE = "brake", "More grants were made by rules within an hour than the limit allows; a person decides."
     OTHER_ORGANIZATION = "other_organization", "The repository belongs to another organization."

@@ -17,7 +17,7 @@ from remediate.chain import digest
 from remediate.denial import Denial, Deploy, EntryId, Reader
 from remediate.errors import Refused
 from remediate.image import Repository
-from remediate.policy import ROLE, Decision, Outcome
+from remediate.policy import ROLE, Decision, Outcome, second_hop
 from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
 
@@ -182,9 +182,26 @@ def opened(
     return _step(None, counted(blank, denial, now), state, actor, now, decision.reasons, note, decision)
 
 
-def ahead(denial: Denial, agent: Member) -> Denial:
-    """The denial of the service agent that comes once the deployer of `denial` can read."""
-    return msgspec.structs.replace(denial, reader=Reader.SERVICE_AGENT, member=agent, doubts=())
+def ahead(denial: Denial, reader: Reader, member: Member, repository: Repository) -> Denial:
+    """A denial of the same deploy that comes once the one of now is cured."""
+    image = denial.image if repository == denial.repository else None
+    return msgspec.structs.replace(
+        denial, reader=reader, member=member, repository=repository, image=image, doubts=(), others=()
+    )
+
+
+def aheads(denial: Denial) -> list[Denial]:
+    """What this deploy is denied next: the service agent, and both readers for its images of other repositories."""
+    if denial.repository is None or denial.member is None or denial.reader is None:
+        return []
+    found = []
+    for repository in (denial.repository, *denial.others):
+        there = msgspec.structs.replace(denial, repository=repository)
+        if repository != denial.repository:
+            found.append(ahead(denial, denial.reader, denial.member, repository))
+        if agent := second_hop(there):
+            found.append(ahead(denial, Reader.SERVICE_AGENT, agent, repository))
+    return found
 
 
 def predicted(ahead: Denial, decision: Decision, *, actor: str, now: datetime) -> tuple[Remediation, TrailRecord]:

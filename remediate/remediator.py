@@ -13,13 +13,12 @@ from functools import partial
 import msgspec
 
 from remediate import remediation as records
-from remediate.cloud.interface import Logs, Projects, Registry, Roles
+from remediate.cloud.interface import Cloud
 from remediate.decider import Decider
 from remediate.denial import Denial, NotADenial, understand
 from remediate.errors import BadInput, Conflict, Refused, TerminalFault, Unreadable
-from remediate.evidence import Investigator
+from remediate.evidence import Investigator, Sight
 from remediate.execution import ACTOR, Executor, names
-from remediate.image import Repository
 from remediate.ledger.interface import Filter, Ledger
 from remediate.logentry import read_entry
 from remediate.modes import Modes, switched
@@ -30,7 +29,6 @@ from remediate.policy import (
     Outcome,
     Rules,
     decide,
-    second_hop,
 )
 from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
@@ -49,10 +47,7 @@ class Remediator:
         self,
         *,
         ledger: Ledger,
-        registry: Registry,
-        projects: Projects,
-        logs: Logs | None,
-        roles: Roles,
+        cloud: Cloud,
         mode: Mode | None,
         organization: str | None,
         opt_in_tag: str | None = None,
@@ -64,10 +59,10 @@ class Remediator:
         told: Callable[[records.TrailRecord], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
-        self._registry = registry
-        self._investigator = Investigator(registry, projects, logs, roles, organization, opt_in_tag, clock)
+        self._registry = cloud.registry
+        self._investigator = Investigator(cloud, organization, opt_in_tag, clock)
         self._decider = Decider(ledger, self._investigator, rules, mode, limits, clock)
-        self._executor = Executor(ledger, registry, clock, told)
+        self._executor = Executor(ledger, cloud.registry, clock, told)
         self._now = clock
         self._reviewers = reviewers
         self._identities = identities
@@ -88,17 +83,18 @@ class Remediator:
         ident = remediation_id(denial.repository, denial.member)
         if denial.entry.key and self._ledger.counted(denial.entry.key, ident):
             return self._handled_before(denial, ident)
-        decision, note = self._decider.decide(denial, ident, from_log=from_log)
-        partner = self._propose_second_hop(denial, denial.repository, ident, decision)
-        record = self._executor.redone(lambda: self._record(denial, decision, ident, partner, note))
+        sight = self._decider.look()
+        decision, note = self._decider.decide(denial, ident, sight, from_log=from_log)
+        partners = self._propose_ahead(denial, ident, decision, sight)
+        record = self._executor.redone(lambda: self._record(denial, decision, ident, partners, note))
         if record is None:
             counted = denial.entry.key and self._ledger.counted(denial.entry.key, ident)
             return self._handled_before(denial, ident) if counted else Handled(decision, denial)
         applied = self._executor.apply(record) if self._due(record, denial) else Applied(record, written=False)
-        return Handled(decision, denial, applied.remediation, partner, applied.written)
+        return Handled(decision, denial, applied.remediation, partners, applied.written)
 
     def _record(
-        self, denial: Denial, decision: Decision, ident: str, partner: str | None, note: str
+        self, denial: Denial, decision: Decision, ident: str, partners: tuple[str, ...], note: str
     ) -> Remediation | None:
         """Count the denial and take the decision's transitions, in one commit. None where nothing is to be recorded."""
         now, record = self._now(), self._ledger.get(ident)
@@ -113,7 +109,7 @@ class Remediator:
             trail.append(opened)
         else:
             record = records.counted(record, denial, now)
-        if partner:
+        for partner in partners:
             record = records.partnered(record, partner)
         version = record.version
         held = now - _moment(record.updated) < self._limits.hold_rejections
@@ -137,24 +133,26 @@ class Remediator:
         said += [lasts] if lasts is not None else []
         return instant(self._now() + min(said)) if said else None
 
-    def _propose_second_hop(
-        self, denial: Denial, repository: Repository, partner: str, decision: Decision
-    ) -> str | None:
-        """Propose the service agent's grant beside the deployer's; the agent is denied next otherwise."""
-        agent = second_hop(denial)
-        if agent is None or decision.outcome not in (Outcome.ASK, Outcome.GRANT):
-            return None
-        ident = remediation_id(repository, agent)
+    def _propose_ahead(self, denial: Denial, partner: str, decision: Decision, sight: Sight) -> tuple[str, ...]:
+        """Propose what the same deploy is denied next, beside what it was denied now; gives the ids."""
+        if decision.outcome not in (Outcome.ASK, Outcome.GRANT):
+            return ()
+        found = (self._propose_one(each, denial, partner, sight) for each in records.aheads(denial))
+        return tuple(ident for ident in found if ident)
+
+    def _propose_one(self, ahead: Denial, denial: Denial, partner: str, sight: Sight) -> str | None:
+        assert ahead.repository is not None
+        assert ahead.member is not None
+        ident = remediation_id(ahead.repository, ahead.member)
         if self._ledger.get(ident):
             self._executor.redone(partial(self._foresee, ident, denial, partner))
-        else:
-            ahead = records.ahead(denial, agent)
-            foreseen = self._decider.foreseen(ahead)
-            if foreseen.outcome is not Outcome.ASK:
-                return None
-            record, trail = records.predicted(ahead, foreseen, actor=ACTOR, now=self._now())
-            with suppress(Conflict):  # another instance proposed it in the meantime
-                self._executor.commit(records.partnered(record, partner), trail)
+            return ident
+        foreseen = self._decider.foreseen(ahead, sight, surely=ahead.repository != denial.repository)
+        if foreseen.outcome is not Outcome.ASK:
+            return None
+        record, trail = records.predicted(ahead, foreseen, actor=ACTOR, now=self._now())
+        with suppress(Conflict):  # another instance proposed it in the meantime
+            self._executor.commit(records.partnered(record, partner), trail)
         return ident
 
     def _foresee(self, ident: str, denial: Denial, partner: str) -> None:
@@ -170,7 +168,7 @@ class Remediator:
         decision = Decision(Outcome.IGNORE, None, (Reason.DUPLICATE,))
         if record and self._due(record, denial):
             applied = self._carry_out(record)
-            return Handled(decision, denial, applied.remediation, None, applied.written, duplicate=True)
+            return Handled(decision, denial, applied.remediation, (), applied.written, duplicate=True)
         return Handled(decision, denial, record, duplicate=True)
 
     def _due(self, record: Remediation, denial: Denial) -> bool:

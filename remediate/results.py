@@ -19,8 +19,8 @@ class Handled(msgspec.Struct, frozen=True):
     subject: Denial | NotADenial
     remediation: Remediation | None = None
     """The record as it stands now; None where the entry is ignored, or names no member or no repository."""
-    partner: str | None = None
-    """The id of the service agent's remediation, where a second hop was foreseen."""
+    partners: tuple[str, ...] = ()
+    """The ids of what the same deploy is denied next: the service agent's first, then other images'."""
     written: bool = False
     duplicate: bool = False
 

@@ -12,7 +12,7 @@ from remediate.errors import BadInput
 from remediate.policy import Mode
 from remediate.principal import reviewer_key
 
-ENDPOINTS = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "LOGGING", "STORAGE")
+ENDPOINTS = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "LOGGING", "POLICYTROUBLESHOOTER", "STORAGE")
 """The services whose address may be overridden, by the variables that gcloud reads too."""
 
 _NAMES = (
@@ -23,6 +23,7 @@ _NAMES = (
     "REVIEWERS",
     "IDENTITIES",
     "OPT_IN_TAG",
+    "TROUBLESHOOTER",
     "TIMEOUT",
     "LAPSE_DAYS",
     "HOLD_DAYS",
@@ -54,6 +55,8 @@ class Settings(msgspec.Struct, frozen=True):
     """`REMEDIATE_IDENTITIES`: the service's own service accounts, separated by commas; none of them may review."""
     opt_in_tag: str | None = None
     """`REMEDIATE_OPT_IN_TAG`: `tagValues/N` or `ORGANIZATION/KEY/VALUE`; rules grant only in projects that bear it."""
+    troubleshooter: bool = False
+    """`REMEDIATE_TROUBLESHOOTER`: `on` asks Policy Troubleshooter about deny policies; it needs roles of its own."""
     timeout: float = 10.0
     """`REMEDIATE_TIMEOUT`: seconds that one call to Google Cloud may take, 1 to 60."""
     lapse_days: float = 7
@@ -91,6 +94,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     take("REMEDIATE_IDENTITIES", "identities", "addresses, separated by commas", _addresses)
     tags = "tagValues/NUMBER or ORGANIZATION/KEY/VALUE"
     take("REMEDIATE_OPT_IN_TAG", "opt_in_tag", tags, lambda text: text if _TAG.match(text) else None)
+    take("REMEDIATE_TROUBLESHOOTER", "troubleshooter", "on or off", {"on": True, "off": False}.get)
     take("REMEDIATE_TIMEOUT", "timeout", "seconds, from 1 to 60", lambda text: _number(text, 1, 60))
     take("REMEDIATE_LAPSE_DAYS", "lapse_days", "days, from 1 to 365", lambda text: _number(text, 1, 365))
     take("REMEDIATE_HOLD_DAYS", "hold_days", "days, from 1 to 3650", lambda text: _number(text, 1, 3650))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from remediate.cloud.interface import Logs, Roles
+from remediate.cloud.interface import Cloud, Logs
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Ledger
 from remediate.policy import BUILT_IN, Rules
@@ -38,13 +38,25 @@ def logs_from(settings: Settings) -> Logs | None:
     return GoogleLogs(settings.endpoints.get("LOGGING"), settings.timeout)
 
 
-def roles_from(settings: Settings) -> Roles:
-    """IAM's custom roles; not known beside a local Google Cloud without IAM."""
-    from remediate.cloud.roles import GoogleRoles, UnknownRoles
+def cloud_from(settings: Settings) -> Cloud:
+    """Google Cloud at the endpoints that the settings name.
 
-    if _local(settings) and "IAM" not in settings.endpoints:
-        return UnknownRoles()
-    return GoogleRoles(settings.endpoints.get("IAM"), settings.timeout)
+    Google's clients are imported when a denial first needs them, not here.
+    """
+    from remediate.cloud.projects import GoogleProjects
+    from remediate.cloud.registry import GoogleRegistry
+    from remediate.cloud.roles import GoogleRoles, UnknownRoles
+    from remediate.cloud.troubleshooter import GoogleTroubleshooter
+
+    at, timeout = settings.endpoints.get, settings.timeout
+    no_iam = _local(settings) and "IAM" not in settings.endpoints
+    return Cloud(
+        registry=GoogleRegistry(at("ARTIFACTREGISTRY"), timeout),
+        projects=GoogleProjects(at("CLOUDRESOURCEMANAGER"), timeout),
+        roles=UnknownRoles() if no_iam else GoogleRoles(at("IAM"), timeout),
+        logs=logs_from(settings),
+        troubleshooter=GoogleTroubleshooter(at("POLICYTROUBLESHOOTER"), timeout) if settings.troubleshooter else None,
+    )
 
 
 def _local(settings: Settings) -> bool:
@@ -66,19 +78,11 @@ def remediator_from(
     """The service as the settings want it.
 
     `told` hears of every transition once it is in the ledger, `warned` of a policy file that cannot be taken.
-
-    Google's clients are imported when a denial first needs them, not here.
     """
-    from remediate.cloud.projects import GoogleProjects
-    from remediate.cloud.registry import GoogleRegistry
-
     return Remediator(
         ledger=ledger_from(settings),
-        registry=GoogleRegistry(settings.endpoints.get("ARTIFACTREGISTRY"), settings.timeout),
-        projects=GoogleProjects(settings.endpoints.get("CLOUDRESOURCEMANAGER"), settings.timeout),
+        cloud=cloud_from(settings),
         rules=rules_from(settings, warned),
-        logs=logs_from(settings),
-        roles=roles_from(settings),
         opt_in_tag=settings.opt_in_tag,
         mode=settings.mode,
         organization=settings.organization,

@@ -14,7 +14,7 @@ from typing import Any
 from sandbox import auditlog
 from sandbox.delivery import Delivering
 from sandbox.errors import ApiError, refuse
-from sandbox.iam import DOWNLOAD, holds, read_policy, readers, write_policy
+from sandbox.iam import DOWNLOAD, denied, holds, read_policy, readers, write_policy
 from sandbox.logfilter import compile_filter
 from sandbox.organization import Node, Organization
 
@@ -119,7 +119,7 @@ class Apis:
     def resource(self, _: Call, kind: str, name: str) -> Json:
         node = self._node(kind, name)
         shown: Json = {"name": node.name, "state": "ACTIVE", "etag": 'W/"1"', **node.fields}
-        shown.pop("tags", None)
+        shown = {name: value for name, value in shown.items() if name not in ("tags", "denied")}
         if kind == "projects":
             shown["name"] = f"projects/{shown.pop('number')}"
         if kind != "organizations" and node.parent:
@@ -169,6 +169,28 @@ class Apis:
             key = tag.rpartition("/")[0]
             found.append({"tagValue": f"tagValues/{number}", "namespacedTagValue": tag, "namespacedTagKey": key})
         return _page("effectiveTags", found, call.query)
+
+    # Policy Troubleshooter v3beta
+
+    def troubleshoot(self, call: Call) -> Json:
+        asked = call.body.get("accessTuple", {})
+        principal, resource = str(asked.get("principal")), str(asked.get("fullResourceName"))
+        match = re.fullmatch(
+            r"//artifactregistry\.googleapis\.com/projects/([^/]+)/locations/([^/]+)/repositories/(.+)", resource
+        )
+        if not match or asked.get("permission") != DOWNLOAD:
+            refuse("INVALID_ARGUMENT", "accessTuple: the sandbox troubleshoots downloads from repositories alone")
+        kind = "serviceAccount" if principal.endswith("gserviceaccount.com") else "user"
+        member, node = f"{kind}:{principal}", self._repository(*match.groups())
+        deny = "DENIED" if denied(self.organization, member, node.name) else "NOT_DENIED"
+        allow = "GRANTED" if holds(self.organization, member, DOWNLOAD, node.name) else "NOT_GRANTED"
+        return {
+            "overallAccessState": "CAN_ACCESS" if (deny, allow) == ("NOT_DENIED", "GRANTED") else "CANNOT_ACCESS",
+            "accessTuple": asked,
+            "allowPolicyExplanation": {"allowAccessState": f"ALLOW_ACCESS_STATE_{allow}"},
+            "denyPolicyExplanation": {"denyAccessState": f"DENY_ACCESS_STATE_{deny}"},
+            "pabPolicyExplanation": {"principalAccessBoundaryAccessState": "PAB_ACCESS_STATE_NOT_ENFORCED"},
+        }
 
     # IAM v1
 
@@ -249,6 +271,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Json]]] = [
         ("GET", r"/v3/effectiveTags", Apis.effective_tags),
         ("GET", r"/v1/(?P<name>(?:projects|organizations)/[^/]+/roles/[^/]+)", Apis.role),
         ("GET", r"/v1/roles", Apis.predefined_roles),
+        ("POST", r"/v3beta/iam:troubleshoot", Apis.troubleshoot),
         ("GET", r"/v3/projects:search", Apis.search_projects),
         ("GET", _V3, Apis.resource),
         ("POST", rf"{_V1_PROJECT}:getAncestry", Apis.ancestry),

@@ -62,11 +62,22 @@ def readers() -> list[str]:
     return [f"roles/{name}" for name in _READERS]
 
 
+def denied(organization: Organization, member: str, resource: str) -> bool:
+    """Whether a deny policy of the resource's project keeps the member from downloading."""
+    return any(
+        member in listed
+        for node in organization.chain(resource)
+        if isinstance(listed := node.fields.get("denied", []), list)
+    )
+
+
 def holds(organization: Organization, member: str, permission: str, resource: str) -> bool:
     """Whether the member holds the permission on the resource, by its own policy or an inherited one.
 
     A conditional binding never counts: the sandbox does not evaluate conditions.
     """
+    if permission == DOWNLOAD and denied(organization, member, resource):
+        return False
     for node in organization.chain(resource):
         for binding in bindings(node.policy):
             custom = permission in organization.roles.get(binding["role"], ())

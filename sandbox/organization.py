@@ -41,6 +41,8 @@ class ProjectSeed(msgspec.Struct, forbid_unknown_fields=True):
     parent: str = ""
     policy: list[Binding] = []
     repositories: list[RepositorySeed] = []
+    denied: list[str] = []
+    """Members whom a deny policy keeps from reading images here."""
     tags: list[str] = []
     """Namespaced tag values, `ORGANIZATION/KEY/VALUE`."""
 
@@ -146,7 +148,12 @@ def _build(seed: Seed, path: Path) -> Organization:
         name = f"projects/{project.id}"
         if {project.id, project.number} & project_ids.keys():
             raise SeedError(f"{path}: project {project.id} ({project.number}) is described twice")
-        fields: dict[str, object] = {"projectId": project.id, "number": project.number, "tags": project.tags}
+        fields: dict[str, object] = {
+            "projectId": project.id,
+            "number": project.number,
+            "tags": project.tags,
+            "denied": project.denied,
+        }
         nodes[name] = Node(name, project.parent, _policy(project.policy), fields)
         project_ids |= {project.id: project.id, project.number: project.id}
         identities.add(f"serviceAccount:service-{project.number}@serverless-robot-prod.iam.gserviceaccount.com")

@@ -34,9 +34,10 @@ class MemoryRegistry:
     policies: dict[str, list[Binding]] = field(default_factory=dict)
     writes: int = 0
     refuse_writes: bool = False
+    modes: dict[str, str] = field(default_factory=dict)
 
-    def exists(self, repository: Repository) -> bool:
-        return str(repository) in self.policies
+    def mode(self, repository: Repository) -> str | None:
+        return self.modes.get(str(repository), "STANDARD_REPOSITORY") if str(repository) in self.policies else None
 
     def bindings(self, repository: Repository) -> list[Binding]:
         return list(self._policy(repository))
@@ -91,6 +92,7 @@ class MemoryLogs:
 
     written: Callable[[str], dict[str, Any] | None] = lambda _: None
     deployed: set[str] = field(default_factory=set)
+    operations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     reads: int = 0
 
     def entry(self, key: EntryKey) -> list[bytes]:
@@ -104,6 +106,12 @@ class MemoryLogs:
         assert before.tzinfo
         self.reads += 1
         return str(member) in self.deployed
+
+    def calls(self, project: str, operation: str, at: datetime) -> list[bytes]:
+        assert project
+        assert at.tzinfo
+        self.reads += 1
+        return [json.dumps(each).encode() for each in self.operations.get(operation, [])]
 
     def denials(self, scope: str, since: datetime) -> Iterator[bytes]:
         raise NotImplementedError("the sandbox has this one")

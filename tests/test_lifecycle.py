@@ -195,16 +195,16 @@ def test_every_remediation_is_swept_however_many_there_are(world: World) -> None
 
 def test_a_second_deployer_may_not_approve_the_agents_grant_either(world: World) -> None:
     first = world.instance().handle(cross("1"))
-    assert first.partner
+    assert first.partners
     second = denial(activity(email="bo@example.com", insert_id="2"))
-    assert world.instance().handle(second).partner == first.partner
+    assert world.instance().handle(second).partners[0] == first.partners[0]
     with pytest.raises(Refused, match="own deploy"):
-        world.instance().approve(first.partner, actor="bo@example.com")
-    agent = world.ledger.get(first.partner)
+        world.instance().approve(first.partners[0], actor="bo@example.com")
+    agent = world.ledger.get(first.partners[0])
     assert agent
     assert len(agent.partners) == 2
     assert world.instance().handle(second).duplicate
-    assert world.ledger.get(first.partner) == agent
+    assert world.ledger.get(first.partners[0]) == agent
 
 
 def test_approving_what_was_granted_and_taken_away_says_so(world: World) -> None:

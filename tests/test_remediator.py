@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from remediate.allowpolicy import Binding
 from remediate.chain import digest
+from remediate.cloud.interface import Cloud
 from remediate.denial import Denial
 from remediate.errors import BadInput, Refused, TransientFault
 from remediate.ledger import open_ledger
@@ -92,14 +93,10 @@ class World:
         self.now = NOON
 
     def instance(self, mode: Mode | None = Mode.DRY_RUN, **replaced: Any) -> Remediator:
-        parts: dict[str, Any] = {
-            "ledger": self.ledger,
-            "registry": self.registry,
-            "projects": self.projects,
-            "logs": self.logs,
-        }
-        parts |= {"roles": self.roles}
-        parts |= {"mode": mode, "organization": ORGANIZATION, "clock": lambda: self.now} | replaced
+        cloud = {"registry": self.registry, "projects": self.projects, "roles": self.roles, "logs": self.logs}
+        cloud |= {name: replaced.pop(name) for name in list(replaced) if name in cloud}
+        parts: dict[str, Any] = {"ledger": self.ledger, "cloud": Cloud(**cloud), "mode": mode}
+        parts |= {"organization": ORGANIZATION, "clock": lambda: self.now} | replaced
         return Remediator(**parts)
 
     def records(self) -> dict[str, Remediation]:
@@ -205,8 +202,8 @@ def test_in_dry_run_no_event_writes_even_what_was_approved(world: World) -> None
 def test_nobody_approves_their_own_deploy(world: World, actor: str) -> None:
     proposed = world.instance().handle(cross())
     assert proposed.remediation
-    assert proposed.partner
-    for ident in (proposed.remediation.id, proposed.partner):
+    assert proposed.partners
+    for ident in (proposed.remediation.id, proposed.partners[0]):
         with pytest.raises(Refused, match="own deploy"):
             world.instance().approve(ident, actor=actor)
     assert world.registry.writes == 0
@@ -237,7 +234,7 @@ def test_a_repository_that_does_not_exist_is_refused_and_recorded(world: World) 
     assert handled.decision.reasons == (Reason.REPOSITORY_NOT_FOUND,)
     assert handled.remediation
     assert handled.remediation.state is State.REFUSED
-    assert handled.partner is None
+    assert handled.partners == ()
 
 
 def test_a_refusal_is_thought_over_when_it_is_denied_again(world: World) -> None:
@@ -316,7 +313,7 @@ def test_numbers_become_ids_and_the_second_hop_is_known_without_the_entrys_help(
     handled = world.instance().handle(denial(activity(by_number, images=(), number=None)))
     assert handled.remediation
     assert handled.remediation.repository == REPOSITORY
-    assert handled.partner
+    assert handled.partners
 
 
 def test_what_names_nobody_is_asked_without_a_record(world: World) -> None:

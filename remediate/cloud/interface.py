@@ -7,6 +7,7 @@ call failed and what Google answered.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -38,8 +39,11 @@ class PolicyChange(msgspec.Struct, frozen=True):
 class Registry(Protocol):
     """Artifact Registry: what a repository is, and its allow policy."""
 
-    def exists(self, repository: Repository) -> bool:
-        """Whether the repository exists; a 403 (not visible to us) raises TerminalFault, it is not a no."""
+    def mode(self, repository: Repository) -> str | None:
+        """How the repository works (`STANDARD_REPOSITORY`, ...); None where it does not exist.
+
+        A 403 (not visible to us) raises TerminalFault, it is not a no.
+        """
 
     def bindings(self, repository: Repository) -> list[Binding]:
         """The bindings of the repository's own policy."""
@@ -78,6 +82,9 @@ class Logs(Protocol):
     def entry(self, key: EntryKey) -> list[bytes]:
         """The entries that Cloud Logging itself has under this key: one, or none; each as its own JSON."""
 
+    def calls(self, project: str, operation: str, at: datetime) -> list[bytes]:
+        """The entries of the calls in the project that belong to an operation, within an hour of then."""
+
     def deployed_before(self, project: str, repository: Repository, member: Member, before: datetime) -> bool:
         """Whether the member deployed an image of the repository to the project successfully in the 90 days before."""
 
@@ -101,8 +108,30 @@ class Projects(Protocol):
         """The project's effective tags, as `tagValues/N` and as `ORGANIZATION/KEY/VALUE`; None: not to be seen."""
 
 
+class Troubleshooter(Protocol):
+    """Policy Troubleshooter: what no grant overrides."""
+
+    def barred(self, repository: Repository, member: Member) -> bool | None:
+        """Whether a deny policy or an access boundary keeps the member from reading; None where it cannot tell."""
+
+
 class Roles(Protocol):
     """IAM: what custom roles hold."""
 
     def holds(self, role: str) -> bool | None:
         """Whether a custom role lets its members download images; None where that may not be looked up."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Google Cloud as the remediator sees it.
+
+    `logs` is None only beside a local Google Cloud without Cloud Logging: then events are believed. `troubleshooter` is
+    None where it is not switched on.
+    """
+
+    registry: Registry
+    projects: Projects
+    roles: Roles
+    logs: Logs | None
+    troubleshooter: Troubleshooter | None = None

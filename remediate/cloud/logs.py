@@ -20,7 +20,7 @@ from remediate.cloud.connection import client_options, retried, translated
 from remediate.cloud.interface import EntryKey
 from remediate.errors import RemediateError, TerminalFault, TransientFault
 from remediate.image import Repository
-from remediate.logfilter import DENIALS, deployed_by, entries_named
+from remediate.logfilter import DENIALS, calls_of, deployed_by, entries_named
 from remediate.principal import Member
 from remediate.remediation import instant
 
@@ -33,6 +33,7 @@ _CALLS = 50  # look-ups a minute that one instance makes; the rest of the 60 is 
 _MINUTE = 60.0
 _MOST_NAMED = 50  # entries that one query asks for
 _REMEMBERED = 600.0  # seconds that an answer about deploys of before is kept
+_OPERATION_LASTS = timedelta(hours=1)
 _LOOKED_BACK = timedelta(days=90)
 
 
@@ -103,6 +104,11 @@ class GoogleLogs:
         if answer.error is not None:
             raise answer.error
         return answer.entries
+
+    def calls(self, project: str, operation: str, at: datetime) -> list[bytes]:
+        wanted = calls_of(operation, (instant(at - _OPERATION_LASTS), instant(at + _OPERATION_LASTS)))
+        page = self._looked_up([f"projects/{project}"], wanted, 20, f"list the calls of an operation in {project}")
+        return [bytes(each) for each in page.entries]
 
     def deployed_before(self, project: str, repository: Repository, member: Member, before: datetime) -> bool:
         what = (project, repository, member)

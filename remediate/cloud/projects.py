@@ -61,7 +61,7 @@ class GoogleProjects:
             with self._lock:
                 if len(self._found) >= _MOST:
                     self._found.clear()
-                self._found[project] = (self._monotonic(), found)
+                self._found |= dict.fromkeys({project, found.id, found.number}, (self._monotonic(), found))
         return found
 
     def bindings(self, scope: str) -> list[Binding] | None:

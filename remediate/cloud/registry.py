@@ -51,18 +51,18 @@ class GoogleRegistry:
         options, credentials = client_options(self._endpoint)
         return ArtifactRegistryClient(transport="rest", credentials=credentials, client_options=options)
 
-    def exists(self, repository: Repository) -> bool:
+    def mode(self, repository: Repository) -> str | None:
         from google.api_core.exceptions import NotFound
 
         with translated(f"get {repository}"):
             try:
-                retried(
+                found = retried(
                     lambda: self._client.get_repository(name=str(repository), timeout=self._timeout, retry=None),
                     self._timeout,
                 )
             except NotFound:
-                return False
-        return True
+                return None
+        return str(getattr(found.mode, "name", found.mode))
 
     def bindings(self, repository: Repository) -> list[Binding]:
         with translated(f"getIamPolicy {repository}"):

@@ -15,10 +15,20 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 def get(url: str, timeout: float, what: str) -> bytes:
     """The body of the answer. Raises TransientFault or TerminalFault that name `what` was read."""
+    return _asked("GET", url, None, timeout, what)
+
+
+def post(url: str, body: dict[str, object], timeout: float, what: str) -> bytes:
+    """The body of the answer to a question that changes nothing. Raises as `get` does."""
+    return _asked("POST", url, body, timeout, what)
+
+
+def _asked(method: str, url: str, body: dict[str, object] | None, timeout: float, what: str) -> bytes:
     from google.api_core.exceptions import from_http_response
 
     def call() -> bytes:
-        answer = _session(anonymous=url.startswith("http://")).get(url, timeout=timeout)
+        session = _session(anonymous=url.startswith("http://"))
+        answer = session.request(method, url, json=body, timeout=timeout)
         if answer.status_code != 200:
             raise from_http_response(answer)  # type: ignore[no-untyped-call]
         return bytes(answer.content)

@@ -29,8 +29,8 @@ class Shell:
         remediator = remediator_from(load_settings(self.environment))
         handled = remediator.handle(denial(activity(user_text(IMAGE), images=(IMAGE,))))
         assert handled.remediation
-        assert handled.partner
-        self.ids = [handled.remediation.id, handled.partner]
+        assert handled.partners
+        self.ids = [handled.remediation.id, handled.partners[0]]
 
     def run(self, *arguments: str, code: int = 0, **environment: str) -> str:
         """The output of a command that has to exit with this code; standard error where it is not 0."""

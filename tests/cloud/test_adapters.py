@@ -138,14 +138,14 @@ def test_a_fault_that_does_not_pass_in_time_is_transient(sandbox_server: Sandbox
 
 def test_nobody_listening_is_transient() -> None:
     with pytest.raises(TransientFault):
-        GoogleRegistry("http://127.0.0.1:9", 1.0).exists(CONTAINERS)
+        GoogleRegistry("http://127.0.0.1:9", 1.0).mode(CONTAINERS)
 
 
 def test_final_answers_are_terminal_and_say_what_google_said(sandbox_server: SandboxProcess) -> None:
     with pytest.raises(TerminalFault, match=r"400 .*nobody@example\.com does not exist"):
         add(sandbox_server, Member("user:nobody@example.com"))
     with pytest.raises(TerminalFault, match="403 "):
-        registry_of(sandbox_server).exists(Repository("no-such-project", "us", "r"))
+        registry_of(sandbox_server).mode(Repository("no-such-project", "us", "r"))
     with pytest.raises(TerminalFault, match="404 "):
         registry_of(sandbox_server).has_reader(Repository("platform-images", "us", "none"), MEMBER)
     assert sandbox_server.requests(":setIamPolicy") == 1
@@ -172,9 +172,9 @@ def test_the_request_reason_reaches_googles_own_trail(sandbox_server: SandboxPro
 
 def test_a_repository_exists_or_not(sandbox_server: SandboxProcess) -> None:
     registry = registry_of(sandbox_server)
-    assert registry.exists(CONTAINERS)
-    assert registry.exists(msgspec.structs.replace(CONTAINERS, project="210987654321"))
-    assert not registry.exists(msgspec.structs.replace(CONTAINERS, name="none"))
+    assert registry.mode(CONTAINERS)
+    assert registry.mode(msgspec.structs.replace(CONTAINERS, project="210987654321"))
+    assert not registry.mode(msgspec.structs.replace(CONTAINERS, name="none"))
 
 
 def test_32_writers_on_one_repository_all_succeed(tmp_path: Path) -> None:

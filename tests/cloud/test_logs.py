@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from remediate.cloud import logs
+from remediate.cloud.interface import EntryKey
 from remediate.cloud.logs import GoogleLogs
 from remediate.denial import Denial, understand
 from remediate.errors import TerminalFault, TransientFault
+from remediate.image import Repository
 from remediate.logentry import read_entry
 from remediate.logfilter import DENIALS
+from remediate.principal import Member
 from sandbox.logfilter import compile_filter
 from tests.entries import activity, agent_text, bare_text, system_event, understood, user_text
 from tests.sandbox_fixture import SandboxProcess
@@ -78,3 +82,80 @@ def test_the_filter_leaves_everything_else() -> None:
     other["protoPayload"]["serviceName"] = "container.googleapis.com"
     assert not matches(other)
     assert not matches(activity("Something else."))
+
+
+def _keys(count: int) -> list[EntryKey]:
+    log_name = "projects/shop-frontend/logs/cloudaudit.googleapis.com%2Factivity"
+    return [EntryKey(log_name, f"id-{number}", "2026-11-23T08:00:00.123456Z") for number in range(count)]
+
+
+def test_an_entry_is_read_back_exactly(sandbox_server: SandboxProcess) -> None:
+    entries = [activity(insert_id="one"), activity(insert_id='two" OR "'), activity(insert_id="o\\ne")]
+    sandbox_server.log(*entries)
+    logs = GoogleLogs(sandbox_server.url, 2.0)
+    for entry in entries:
+        key = EntryKey(entry["logName"], entry["insertId"], entry["timestamp"])
+        [found] = [json.loads(each) for each in logs.entry(key)]
+        assert {name: value for name, value in found.items() if name != "receiveTimestamp"} == entry
+    assert logs.entry(_keys(1)[0]) == []
+    assert logs.entry(EntryKey(entries[0]["logName"], "one", "2026-11-23T08:00:01Z")) == []
+
+
+def test_a_burst_is_one_look_up_and_what_is_beyond_the_minute_comes_again(sandbox_server: SandboxProcess) -> None:
+    entries = [activity(insert_id=f"id-{number}") for number in range(40)]
+    sandbox_server.log(*entries)
+    sandbox_server.faults({"match": "entries:list", "effect": "latency", "seconds": 0.5, "times": 1})
+    now = [0.0]
+    logs = GoogleLogs(sandbox_server.url, 5.0, monotonic=lambda: now[0])
+    with ThreadPoolExecutor(40) as pool:
+        found = list(pool.map(logs.entry, _keys(40)))
+    assert [json.loads(each)["insertId"] for [each] in found] == [f"id-{number}" for number in range(40)]
+    spent = sandbox_server.requests("entries:list")
+    assert spent < 10
+    for _ in range(50 - spent):
+        logs.entry(_keys(1)[0])
+    with pytest.raises(TransientFault, match="50 log look-ups were made within a minute"):
+        logs.entry(_keys(1)[0])
+    now[0] = 60.0
+    assert len(logs.entry(_keys(1)[0])) == 1
+    assert sandbox_server.requests("entries:list") == 51
+
+
+def test_a_log_that_may_not_be_read_hides_no_other(sandbox_server: SandboxProcess) -> None:
+    sandbox_server.log(activity(insert_id="id-0"))
+    sandbox_server.faults({"match": "entries:list", "effect": "latency", "seconds": 0.3, "times": 1})
+    logs = GoogleLogs(sandbox_server.url, 5.0)
+    foreign = EntryKey("projects/nobody-s/logs/x", "id-0", "2026-11-23T08:00:00.123456Z")
+
+    def read(key: EntryKey) -> int | str:
+        try:
+            return len(logs.entry(key))
+        except TerminalFault as fault:
+            return str(fault)
+
+    keys = [*_keys(3), foreign] * 2
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(read, keys))
+    assert found[:3] == found[4:7] == [1, 0, 0]
+    assert "403" in str(found[3])
+
+
+def test_deploys_of_before_are_found_by_who_what_and_when(sandbox_server: SandboxProcess) -> None:
+    image = "asia-northeast1-docker.pkg.dev/shop-frontend/app/web:v1"
+    app = Repository("shop-frontend", "asia-northeast1", "app")
+    ana, bo = Member("user:ana@example.com"), Member("user:bo@example.com")
+    done = activity("", images=(image,), email="ana@example.com", insert_id="done")
+    done["severity"] = "NOTICE"
+    del done["protoPayload"]["status"]
+    failed = activity(images=(image,), email="bo@example.com", insert_id="failed")
+    sandbox_server.log(done, failed)
+    logs = GoogleLogs(sandbox_server.url, 2.0)
+    after = datetime(2026, 11, 24, tzinfo=UTC)
+    assert logs.deployed_before("shop-frontend", app, ana, after)
+    assert not logs.deployed_before("shop-frontend", app, bo, after)
+    assert not logs.deployed_before("shop-frontend", Repository("shop-frontend", "asia-northeast1", "ap"), ana, after)
+    reads = sandbox_server.requests("entries:list")
+    assert logs.deployed_before("shop-frontend", app, ana, after)
+    assert sandbox_server.requests("entries:list") == reads
+    fresh = GoogleLogs(sandbox_server.url, 2.0)
+    assert not fresh.deployed_before("shop-frontend", app, ana, datetime(2026, 11, 22, tzinfo=UTC))

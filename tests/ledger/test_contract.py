@@ -280,3 +280,18 @@ def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a database, and long enough to be taken for one by nobody" * 20)
     with pytest.raises(BadInput, match=r"notes\.txt"):
         open_ledger(f"sqlite:///{tmp_path / 'notes.txt'}")
+
+
+def test_places_are_taken_once_a_holder_and_no_more_than_there_are(fresh: Open) -> None:
+    ledger = fresh()
+    assert [ledger.take("hour", 3, f"r-{number}") for number in range(5)] == [True, True, True, False, False]
+    assert [fresh().take("hour", 3, f"r-{number}") for number in range(4)] == [True, True, True, False]
+    assert ledger.take("another hour", 3, "r-4")
+    assert not ledger.take("none", 0, "r-1")
+
+
+def test_places_are_not_oversold_to_many_at_once(fresh: Open) -> None:
+    ledgers = [fresh() for _ in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(lambda number: ledgers[number % 4].take("rush", 7, f"r-{number}"), range(40)))
+    assert sum(taken) == 7
