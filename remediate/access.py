@@ -7,12 +7,14 @@ Source: "Policy evaluation" and "IAM roles and permissions index" (IAM).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
+import msgspec
+
 from remediate.allowpolicy import Binding
+from remediate.errors import BadInput
 from remediate.principal import Member
 
 DOWNLOAD = "artifactregistry.repositories.downloadArtifacts"
@@ -61,7 +63,38 @@ def _key(text: str) -> str:
     return text if text.startswith("principal://") else text.casefold()
 
 
+class ShippedRoles(msgspec.Struct, frozen=True):
+    """The predefined roles that hold the permission, and of when they are."""
+
+    permission: str
+    as_of: str
+    source: str
+    roles: tuple[str, ...]
+
+
+def shipped_roles() -> ShippedRoles:
+    """What `roles.json` says. Raises BadInput where it is no such file any more."""
+    try:
+        return msgspec.json.decode(ROLES_FILE.read_bytes(), type=ShippedRoles)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise BadInput(f"{ROLES_FILE.name}: {error}") from None
+
+
+def write_roles(roles: Iterable[str], as_of: str) -> None:
+    """Put these roles in place of the shipped ones, as a whole. Raises BadInput where there are none, or no right."""
+    found = ShippedRoles(DOWNLOAD, as_of, "roles.list (IAM API v1)", tuple(sorted(roles)))
+    if not found.roles:
+        raise BadInput("IAM named no role at all; the shipped ones stay")
+    temporary = ROLES_FILE.with_suffix(".new")
+    try:
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+        temporary.replace(ROLES_FILE)
+    except OSError as error:
+        raise BadInput(f"{ROLES_FILE.name} cannot be written: {error.strerror}") from None
+    predefined_readers.cache_clear()
+
+
 @cache
 def predefined_readers() -> frozenset[str]:
     """The predefined roles that hold the permission, as of the date in `roles.json`."""
-    return frozenset(json.loads(ROLES_FILE.read_text())["roles"])
+    return frozenset(shipped_roles().roles)

@@ -133,6 +133,12 @@ def _story(record: Remediation, change: Proposal | str | None, steps: list[Trail
         "Why it was decided so:",
         *(f"  {reason}: {reason.sentence}" for reason in record.reasons),
     ]
+    if record.because:
+        lines.append(f"Rule {record.rule!r} says: {record.because}")
+    if record.reviewers:
+        lines.append(f"Rule {record.rule!r} leaves it to: {', '.join(record.reviewers)}")
+    if record.lasts is not None:
+        lines.append(f"Rule {record.rule!r} lets a grant last {_days(record.lasts)}.")
     for name, values in (("Images", record.images), ("Deployed by", record.deployers), ("Partner", record.partners)):
         if values:
             lines.append(f"{name}: {', '.join(values)}")
@@ -144,6 +150,11 @@ def _story(record: Remediation, change: Proposal | str | None, steps: list[Trail
         lines.append(f"  {step.at}  {step.before or 'new'} → {step.after}  by {step.actor}{note}")
     lines += ["", *_next(record)]
     return lines
+
+
+def _days(seconds: float) -> str:
+    days, hours = divmod(int(seconds) // 3600, 24)
+    return f"{days} days" if days and not hours else f"{int(seconds) // 3600} hours"
 
 
 def _next(record: Remediation) -> list[str]:

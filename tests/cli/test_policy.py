@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox_fixture import ROOT
+from tests.sandbox_fixture import ROOT, SandboxProcess
 
 READY = ROOT / "deploy" / "policies"
 EXPORT = str(ROOT / "examples" / "denials.json")
@@ -112,3 +112,21 @@ def test_a_plan_is_decided_by_the_same_file() -> None:
     assert {each["outcome"] for each in json.loads(by_option)["grants"]} == {"ask"}
     assert "grant" in {each["outcome"] for each in json.loads(remediate("plan", EXPORT, "--format", "json"))["grants"]}
     assert "No such file" in remediate("plan", EXPORT, "--policy", "nothing.yaml", code=2)
+
+
+def test_the_roles_are_listed_and_refreshed_from_iam(tmp_path: Path, sandbox_server: SandboxProcess) -> None:
+    copy = tmp_path / "checkout"
+    shutil.copytree(ROOT / "remediate", copy / "remediate", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", copy)
+
+    def roles(*arguments: str) -> str:
+        command = [sys.executable, "-m", "remediate", "roles", *arguments]
+        environment = {"PATH": os.environ["PATH"], **sandbox_server.env}
+        return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert "57 predefined roles hold artifactregistry.repositories.downloadArtifacts, as of 2026-08" in roles("list")
+    path = copy / "remediate" / "roles.json"
+    path.write_text(path.read_text().replace("roles/viewer", "roles/retired"))
+    told = roles("refresh")
+    assert told.splitlines()[:2] == ["+ roles/viewer", "- roles/retired"]
+    assert "roles/viewer" in json.loads(roles("list", "--format", "json"))["roles"]
