@@ -47,9 +47,9 @@ class Decider:
 
     def decide(self, denial: Denial, ident: str, sight: Sight, *, from_log: bool) -> tuple[Decision, str]:
         """The decision on what Google Cloud says now; a final "no" is a refusal with Google's words as a note."""
-        rules = self._rules()
+        rules, record = self._rules(), self._ledger.get(ident)
         try:
-            evidence = self._evidence(denial, self._ledger.get(ident), rules, sight)
+            evidence = self._evidence(denial, record, rules, sight)
         except TerminalFault as fault:
             return Decision(Outcome.REFUSE, INVARIANTS, (Reason.TERMINAL_ANSWER,)), str(fault)
         decision = decide(denial, evidence, rules)
@@ -57,6 +57,8 @@ class Decider:
             return decision, ""
         if self.mode_at(denial) is Mode.DRY_RUN:
             return in_mode(decision, Mode.DRY_RUN), ""
+        if record and self._was_taken_away(record):
+            return asked(decision, Reason.TAKEN_AWAY), ""
         verified = from_log or self._investigator.verified(denial)
         decision = decide(denial, msgspec.structs.replace(evidence, verified=verified), rules)
         if decision.outcome is Outcome.GRANT and not self._within_limits(denial, ident):
@@ -100,6 +102,16 @@ class Decider:
             recent = min(self._now(), records.when(denial, self._now())) - granted < self._limits.propagation
         denials = record.denials + 1 if record else 1
         return self._investigator.evidence(denial, rules, sight, propagating=recent, denials=denials)
+
+    def _was_taken_away(self, record: Remediation) -> bool:
+        """Whether somebody took this grant away not long ago: a rule must not undo within minutes what they did.
+
+        A record that says granted, where the decision is to grant, is one that nobody has noted as removed yet.
+        """
+        if record.state is State.GRANTED:
+            return True
+        since = record.taken_away
+        return since is not None and self._now() - datetime.fromisoformat(since) < self._limits.hold_rejections
 
     def _within_limits(self, denial: Denial, ident: str) -> bool:
         """Whether rules may still grant this hour, to this member and at all; takes one of the hour's places."""

@@ -12,7 +12,7 @@ from remediate.deploy import Body
 from remediate.deploy import Deploy as Deploy
 from remediate.deploy import Kind as Kind
 from remediate.image import Image, Repository, is_project_number, parse_image
-from remediate.logentry import AuditLog, LogEntry
+from remediate.logentry import AuditLog, LogEntry, decode
 from remediate.principal import Member, MemberKind, parse_member, run_service_agent
 from remediate.reasons import Reason
 from remediate.wording import ImageDenied, read_text
@@ -62,6 +62,8 @@ class Denial(msgspec.Struct, frozen=True):
     doubts: tuple[Reason, ...] = ()
     others: tuple[Repository, ...] = ()
     """The repositories of the deploy's other images, which may be denied next."""
+    behind: tuple[Member, ...] = ()
+    """Who else stands behind the call: the outside identity, and each that impersonated another."""
     operation: str | None = None
     """What joins a system event with the call that it comes from."""
 
@@ -149,7 +151,36 @@ def _denial(
     others = _others(body, where, repository) if ident.split_uid is None else ()
     operation = deploys.operation(body) if system_event else None
     known = tuple(dict.fromkeys(doubts))
-    return Denial(ident, where, said.reader, member, repository, image, deployer, known, others, operation)
+    behind = _behind(audit)
+    return Denial(ident, where, said.reader, member, repository, image, deployer, known, others, behind, operation)
+
+
+_SUBJECT = re.compile(r"principal://.*/subject/([^/]+)\Z")
+
+
+def _behind(audit: AuditLog) -> tuple[Member, ...]:
+    """Every identity that the call's authentication names; a person may stand behind a service account's deploy."""
+    info = audit.authentication_info
+    if info is None:
+        return ()
+    texts = [info.principal_email, info.principal_subject, *_principals(decode(info.service_account_delegation_info))]
+    named = [text for text in texts if text]
+    named += [match[1] for text in named if (match := _SUBJECT.match(text))]  # a workforce's subject may be an address
+    found = (parse_member(text) for text in named)
+    return tuple(dict.fromkeys(member for member in found if isinstance(member, Member)))
+
+
+def _principals(value: object, depth: int = 6) -> list[str]:
+    """The texts under `principalEmail` and `principalSubject`, however deep delegation info has them."""
+    if depth == 0:
+        return []
+    if isinstance(value, list):
+        return [text for each in value[:20] for text in _principals(each, depth - 1)]
+    if not isinstance(value, dict):
+        return []
+    own = [value.get(name) for name in ("principalEmail", "principalSubject")]
+    inner = [text for each in list(value.values())[:20] for text in _principals(each, depth - 1)]
+    return [text for text in own if isinstance(text, str)] + inner
 
 
 def joined(denial: Denial, calls: Iterable[LogEntry]) -> Denial:

@@ -31,5 +31,9 @@ class TerminalFault(RemediateError):
     """Google Cloud answered, and will answer the same again: 400, 403, 404."""
 
 
+class Missing(TerminalFault):
+    """Google Cloud's final answer is a 404: what was asked about does not exist (any more)."""
+
+
 class Unreadable(RemediateError):
     """These bytes are no log entry, nor an envelope of one. Says where and what was expected, never the content."""

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from remediate import remediation as records
 from remediate.cloud.interface import Registry
-from remediate.errors import Conflict, TerminalFault, TransientFault
+from remediate.errors import Conflict, Missing, TerminalFault, TransientFault
 from remediate.image import Repository
 from remediate.ledger.interface import Ledger
 from remediate.principal import Member, parse_member
@@ -60,10 +60,18 @@ class Executor:
         raise TransientFault("the ledger's record kept changing; the event comes again")
 
     def stands(self, record: Remediation) -> bool:
-        """Whether what was granted is still there, read again: the decision may be older than the grant."""
-        if record.state is not State.GRANTED:
-            return False
-        with suppress(TerminalFault):  # the repository itself is gone
+        """Whether what was granted is still there, read again: the decision may be older than the grant.
+
+        Raises TerminalFault where that may not be read: then nothing is known, and nothing is to be concluded.
+        """
+        return record.state is State.GRANTED and self._is_there(record)
+
+    def was_written(self, record: Remediation) -> bool:
+        """Whether an approval's write was done, and only the record of it is missing. Raises as `stands` does."""
+        return record.state is State.APPROVED and record.ours and self._is_there(record)
+
+    def _is_there(self, record: Remediation) -> bool:
+        with suppress(Missing):  # the repository itself is gone
             return self._registry.has_reader(*names(record))
         return False
 
@@ -88,7 +96,8 @@ class Executor:
 
     def take_away(self, record: Remediation, state: State, *, actor: str, note: str) -> Remediation:
         """Take the granted member out of the binding, then record that. Safe to do again at any point."""
-        self._registry.remove_reader(*names(record), request_reason=record.id)
+        with suppress(Missing):  # the repository is gone, and the member with it
+            self._registry.remove_reader(*names(record), request_reason=record.id)
         return self._finish(record, State.GRANTED, state, actor=actor, note=note)
 
     def _finish(

@@ -27,6 +27,8 @@ class AuthenticationInfo(msgspec.Struct, frozen=True, rename="camel"):
 
     principal_email: str | None = None
     principal_subject: str | None = None
+    service_account_delegation_info: msgspec.Raw = _NOTHING
+    """Who impersonated whom: a list of principals, by address or by subject."""
 
 
 class ResourceLocation(msgspec.Struct, frozen=True, rename="camel"):

@@ -8,9 +8,9 @@ from datetime import datetime
 import msgspec
 
 from remediate.denial import Denial, Deploy, NotADenial, Reader
+from remediate.foresight import ahead
 from remediate.policy import ASSUMED, BUILT_IN, ROLE, Decision, Outcome, Rules, decide, same_project, second_hop
 from remediate.reasons import Reason
-from remediate.remediation import ahead
 
 _STRICTEST = (Outcome.REFUSE, Outcome.ASK, Outcome.GRANT)
 _ORDER = {outcome: place for place, outcome in enumerate((Outcome.GRANT, Outcome.ASK, Outcome.REFUSE))}

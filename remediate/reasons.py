@@ -121,6 +121,10 @@ class Reason(StrEnum):
         "barred",
         "A deny policy or a principal access boundary keeps the member from reading; no grant helps.",
     )
+    TAKEN_AWAY = (
+        "taken_away",
+        "It was granted before, and somebody took it away; a person decides whether it comes back.",
+    )
     BRAKE = "brake", "More grants were made by rules within an hour than the limit allows; a person decides."
     OTHER_ORGANIZATION = "other_organization", "The repository belongs to another organization."
     ORGANIZATION_UNKNOWN = (

@@ -17,7 +17,7 @@ from remediate.chain import digest
 from remediate.denial import Denial, Deploy, EntryId, Reader
 from remediate.errors import Refused
 from remediate.image import Repository
-from remediate.policy import ROLE, Decision, Outcome, second_hop
+from remediate.policy import ROLE, Decision, Outcome
 from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
 
@@ -58,7 +58,7 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
     State.PROPOSED: frozenset(
         {State.PROPOSED, State.APPROVED, State.REJECTED, State.REFUSED, State.FAILED, State.LAPSED}
     ),
-    State.APPROVED: frozenset({State.GRANTED, State.REFUSED, State.FAILED, State.LAPSED}),
+    State.APPROVED: frozenset({State.APPROVED, State.GRANTED, State.REFUSED, State.FAILED, State.LAPSED}),
     State.GRANTED: frozenset({State.REMOVED, State.REVOKED, State.EXPIRED}),
     State.REJECTED: frozenset({State.PROPOSED, State.REFUSED}),
     State.REFUSED: frozenset({State.PROPOSED}),
@@ -70,7 +70,8 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
 }
 """Every transition there is; any other is impossible. None is "no record yet".
 
-A proposal that becomes a proposal is renewed: what a reviewer has to know about it has changed.
+A proposal that becomes a proposal is renewed: what a reviewer has to know about it has changed. An approval that was
+not carried out may be approved again, by somebody else or for another time.
 What is over (rejected, refused, removed, revoked, expired, lapsed) begins its next cycle with a new denial.
 """
 
@@ -112,6 +113,8 @@ class Remediation(msgspec.Struct, frozen=True):
     """Its rule's own sentence."""
     doubts: tuple[Reason, ...] = ()
     """What was doubtful about the last denial."""
+    taken_away: str | None = None
+    """When somebody last took the grant away; rules do not give it back for a while."""
     cycle: int = 1
     """How often it was raised, from a proposal to its end."""
     version: int = 1
@@ -182,28 +185,6 @@ def opened(
     return _step(None, counted(blank, denial, now), state, actor, now, decision.reasons, note, decision)
 
 
-def ahead(denial: Denial, reader: Reader, member: Member, repository: Repository) -> Denial:
-    """A denial of the same deploy that comes once the one of now is cured."""
-    image = denial.image if repository == denial.repository else None
-    return msgspec.structs.replace(
-        denial, reader=reader, member=member, repository=repository, image=image, doubts=(), others=()
-    )
-
-
-def aheads(denial: Denial) -> list[Denial]:
-    """What this deploy is denied next: the service agent, and both readers for its images of other repositories."""
-    if denial.repository is None or denial.member is None or denial.reader is None:
-        return []
-    found = []
-    for repository in (denial.repository, *denial.others):
-        there = msgspec.structs.replace(denial, repository=repository)
-        if repository != denial.repository:
-            found.append(ahead(denial, denial.reader, denial.member, repository))
-        if agent := second_hop(there):
-            found.append(ahead(denial, Reader.SERVICE_AGENT, agent, repository))
-    return found
-
-
 def predicted(ahead: Denial, decision: Decision, *, actor: str, now: datetime) -> tuple[Remediation, TrailRecord]:
     """The proposal for a denial that is foreseen."""
     record, trail = opened(ahead, decision, State.PROPOSED, actor=actor, now=now)
@@ -246,7 +227,14 @@ def last_denial(record: Remediation) -> Denial:
     )
 
 
-_NOT_CONTENT = (Reason.DRY_RUN, Reason.PREDICTED, Reason.TERMINAL_ANSWER, Reason.EVENT_UNVERIFIED, Reason.BRAKE)
+_NOT_CONTENT = (
+    Reason.DRY_RUN,
+    Reason.PREDICTED,
+    Reason.TERMINAL_ANSWER,
+    Reason.EVENT_UNVERIFIED,
+    Reason.BRAKE,
+    Reason.TAKEN_AWAY,
+)
 
 
 def content_digest(record: Remediation) -> str:
@@ -272,19 +260,21 @@ def settled(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
 
 def partnered(record: Remediation, partner: str) -> Remediation:
     """The record with its partner noted; the same where it is already."""
-    return msgspec.structs.replace(record, partners=_with(record.partners, partner))
+    known = record.partners
+    return msgspec.structs.replace(record, partners=known if partner in known else _with(known, partner))
 
 
 def foreseen(record: Remediation, denial: Denial, partner: str) -> Remediation:
     """The service agent's record with one more deploy that waits for it; its deployer may not approve it either."""
-    seen = partnered(msgspec.structs.replace(record, deployers=_deployers(record, denial)), partner)
+    added = tuple(each for each in _deployers(record, denial) if each not in record.deployers)
+    seen = partnered(msgspec.structs.replace(record, deployers=(*record.deployers, *added)), partner)
     return record if seen == record else msgspec.structs.replace(seen, version=record.version + 1)
 
 
 def _deployers(record: Remediation, denial: Denial) -> tuple[str, ...]:
-    """Every deployer there was: whoever fell off a list could approve their own deploy."""
-    one = str(denial.deployer) if denial.deployer else None
-    return record.deployers if one is None or one in record.deployers else (*record.deployers, one)
+    """Every deployer there was, and who stood behind them: whoever fell off a list could approve their own deploy."""
+    named = [str(each) for each in (*denial.behind, denial.deployer) if each]
+    return (*(each for each in record.deployers if each not in named), *dict.fromkeys(named))
 
 
 def moved(
@@ -312,18 +302,21 @@ def moved(
         following = msgspec.structs.replace(following, cycle=record.cycle + 1, expires=None, ours=False, approver=None)
     if state is State.APPROVED:
         following = msgspec.structs.replace(following, approver=actor)
+    if state in (State.REVOKED, State.REMOVED):
+        following = msgspec.structs.replace(following, taken_away=instant(now))
     return _step(record.state, following, state, actor, now, why, note, decision)
 
 
 def following(record: Remediation, decision: Decision, *, actor: str, held: bool) -> list[tuple[State, str]]:
     """The transitions that a new denial's decision takes a record through, each with its actor.
 
-    None where somebody's word stands: an approval that is being carried out, a final answer of Google's, or a rejection
-    that is still `held`. What was granted comes here only when it is no longer there.
+    None where Google Cloud could not be asked, or somebody's word stands: an approval that is being carried out, a
+    final answer of Google's, or a rejection that is still `held`. What was granted comes here only when it is gone.
     """
     standing = record.state in (State.APPROVED, State.FAILED) or (record.state is State.REJECTED and held)
     stopped = record.state is State.APPROVED and decision.outcome is Outcome.REFUSE
-    if decision.outcome is Outcome.IGNORE or (standing and not stopped):
+    unasked = Reason.TERMINAL_ANSWER in decision.reasons
+    if decision.outcome is Outcome.IGNORE or unasked or (standing and not stopped):
         return []
     steps: list[tuple[State, str]] = []
     if record.state is State.GRANTED:
@@ -389,4 +382,5 @@ def when(denial: Denial, now: datetime) -> datetime:
 
 
 def _with(seen: tuple[_T, ...], one: _T | None) -> tuple[_T, ...]:
-    return seen if one is None or one in seen else (*seen, one)[-_SEEN:]
+    """What was seen, the newest last, and no more than is kept."""
+    return seen if one is None else (*(each for each in seen if each != one), one)[-_SEEN:]

@@ -16,9 +16,10 @@ from remediate import remediation as records
 from remediate.cloud.interface import Cloud
 from remediate.decider import Decider
 from remediate.denial import Denial, NotADenial, understand
-from remediate.errors import BadInput, Conflict, Refused, TerminalFault, Unreadable
+from remediate.errors import BadInput, Conflict, Refused, TerminalFault, TransientFault, Unreadable
 from remediate.evidence import Investigator, Sight
 from remediate.execution import ACTOR, Executor, names
+from remediate.foresight import aheads
 from remediate.ledger.interface import Filter, Ledger
 from remediate.logentry import read_entry
 from remediate.modes import Modes, switched
@@ -30,17 +31,17 @@ from remediate.policy import (
     Rules,
     decide,
 )
-from remediate.principal import Member, parse_member
+from remediate.principal import Member
 from remediate.reasons import Reason
 from remediate.remediation import RULE, Remediation, State, content_digest, following, instant, remediation_id
 from remediate.results import Applied, Handled, Limits, Proposal, Swept
+from remediate.reviewers import Reviewers
 
 
 class Remediator:
     """One organization's remediations. Raises TransientFault where the same call may succeed later.
 
-    `mode` is the environment's word, None where it leaves that to the switches; `identities` are the addresses that
-    the service itself runs as, `reviewers` the addresses and domains that may review (empty: anybody).
+    `mode` is the environment's word, None where it leaves that to the switches.
     """
 
     def __init__(
@@ -53,8 +54,7 @@ class Remediator:
         opt_in_tag: str | None = None,
         clock: Callable[[], datetime],
         rules: Callable[[], Rules] = lambda: BUILT_IN,
-        reviewers: tuple[str, ...] = (),
-        identities: tuple[str, ...] = (),
+        reviewers: Reviewers = Reviewers(),  # noqa: B008  (frozen)
         limits: Limits = Limits(),  # noqa: B008  (frozen)
         told: Callable[[records.TrailRecord], None] = lambda _: None,
     ) -> None:
@@ -65,7 +65,6 @@ class Remediator:
         self._executor = Executor(ledger, cloud.registry, clock, told)
         self._now = clock
         self._reviewers = reviewers
-        self._identities = identities
         self._limits = limits
 
     # Denials
@@ -113,8 +112,7 @@ class Remediator:
             record = records.partnered(record, partner)
         version = record.version
         held = now - _moment(record.updated) < self._limits.hold_rejections
-        steps = [] if self._executor.stands(record) else following(record, decision, actor=ACTOR, held=held)
-        for state, actor in steps:
+        for state, actor in () if self._left_alone(record) else following(record, decision, actor=ACTOR, held=held):
             record, step = records.moved(
                 record, state, actor=actor, now=now, reasons=decision.reasons, note=note, decision=decision
             )
@@ -133,11 +131,18 @@ class Remediator:
         said += [lasts] if lasts is not None else []
         return instant(self._now() + min(said)) if said else None
 
+    def _left_alone(self, record: Remediation) -> bool:
+        """Whether a grant is still there; where that may not be read, nothing is concluded from that."""
+        try:
+            return self._executor.stands(record)
+        except TerminalFault:
+            return True
+
     def _propose_ahead(self, denial: Denial, partner: str, decision: Decision, sight: Sight) -> tuple[str, ...]:
         """Propose what the same deploy is denied next, beside what it was denied now; gives the ids."""
         if decision.outcome not in (Outcome.ASK, Outcome.GRANT):
             return ()
-        found = (self._propose_one(each, denial, partner, sight) for each in records.aheads(denial))
+        found = (self._propose_one(each, denial, partner, sight) for each in aheads(denial))
         return tuple(ident for ident in found if ident)
 
     def _propose_one(self, ahead: Denial, denial: Denial, partner: str, sight: Sight) -> str | None:
@@ -176,16 +181,23 @@ class Remediator:
         return record.state is State.APPROVED and self._decider.mode_at(denial) is Mode.ENFORCE
 
     def _carry_out(self, record: Remediation) -> Applied:
-        """Apply an approval of some time ago, unless the world has changed so that it would be refused now."""
-        decision = self._decider.again(record)
-        if decision.outcome is not Outcome.REFUSE:
+        """Apply an approval of some time ago, unless the world has changed so that it would be refused now.
+
+        A write that was done already is recorded first, whatever has changed: what is there must be known to be there.
+        """
+        if self._executor.was_written(record):
             return self._executor.apply(record)
+        over = record.expires is not None and _moment(record.expires) <= self._now()
+        decision = None if over else self._decider.again(record)
+        if decision and decision.outcome is not Outcome.REFUSE:
+            return self._executor.apply(record)
+        state, note = (State.REFUSED, "") if decision else (State.LAPSED, f"was approved until {record.expires}")
 
         def step() -> Remediation:
             current = self._ledger.get(record.id) or record
             if current.state is not State.APPROVED:
                 return current
-            return self._executor.commit(*self._moved(current, State.REFUSED, ACTOR, decision=decision))
+            return self._executor.commit(*self._moved(current, state, ACTOR, note, decision))
 
         return Applied(self._executor.redone(step), written=False)
 
@@ -207,11 +219,16 @@ class Remediator:
         """
 
         def step() -> Remediation:
-            record, person = self._reviewed(ident, actor)
+            record = self._known(ident)
+            person = self._reviewers.of(record, actor)
             if record.state is State.GRANTED and not self._executor.stands(record):
                 self._executor.commit(*self._moved(record, State.REMOVED, ACTOR))
                 raise Refused(f"{ident} was granted, and somebody took it away since; the next denial raises it again")
-            if record.state in (State.GRANTED, State.APPROVED):
+            if record.state is State.GRANTED:
+                if lasts is not None:
+                    raise Refused(
+                        f"{ident} is granted already, until {record.expires or 'it is revoked'}: revoke it first"
+                    )
                 return record
             approved, step = self._moved(record, State.APPROVED, person.id, note)
             if content is not None and content != content_digest(record):
@@ -219,25 +236,33 @@ class Remediator:
                     f"{ident} is not what you saw any more: its content is {content_digest(record)}, not {content}",
                     advice=f"Look again: python -m remediate show {ident}",
                 )
-            ours = not self._reads_already(record, person)
+            if record.state is State.APPROVED and record.approver == person.id and lasts is None:
+                return record  # the same word again: it is carried out, if it still may be
+            ours = self._executor.was_written(record) or not self._reads_already(record, person)
             ends = self._end(record, lasts) if ours else None
             return self._executor.commit(msgspec.structs.replace(approved, expires=ends, ours=ours), step)
 
+        before = self._ledger.get(ident)
         record = self._executor.redone(step)
-        return self._executor.apply(record) if record.state is State.APPROVED else Applied(record, written=False)
+        if record.state is not State.APPROVED:
+            return Applied(record, written=False)
+        again = before is not None and before.state is State.APPROVED and record.version == before.version
+        return self._carry_out(record) if again else self._executor.apply(record)
 
     def reject(self, ident: str, *, actor: str, note: str) -> Remediation:
         """Decline what was proposed; the same denial is then counted, not raised again. Raises as `approve` does."""
 
         def step() -> Remediation:
-            record, person = self._reviewed(ident, actor)
+            record = self._known(ident)
+            person = self._reviewers.of(record, actor)
             return self._executor.commit(*self._moved(record, State.REJECTED, person.id, note))
 
         return self._executor.redone(step)
 
     def revoke(self, ident: str, *, actor: str, note: str) -> Remediation:
         """Take away the member that we added, and nothing else. Raises Refused where we did not add it."""
-        record, person = self._reviewed(ident, actor, about_own=True)
+        record = self._known(ident)
+        person = self._reviewers.of(record, actor, about_own=True)
         if record.state is not State.GRANTED:
             raise Refused(f"{ident} is {record.state}: it cannot become {State.REVOKED}")
         if not record.ours:
@@ -246,7 +271,7 @@ class Remediator:
 
     def switch(self, scope: str, mode: Mode | None, *, actor: str, note: str) -> Modes:
         """Set (None: clear) the mode of a scope, on the word of `actor`. Raises as `approve` does."""
-        person = self._person(actor)
+        person = self._reviewers.person(actor)
 
         def step() -> Modes:
             modes = self._ledger.modes()
@@ -263,33 +288,6 @@ class Remediator:
         if record is None:
             raise BadInput(f"there is no remediation {ident!r}", advice="`python -m remediate list` shows all.")
         return record
-
-    def _person(self, actor: str) -> Member:
-        """The reviewer. Raises BadInput for an address that is none, Refused for one that may not review anything."""
-        person = parse_member(actor)
-        if not isinstance(person, Member):
-            raise BadInput(f"{actor!r} is nobody who can review: expected the address of a user or service account")
-        if person.key in self._identities:
-            raise Refused(
-                f"{person.id} is what the service itself runs as: a person, or another service, has to review"
-            )
-        if self._reviewers and not {person.key, person.domain} & set(self._reviewers):
-            raise Refused(f"{person.id} is not among the reviewers", advice="REMEDIATE_REVIEWERS names who may review.")
-        return person
-
-    def _reviewed(self, ident: str, actor: str, *, about_own: bool = False) -> tuple[Remediation, Member]:
-        """The record and the reviewer. Raises Refused where the reviewer would decide about their own deploy."""
-        record, person = self._known(ident), self._person(actor)
-        own = {Member(text).key for text in (record.member, *record.deployers)}
-        if person.key in own and not about_own:
-            raise Refused(
-                f"{person.id} may not review {ident}: it is about their own deploy",
-                advice="Somebody who is neither the member nor the deployer has to.",
-            )
-        if record.reviewers and not {person.key, person.domain} & set(record.reviewers):
-            allowed = ", ".join(record.reviewers)
-            raise Refused(f"{person.id} may not review {ident}: rule {record.rule!r} leaves it to {allowed}")
-        return record, person
 
     def _reads_already(self, record: Remediation, person: Member) -> bool:
         """Decide again; where it comes out differently than it was proposed, record that in its place, and refuse."""
@@ -328,7 +326,7 @@ class Remediator:
                 continue
             try:
                 done = self._executor.redone(partial(self._swept, ident))
-            except TerminalFault as fault:
+            except (TerminalFault, TransientFault) as fault:  # one that cannot be done must not keep the others waiting
                 yield Swept(record, record.state, str(fault))
                 continue
             if done.state is not record.state:
@@ -337,10 +335,15 @@ class Remediator:
     def pick_up(self, entries: Iterable[bytes]) -> Iterator[Swept]:
         """Handle log entries that may never have arrived; gives the remediations of those that had not."""
         for raw in entries:
-            with suppress(Unreadable):
+            try:
                 handled = self.handle(understand(read_entry(raw)), from_log=True)
-                if handled.remediation and not handled.duplicate:
-                    yield Swept(handled.remediation, None)
+            except Unreadable:
+                continue
+            except (TerminalFault, TransientFault) as fault:
+                yield Swept(None, None, str(fault))
+                continue
+            if handled.remediation and not handled.duplicate:
+                yield Swept(handled.remediation, None)
 
     def _open(self) -> Iterator[str]:
         wanted = Filter((State.PROPOSED, State.APPROVED, State.GRANTED))
@@ -353,7 +356,7 @@ class Remediator:
         record = self._known(ident)
         now = self._now()
         late = now - _moment(record.updated) >= self._limits.lapse_after
-        if record.state in (State.PROPOSED, State.APPROVED) and late:
+        if record.state in (State.PROPOSED, State.APPROVED) and late and not self._executor.was_written(record):
             return self._executor.commit(*self._moved(record, State.LAPSED, ACTOR))
         if record.state is State.APPROVED:
             by_rule = (record.approver or "").startswith(RULE)

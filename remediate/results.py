@@ -41,7 +41,8 @@ class Limits(msgspec.Struct, frozen=True):
 class Swept(msgspec.Struct, frozen=True):
     """What `sweep` did about one remediation; `fault` is Google Cloud's final answer where it could do nothing."""
 
-    remediation: Remediation
+    remediation: Remediation | None
+    """None where a denial that never arrived could not be handled."""
     before: State | None
     """None where the sweep found a denial that never arrived, and opened the remediation."""
     fault: str = ""

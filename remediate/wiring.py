@@ -12,6 +12,7 @@ from remediate.policy import BUILT_IN, Rules
 from remediate.remediation import TrailRecord
 from remediate.remediator import Remediator
 from remediate.results import Limits
+from remediate.reviewers import Reviewers
 from remediate.settings import Settings
 
 
@@ -86,8 +87,7 @@ def remediator_from(
         opt_in_tag=settings.opt_in_tag,
         mode=settings.mode,
         organization=settings.organization,
-        reviewers=settings.reviewers,
-        identities=settings.identities,
+        reviewers=Reviewers(settings.reviewers, settings.identities),
         told=told,
         limits=Limits(
             timedelta(days=settings.lapse_days),

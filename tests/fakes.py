@@ -19,7 +19,7 @@ from remediate.allowpolicy import (
     edit_to_remove,
 )
 from remediate.cloud.interface import EntryKey, PolicyChange, Project
-from remediate.errors import TerminalFault
+from remediate.errors import Missing, TerminalFault
 from remediate.image import Repository
 from remediate.policy import ROLE
 from remediate.principal import Member
@@ -47,7 +47,7 @@ class MemoryRegistry:
 
     def _policy(self, repository: Repository) -> list[Binding]:
         if str(repository) not in self.policies:
-            raise TerminalFault(f"getIamPolicy {repository}: 404 Requested entity was not found")
+            raise Missing(f"getIamPolicy {repository}: 404 Requested entity was not found")
         return self.policies[str(repository)]
 
     def add_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:

@@ -12,8 +12,8 @@ from remediate.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
 PURE = (
-    "allowpolicy", "chain", "denial", "deploy", "envelope", "errors", "image", "logentry", "modes", "plan", "policy", "principal", "reasons",
-    "remediation", "results", "wording",
+    "allowpolicy", "chain", "denial", "deploy", "envelope", "errors", "foresight", "image", "logentry", "modes", "plan", "policy", "principal", "reasons",
+    "remediation", "results", "reviewers", "wording",
 )  # fmt: skip
 PURE_MAY_IMPORT = {
     "__future__", "base64", "binascii", "collections", "dataclasses", "datetime", "enum", "hashlib", "msgspec", "re",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -12,14 +14,15 @@ from msgspec.structs import replace
 from remediate.allowpolicy import Binding
 from remediate.chain import broken_link
 from remediate.cloud.interface import PolicyChange
-from remediate.errors import Refused
+from remediate.errors import Refused, TerminalFault, TransientFault
 from remediate.ledger.interface import Filter
-from remediate.policy import ROLE, Mode
+from remediate.policy import ROLE, Mode, Outcome
 from remediate.reasons import Reason
 from remediate.remediation import Remediation, State, content_digest
 from remediate.results import Swept
+from remediate.reviewers import Reviewers
 from tests.entries import DEPLOYER, REPOSITORY, activity, denial
-from tests.test_remediator import REVIEWER, SAME_REPOSITORY, World, cross, same, world
+from tests.test_remediator import REVIEWER, SAME_REPOSITORY, Crash, Crashing, World, cross, same, world
 
 __all__ = ["world"]  # the fixture
 MEMBER = f"serviceAccount:{DEPLOYER}"
@@ -156,16 +159,163 @@ def test_a_grant_on_a_repository_that_is_gone_is_refused_when_denied_again(world
     assert [step.after for step in world.ledger.trail(record.id)][-2:] == [State.REMOVED, State.REFUSED]
 
 
-def test_a_sweep_goes_on_behind_what_google_refuses(world: World) -> None:
+class Failing:
+    """A registry that fails with `fault` whatever is asked about `repository`."""
+
+    def __init__(self, world: World, repository: str, fault: Exception) -> None:
+        self._world, self._repository, self._fault = world, repository, fault
+
+    def __getattr__(self, name: str) -> Any:
+        def call(repository: Any, *args: Any, **kwargs: Any) -> Any:
+            if str(repository) == self._repository:
+                raise self._fault
+            return getattr(self._world.registry, name)(repository, *args, **kwargs)
+
+        return call
+
+
+@pytest.mark.parametrize("fault", [TerminalFault("403 no"), TransientFault("503 busy")])
+def test_a_sweep_goes_on_behind_what_cannot_be_done(world: World, fault: Exception) -> None:
     first = proposed(world)
     world.instance().approve(first.id, actor=REVIEWER, lasts=DAY)
     world.instance(Mode.ENFORCE).handle(same())
-    del world.registry.policies[REPOSITORY]
     world.registry.policies[SAME_REPOSITORY] = []
     world.now += DAY
-    done = {each.remediation.repository: each for each in swept(world) if each.remediation.member == MEMBER}
-    assert done[REPOSITORY].fault
+    failing = world.instance(registry=Failing(world, REPOSITORY, fault))
+    done = {each.remediation.repository: each for each in failing.sweep() if each.remediation}
+    assert done[REPOSITORY].fault == str(fault)
+    assert done[SAME_REPOSITORY].remediation
     assert done[SAME_REPOSITORY].remediation.state is State.REMOVED
+    assert state(world, first.id) is State.GRANTED
+    assert state(world, first.id) is State.GRANTED
+    assert State.EXPIRED in {each.remediation.state for each in swept(world) if each.remediation}
+
+
+def test_what_may_not_be_read_is_not_gone(world: World) -> None:
+    """A 403 for a while must not orphan a grant, nor undo what a person said."""
+    granted, asked = proposed(world), world.instance().handle(same("x")).remediation
+    assert asked
+    world.instance().approve(granted.id, actor=REVIEWER, lasts=DAY)
+    for repository, ident in ((REPOSITORY, granted.id), (SAME_REPOSITORY, asked.id)):
+        before = state(world, ident)
+        blind = world.instance(registry=Failing(world, repository, TerminalFault("403 no")))
+        blind.handle(cross("2") if repository == REPOSITORY else same("2"))
+        assert state(world, ident) is before
+    world.check_trail()
+
+
+def test_a_timed_grant_on_a_repository_that_is_gone_ends(world: World) -> None:
+    record = proposed(world)
+    world.instance().approve(record.id, actor=REVIEWER, lasts=DAY)
+    del world.registry.policies[REPOSITORY]
+    world.now += DAY
+    swept(world)
+    assert state(world, record.id) is State.EXPIRED
+
+
+def crashed_before_the_write(world: World, **approval: Any) -> Remediation:
+    """A record that is approved, and whose write never came."""
+    record = proposed(world)
+    fatal = Failing(world, "none", Crash())
+    fatal.__dict__["add_reader"] = _crash
+    with pytest.raises(Crash):
+        world.instance(registry=fatal).approve(record.id, actor=REVIEWER, **approval)
+    assert state(world, record.id) is State.APPROVED
+    return record
+
+
+def _crash(*_: Any, **__: Any) -> None:
+    raise Crash
+
+
+def test_a_second_approval_of_what_was_not_carried_out_is_an_approval_of_its_own(world: World) -> None:
+    record = crashed_before_the_write(world)
+    with pytest.raises(Refused, match="not what you saw any more"):
+        world.instance().approve(record.id, actor="bo@example.org", content="000000000000")
+    done = world.instance().approve(record.id, actor="bo@example.org", lasts=DAY, note="again")
+    assert done.written
+    assert (done.remediation.approver, done.remediation.expires is not None) == ("user:bo@example.org", True)
+    steps = [(step.after, step.actor) for step in world.ledger.trail(record.id)]
+    assert steps[1:3] == [(State.APPROVED, f"user:{REVIEWER}"), (State.APPROVED, "user:bo@example.org")]
+    world.check_trail()
+
+
+@pytest.mark.parametrize("actor", [REVIEWER, "bo@example.org"])
+def test_nobody_finishes_an_approval_that_would_be_refused_now(world: World, actor: str) -> None:
+    record = crashed_before_the_write(world)
+    world.projects.projects[1] = replace(world.projects.projects[1], organization="999")
+    with suppress(Refused):
+        world.instance().approve(record.id, actor=actor)
+    assert (state(world, record.id), world.registry.writes) == (State.REFUSED, 0)
+
+
+def test_an_approval_whose_time_is_over_is_not_carried_out(world: World) -> None:
+    record = crashed_before_the_write(world, lasts=timedelta(hours=1))
+    world.now += DAY
+    swept(world)
+    assert (state(world, record.id), world.registry.writes) == (State.LAPSED, 0)
+
+
+@pytest.mark.parametrize("later", ["lapses", "moves"])
+def test_a_write_that_was_done_is_recorded_whatever_has_changed_since(world: World, later: str) -> None:
+    record = proposed(world)
+    after = Crashing(world.registry, itertools.count(1), 3, after=True)
+    with pytest.raises(Crash):
+        world.instance(registry=after).approve(record.id, actor=REVIEWER, lasts=DAY)
+    assert (state(world, record.id), world.registry.writes) == (State.APPROVED, 1)
+    if later == "lapses":
+        world.now += 8 * DAY
+    else:
+        world.projects.projects[1] = replace(world.projects.projects[1], organization="999")
+    swept(world)
+    assert state(world, record.id) is State.GRANTED
+    world.now += DAY
+    swept(world)
+    assert (state(world, record.id), world.registry.readers(REPOSITORY)) == (State.EXPIRED, [])
+    world.check_trail()
+
+
+@pytest.mark.parametrize("how", ["revoked", "by hand"])
+def test_a_rule_does_not_give_back_what_somebody_took_away(world: World, how: str) -> None:
+    record = world.instance(Mode.ENFORCE).handle(same("1")).remediation
+    assert record
+    if how == "revoked":
+        world.instance().revoke(record.id, actor=REVIEWER, note="compromised")
+    else:
+        world.registry.policies[SAME_REPOSITORY] = []
+    for number in ("2", "3"):
+        decision = world.instance(Mode.ENFORCE).handle(same(number)).decision
+        assert (decision.outcome, decision.reasons[-1]) == (Outcome.ASK, Reason.TAKEN_AWAY)
+    assert world.registry.readers(SAME_REPOSITORY) == []
+    assert world.instance().approve(record.id, actor=REVIEWER).written
+    world.check_trail()
+
+
+def test_who_impersonated_the_deployer_may_not_approve_either(world: World) -> None:
+    entry = activity(
+        subject="principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/ana@example.com"
+    )
+    info = entry["protoPayload"]["authenticationInfo"]
+    info["serviceAccountDelegationInfo"] = [
+        {"firstPartyPrincipal": {"principalEmail": "bo@example.com"}, "principalSubject": "user:bo@example.com"},
+        {"principalSubject": "serviceAccount:ci@shop-frontend.iam.gserviceaccount.com"},
+    ]
+    handled = world.instance().handle(denial(entry))
+    assert handled.remediation
+    assert handled.remediation.member == MEMBER
+    behind = ("ana@example.com", "bo@example.com", "ci@shop-frontend.iam.gserviceaccount.com", DEPLOYER)
+    for ident in (handled.remediation.id, *handled.partners):
+        for actor in behind:
+            with pytest.raises(Refused, match="own deploy"):
+                world.instance().approve(ident, actor=actor)
+    assert world.instance().approve(handled.remediation.id, actor=REVIEWER).written
+
+
+def test_the_last_denial_is_the_last(world: World) -> None:
+    for number, name in enumerate(("shop-a", "shop-b", "shop-a")):
+        world.instance().handle(denial(activity(insert_id=str(number), project=name, number=None)))
+    [record] = [each for each in world.records().values() if each.member == MEMBER]
+    assert [each.project for each in record.deploys] == ["shop-b", "shop-a"]
 
 
 def test_tampering_deletion_and_reordering_are_found_at_the_first_broken_link(world: World) -> None:
@@ -297,7 +447,7 @@ def test_an_old_approval_is_not_carried_out_once_it_would_be_refused(world: Worl
 def test_the_service_itself_reviews_nothing(world: World) -> None:
     record = proposed(world)
     own = "receiver@remediate-ops.iam.gserviceaccount.com"
-    service = world.instance(identities=(f"serviceaccount:{own}",))
+    service = world.instance(reviewers=Reviewers(service=(f"serviceaccount:{own}",)))
     with pytest.raises(Refused, match="what the service itself runs as"):
         service.approve(record.id, actor=own.replace("receiver", "Receiver"))
     assert service.approve(record.id, actor=REVIEWER).written

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -44,10 +44,13 @@ class Lifecycle(RuleBasedStateMachine):
         self.reads = self.ours = False
         self.ends = self.since = self.world.now
         self.forever = True
+        self.taken: datetime | None = None
         self.denials = self.number = self.writes = 0
 
     def _move(self, state: State) -> None:
         self.state, self.since = state, self.world.now
+        if state in (State.REVOKED, State.REMOVED):
+            self.taken = self.world.now
 
     def _granted(self, ends: timedelta | None) -> None:
         self.forever, self.ends = ends is None, self.world.now + (ends or HOUR)
@@ -66,9 +69,13 @@ class Lifecycle(RuleBasedStateMachine):
         held = self.state is State.REJECTED and self.world.now - self.since < LIMITS.hold_rejections
         if self.reads or held:
             return
+        taken = self.taken is not None and self.world.now - self.taken < LIMITS.hold_rejections
+        if self.state is State.GRANTED:
+            self._move(State.REMOVED)
+            taken = True
         if self.state is not State.PROPOSED:
             self._move(State.PROPOSED)
-        if mode is Mode.ENFORCE:
+        if mode is Mode.ENFORCE and not taken:
             self._granted(None)
 
     @precondition(lambda self: self.world.ledger.counted(str(same("1").entry.key), self.ident))
@@ -82,9 +89,10 @@ class Lifecycle(RuleBasedStateMachine):
         try:
             self.world.instance(limits=LIMITS).approve(self.ident, actor=REVIEWER, lasts=lasts)
         except Refused:
-            if self.state is State.GRANTED:
-                assert not self.reads
+            if self.state is State.GRANTED and not self.reads:
                 self._move(State.REMOVED)
+            elif self.state is State.GRANTED:
+                assert lasts is not None  # a grant's end is not changed by approving it again
             assert self.state is not State.PROPOSED
             return
         assert self.state in (State.PROPOSED, State.GRANTED)

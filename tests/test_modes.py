@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from remediate.errors import BadInput, Refused
 from remediate.modes import EVERYWHERE, Modes, Place, effective, scope_of
 from remediate.policy import Mode, Outcome
 from remediate.remediation import State
+from remediate.reviewers import Reviewers
 from tests.entries import DEPLOYER
 from tests.fakes import ORGANIZATION
 from tests.test_remediator import REVIEWER, SAME_REPOSITORY, Crash, Crashing, World, same, world
@@ -86,6 +88,7 @@ def test_a_switch_is_obeyed_by_the_next_event(world: World) -> None:
     assert world.instance(ENFORCE).handle(same("4")).decision.outcome is Outcome.ASK
     world.instance(**undecided).switch("projects/shop-frontend", None, actor=REVIEWER, note="over")
     assert world.instance(DRY_RUN).handle(same("5")).decision.outcome is Outcome.ASK
+    world.now += timedelta(days=31)  # what somebody took away, rules do not give back for a while
     assert world.instance(**undecided).handle(same("6")).written
 
 
@@ -105,7 +108,7 @@ def test_every_switch_is_on_the_trail_and_none_can_be_taken_off_it(world: World)
 
 def test_only_a_reviewer_switches(world: World) -> None:
     with pytest.raises(Refused, match="not among the reviewers"):
-        world.instance(reviewers=("example.org",)).switch(EVERYWHERE, ENFORCE, actor=REVIEWER, note="x")
+        world.instance(reviewers=Reviewers(("example.org",))).switch(EVERYWHERE, ENFORCE, actor=REVIEWER, note="x")
     with pytest.raises(BadInput):
         world.instance().switch(EVERYWHERE, ENFORCE, actor="ana", note="x")
     assert world.ledger.modes() == Modes()

@@ -47,16 +47,20 @@ def mode(
     from remediate.wiring import remediator_from
 
     settings = the_settings()
-    where = scope_of(scope) if scope else EVERYWHERE
+    where = scope_of(scope) if scope is not None else EVERYWHERE
     if wanted is None:
         if reason is not None or actor is not None:
             raise BadInput("--reason and --as are for a switch: say dry-run, enforce or clear")
-        _show(settings, the_ledger(settings), where if scope else None, format_)
+        _show(settings, the_ledger(settings), where if scope is not None else None, format_)
         return
     if reason is None or not reason.strip():
         raise BadInput(f"say why: mode {wanted} --reason '...'; it stands on the trail")
     to = None if wanted is Wanted.CLEAR else Mode(wanted)
-    remediator_from(settings).switch(where, to, actor=reviewer(settings, actor), note=reason)
+    before = the_ledger(settings).modes()
+    after = remediator_from(settings).switch(where, to, actor=reviewer(settings, actor), note=reason)
+    if after.version == before.version:
+        say(f"{where}: {to or 'no switch'}, as before; nothing was recorded")
+        return
     say(f"{where}: {'no switch any more' if to is None else to}")
     for line in _strictest(settings, the_ledger(settings), where, to):
         say(line)
@@ -67,6 +71,8 @@ def _strictest(settings: Settings, ledger: Ledger, where: str, to: str | None) -
     from remediate.modes import EVERYWHERE
     from remediate.policy import Mode
 
+    if to is None and settings.mode is Mode.ENFORCE and Mode.DRY_RUN not in ledger.modes().switches.values():
+        return ["    REMEDIATE_MODE=enforce decides now: what the rules grant is granted without a reviewer."]
     if to != Mode.ENFORCE:
         return []
     if settings.mode is Mode.DRY_RUN:

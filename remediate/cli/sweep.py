@@ -15,6 +15,7 @@ from remediate.errors import BadInput
 
 if TYPE_CHECKING:
     from remediate.remediation import TrailRecord
+    from remediate.results import Swept
     from remediate.settings import Settings
 
 
@@ -46,8 +47,8 @@ def sweep(
     from remediate.wiring import clock, logs_from, remediator_from
 
     settings = load_settings(os.environ)
-    now = _as_of(settings, as_of) if as_of else clock()
-    remediator = remediator_from(settings, _tell, (lambda: now) if as_of else clock)
+    now = _as_of(settings, as_of) if as_of is not None else clock()
+    remediator = remediator_from(settings, _tell, (lambda: now) if as_of is not None else clock)
     changed = refused = 0
     with _progress() as advance:
         if since is not None:
@@ -55,18 +56,27 @@ def sweep(
             if logs is None:
                 raise BadInput("--since reads Cloud Logging, and CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING is not set")
             entries = logs.denials(_scope(settings, scope), _since(since, now))
-            changed += sum(1 for _ in remediator.pick_up(entries))
+            found = list(remediator.pick_up(entries))
+            changed, refused = _count(found)
         elif scope is not None:
             raise BadInput("--scope says whose logs --since reads, and --since is missing")
         for done in remediator.sweep(advance):
-            changed += not done.fault
-            refused += bool(done.fault)
-            if done.fault:
-                _line("ERROR", f"{done.remediation.id}: {done.fault}", {"remediation": done.remediation.id})
+            more, faults = _count([done])
+            changed, refused = changed + more, refused + faults
     if sys.stderr.isatty():
-        print(f"{changed} remediations changed, {refused} refused by Google Cloud", file=sys.stderr)
+        print(f"{changed} remediations changed, {refused} could not be", file=sys.stderr)
     if refused:
         raise typer.Exit(1)
+
+
+def _count(swept: list[Swept]) -> tuple[int, int]:
+    """How many were changed, and how many could not be; each of these is told."""
+    for done in swept:
+        if done.fault:
+            ident = done.remediation.id if done.remediation else None
+            _line("ERROR", f"{ident or 'a denial that never arrived'}: {done.fault}", {"remediation": ident})
+    faults = sum(1 for done in swept if done.fault)
+    return len(swept) - faults, faults
 
 
 def _tell(step: TrailRecord) -> None:
@@ -120,7 +130,10 @@ def _since(text: str, now: datetime) -> datetime:
 
     ago = duration(text)
     if ago is not None:
-        return now - ago
+        try:
+            return now - ago
+        except OverflowError:
+            raise BadInput(f"--since {text!r}: that is before the first year") from None
     found = moment("--since", text, "12h, 3d, or RFC 3339, as in 2026-11-23T08:00:00Z")
     if found > now + timedelta(minutes=1):
         raise BadInput(f"--since {text!r}: that moment is still to come")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from remediate.cloud.connection import retried, translated
 
 if TYPE_CHECKING:
@@ -26,9 +28,12 @@ def post(url: str, body: dict[str, object], timeout: float, what: str) -> bytes:
 def _asked(method: str, url: str, body: dict[str, object] | None, timeout: float, what: str) -> bytes:
     from google.api_core.exceptions import from_http_response
 
+    data = None if body is None else msgspec.json.encode(body)
+    headers = {"Content-Type": "application/json"} if data else {}
+
     def call() -> bytes:
         session = _session(anonymous=url.startswith("http://"))
-        answer = session.request(method, url, json=body, timeout=timeout)
+        answer = session.request(method, url, data=data, headers=headers, timeout=timeout)
         if answer.status_code != 200:
             raise from_http_response(answer)  # type: ignore[no-untyped-call]
         return bytes(answer.content)

@@ -1,0 +1,35 @@
+"""Turns a denial into those that the same deploy runs into next, so that one review ends the chain.
+
+Cloud Run tells one denial at a time: the deployer before the service agent, one image before another.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from remediate.denial import Denial, Reader
+from remediate.image import Repository
+from remediate.policy import second_hop
+from remediate.principal import Member
+
+
+def ahead(denial: Denial, reader: Reader, member: Member, repository: Repository) -> Denial:
+    """A denial of the same deploy that comes once the one of now is cured."""
+    image = denial.image if repository == denial.repository else None
+    return msgspec.structs.replace(
+        denial, reader=reader, member=member, repository=repository, image=image, doubts=(), others=()
+    )
+
+
+def aheads(denial: Denial) -> list[Denial]:
+    """What this deploy is denied next: the service agent, and both readers for its images of other repositories."""
+    if denial.repository is None or denial.member is None or denial.reader is None:
+        return []
+    found = []
+    for repository in (denial.repository, *denial.others):
+        there = msgspec.structs.replace(denial, repository=repository)
+        if repository != denial.repository:
+            found.append(ahead(denial, denial.reader, denial.member, repository))
+        if agent := second_hop(there):
+            found.append(ahead(denial, Reader.SERVICE_AGENT, agent, repository))
+    return found

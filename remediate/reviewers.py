@@ -1,0 +1,41 @@
+"""Turns the word of somebody into a reviewer, or says why they may not decide: four eyes, and who is meant to look."""
+
+from __future__ import annotations
+
+import msgspec
+
+from remediate.errors import BadInput, Refused
+from remediate.principal import Member, parse_member
+from remediate.remediation import Remediation
+
+
+class Reviewers(msgspec.Struct, frozen=True):
+    """Who may review: `allowed` are keys and domains (empty: anybody), `service` is what the service itself runs as."""
+
+    allowed: tuple[str, ...] = ()
+    service: tuple[str, ...] = ()
+
+    def person(self, actor: str) -> Member:
+        """The reviewer. Raises BadInput for an address that is none, Refused for one that may not review anything."""
+        person = parse_member(actor)
+        if not isinstance(person, Member):
+            raise BadInput(f"{actor!r} is nobody who can review: expected the address of a user or service account")
+        if person.key in self.service:
+            raise Refused(f"{person.id} is what the service itself runs as; somebody else has to review")
+        if self.allowed and not {person.key, person.domain} & set(self.allowed):
+            raise Refused(f"{person.id} is not among the reviewers", advice="REMEDIATE_REVIEWERS names who may review.")
+        return person
+
+    def of(self, record: Remediation, actor: str, *, about_own: bool = False) -> Member:
+        """The reviewer of this record. Raises Refused where they would decide about their own deploy."""
+        person = self.person(actor)
+        own = {Member(text).key for text in (record.member, *record.deployers)}
+        if person.key in own and not about_own:
+            raise Refused(
+                f"{person.id} may not review {record.id}: it is about their own deploy",
+                advice="Somebody who is neither the member nor the deployer has to.",
+            )
+        if record.reviewers and not {person.key, person.domain} & set(record.reviewers):
+            allowed = ", ".join(record.reviewers)
+            raise Refused(f"{person.id} may not review {record.id}: rule {record.rule!r} leaves it to {allowed}")
+        return person
