@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,7 +34,7 @@ def list_(
     state: Annotated[list[str] | None, typer.Option(help="Only these states (again for more).")] = None,
     repository: Annotated[str | None, typer.Option(help="Only repositories whose name contains this.")] = None,
     member: Annotated[str | None, typer.Option(help="Only members that contain this.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, newest first.")] = 100,
     format_: _Formats = Format.TABLE,
 ) -> None:
     """List remediations, most recently denied first."""
@@ -139,16 +140,20 @@ def _story(record: Remediation, change: Proposal | str | None, steps: list[Trail
         lines.append(f"Rule {record.rule!r} leaves it to: {', '.join(record.reviewers)}")
     if record.lasts is not None:
         lines.append(f"Rule {record.rule!r} lets a grant last {_days(record.lasts)}.")
-    for name, values in (("Images", record.images), ("Deployed by", record.deployers), ("Partner", record.partners)):
+    for name, values in (("Images", record.images), ("Deployed by", record.deployers)):
         if values:
             lines.append(f"{name}: {', '.join(values)}")
+    following = needed_too(the_ledger(), record)
+    for other in following:
+        lines.append(f"The same deploy needs {other.id} too, {other.state}: {other.member}")
+        lines.append(f"  on {other.repository} ({', '.join(other.reasons)})")
     if change is not None:
         lines += _binding(change)
     lines += ["", "Trail:"]
     for step in steps:
         note = f"  ({step.note})" if step.note else ""
         lines.append(f"  {step.at}  {step.before or 'new'} → {step.after}  by {step.actor}{note}")
-    lines += ["", *_next(record)]
+    lines += ["", *_next(record, following)]
     return lines
 
 
@@ -157,17 +162,29 @@ def _days(seconds: float) -> str:
     return f"{days} days" if days and not hours else f"{int(seconds) // 3600} hours"
 
 
-def _next(record: Remediation) -> list[str]:
+def needed_too(ledger: Ledger, record: Remediation) -> list[Remediation]:
+    """What the deploy behind this record needs besides, and is still open: never another deployer's own grant."""
+    from remediate.principal import Member
+
+    others = [ledger.get(ident) for ident in record.partners]
+    return [
+        other
+        for other in others
+        if other and other.state in ("proposed", "failed") and (other.predicted or Member(other.member).run_agent_of)
+    ]
+
+
+def _next(record: Remediation, following: list[Remediation]) -> list[str]:
     who = " --as you@example.com" if the_settings().ledger.startswith("sqlite:") else ""
     revoke = [f"To take it away: python -m remediate revoke {record.id}{who} --reason '...'"] if record.ours else []
     match record.state:
         case "proposed" | "failed":
             from remediate.remediation import content_digest
 
-            seen = f"{record.id}@{content_digest(record)}"
+            seen = " ".join(f"{each.id}@{content_digest(each)}" for each in (record, *following))
             return [
                 "What to type next (the digits behind @ say: only as it is shown here):",
-                f"  python -m remediate approve {' '.join((seen, *record.partners))}{who}",
+                f"  python -m remediate approve {seen}{who}",
                 f"  python -m remediate reject {record.id}{who} --reason '...'",
             ]
         case "approved":
@@ -204,10 +221,15 @@ def the_settings() -> Settings:
 
 
 def the_ledger(settings: Settings | None = None) -> Ledger:
-    """The ledger that the settings name."""
+    """The ledger that the settings name. Raises BadInput where the variable names a file that is not there."""
     from remediate.wiring import ledger_from
 
-    return ledger_from(settings or the_settings())
+    settings = settings or the_settings()
+    scheme, _, path = settings.ledger.partition(":///")
+    if scheme == "sqlite" and "REMEDIATE_LEDGER" in os.environ and not Path(path).exists():
+        advice = "The function makes it when it starts; REMEDIATE_LEDGER says where."
+        raise BadInput(f"there is no ledger at {path}", advice=advice)
+    return ledger_from(settings)
 
 
 def find(ledger: Ledger, ident: str) -> Remediation:

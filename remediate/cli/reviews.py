@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from remediate.cli.remediations import RETRY, every, find, say, the_ledger, the_settings
+from remediate.cli.remediations import RETRY, every, find, needed_too, say, the_ledger, the_settings
 from remediate.errors import BadInput, Refused, RemediateError
 
 if TYPE_CHECKING:
@@ -57,18 +57,24 @@ def approve(
 
     duration, partners, granted = _duration(lasts), dict[str, None](), []
     contents: dict[str, str] = {}
+    seen_now: dict[str, str] = {}
     chosen: list[str] = []
     for ident in [*(idents or ()), *_matching(matching, actor, yes=yes, given=bool(idents))]:
         name, at, content = ident.partition("@")
         if at and not re.fullmatch(r"[0-9a-f]{12}", content):
             raise BadInput(f"{ident!r}: expected ID, or ID@CONTENT with the twelve digits that `show` shows")
         found = find(the_ledger(), name)
-        contents[found.id] = content or content_digest(found)
-        chosen.append(found.id)
+        if at and contents.get(found.id, content) != content:
+            raise BadInput(f"{found.id} is named twice, with different contents")
+        if found.id not in chosen:
+            chosen.append(found.id)
+        if at:
+            contents[found.id] = content
+        seen_now[found.id] = content_digest(found)
 
     def act(remediator: Remediator, record: Remediation, reviewer: str) -> bool:
-        partners.update(dict.fromkeys(record.partners))
-        seen = contents[record.id]
+        partners.update({other.id: None for other in needed_too(the_ledger(), record)})
+        seen = contents.get(record.id, seen_now[record.id])
         applied = remediator.approve(record.id, actor=reviewer, note=reason, lasts=duration, content=seen)
         done = applied.remediation
         if done.state != "granted":
@@ -91,13 +97,15 @@ def approve(
         other = the_ledger().get(ident)
         if other and other.state == "proposed":
             who = f" --as {actor}" if actor else ""
-            say(f"Its partner is still proposed ({other.member}): python -m remediate approve {ident}{who}")
+            say(f"The same deploy needs {other.member} too,")
+            say(f"    on {other.repository}: python -m remediate approve {ident}@{content_digest(other)}{who}")
     if failed:
         raise typer.Exit(1)
 
 
 def reject(idents: _Ids, reason: _Why, actor: _As = None) -> None:
     """Reject proposals: the same denials are then counted, and not raised again for a while."""
+    _said(reason)
 
     def act(remediator: Remediator, record: Remediation, reviewer: str) -> bool:
         done = remediator.reject(record.id, actor=reviewer, note=reason)
@@ -110,6 +118,7 @@ def reject(idents: _Ids, reason: _Why, actor: _As = None) -> None:
 
 def revoke(idents: _Ids, reason: _Why, actor: _As = None) -> None:
     """Revoke grants: takes away the members that we added, and nothing else."""
+    _said(reason)
 
     def act(remediator: Remediator, record: Remediation, reviewer: str) -> bool:
         done = remediator.revoke(record.id, actor=reviewer, note=reason)
@@ -119,6 +128,11 @@ def revoke(idents: _Ids, reason: _Why, actor: _As = None) -> None:
 
     if _each(idents, actor, "revoked", act):
         raise typer.Exit(1)
+
+
+def _said(reason: str) -> None:
+    if not reason.strip():
+        raise BadInput("--reason '': say why; it stands on the trail")
 
 
 def _each(idents: list[str], actor: str | None, word: str, act: Callable[[Remediator, Remediation, str], bool]) -> bool:
@@ -136,6 +150,8 @@ def _each(idents: list[str], actor: str | None, word: str, act: Callable[[Remedi
         except RemediateError as error:
             failed = True
             say(f"{record.id}  not {word}: {error}")
+            if error.advice:
+                say(f"    {error.advice}")
     return failed
 
 
@@ -149,7 +165,8 @@ def _matching(text: str | None, actor: str | None, *, yes: bool, given: bool) ->
 
     reviewer(the_settings(), actor)  # who may not review is told before being asked
     parts = [part.partition("=") for part in text.split(",")]
-    if any(sign and name.strip() not in ("member", "repository") for name, sign, _ in parts) or not text.strip():
+    named = all(name.strip() in ("member", "repository") and value.strip() for name, sign, value in parts if sign)
+    if not named or not all(name.strip() for name, _, _ in parts):
         accepted = "a part of a member or repository, member=... or repository=..."
         raise BadInput(f"--all-matching {text!r}: expected {accepted}")
 

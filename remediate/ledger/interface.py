@@ -30,7 +30,8 @@ class Filter(msgspec.Struct, frozen=True):
         whole = {}
         if self.repository and Repository.parse(self.repository):
             whole["repository"] = self.repository
-        if self.member and ":" in self.member and isinstance(parse_member(self.member), Member):
+        lower = self.member and self.member.partition(":")[2].casefold() == self.member.partition(":")[2]
+        if self.member and lower and isinstance(parse_member(self.member), Member):
             whole["member"] = self.member
         return whole
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from remediate.errors import BadInput, Conflict, TransientFault
+from remediate.errors import BadInput, Conflict, TerminalFault, TransientFault
 from remediate.ledger.interface import Filter
 from remediate.modes import ModeChange, Modes
 from remediate.remediation import Remediation, TrailRecord
@@ -196,3 +196,5 @@ def _faults() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise TransientFault(f"the ledger could not answer: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise TerminalFault(f"the ledger is damaged: {error}") from error

@@ -343,3 +343,71 @@ def test_time_can_be_tried_out_with_the_embedded_ledger(shell: Shell, sandbox_se
     assert DEPLOYER not in sandbox_server.readers()
     shared = {"REMEDIATE_LEDGER": "firestore://p/d"}
     assert "embedded ledger only" in shell.run("sweep", "--as-of", "2999-01-01", code=2, **shared)
+
+
+def test_what_the_same_deploy_needs_too_is_shown_and_named_by_its_content(shell: Shell) -> None:
+    story = shell.run("show", shell.ids[0])
+    agent = shell.json("show", shell.ids[1])
+    assert f"The same deploy needs {shell.ids[1]} too, proposed: {AGENT}" in story
+    assert f" {shell.ids[1]}@{agent['content']} " in story
+    assert shell.ids[0] not in shell.run("show", shell.ids[1])  # never another deployer's own grant beside the agent's
+    shell.run("reject", shell.ids[1], "--as", REVIEWER, "--reason", "no")
+    assert shell.ids[1] not in shell.run("show", shell.ids[0])
+
+
+@pytest.mark.parametrize("wrong", ["member=", ",", "member=,repository=x", "", "a,", "owner=x"])
+def test_a_filter_with_an_empty_part_approves_nothing(shell: Shell, wrong: str) -> None:
+    assert "expected a part of" in shell.run("approve", "--all-matching", wrong, "--yes", "--as", REVIEWER, code=2)
+    assert {each["state"] for each in shell.json("list")} == {"proposed"}
+
+
+def test_a_content_is_not_overridden_by_the_same_id_without_one(shell: Shell) -> None:
+    stale = f"{shell.ids[0]}@000000000000"
+    said = shell.run("approve", stale, shell.ids[0], "--as", REVIEWER, code=1)
+    assert "not what you saw any more" in said
+    assert f"Look again: python -m remediate show {shell.ids[0]}" in said
+    other = f"{shell.ids[0]}@111111111111"
+    assert "named twice, with different contents" in shell.run("approve", stale, other, "--as", REVIEWER, code=2)
+
+
+def test_empty_words_are_not_taken(shell: Shell) -> None:
+    for command in (["reject", shell.ids[0]], ["revoke", shell.ids[0]]):
+        assert "say why" in shell.run(*command, "--as", REVIEWER, "--reason", " ", code=2)
+    said = shell.run("mode", "enforce", "--scope", "", "--reason", "x", "--as", REVIEWER, code=2)
+    assert "'' is no scope" in said
+    assert "--as-of ''" in shell.run("sweep", "--as-of", "", code=2)
+    assert "before the first year" in shell.run(
+        "sweep", "--as-of", "0001-01-02", "--since", "9w", "--scope", "projects/shop-frontend", code=2
+    )
+    assert "no repository, member or state" in shell.run("trail", "mode", "--member", "x", code=2)
+
+
+def test_a_mistyped_ledger_is_named_not_made(shell: Shell, tmp_path: Path) -> None:
+    missing = tmp_path / "typo" / "ledger.db"
+    said = shell.run("list", code=2, REMEDIATE_LEDGER=f"sqlite:///{missing}")
+    assert f"there is no ledger at {missing}" in said
+    assert not missing.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("tampering", "told"),
+    [
+        ("UPDATE remediations SET record = replace(record, '\"state\":\"granted\"', '\"state\":\"revoked\"')", "says revoked"),
+        ("UPDATE remediations SET record = replace(record, '\"approver\":\"user:platform-lead', '\"approver\":\"user:x')", "stands on the word of"),
+        ("UPDATE trail SET remediation = 'r-zzz' WHERE remediation = '{0}'", "is missing"),
+        ("UPDATE trail SET record = '{{}}' WHERE remediation = '{0}' AND seq = 2", "cannot be read"),
+        ("DELETE FROM remediations WHERE id = '{0}'", "the remediation that the trail belongs to is missing"),
+        ("INSERT INTO modes VALUES (1, 1, '{{\"switches\":{{\"everywhere\":\"enforce\"}},\"version\":1}}')", "mode  broken"),
+    ],
+)  # fmt: skip
+def test_tampering_with_the_store_is_told(shell: Shell, tampering: str, told: str) -> None:
+    import sqlite3
+
+    shell.run("approve", shell.ids[0], "--as", REVIEWER)
+    path = shell.environment["REMEDIATE_LEDGER"].removeprefix("sqlite:///")
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE remediations SET record = CAST(record AS TEXT)")
+        connection.execute(tampering.format(shell.ids[0]))
+    said = shell.run("trail", "verify", code=1)
+    assert told in said
+    assert "Traceback" not in said

@@ -1,0 +1,42 @@
+"""Checks a trail against what it led to: the chain itself, and that the record says what the trail says.
+
+What no trail can show: the loss of a whole remediation with its trail, and changes of what a record only counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from remediate.chain import broken_link
+from remediate.modes import ModeChange, Modes
+from remediate.policy import Mode
+from remediate.remediation import Remediation, State, TrailRecord
+
+
+def broken_trail(ident: str, record: Remediation | None, trail: Sequence[TrailRecord]) -> str | None:
+    """As `broken_link`; and whether the record stands where its trail leads, on whose word."""
+    if link := broken_link(record, trail):
+        return link
+    if record is None:
+        return None
+    for step in trail:
+        if (step.remediation, step.repository, step.member) != (ident, record.repository, record.member):
+            return f"record {step.seq} belongs to another remediation"
+    if record.id != ident or not trail or trail[-1].after is not record.state:
+        return f"the remediation says {record.state}, and its trail something else"
+    approvals = [step.actor for step in trail if step.after is State.APPROVED]
+    if record.approver is not None and record.approver not in approvals:
+        return f"the remediation stands on the word of {record.approver}, who is not on its trail"
+    return None
+
+
+def broken_switches(modes: Modes, changes: Sequence[ModeChange]) -> str | None:
+    """As `broken_link`; and whether the switches in force are those that the changes lead to."""
+    if link := broken_link(modes, changes):
+        return link
+    switches: dict[str, Mode] = {}
+    for change in changes:
+        switches.pop(change.scope, None)
+        if change.after is not None:
+            switches[change.scope] = change.after
+    return None if switches == dict(modes.switches) else "the switches in force are not those that the trail leads to"
