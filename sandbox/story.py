@@ -157,12 +157,12 @@ def _reject(environment: dict[str, str]) -> None:
     if _run(environment, "sandbox", *deploy).returncode == 0:
         raise StoryError("the deploy was expected to fail, and went through")
     _drain(environment)
-    [proposal] = _listed(environment, "--member", _ANA)
+    proposal = _only(_listed(environment, "--member", _ANA))
     _type(environment, "reject", proposal["id"], "--as", _REVIEWER, "--reason", "only the pipeline deploys the shop")
     _say("She tries again: the same denial is counted, and asks nobody for the next 30 days.")
     _run(environment, "sandbox", *deploy, quiet=True, fails=True)
     _drain(environment)
-    [again] = _listed(environment, "--member", _ANA)
+    again = _only(_listed(environment, "--member", _ANA))
     _say(f"[bold]{again['id']}[/]  {again['state']}, denied {again['denials']} times")
     if (again["state"], again["denials"]) != ("rejected", 2):
         raise StoryError("the rejection was expected to hold")
@@ -243,6 +243,12 @@ def _type(environment: dict[str, str], *command: str) -> None:
 def _listed(environment: dict[str, str], *filters: str) -> list[dict[str, Any]]:
     told = _run(environment, "remediate", "list", *filters, "--format", "json", quiet=True).stdout
     return [dict(each) for each in json.loads(told)]
+
+
+def _only(found: list[dict[str, Any]]) -> dict[str, Any]:
+    if len(found) != 1:
+        raise StoryError(f"one remediation was expected, and there are {len(found)}")
+    return found[0]
 
 
 def _run(

@@ -30,9 +30,9 @@ class Filter(msgspec.Struct, frozen=True):
         whole = {}
         if self.repository and Repository.parse(self.repository):
             whole["repository"] = self.repository
-        lower = self.member and self.member.partition(":")[2].casefold() == self.member.partition(":")[2]
-        if self.member and lower and isinstance(parse_member(self.member), Member):
-            whole["member"] = self.member
+        kind, colon, address = (self.member or "").partition(":")
+        if colon and address == address.casefold() and isinstance(parse_member(f"{kind}:{address}"), Member):
+            whole["member"] = f"{kind}:{address}"
         return whole
 
     def matches(self, record: Remediation) -> bool:

@@ -295,3 +295,21 @@ def test_places_are_not_oversold_to_many_at_once(fresh: Open) -> None:
     with ThreadPoolExecutor(8) as pool:
         taken = list(pool.map(lambda number: ledgers[number % 4].take("rush", 7, f"r-{number}"), range(40)))
     assert sum(taken) == 7
+
+
+SPELLINGS: list[Callable[[str], str]] = [
+    str,
+    str.upper,
+    lambda member: member.partition(":")[2],
+    lambda member: member.partition(":")[2].title(),
+    lambda member: member[3:12],
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=["whole", "whole, in capitals", "address", "Address", "part"])
+def test_a_member_is_found_by_the_whole_of_it_or_any_part_in_any_case(
+    fresh: Open, spelling: Callable[[str], str]
+) -> None:
+    record, trail = first()
+    fresh().commit(record, trail=[trail])
+    assert fresh().find(Filter(member=spelling(record.member))) == [record]
