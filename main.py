@@ -1,4 +1,5 @@
-"""The function `on_denial`: an audit log entry in a CloudEvent becomes a grant, a proposal, or a line that says why.
+"""The functions: `on_denial`, an audit log entry in a CloudEvent becomes a grant, a proposal, or a line that says why;
+and `review`, the pages on which people decide.
 
 Nothing but wiring. A 2xx ends an event for good and anything else brings it again, so what cannot be understood ends
 in a 2xx, and a passing fault does not.
@@ -7,6 +8,7 @@ in a 2xx, and a passing fault does not.
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 import flask
@@ -20,7 +22,7 @@ from remediate.errors import BadInput, TerminalFault, TransientFault, Unreadable
 from remediate.logentry import read_entry
 from remediate.remediation import TrailRecord
 from remediate.settings import load_settings
-from remediate.wiring import remediator_from
+from remediate.wiring import remediator_from, review_from
 
 log = logs.configure()
 
@@ -36,8 +38,17 @@ def warned(text: str) -> None:
     log.critical(text)
 
 
+def target() -> str:
+    """The function that this process serves, as functions-framework was told."""
+    arguments = sys.argv[sys.argv.index("--target") + 1 :] if "--target" in sys.argv else []
+    named = next((word.partition("=")[2] for word in sys.argv if word.startswith("--target=")), "")
+    return named or (arguments[0] if arguments else os.environ.get("FUNCTION_TARGET", "on_denial"))
+
+
 try:
-    remediator = remediator_from(load_settings(os.environ), told, warned=warned)
+    settings = load_settings(os.environ)
+    remediator = remediator_from(settings, told, warned=warned)
+    pages = review_from(settings, remediator) if target() == "review" else None
 except (BadInput, TransientFault) as error:
     raise SystemExit(f"remediate cannot start:\n{error}\n{error.advice}") from None
 
@@ -66,3 +77,15 @@ def on_denial(event: CloudEvent) -> None:
         flask.abort(500)
     message, fields = logs.decision_line(handled, time.perf_counter() - started)
     line.info(message, **fields)
+
+
+@functions_framework.http
+def review(request: flask.Request) -> flask.Response:
+    """Serve the review pages."""
+    if pages is None:
+        flask.abort(404)
+    try:
+        return pages.answer(request)
+    except Exception as error:  # no traceback shows what a page held
+        log.critical("unexpected", why=logs.where(error), path=request.path)
+        return flask.Response("Something unexpected happened; it is in the log.\n", 500, content_type="text/plain")

@@ -95,10 +95,20 @@ class Executor:
         return Applied(final, change.written)
 
     def take_away(self, record: Remediation, state: State, *, actor: str, note: str) -> Remediation:
-        """Take the granted member out of the binding, then record that. Safe to do again at any point."""
+        """Take the granted member out of the binding, then record that. Safe to do again at any point.
+
+        Then look once more: an instance that was still carrying out the approval may have written in between. One that
+        writes later reads the record afterwards, and takes its write back itself.
+        """
+        self._remove(record)
+        final = self._finish(record, State.GRANTED, state, actor=actor, note=note)
+        if final.state is state:
+            self._remove(record)
+        return final
+
+    def _remove(self, record: Remediation) -> None:
         with suppress(Missing):  # the repository is gone, and the member with it
             self._registry.remove_reader(*names(record), request_reason=record.id)
-        return self._finish(record, State.GRANTED, state, actor=actor, note=note)
 
     def _finish(
         self,

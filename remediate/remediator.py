@@ -249,6 +249,10 @@ class Remediator:
         again = before is not None and before.state is State.APPROVED and record.version == before.version
         return self._carry_out(record) if again else self._executor.apply(record)
 
+    def may_review(self, ident: str, actor: str) -> None:
+        """Raises what `approve` and `reject` would raise about who asks; for pages to tell before the click."""
+        self._reviewers.of(self._known(ident), actor)
+
     def reject(self, ident: str, *, actor: str, note: str) -> Remediation:
         """Decline what was proposed; the same denial is then counted, not raised again. Raises as `approve` does."""
 

@@ -22,6 +22,9 @@ _NAMES = (
     "ORGANIZATION",
     "REVIEWERS",
     "IDENTITIES",
+    "IAP_AUDIENCE",
+    "SECRET",
+    "LOCAL_REVIEWER",
     "OPT_IN_TAG",
     "TROUBLESHOOTER",
     "TIMEOUT",
@@ -32,6 +35,9 @@ _NAMES = (
 )
 _OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
 _ORGANIZATION = re.compile(r"(?:organizations/)?([1-9][0-9]{0,18})\Z")
+_AUDIENCE = re.compile(
+    r"/projects/[1-9][0-9]*/(?:locations/[a-z0-9-]+/services/[a-z0-9-]+|global/backendServices/[0-9]+)\Z"
+)
 _TAG = re.compile(r"(?:tagValues/[1-9][0-9]*|[a-z0-9.-]+/[^/\s]+/[^/\s]+)\Z")
 _OBJECT = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/.+\Z")
 _LEDGER = re.compile(r"(?:sqlite:///.+|firestore://[^/]+/[^/]+)\Z")
@@ -53,6 +59,13 @@ class Settings(msgspec.Struct, frozen=True):
     """`REMEDIATE_REVIEWERS`: who may approve: addresses or domains, separated by commas. Never the deployer."""
     identities: tuple[str, ...] = ()
     """`REMEDIATE_IDENTITIES`: the service's own service accounts, separated by commas; none of them may review."""
+    iap_audience: str | None = None
+    """`REMEDIATE_IAP_AUDIENCE`: `/projects/N/locations/REGION/services/NAME`; the review pages do not start without it,
+    save on this machine with the embedded ledger."""
+    secret: str | None = None
+    """`REMEDIATE_SECRET`: at least 32 characters; signs the review pages' forms, the same on every instance."""
+    local_reviewer: str = "you@example.com"
+    """`REMEDIATE_LOCAL_REVIEWER`: who you are on pages that run on your own machine."""
     opt_in_tag: str | None = None
     """`REMEDIATE_OPT_IN_TAG`: `tagValues/N` or `ORGANIZATION/KEY/VALUE`; rules grant only in projects that bear it."""
     troubleshooter: bool = False
@@ -81,7 +94,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         if value:
             parsed = parse(value)
             if parsed is None:
-                problems.append(f"{name}={value!r}: expected {accepted}")
+                shown = "..." if name == "REMEDIATE_SECRET" else repr(value)
+                problems.append(f"{name}={shown}: expected {accepted}")
             else:
                 found[field] = parsed
 
@@ -92,6 +106,11 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     take("REMEDIATE_ORGANIZATION", "organization", "an organization's number", _organization)
     take("REMEDIATE_REVIEWERS", "reviewers", "addresses or domains, separated by commas", _reviewers)
     take("REMEDIATE_IDENTITIES", "identities", "addresses, separated by commas", _addresses)
+    audiences = "/projects/NUMBER/locations/REGION/services/NAME"
+    take("REMEDIATE_IAP_AUDIENCE", "iap_audience", audiences, lambda text: text if _AUDIENCE.match(text) else None)
+    take("REMEDIATE_SECRET", "secret", "at least 32 characters", lambda text: text if len(text) >= 32 else None)
+    people = "the address of a person or service account"
+    take("REMEDIATE_LOCAL_REVIEWER", "local_reviewer", people, lambda text: text if _addresses(text) else None)
     tags = "tagValues/NUMBER or ORGANIZATION/KEY/VALUE"
     take("REMEDIATE_OPT_IN_TAG", "opt_in_tag", tags, lambda text: text if _TAG.match(text) else None)
     take("REMEDIATE_TROUBLESHOOTER", "troubleshooter", "on or off", {"on": True, "off": False}.get)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from remediate.cloud.interface import Cloud, Logs
+from remediate.errors import BadInput
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Ledger
 from remediate.policy import BUILT_IN, Rules
@@ -14,6 +17,9 @@ from remediate.remediator import Remediator
 from remediate.results import Limits
 from remediate.reviewers import Reviewers
 from remediate.settings import Settings
+
+if TYPE_CHECKING:
+    from remediate.review.pages import Review
 
 
 def ledger_from(settings: Settings) -> Ledger:
@@ -68,6 +74,36 @@ def _local(settings: Settings) -> bool:
 def clock() -> datetime:
     """Now, in UTC."""
     return datetime.now(UTC)
+
+
+def review_from(settings: Settings, remediator: Remediator) -> Review:
+    """The review pages. Raises BadInput where nothing would tell who makes a request."""
+    import secrets
+
+    from remediate.cloud.rest import get
+    from remediate.review.identity import KEYS, IapIdentity, Identity, LocalIdentity
+    from remediate.review.pages import Review
+
+    identity: Identity
+    if settings.iap_audience is not None:
+        identity = IapIdentity(settings.iap_audience, lambda: get(KEYS, settings.timeout, "get IAP's public keys"))
+    elif settings.ledger.startswith("sqlite:") and not os.environ.get("K_SERVICE"):
+        identity = LocalIdentity(settings.local_reviewer)
+    else:
+        advice = "Behind Identity-Aware Proxy: /projects/NUMBER/locations/REGION/services/NAME"
+        raise BadInput("REMEDIATE_IAP_AUDIENCE is not set, and the review pages do not start without it", advice=advice)
+    if settings.secret is None and settings.iap_audience is not None:
+        advice = "python3 -c 'import secrets; print(secrets.token_urlsafe())' makes one."
+        raise BadInput("REMEDIATE_SECRET is not set, and the review pages do not start without it", advice=advice)
+    return Review(
+        remediator,
+        ledger_from(settings),
+        identity,
+        settings.secret or secrets.token_urlsafe(),
+        clock,
+        configured=settings.mode,
+        lapse_after=timedelta(days=settings.lapse_days),
+    )
 
 
 def remediator_from(

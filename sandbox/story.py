@@ -65,7 +65,7 @@ def play(*, unattended: bool) -> int:
             before = _policies(environment)
             ids = _fail_and_propose(environment)
             if not unattended:
-                return _stay_up(ids)
+                return _stay_up(ids, (folder / "page").read_text().strip())
             _reject(environment)
             _approve_and_succeed(environment, ids)
             if _compare(before, _policies(environment)):
@@ -113,6 +113,7 @@ def _start(stack: contextlib.ExitStack, folder: Path) -> dict[str, str]:
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": f"{url}/",
         "REMEDIATE_LEDGER": f"sqlite:///{folder / 'ledger.db'}",
         "REMEDIATE_ORGANIZATION": "400000000001",
+        "REMEDIATE_LOCAL_REVIEWER": _REVIEWER,
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REMEDIATE_")} | settings
     if sys.stdout.isatty():
@@ -125,8 +126,15 @@ def _start(stack: contextlib.ExitStack, folder: Path) -> dict[str, str]:
     log = folder / "function.log"
     stack.enter_context(_running(function_command, environment, log, tell=True))
     _wait_for_port(function_port, log)
+    page_port = _free_port()
+    page_command = [framework, "--target", "review", "--host", "127.0.0.1", "--port", str(page_port)]
+    page_log = folder / "review.log"
+    stack.enter_context(_running(page_command, environment, page_log))
+    _wait_for_port(page_port, page_log)
+    (folder / "page").write_text(f"http://127.0.0.1:{page_port}/\n")
     _say(f"sandbox   {url}   (organization: sandbox/example.yaml)")
     _say(f"function  {function}  (functions-framework --target on_denial, dry-run: it grants nothing by itself)")
+    _say(f"review    http://127.0.0.1:{page_port}/   (functions-framework --target review: where people decide)")
     return environment
 
 
@@ -217,8 +225,10 @@ def _take_back(environment: dict[str, str], ids: list[str], before: dict[str, An
     return 0
 
 
-def _stay_up(ids: list[str]) -> int:
-    _chapter("Now you: open a second terminal in this folder, and type")
+def _stay_up(ids: list[str], page: str) -> int:
+    _chapter("Now you: open the review page in a browser")
+    _out.print(f"  [bold]{page}[/]")
+    _chapter("Or open a second terminal in this folder, and type")
     deploy = shlex.join(["python", "-m", "sandbox", *_DEPLOY])
     for command, purpose in (
         (". .run/env", "once, so that the commands talk to this sandbox"),

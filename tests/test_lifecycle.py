@@ -481,3 +481,29 @@ def test_a_write_that_comes_after_the_revocation_does_not_bring_the_member_back(
     assert (late.remediation.state, late.written) == (State.REVOKED, False)
     assert world.registry.policies[REPOSITORY] == before
     world.check_trail()
+
+
+def test_a_write_between_taking_away_and_its_record_does_not_stay(world: World) -> None:
+    record = proposed(world)
+    world.instance().approve(record.id, actor=REVIEWER)
+    granted = world.ledger.get(record.id)
+    assert granted
+
+    class Overtaken:
+        """A registry where an instance that still carries out the approval writes just after the removal."""
+
+        late = True
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.registry, name)
+
+        def remove_reader(self, *args: Any, **kwargs: Any) -> PolicyChange:
+            done = world.registry.remove_reader(*args, **kwargs)
+            if self.late:
+                self.late = False
+                world.registry.add_reader(*args, **kwargs)
+            return done
+
+    world.instance(registry=Overtaken()).revoke(record.id, actor=REVIEWER, note="no")
+    assert state(world, record.id) is State.REVOKED
+    assert world.registry.readers(REPOSITORY) == []

@@ -76,12 +76,17 @@ def _blocks(columns: Sequence[str], rows: list[list[str]]) -> None:
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print CSV, header first; a value that a spreadsheet would run as a formula is led by an apostrophe."""
+    sys.stdout.write(csv_text(columns, rows))
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """CSV as `print_csv` prints it."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(columns)
     for row in rows:
         writer.writerow([_safe("" if value is None else printable(value)) for value in row])
-    sys.stdout.write(buffer.getvalue())
+    return buffer.getvalue()
 
 
 def print_json(value: object) -> None:

@@ -151,6 +151,12 @@ class FirestoreLedger:
             for each in query.stream(timeout=_TIMEOUT):
                 yield _trails.decode(each.get("record"))
 
+    def recent(self, limit: int) -> list[TrailRecord]:
+        query = self._client.collection_group(_TRAIL).order_by("at", direction="DESCENDING")
+        query = query.order_by("__name__", direction="DESCENDING").limit(limit)
+        with _translated():
+            return [_trails.decode(each.get("record")) for each in query.stream(timeout=_TIMEOUT)]
+
     def take(self, name: str, limit: int, holder: str) -> bool:
         """Each place is a document of its own, and each holder looks from a place of its own on: none is contended."""
         places = self._client.collection(_PLACES)

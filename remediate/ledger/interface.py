@@ -69,6 +69,9 @@ class Ledger(Protocol):
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         """The trail records of one remediation, or of all, oldest first."""
 
+    def recent(self, limit: int) -> list[TrailRecord]:
+        """The last trail records of all remediations, newest first."""
+
     def take(self, name: str, limit: int, holder: str) -> bool:
         """Take one of `limit` places that go by this name; whoever holds one already keeps it. False: all are taken."""
 

@@ -127,6 +127,10 @@ class SqliteLedger:
             rows = self._all("SELECT record FROM trail WHERE remediation = ? ORDER BY seq", remediation)
         return (_trails.decode(row[0]) for row in rows)
 
+    def recent(self, limit: int) -> list[TrailRecord]:
+        rows = self._all("SELECT record FROM trail ORDER BY number DESC LIMIT ?", limit)
+        return [_trails.decode(row[0]) for row in rows]
+
     def take(self, name: str, limit: int, holder: str) -> bool:
         with self._writing() as connection:
             found = connection.execute("SELECT holder FROM places WHERE name = ?", (name,)).fetchall()

@@ -27,7 +27,9 @@ AUDIT_TYPE = "google.cloud.audit.log.v1.written"
 class FunctionProcess:
     """`functions-framework --target on_denial`, talking to a sandbox; `lines` is what it logged."""
 
-    def __init__(self, sandbox: SandboxProcess | None, folder: Path, **settings: str) -> None:
+    def __init__(
+        self, sandbox: SandboxProcess | None, folder: Path, *, target: str = "on_denial", **settings: str
+    ) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -36,7 +38,7 @@ class FunctionProcess:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("REMEDIATE_", "CLOUDSDK_"))}
         environment = clean | (sandbox.env if sandbox else {}) | {"REMEDIATE_LEDGER": f"sqlite:///{self.ledger_path}"}
         framework = str(Path(sys.executable).with_name("functions-framework"))
-        command = [framework, "--target", "on_denial", "--host", "127.0.0.1", "--port", str(self.port)]
+        command = [framework, "--target", target, "--host", "127.0.0.1", "--port", str(self.port)]
         self.output: list[str] = []
         self.sandbox = sandbox
         self._logged: set[str] = set()

@@ -1,0 +1,1 @@
+"""The review pages: server-rendered, without JavaScript, behind Identity-Aware Proxy."""

@@ -1,0 +1,166 @@
+"""Identity-Aware Proxy's word: taken as it is signed, and refused in every other way that it can be had."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from remediate.errors import Refused, TransientFault
+from remediate.review.identity import HEADER, ISSUER, IapIdentity, LocalIdentity
+
+AUDIENCE = "/projects/1/locations/europe-west1/services/review"
+NOW = 1_800_000_000.0
+KEY, OTHER = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+
+
+def public(key: ec.EllipticCurvePrivateKey) -> str:
+    encoding, kind = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_key().public_bytes(encoding, kind).decode()
+
+
+def encoded(value: Any) -> str:
+    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def token(key: ec.EllipticCurvePrivateKey = KEY, header: dict[str, Any] | None = None, **claims: Any) -> str:
+    said = {"iss": ISSUER, "aud": AUDIENCE, "email": "ana@example.com", "iat": NOW - 10, "exp": NOW + 600} | claims
+    said = {name: value for name, value in said.items() if value is not None}
+    signed = f"{encoded({'alg': 'ES256', 'kid': 'one', 'typ': 'JWT'} | (header or {}))}.{encoded(said)}"
+    r, s = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
+    return f"{signed}.{encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+
+
+def identity(fetched: list[int] | None = None) -> IapIdentity:
+    def fetch() -> bytes:
+        if fetched is not None:
+            fetched.append(1)
+        return json.dumps({"one": public(KEY)}).encode()
+
+    return IapIdentity(AUDIENCE, fetch, now=lambda: NOW)
+
+
+def ask(text: str, **headers: str) -> str:
+    return identity().address({HEADER: text, **headers}, "10.0.0.1")
+
+
+def test_a_signed_word_is_taken_from_the_token_alone() -> None:
+    assert ask(token()) == "ana@example.com"
+    assert (
+        ask(token(), **{"X-Goog-Authenticated-User-Email": "accounts.google.com:eve@example.com"}) == "ana@example.com"
+    )
+    assert ask(token(email="accounts.google.com:ana@example.com")) == "ana@example.com"
+    assert identity().address({HEADER.lower(): token()}, None) == "ana@example.com"
+    assert ask(token(iat=NOW + 20)) == "ana@example.com"
+    assert ask(token(exp=NOW - 20)) == "ana@example.com"
+
+
+def _none() -> str:
+    signed = token().rpartition(".")[0].split(".")
+    return f"{encoded({'alg': 'none', 'kid': 'one'})}.{signed[1]}."
+
+
+def _confused() -> str:
+    """HS256 with the public key as the secret: the classical confusion of algorithms."""
+    signed = f"{encoded({'alg': 'HS256', 'kid': 'one'})}.{token().split('.')[1]}"
+    return f"{signed}.{encoded(hmac.new(public(KEY).encode(), signed.encode(), hashlib.sha256).digest())}"
+
+
+def _swapped() -> str:
+    """The claims of another token under this one's signature."""
+    one, other = token().split("."), token(email="eve@example.com").split(".")
+    return f"{one[0]}.{other[1]}.{one[2]}"
+
+
+FORGERIES = {
+    "none at all": "",
+    "no token": "x",
+    "three empty pieces": "..",
+    "not base64": "a.b.c",
+    "another key": token(OTHER),
+    "another key under its own name": token(OTHER, {"kid": "two"}),
+    "no key id": token(header={"kid": ""}),
+    "algorithm none": _none(),
+    "algorithm none, signed": token(header={"alg": "none"}),
+    "algorithm HS256": _confused(),
+    "algorithm RS256": token(header={"alg": "RS256"}),
+    "claims swapped": _swapped(),
+    "signature cut": token()[:-4],
+    "another audience": token(aud="/projects/2/locations/europe-west1/services/review"),
+    "a list of audiences": token(aud=[AUDIENCE]),
+    "no audience": token(aud=None),
+    "another issuer": token(iss="https://accounts.google.com"),
+    "no issuer": token(iss=None),
+    "expired": token(exp=NOW - 31),
+    "of the future": token(iat=NOW + 31),
+    "without end": token(exp=None),
+    "without beginning": token(iat=None),
+    "no e-mail": token(email=None),
+    "no address": token(email="ana"),
+    "everybody": token(email="allUsers"),
+    "huge": token(email="a" * 9000 + "@example.com"),
+}
+
+
+@pytest.mark.parametrize("forged", FORGERIES.values(), ids=FORGERIES)
+def test_a_forgery_is_refused_whatever_the_other_headers_say(forged: str) -> None:
+    headers = {
+        "X-Goog-Authenticated-User-Email": "accounts.google.com:ana@example.com",
+        "Authorization": f"Bearer {token()}",
+        "X-Forwarded-For": "127.0.0.1",
+    }
+    with pytest.raises(Refused):
+        ask(forged, **headers)
+
+
+def test_keys_are_kept_and_looked_for_again_when_they_are_rotated() -> None:
+    clock, keys, fetched = [0.0], {"one": public(KEY)}, []
+
+    def fetch() -> bytes:
+        fetched.append(1)
+        return json.dumps(keys).encode()
+
+    who = IapIdentity(AUDIENCE, fetch, now=lambda: NOW, monotonic=lambda: clock[0])
+    for _ in range(3):
+        who.address({HEADER: token()}, None)
+    assert len(fetched) == 1
+    keys["two"] = public(OTHER)
+    rotated = {HEADER: token(OTHER, {"kid": "two"})}
+    with pytest.raises(Refused):
+        who.address(rotated, None)
+    assert len(fetched) == 1  # nobody can make us ask more than once a minute
+    clock[0] = 60
+    assert who.address(rotated, None) == "ana@example.com"
+
+
+def test_without_keys_nobody_is_let_in_and_with_old_ones_they_still_are() -> None:
+    clock, broken = [0.0], [True]
+
+    def fetch() -> bytes:
+        if broken[0]:
+            raise TransientFault("503")
+        return json.dumps({"one": public(KEY)}).encode()
+
+    who = IapIdentity(AUDIENCE, fetch, now=lambda: NOW, monotonic=lambda: clock[0])
+    with pytest.raises(TransientFault):
+        who.address({HEADER: token()}, None)
+    broken[0] = False
+    assert who.address({HEADER: token()}, None) == "ana@example.com"
+    broken[0], clock[0] = True, 4000.0
+    assert who.address({HEADER: token()}, None) == "ana@example.com"
+
+
+@pytest.mark.parametrize("remote", ["10.0.0.1", "", "localhost", "0.0.0.0", "::2"])
+def test_a_local_identity_is_for_this_machine_alone(remote: str) -> None:
+    local = LocalIdentity("you@example.com")
+    assert local.address({}, "127.0.0.1") == local.address({}, "::1") == "you@example.com"
+    with pytest.raises(Refused):
+        local.address({}, remote or None)

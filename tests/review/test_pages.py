@@ -1,0 +1,271 @@
+"""The review pages under functions-framework, against the sandbox: read, decide, and every way not to."""
+
+from __future__ import annotations
+
+import html
+import http.client
+import re
+import subprocess
+import sys
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from remediate.ledger.interface import Filter
+from remediate.remediation import Remediation
+from remediate.settings import load_settings
+from remediate.wiring import remediator_from
+from tests.entries import activity, denial, user_text
+from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, ROOT, SandboxProcess
+from tests.wire.function_fixture import FunctionProcess
+
+LEAD = "platform-lead@example.com"
+HOSTILE = "<script>alert(1)</script>"
+
+
+class Page:
+    """A reviewer's browser without JavaScript: pages, forms, and where they lead."""
+
+    def __init__(self, sandbox: SandboxProcess, folder: Path, **settings: str) -> None:
+        settings = {"REMEDIATE_LOCAL_REVIEWER": LEAD, **settings}
+        self.sandbox = sandbox
+        self.function = FunctionProcess(sandbox, folder, target="review", **settings)
+        self.remediator = remediator_from(
+            load_settings(sandbox.env | {"REMEDIATE_LEDGER": f"sqlite:///{self.function.ledger_path}"})
+        )
+
+    def denied(self, insert_id: str = "1", email: str = DEPLOYER.partition(":")[2]) -> Remediation:
+        entry = activity(user_text(IMAGE), images=(IMAGE,), insert_id=insert_id, email=email)
+        record = self.remediator.handle(denial(entry)).remediation
+        assert record
+        return record
+
+    def ask(
+        self, path: str, form: dict[str, str] | list[tuple[str, str]] | None = None, method: str = ""
+    ) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.function.port, timeout=60)
+        try:
+            body = None if form is None else urllib.parse.urlencode(form)
+            headers = {"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}
+            connection.request(method or ("GET" if form is None else "POST"), path, body, headers)
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            self.headers = {name.lower(): value for name, value in answer.getheaders()}
+            return answer.status, text
+        finally:
+            connection.close()
+
+    def token(self, path: str = "/mode") -> str:
+        found = re.search(r'name="token" value="([^"]+)"', self.ask(path)[1])
+        assert found
+        return html.unescape(found[1])
+
+    def content(self, ident: str) -> str:
+        found = re.search(r'name="content" value="([0-9a-f]{12})"', self.ask(f"/r/{ident}")[1])
+        assert found
+        return found[1]
+
+    def say(self, path: str, **form: str) -> tuple[int, str]:
+        return self.ask(path, {"token": self.token(), **form})
+
+
+@pytest.fixture
+def page(sandbox_server: SandboxProcess, tmp_path: Path) -> Iterator[Page]:
+    opened = Page(sandbox_server, tmp_path)
+    yield opened
+    opened.function.close()
+
+
+def test_the_inbox_teaches_when_it_is_empty_and_lists_what_waits(page: Page) -> None:
+    assert "Nothing waits for you." in page.ask("/")[1]
+    record = page.denied()
+    status, text = page.ask("/")
+    assert status == 200
+    assert f"you are {LEAD}, and nobody checks that" in text
+    assert DEPLOYER in text
+    assert AGENT in text
+    assert f"/r/{record.id}" in text
+    assert "2 proposed, oldest deadline first" in text
+    assert DEPLOYER not in page.ask("/?q=service-123")[1]
+    assert "Nothing matches" in page.ask("/?q=nobody")[1]
+    assert "Nothing matches" in page.ask("/?state=granted")[1]
+    assert DEPLOYER in page.ask("/?state=all&q=shop-frontend+containers")[1]
+
+
+def test_a_proposal_is_read_approved_and_revoked_on_its_page(page: Page) -> None:
+    record = page.denied()
+    status, text = page.ask(f"/r/{record.id}")
+    assert status == 200
+    assert "could not read images in platform-images/containers (asia-northeast1) while deploying web" in text
+    assert f"<ins>+ {DEPLOYER}</ins>" in text
+    assert "gcloud artifacts repositories add-iam-policy-binding containers" in text
+    status, _ = page.say(f"/r/{record.id}/approve", content=page.content(record.id), lasts="30d", reason="pipeline")
+    assert (status, page.headers["location"]) == (303, f"/r/{record.id}?done=granted")
+    assert DEPLOYER in page.sandbox.readers()
+    text = page.ask(page.headers["location"])[1]
+    assert "A retry of the deploy is worth it from two minutes on" in text
+    assert f"user:{LEAD}" in text
+    assert page.say(f"/r/{record.id}/revoke", reason="")[0] == 409
+    assert page.say(f"/r/{record.id}/revoke", reason="over")[0] == 303
+    assert DEPLOYER not in page.sandbox.readers()
+
+
+def test_a_double_click_is_one_grant(page: Page) -> None:
+    record = page.denied()
+    form = {"token": page.token(), "content": page.content(record.id)}
+    assert [page.ask(f"/r/{record.id}/approve", form)[0] for _ in range(2)] == [303, 303]
+    assert page.sandbox.requests(":setIamPolicy") == 1
+
+
+def test_a_stale_page_approves_nothing(page: Page) -> None:
+    record = page.denied()
+    content = page.content(record.id)
+    other = activity(user_text(IMAGE), images=(IMAGE,), insert_id="2", project="shop-backend", number="123456789012")
+    page.remediator.handle(denial(other))
+    status, text = page.say(f"/r/{record.id}/approve", content=content)
+    assert status == 409
+    assert "is not what you saw any more" in text
+    assert page.say(f"/r/{record.id}/approve")[0] == 409
+    assert page.sandbox.requests(":setIamPolicy") == 0
+
+
+def test_selected_approvals_go_in_one_and_reasons_are_told(page: Page) -> None:
+    page.denied()
+    items = re.findall(r'name="item" value="([^"]+)"', page.ask("/")[1])
+    assert len(items) == 2
+    status, text = page.ask(
+        "/approve", [("token", page.token()), *(("item", item) for item in items), ("item", "r-x@y")]
+    )
+    assert status == 200
+    assert text.count(": granted, ") == 2
+    assert "r-x: not approved: there is no remediation" in text
+    assert len(page.sandbox.readers()) == 4
+    assert "Nothing was selected." in page.ask("/approve", {"token": page.token()})[1]
+
+
+def test_nobody_decides_about_their_own_deploy_and_sees_so_before_the_click(
+    sandbox_server: SandboxProcess, tmp_path: Path
+) -> None:
+    page = Page(sandbox_server, tmp_path, REMEDIATE_LOCAL_REVIEWER="ana@example.com")
+    try:
+        record = page.denied(email="ana@example.com")
+        text = page.ask(f"/r/{record.id}")[1]
+        assert "it is about their own deploy" in text
+        assert "/approve" not in text
+        assert page.say(f"/r/{record.id}/approve", content="")[0] == 409
+        assert page.sandbox.requests(":setIamPolicy") == 0
+    finally:
+        page.function.close()
+
+
+def test_a_rejection_says_why(page: Page) -> None:
+    record = page.denied()
+    assert page.say(f"/r/{record.id}/reject", reason="  ")[0] == 409
+    assert page.say(f"/r/{record.id}/reject", reason="not in this repository")[0] == 303
+    text = page.ask(f"/r/{record.id}")[1]
+    assert "not in this repository" in text
+    assert page.say(f"/r/{record.id}/reject", reason="again")[0] == 409
+
+
+@pytest.mark.parametrize("token", ["", "x", "somebody else's"])
+def test_a_form_that_is_not_ours_changes_nothing(page: Page, tmp_path: Path, token: str) -> None:
+    record = page.denied()
+    if token.startswith("somebody"):
+        other = Page(page.sandbox, tmp_path, REMEDIATE_LOCAL_REVIEWER="eve@example.com")
+        token = other.token()
+        other.function.close()
+    for path in (f"/r/{record.id}/approve", f"/r/{record.id}/reject", "/approve", "/mode"):
+        status, text = page.ask(path, {"token": token, "reason": "x", "mode": "enforce"})
+        assert (status, "Nothing was changed" in text) == (403, True)
+    assert page.sandbox.requests(":setIamPolicy") == 0
+
+
+def test_a_get_changes_nothing_and_odd_paths_are_told(page: Page) -> None:
+    record = page.denied()
+    assert page.ask(f"/r/{record.id}/approve")[0] == 405
+    assert page.ask("/nothing")[0] == 404
+    assert page.ask("/r/r-000000000000")[0] == 404
+    assert page.ask("/healthz") == (200, "ok\n")
+    assert page.ask("/", method="DELETE")[0] == 405
+
+
+def test_hostile_text_is_shown_as_text(page: Page) -> None:
+    record = page.denied()
+    page.say(f"/r/{record.id}/reject", reason=HOSTILE)
+    for path in (f"/r/{record.id}", "/trail", f"/trail?actor={HOSTILE}", f"/?q={HOSTILE}", f"/r/{HOSTILE}"):
+        text = page.ask(urllib.parse.quote(path, safe="/?=&"))[1]
+        assert HOSTILE not in text, path
+    assert html.escape(HOSTILE) in page.ask(f"/r/{record.id}")[1]
+
+
+def test_every_answer_keeps_the_browser_on_a_short_lead(page: Page) -> None:
+    record = page.denied()
+    for path in ("/", f"/r/{record.id}", "/trail", "/mode", "/style.css", "/healthz", "/nothing"):
+        text = page.ask(path)[1]
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert page.headers["cache-control"] == "no-store"
+        assert not re.findall(r'(?:src|href|action)="(?!/|https://console\.cloud\.google\.com/|#main)[^"]*"', text)
+        assert "<script" not in text
+        assert "style=" not in text
+
+
+def test_the_trail_is_filtered_and_downloaded_as_it_is_shown(page: Page) -> None:
+    record = page.denied()
+    page.say(f"/r/{record.id}/reject", reason="=1+1")
+    text = page.ask(f"/trail?actor={LEAD}")[1]
+    assert "1 transitions" in text
+    assert page.ask(f"/trail?actor={LEAD}&format=csv")[1].splitlines()[1].endswith(",'=1+1")
+    assert page.ask(f"/trail?actor={LEAD}&format=json")[1].count('"after":') == 1
+    assert "Nothing on the trail matches" in page.ask("/trail?since=2999-01-01")[1]
+
+
+def test_the_mode_is_switched_with_a_reason(page: Page) -> None:
+    assert "The switches decide" in page.ask("/mode")[1]
+    assert page.say("/mode", scope="", mode="enforce", reason="")[0] == 409
+    assert page.say("/mode", scope="nowhere", mode="enforce", reason="x")[0] == 409
+    assert page.say("/mode", scope="folders/421", mode="enforce", reason="the pilot is over")[0] == 303
+    text = page.ask("/mode")[1]
+    assert "folders/421" in text
+    assert "the pilot is over" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"REMEDIATE_LEDGER": "firestore://p/d"}, "REMEDIATE_IAP_AUDIENCE is not set"),
+        ({"K_SERVICE": "review"}, "REMEDIATE_IAP_AUDIENCE is not set"),
+        ({"REMEDIATE_IAP_AUDIENCE": "/projects/1/locations/x/services/y"}, "REMEDIATE_SECRET is not set"),
+        ({"REMEDIATE_IAP_AUDIENCE": "https://x"}, "REMEDIATE_IAP_AUDIENCE='https://x': expected /projects/"),
+        ({"REMEDIATE_SECRET": "short-secret"}, "REMEDIATE_SECRET=...: expected at least 32"),
+    ],
+)
+def test_the_pages_do_not_start_without_an_identity(tmp_path: Path, settings: dict[str, str], told: str) -> None:
+    framework = str(Path(sys.executable).with_name("functions-framework"))
+    environment = {"PATH": "/usr/bin:/bin", "REMEDIATE_LEDGER": f"sqlite:///{tmp_path}/l.db", **settings}
+    command = [framework, "--target", "review", "--port", "0"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    assert told in done.stderr
+    assert "short-secret" not in done.stderr
+
+
+def test_behind_iap_nothing_but_healthz_is_told_without_its_word(
+    sandbox_server: SandboxProcess, tmp_path: Path
+) -> None:
+    audience = {"REMEDIATE_IAP_AUDIENCE": "/projects/1/locations/x/services/y", "REMEDIATE_SECRET": "s" * 32}
+    page = Page(sandbox_server, tmp_path, **audience)
+    try:
+        page.denied()
+        for path in ("/", "/trail", "/mode", "/style.css"):
+            status, text = page.ask(path)
+            assert status == 403
+            assert DEPLOYER not in text
+        assert page.ask("/healthz")[0] == 200
+        assert len(page.remediator._ledger.find(Filter())) == 2
+    finally:
+        page.function.close()
