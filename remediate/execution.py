@@ -1,7 +1,8 @@
 """Carries out what was decided: ledger steps that are redone on a conflict, and the two changes of a policy.
 
 The order makes one decision one write, whatever crashes: first record that it is to be done, then change the policy,
-then record that it was. Each can be done again without doing it twice.
+then record that it was. Each can be done again without doing it twice. And between the read and the write of a policy
+the record is looked at once more: an instance that was overtaken meanwhile does not write what is over.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from remediate import remediation as records
@@ -18,7 +20,7 @@ from remediate.image import Repository
 from remediate.ledger.interface import Ledger
 from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
-from remediate.remediation import Remediation, State
+from remediate.remediation import Ending, Remediation, State
 from remediate.results import Applied
 
 ACTOR = "remediate"
@@ -78,7 +80,8 @@ class Executor:
     def apply(self, record: Remediation) -> Applied:
         """Write the approved member into the one binding, then record that. Safe to do again at any point."""
         try:
-            change = self._registry.add_reader(*names(record), request_reason=record.id)
+            still = partial(self._is_still, record, lambda now: now.state is State.APPROVED)
+            change = self._registry.add_reader(*names(record), request_reason=record.id, still=still)
         except TerminalFault as fault:
             why = (*record.reasons, Reason.TERMINAL_ANSWER)
             return Applied(self._finish(record, State.APPROVED, State.FAILED, note=str(fault), reasons=why), False)
@@ -87,28 +90,46 @@ class Executor:
             if change.written
             else "found in the binding: put there by an earlier attempt, or by somebody else"
         )
-        final = self._finish(record, State.APPROVED, State.GRANTED, note=note)
-        if change.written and final.state not in (State.APPROVED, State.GRANTED):
-            # While this write was on its way, another instance granted and somebody took it back: their word stands.
-            self._registry.remove_reader(*names(record), request_reason=record.id)
-            return Applied(final, written=False)
-        return Applied(final, change.written)
+        return Applied(self._finish(record, State.APPROVED, State.GRANTED, note=note), change.written)
 
-    def take_away(self, record: Remediation, state: State, *, actor: str, note: str) -> Remediation:
-        """Take the granted member out of the binding, then record that. Safe to do again at any point.
+    def take_away(self, record: Remediation, ending: Ending) -> Remediation:
+        """Announce that the granted member is taken out of the binding, do it, and record that it was done.
 
-        Then look once more: an instance that was still carrying out the approval may have written in between. One that
-        writes later reads the record afterwards, and takes its write back itself.
+        Where another instance announced an end first, that one is carried out. Raises TerminalFault where Google Cloud
+        refuses for good; then the grant stands, as before.
         """
-        self._remove(record)
-        final = self._finish(record, State.GRANTED, state, actor=actor, note=note)
-        if final.state is state:
-            self._remove(record)
-        return final
 
-    def _remove(self, record: Remediation) -> None:
-        with suppress(Missing):  # the repository is gone, and the member with it
-            self._registry.remove_reader(*names(record), request_reason=record.id)
+        def announce() -> Remediation:
+            current = self._ledger.get(record.id) or record
+            if not current.ours or current.state is not State.GRANTED or current.ending:
+                return current
+            return self.commit(records.announced(current, ending))
+
+        return self.end(self.redone(announce))
+
+    def end(self, record: Remediation) -> Remediation:
+        """Carry out the end that was announced, if any. Safe to do again at any point."""
+        if record.ending is None:
+            return record
+        still = partial(self._is_still, record, lambda now: now.state is State.GRANTED and now.ending is not None)
+        try:
+            with suppress(Missing):  # the repository is gone, and the member with it
+                self._registry.remove_reader(*names(record), request_reason=record.id, still=still)
+        except TerminalFault:
+            self.redone(partial(self._call_off, record))
+            raise
+        ending = record.ending
+        return self._finish(record, State.GRANTED, ending.state, actor=ending.actor, note=ending.note)
+
+    def _call_off(self, record: Remediation) -> None:
+        current = self._ledger.get(record.id)
+        if current and current.ending:
+            self.commit(records.announced(current, None))
+
+    def _is_still(self, record: Remediation, due: Callable[[Remediation], bool]) -> bool:
+        """Whether a change of the policy is still due, in the same cycle, when it is about to be written."""
+        current = self._ledger.get(record.id)
+        return current is not None and current.cycle == record.cycle and due(current)
 
     def _finish(
         self,
@@ -124,7 +145,7 @@ class Executor:
 
         def step() -> Remediation:
             current = self._ledger.get(record.id) or record
-            if current.state is not before:
+            if (current.state, current.cycle) != (before, record.cycle):
                 return current
             moved = records.moved(current, state, actor=actor, now=self._now(), reasons=reasons, note=note)
             return self.commit(*moved)

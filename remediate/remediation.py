@@ -76,6 +76,16 @@ What is over (rejected, refused, removed, revoked, expired, lapsed) begins its n
 """
 
 
+class Ending(msgspec.Struct, frozen=True):
+    """Who takes a grant away, and why; recorded before the policy is changed, so that whoever finds it half done can
+    finish it in their name."""
+
+    state: State
+    """`revoked` or `expired`."""
+    actor: str
+    note: str
+
+
 class Remediation(msgspec.Struct, frozen=True):
     """The record of one (repository, member). Times are RFC 3339 in UTC; `version` counts its commits."""
 
@@ -113,6 +123,8 @@ class Remediation(msgspec.Struct, frozen=True):
     """Its rule's own sentence."""
     doubts: tuple[Reason, ...] = ()
     """What was doubtful about the last denial."""
+    ending: Ending | None = None
+    """Set while a grant is being taken away."""
     taken_away: str | None = None
     """When somebody last took the grant away; rules do not give it back for a while."""
     cycle: int = 1
@@ -294,7 +306,7 @@ def moved(
     if state not in TRANSITIONS[record.state]:
         raise Refused(f"{record.id} is {record.state}: it cannot become {state}")
     why = record.reasons if reasons is None else reasons
-    following = msgspec.structs.replace(record, version=record.version + 1, reasons=why)
+    following = msgspec.structs.replace(record, version=record.version + 1, reasons=why, ending=None)
     if decision is not None:
         said = {"lasts": decision.expires_after, "reviewers": decision.reviewers, "because": decision.because}
         following = msgspec.structs.replace(following, rule=decision.rule, **said)
@@ -307,34 +319,9 @@ def moved(
     return _step(record.state, following, state, actor, now, why, note, decision)
 
 
-def following(record: Remediation, decision: Decision, *, actor: str, held: bool) -> list[tuple[State, str]]:
-    """The transitions that a new denial's decision takes a record through, each with its actor.
-
-    None where Google Cloud could not be asked, or somebody's word stands: an approval that is being carried out, a
-    final answer of Google's, or a rejection that is still `held`. What was granted comes here only when it is gone.
-    """
-    standing = record.state in (State.APPROVED, State.FAILED) or (record.state is State.REJECTED and held)
-    stopped = record.state is State.APPROVED and decision.outcome is Outcome.REFUSE
-    unasked = Reason.TERMINAL_ANSWER in decision.reasons
-    if decision.outcome is Outcome.IGNORE or unasked or (standing and not stopped):
-        return []
-    steps: list[tuple[State, str]] = []
-    if record.state is State.GRANTED:
-        steps.append((State.REMOVED, actor))
-    if decision.outcome is Outcome.REFUSE:
-        return steps if record.state is State.REFUSED else [*steps, (State.REFUSED, actor)]
-    if record.state is not State.PROPOSED or (decision.outcome is Outcome.ASK and differs(record, decision)):
-        steps.append((State.PROPOSED, actor))
-    if decision.outcome is Outcome.GRANT:
-        steps.append((State.APPROVED, f"{RULE}{decision.rule}"))
-    return steps
-
-
-def differs(record: Remediation, decision: Decision) -> bool:
-    """Whether a decision is another one than the record tells a reviewer of."""
-    known = (record.rule, settled(record.reasons), record.lasts, record.reviewers, record.because)
-    decided = (decision.rule, settled(decision.reasons), decision.expires_after, decision.reviewers, decision.because)
-    return known != decided
+def announced(record: Remediation, ending: Ending | None) -> Remediation:
+    """The record of a grant that is about to be taken away (None: that is called off); no transition yet."""
+    return msgspec.structs.replace(record, ending=ending, version=record.version + 1)
 
 
 def _step(

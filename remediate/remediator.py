@@ -19,6 +19,7 @@ from remediate.denial import Denial, NotADenial, understand
 from remediate.errors import BadInput, Conflict, Refused, TerminalFault, TransientFault, Unreadable
 from remediate.evidence import Investigator, Sight
 from remediate.execution import ACTOR, Executor, names
+from remediate.following import differs, following
 from remediate.foresight import aheads
 from remediate.ledger.interface import Filter, Ledger
 from remediate.logentry import read_entry
@@ -33,7 +34,7 @@ from remediate.policy import (
 )
 from remediate.principal import Member
 from remediate.reasons import Reason
-from remediate.remediation import RULE, Remediation, State, content_digest, following, instant, remediation_id
+from remediate.remediation import RULE, Ending, Remediation, State, content_digest, instant, remediation_id
 from remediate.results import Applied, Handled, Limits, Proposal, Swept
 from remediate.reviewers import Reviewers
 
@@ -112,10 +113,10 @@ class Remediator:
             record = records.partnered(record, partner)
         version = record.version
         held = now - _moment(record.updated) < self._limits.hold_rejections
-        for state, actor in () if self._left_alone(record) else following(record, decision, actor=ACTOR, held=held):
-            record, step = records.moved(
-                record, state, actor=actor, now=now, reasons=decision.reasons, note=note, decision=decision
-            )
+        steps = [] if self._left_alone(record) else following(record, decision, actor=ACTOR, held=held)
+        for state, actor, why in steps:
+            made_by = None if record.state is State.GRANTED else decision  # that a grant is gone, no decision made
+            record, step = self._moved(record, state, actor, why or note, made_by)
             # A rule approves only what is not there yet.
             approved = state is State.APPROVED
             record = msgspec.structs.replace(
@@ -221,6 +222,7 @@ class Remediator:
         def step() -> Remediation:
             record = self._known(ident)
             person = self._reviewers.of(record, actor)
+            record = self._executor.end(record)  # what somebody began to take away is not approved half-way
             if record.state is State.GRANTED and not self._executor.stands(record):
                 self._executor.commit(*self._moved(record, State.REMOVED, ACTOR))
                 raise Refused(f"{ident} was granted, and somebody took it away since; the next denial raises it again")
@@ -271,7 +273,10 @@ class Remediator:
             raise Refused(f"{ident} is {record.state}: it cannot become {State.REVOKED}")
         if not record.ours:
             raise Refused(f"{ident}: {record.member} was a reader before; only what we added is taken away")
-        return self._executor.take_away(record, State.REVOKED, actor=person.id, note=note)
+        done = self._executor.take_away(record, Ending(State.REVOKED, person.id, note))
+        if done.state is not State.REVOKED:
+            raise Refused(f"{ident} is {done.state} already")
+        return done
 
     def switch(self, scope: str, mode: Mode | None, *, actor: str, note: str) -> Modes:
         """Set (None: clear) the mode of a scope, on the word of `actor`. Raises as `approve` does."""
@@ -301,7 +306,7 @@ class Remediator:
             raise Refused(f"{record.id} is refused now: {decision.reasons[0].sentence}")
         if decision.outcome is Outcome.IGNORE:
             return True
-        if record.state is State.PROPOSED and records.differs(record, decision):
+        if record.state is State.PROPOSED and differs(record, decision):
             note = "the world has changed since it was proposed"
             self._executor.commit(*self._moved(record, State.PROPOSED, person.id, note, decision))
             why = "; ".join(reason.sentence for reason in decision.reasons)
@@ -367,9 +372,11 @@ class Remediator:
             due = not by_rule or self._due(record, records.last_denial(record))
             return self._carry_out(record).remediation if due else record
         if record.state is State.GRANTED:
+            if record.ending:
+                return self._executor.end(record)
             if record.ours and record.expires and _moment(record.expires) <= now:
                 note = f"was granted until {record.expires}"
-                return self._executor.take_away(record, State.EXPIRED, actor=ACTOR, note=note)
+                return self._executor.take_away(record, Ending(State.EXPIRED, ACTOR, note))
             if not self._executor.stands(record):
                 return self._executor.commit(*self._moved(record, State.REMOVED, ACTOR))
         return record

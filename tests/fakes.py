@@ -50,11 +50,15 @@ class MemoryRegistry:
             raise Missing(f"getIamPolicy {repository}: 404 Requested entity was not found")
         return self.policies[str(repository)]
 
-    def add_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
+    def add_reader(
+        self, repository: Repository, member: Member, *, request_reason: str, still: Callable[[], bool]
+    ) -> PolicyChange:
         assert request_reason
         if self.refuse_writes:
             raise TerminalFault("setIamPolicy: 400 the member does not belong to a permitted customer")
         bindings = self._policy(repository)
+        if not still():
+            return PolicyChange(written=False, etag=str(self.writes))
         match edit_to_add(bindings, member):
             case AlreadyThere():
                 return PolicyChange(written=False, etag=str(self.writes))
@@ -66,11 +70,13 @@ class MemoryRegistry:
         self.writes += 1
         return PolicyChange(written=True, etag=str(self.writes))
 
-    def remove_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
+    def remove_reader(
+        self, repository: Repository, member: Member, *, request_reason: str, still: Callable[[], bool]
+    ) -> PolicyChange:
         assert request_reason
         bindings = self._policy(repository)
         edit = edit_to_remove(bindings, member)
-        if isinstance(edit, NotThere):
+        if isinstance(edit, NotThere) or not still():
             return PolicyChange(written=False, etag=str(self.writes))
         old = bindings[edit.index]
         left = tuple(text for place, text in enumerate(old.members) if place != edit.place)

@@ -12,7 +12,7 @@ from remediate.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
 PURE = (
-    "allowpolicy", "audit", "chain", "denial", "deploy", "envelope", "errors", "foresight", "image", "logentry", "modes", "plan", "policy", "principal", "reasons",
+    "allowpolicy", "audit", "chain", "denial", "deploy", "envelope", "errors", "following", "foresight", "image", "logentry", "modes", "plan", "policy", "principal", "reasons",
     "remediation", "results", "reviewers", "wording",
 )  # fmt: skip
 PURE_MAY_IMPORT = {

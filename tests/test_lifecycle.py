@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from remediate.allowpolicy import Binding
 from remediate.chain import broken_link
-from remediate.cloud.interface import PolicyChange
 from remediate.errors import Refused, TerminalFault, TransientFault
 from remediate.ledger.interface import Filter
 from remediate.policy import ROLE, Mode, Outcome
@@ -460,50 +459,3 @@ def test_what_never_arrived_is_picked_up_and_what_did_is_left(world: World) -> N
     found = [each.remediation for each in world.instance().pick_up(lost)]
     assert [(each.member, each.denials) for each in found] == [(MEMBER, 2)]
     assert list(world.instance().pick_up(lost)) == []
-
-
-def test_a_write_that_comes_after_the_revocation_does_not_bring_the_member_back(world: World) -> None:
-    record = proposed(world)
-    before = list(world.registry.policies[REPOSITORY])
-
-    class Late:
-        """A registry whose write is overtaken: another instance grants, and a reviewer revokes."""
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(world.registry, name)
-
-        def add_reader(self, *args: Any, **kwargs: Any) -> PolicyChange:
-            world.instance().approve(record.id, actor=REVIEWER)
-            world.instance().revoke(record.id, actor=REVIEWER, note="no")
-            return world.registry.add_reader(*args, **kwargs)
-
-    late = world.instance(registry=Late()).approve(record.id, actor=REVIEWER)
-    assert (late.remediation.state, late.written) == (State.REVOKED, False)
-    assert world.registry.policies[REPOSITORY] == before
-    world.check_trail()
-
-
-def test_a_write_between_taking_away_and_its_record_does_not_stay(world: World) -> None:
-    record = proposed(world)
-    world.instance().approve(record.id, actor=REVIEWER)
-    granted = world.ledger.get(record.id)
-    assert granted
-
-    class Overtaken:
-        """A registry where an instance that still carries out the approval writes just after the removal."""
-
-        late = True
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(world.registry, name)
-
-        def remove_reader(self, *args: Any, **kwargs: Any) -> PolicyChange:
-            done = world.registry.remove_reader(*args, **kwargs)
-            if self.late:
-                self.late = False
-                world.registry.add_reader(*args, **kwargs)
-            return done
-
-    world.instance(registry=Overtaken()).revoke(record.id, actor=REVIEWER, note="no")
-    assert state(world, record.id) is State.REVOKED
-    assert world.registry.readers(REPOSITORY) == []

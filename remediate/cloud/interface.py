@@ -6,7 +6,7 @@ call failed and what Google answered.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -54,17 +54,23 @@ class Registry(Protocol):
     def change_by_adding(self, repository: Repository, member: Member) -> BindingChange:
         """What `add_reader` would change now; reads, and writes nothing."""
 
-    def add_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
+    def add_reader(
+        self, repository: Repository, member: Member, *, request_reason: str, still: Callable[[], bool]
+    ) -> PolicyChange:
         """Add the member to the repository's one unconditional reader binding, by compare-and-set on the etag.
 
         Nothing else of the policy changes. A conflict is re-read and redone with jitter; no write happens when the
-        member is there already. `request_reason` is an opaque id that Google's audit log may show.
+        member is there already. `request_reason` is an opaque id that Google's audit log may show. `still` is asked
+        between each read and its write, and where it says no nothing is written: as the write bears the etag of that
+        read, it is certain that nobody changed the policy since.
         """
 
-    def remove_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
+    def remove_reader(
+        self, repository: Repository, member: Member, *, request_reason: str, still: Callable[[], bool]
+    ) -> PolicyChange:
         """Take the member out of the repository's unconditional reader binding, by the same compare-and-set.
 
-        Nothing else changes; nothing is written when the member is not there.
+        Nothing else changes; nothing is written when the member is not there, or `still` says no.
         """
 
 

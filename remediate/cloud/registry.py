@@ -74,14 +74,23 @@ class GoogleRegistry:
     def change_by_adding(self, repository: Repository, member: Member) -> BindingChange:
         return change_by_adding(self.bindings(repository), member)
 
-    def add_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
-        return self._change(repository, lambda bindings: edit_to_add(bindings, member), member, request_reason)
+    def add_reader(
+        self, repository: Repository, member: Member, *, request_reason: str, still: Callable[[], bool]
+    ) -> PolicyChange:
+        return self._change(repository, edit_to_add, member, request_reason, still)
 
-    def remove_reader(self, repository: Repository, member: Member, *, request_reason: str) -> PolicyChange:
-        return self._change(repository, lambda bindings: edit_to_remove(bindings, member), member, request_reason)
+    def remove_reader(
+        self, repository: Repository, member: Member, *, request_reason: str, still: Callable[[], bool]
+    ) -> PolicyChange:
+        return self._change(repository, edit_to_remove, member, request_reason, still)
 
     def _change(
-        self, repository: Repository, edit_of: Callable[[list[Binding]], Edit], member: Member, request_reason: str
+        self,
+        repository: Repository,
+        edit_of: Callable[[list[Binding], Member], Edit],
+        member: Member,
+        request_reason: str,
+        still: Callable[[], bool],
     ) -> PolicyChange:
         from google.api_core.exceptions import Conflict
 
@@ -91,8 +100,8 @@ class GoogleRegistry:
             """The whole read-modify-write: also what heals an answer that was lost after the write was done."""
             nonlocal perhaps_written
             policy = self._policy(repository)
-            edit = edit_of(_bindings(policy))
-            if isinstance(edit, (AlreadyThere, NotThere)):
+            edit = edit_of(_bindings(policy), member)
+            if isinstance(edit, (AlreadyThere, NotThere)) or not still():
                 return PolicyChange(written=perhaps_written, etag=_etag(policy))
             _apply(policy, edit, member)
             try:

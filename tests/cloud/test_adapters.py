@@ -24,12 +24,20 @@ CONTAINERS = Repository("platform-images", "asia-northeast1", "containers")
 READER = "roles/artifactregistry.reader"
 
 
+def always() -> bool:
+    return True
+
+
 def registry_of(sandbox: SandboxProcess, timeout: float = 2.0) -> GoogleRegistry:
     return GoogleRegistry(sandbox.url, timeout)
 
 
 def add(sandbox: SandboxProcess, member: Member = MEMBER, timeout: float = 2.0) -> bool:
-    return registry_of(sandbox, timeout).add_reader(CONTAINERS, member, request_reason="r-0123456789ab").written
+    return (
+        registry_of(sandbox, timeout)
+        .add_reader(CONTAINERS, member, request_reason="r-0123456789ab", still=always)
+        .written
+    )
 
 
 @pytest.fixture
@@ -97,7 +105,7 @@ def test_conditions_order_custom_roles_and_audit_configuration_survive(
 
 def test_a_repository_without_a_policy_gets_its_first_binding(sandbox_server: SandboxProcess) -> None:
     mirror = Repository("platform-images", "asia-northeast1", "mirror")
-    assert registry_of(sandbox_server).add_reader(mirror, MEMBER, request_reason="r").written
+    assert registry_of(sandbox_server).add_reader(mirror, MEMBER, request_reason="r", still=always).written
     assert sandbox_server.policies()[str(mirror)]["bindings"] == [{"role": READER, "members": [DEPLOYER]}]
 
 
@@ -232,10 +240,10 @@ def test_taking_away_what_was_added_leaves_the_policy_as_it_was(sandbox_server: 
     mirror = Repository("platform-images", "asia-northeast1", "mirror")
     for repository in (CONTAINERS, mirror):
         before = sandbox_server.policies()[str(repository)].get("bindings", [])
-        assert registry.add_reader(repository, MEMBER, request_reason="r").written
-        assert registry.remove_reader(repository, MEMBER, request_reason="r").written
+        assert registry.add_reader(repository, MEMBER, request_reason="r", still=always).written
+        assert registry.remove_reader(repository, MEMBER, request_reason="r", still=always).written
         assert sandbox_server.policies()[str(repository)].get("bindings", []) == before
-        assert not registry.remove_reader(repository, MEMBER, request_reason="r").written
+        assert not registry.remove_reader(repository, MEMBER, request_reason="r", still=always).written
     assert sandbox_server.requests(":setIamPolicy") == 4
 
 
@@ -243,7 +251,7 @@ def test_taking_away_what_was_added_leaves_the_policy_as_it_was(sandbox_server: 
 def test_taking_away_heals_as_adding_does(sandbox_server: SandboxProcess, faults: list[dict[str, Any]]) -> None:
     add(sandbox_server)
     sandbox_server.faults(*faults)
-    assert registry_of(sandbox_server, 1.0).remove_reader(CONTAINERS, MEMBER, request_reason="r").written
+    assert registry_of(sandbox_server, 1.0).remove_reader(CONTAINERS, MEMBER, request_reason="r", still=always).written
     assert DEPLOYER not in sandbox_server.readers()
     assert "group:release-managers@example.com" in sandbox_server.readers()
 

@@ -53,7 +53,11 @@ class Incident:
         sandbox.log(json.loads(ENTRIES[kind]))
 
     def in_a_process(self, step: int, when: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tests.faults.delivery", ENTRIES[self.kind], str(step), when]
+        """Deliver in a process that dies at this step; 0: at none, and it prints its steps."""
+        return self.acted("deliver", ENTRIES[self.kind], step, when)
+
+    def acted(self, act: str, argument: str, step: int = 0, when: str = "before") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tests.faults.act", act, argument, str(step), when]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("REMEDIATE_")}
         return subprocess.run(command, cwd=ROOT, env=clean | self.settings, capture_output=True, text=True, check=False)
 
@@ -112,7 +116,7 @@ def test_a_process_killed_at_any_step_is_healed_by_the_next_delivery(
     whole = Incident(sandbox_server, ledger_url, kind)
     done = whole.in_a_process(0, "before")
     assert done.returncode == 0, done.stderr
-    steps: list[str] = json.loads(done.stdout)["steps"]
+    steps: list[str] = json.loads(done.stdout)
     assert {"ledger.commit", "ledger.counted"} <= set(steps)
     assert any(step.startswith("GET ") for step in steps)
     assert any("setIamPolicy" in step for step in steps) == (kind == "grant")
@@ -146,7 +150,7 @@ def test_every_request_may_go_wrong_in_every_way(
     sandbox_server: SandboxProcess, ledger_url: str, kind: str, fault: dict[str, Any]
 ) -> None:
     whole = Incident(sandbox_server, ledger_url, kind)
-    steps = json.loads(whole.in_a_process(0, "before").stdout)["steps"]
+    steps = json.loads(whole.in_a_process(0, "before").stdout)
     requests = sorted({step.partition("?")[0] for step in steps if not step.startswith("ledger.")})
     assert len(requests) >= 4
     for request in requests:

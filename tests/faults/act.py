@@ -1,7 +1,7 @@
-"""One delivery in a process of its own, which kills itself (SIGKILL) just before or after its n-th I/O step.
+"""One act in a process of its own, a delivery or what a reviewer or the sweep does, which kills itself (SIGKILL) just before or after its n-th I/O step.
 
 Steps are counted, not listed: every HTTP request to Google Cloud and every call of the ledger is one, so that a new step is
-found by itself. `python -m tests.faults.delivery ENTRY STEP before|after`; step 0 kills nothing and prints the steps.
+found by itself. `python -m tests.faults.act ACT ARGUMENT STEP before|after`; step 0 kills nothing and prints the steps.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import requests.adapters
@@ -18,9 +19,11 @@ import requests.adapters
 from remediate.denial import understand
 from remediate.ledger.interface import Ledger
 from remediate.logentry import read_entry
+from remediate.remediator import Remediator
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
 
+REVIEWER = "platform-lead@example.com"
 LEDGER_CALLS = [name for name in vars(Ledger) if not name.startswith("_")]
 
 
@@ -45,11 +48,35 @@ class Steps:
         return step
 
 
+def deliver(remediator: Remediator, entry: str) -> None:
+    """Deliver a log entry."""
+    remediator.handle(understand(read_entry(entry.encode())))
+
+
+def approve(remediator: Remediator, ident: str) -> None:
+    """Approve for an hour."""
+    remediator.approve(ident, actor=REVIEWER, lasts=timedelta(hours=1), note="yes")
+
+
+def revoke(remediator: Remediator, ident: str) -> None:
+    """Revoke."""
+    remediator.revoke(ident, actor=REVIEWER, note="no")
+
+
+def sweep(remediator: Remediator, _: str) -> None:
+    """Do what is due."""
+    list(remediator.sweep())
+
+
+ACTS = {act.__name__: act for act in (deliver, approve, revoke, sweep)}
+
+
 def main() -> None:
-    """Deliver the entry; print the names of the steps, one a line."""
-    entry, fatal, when = sys.argv[1:]
+    """Act; print the names of the steps."""
+    act, argument, fatal, when = sys.argv[1:]
     steps = Steps(int(fatal), when == "after")
-    remediator = remediator_from(load_settings(os.environ))
+    later = timedelta(hours=2) if act == "sweep" else timedelta()
+    remediator = remediator_from(load_settings(os.environ), clock=lambda: datetime.now(UTC) + later)
     adapter = requests.adapters.HTTPAdapter
     send = steps.wrapped(lambda _, request, **__: f"{request.method} {request.path_url}", adapter.send)
     adapter.send = send  # type: ignore[method-assign]
@@ -57,8 +84,8 @@ def main() -> None:
     for method in LEDGER_CALLS:
         named = f"ledger.{method}"
         setattr(ledger, method, steps.wrapped(lambda *_, named=named, **__: named, getattr(ledger, method)))
-    handled = remediator.handle(understand(read_entry(entry.encode())))
-    print(json.dumps({"outcome": handled.decision.outcome, "steps": steps.names}))
+    ACTS[act](remediator, argument)
+    print(json.dumps(steps.names))
 
 
 if __name__ == "__main__":

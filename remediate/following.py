@@ -1,0 +1,43 @@
+"""Turns the decision about a new denial into the transitions that it takes a record through."""
+
+from __future__ import annotations
+
+from remediate.policy import Decision, Outcome
+from remediate.reasons import Reason
+from remediate.remediation import RULE, Ending, Remediation, State, settled
+
+
+def gone(record: Remediation, *, actor: str) -> Ending:
+    """What became of a grant whose member is in the binding no more: what was announced, or somebody else's doing."""
+    return record.ending or Ending(State.REMOVED, actor, "")
+
+
+def following(record: Remediation, decision: Decision, *, actor: str, held: bool) -> list[tuple[State, str, str]]:
+    """The transitions that a new denial's decision takes a record through, each with its actor and a note.
+
+    None where Google Cloud could not be asked, or somebody's word stands: an approval that is being carried out, a
+    final answer of Google's, or a rejection that is still `held`. What was granted comes here only when it is gone.
+    """
+    standing = record.state in (State.APPROVED, State.FAILED) or (record.state is State.REJECTED and held)
+    stopped = record.state is State.APPROVED and decision.outcome is Outcome.REFUSE
+    unasked = Reason.TERMINAL_ANSWER in decision.reasons
+    if decision.outcome is Outcome.IGNORE or unasked or (standing and not stopped):
+        return []
+    steps: list[tuple[State, str, str]] = []
+    if record.state is State.GRANTED:
+        end = gone(record, actor=actor)
+        steps.append((end.state, end.actor, end.note))
+    if decision.outcome is Outcome.REFUSE:
+        return steps if record.state is State.REFUSED else [*steps, (State.REFUSED, actor, "")]
+    if record.state is not State.PROPOSED or (decision.outcome is Outcome.ASK and differs(record, decision)):
+        steps.append((State.PROPOSED, actor, ""))
+    if decision.outcome is Outcome.GRANT:
+        steps.append((State.APPROVED, f"{RULE}{decision.rule}", ""))
+    return steps
+
+
+def differs(record: Remediation, decision: Decision) -> bool:
+    """Whether a decision is another one than the record tells a reviewer of."""
+    known = (record.rule, settled(record.reasons), record.lasts, record.reviewers, record.because)
+    decided = (decision.rule, settled(decision.reasons), decision.expires_after, decision.reviewers, decision.because)
+    return known != decided
