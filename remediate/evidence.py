@@ -14,7 +14,7 @@ import msgspec
 
 from remediate.access import can_read
 from remediate.allowpolicy import AlreadyThere, Binding, edit_to_add
-from remediate.cloud.interface import Cloud, EntryKey, Project, Registry
+from remediate.cloud.interface import Cloud, EntryKey, Kind, Project, Registry
 from remediate.denial import Denial, NotADenial, Reader, joined, understand
 from remediate.errors import TerminalFault, TransientFault, Unreadable
 from remediate.image import Repository, is_project_number
@@ -35,14 +35,14 @@ class Sight:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._modes: dict[Repository, str | None] = {}
+        self._kinds: dict[Repository, Kind | None] = {}
         self._bindings: dict[Repository, list[Binding]] = {}
 
-    def mode(self, repository: Repository) -> str | None:
-        """As `Registry.mode`."""
-        if repository not in self._modes:
-            self._modes[repository] = self._registry.mode(repository)
-        return self._modes[repository]
+    def kind(self, repository: Repository) -> Kind | None:
+        """As `Registry.kind`."""
+        if repository not in self._kinds:
+            self._kinds[repository] = self._registry.kind(repository)
+        return self._kinds[repository]
 
     def bindings(self, repository: Repository) -> list[Binding]:
         """As `Registry.bindings`."""
@@ -104,12 +104,14 @@ class Investigator:
         assert denial.repository is not None
         assert denial.member is not None
         inside = self._inside(denial.repository)
-        mode = sight.mode(denial.repository) if inside else None
-        bindings = sight.bindings(denial.repository) if mode else None
+        kind = sight.kind(denial.repository) if inside else None
+        bindings = sight.bindings(denial.repository) if kind else None
         already = None if bindings is None else isinstance(edit_to_add(bindings, denial.member), AlreadyThere)
         return Evidence(
-            repository_exists=mode is not None if inside else None,
-            repository_mode=mode,
+            repository_exists=kind is not None if inside else None,
+            repository_format=kind.format if kind else None,
+            repository_mode=kind.mode if kind else None,
+            redirected=kind.redirected if kind else None,
             inside_organization=inside,
             opted_in=self._opted_in(denial.repository),
             already_granted=already,

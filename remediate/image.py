@@ -56,6 +56,11 @@ class Repository(msgspec.Struct, frozen=True, order=True):
     def __str__(self) -> str:
         return f"projects/{self.project}/locations/{self.location}/repositories/{self.name}"
 
+    @property
+    def is_gcr_io(self) -> bool:
+        """Whether it is one of those that serve an address of gcr.io."""
+        return _GCR_LOCATION.get(self.name) == self.location
+
     @classmethod
     def parse(cls, resource: str) -> Repository | None:
         """The repository that a resource name (`projects/P/locations/L/repositories/R`) names, if it is one."""

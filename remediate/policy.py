@@ -60,8 +60,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What Google Cloud says about a denial. None is "not known", never "no"."""
 
     repository_exists: bool | None = None
+    repository_format: str | None = None
+    """As Artifact Registry calls it; images are in `DOCKER` alone."""
     repository_mode: str | None = None
     """As Artifact Registry calls it, `VIRTUAL_REPOSITORY` for instance; it decides nothing, and reviewers see it."""
+    redirected: bool | None = None
+    """Of a gcr.io repository, whether gcr.io's addresses lead to it; None for every other."""
     inside_organization: bool | None = None
     """True as well where no organization is configured: then every repository counts as ours."""
     opted_in: bool | None = None
@@ -85,7 +89,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     image_ancestors: tuple[str, ...] | None = None
 
 
-ASSUMED = Evidence(repository_exists=True, inside_organization=True, opted_in=True, verified=True)
+ASSUMED = Evidence(
+    repository_exists=True, repository_format="DOCKER", inside_organization=True, opted_in=True, verified=True
+)
 """What a plan of exported entries assumes, which asks nobody."""
 
 
@@ -281,6 +287,8 @@ def _refusals(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
     reasons = [doubt for doubt in denial.doubts if doubt in _REFUSED_MEMBERS]
     if evidence.repository_exists is False:
         reasons.append(Reason.REPOSITORY_NOT_FOUND)
+    if evidence.repository_format not in (None, "DOCKER"):
+        reasons.append(Reason.NOT_IMAGES)
     if evidence.inside_organization is False:
         reasons.append(Reason.OTHER_ORGANIZATION)
     if evidence.inside_organization is None:
@@ -304,6 +312,8 @@ def _limits(denial: Denial, evidence: Evidence, *, predicted: bool) -> tuple[Rea
         reasons.append(Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN)
     if evidence.repository_exists is None:
         reasons.append(Reason.REPOSITORY_UNSEEN)
+    elif evidence.repository_format is None:
+        reasons.append(Reason.FORMAT_UNKNOWN)
     if evidence.verified is None:
         reasons.append(Reason.EVENT_UNVERIFIED)
     if not evidence.opted_in:
@@ -330,6 +340,8 @@ def _facts(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
             reasons.append(Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN)
     if denial.member is not None and denial.member.shared:
         reasons.append(Reason.SHARED_IDENTITY)
+    if evidence.redirected is False:
+        reasons.append(Reason.NOT_REDIRECTED)
     if evidence.repository_mode in _MODES:
         reasons.append(_MODES[evidence.repository_mode])
     return tuple(dict.fromkeys(reasons))

@@ -132,6 +132,15 @@ class Reason(StrEnum):
         "The organization of the repository's project cannot be told.",
     )
     REPOSITORY_NOT_FOUND = "repository_not_found", "The repository does not exist."
+    NOT_IMAGES = (
+        "not_images",
+        "The repository holds packages of another format, not container images; reading it cures no deploy.",
+    )
+    FORMAT_UNKNOWN = "format_unknown", "What kind of packages the repository holds could not be learnt."
+    NOT_REDIRECTED = (
+        "not_redirected",
+        "gcr.io's addresses do not lead to this repository: redirection is switched off in its project.",
+    )
     PUBLIC_MEMBER = "public_member", "allUsers and allAuthenticatedUsers never get a grant."
     DELETED_MEMBER = "deleted_member", "A deleted identity never gets a grant."
     GROUP_MEMBER = (

@@ -78,6 +78,13 @@ class Apis:
         version = int(call.query.get("options.requestedPolicyVersion", "1"))
         return read_policy(self._repository(project, location, name), version)
 
+    def project_settings(self, _: Call, project: str) -> Json:
+        node = self._project(project)
+        return {
+            "name": f"projects/{node.fields['projectId']}/projectSettings",
+            "legacyRedirectionState": node.fields["redirection"],
+        }
+
     def set_repository_policy(self, call: Call, project: str, location: str, name: str) -> Json:
         node = self._repository(project, location, name)
         mask = call.body.get("updateMask") or call.query.get("updateMask")
@@ -119,7 +126,7 @@ class Apis:
     def resource(self, _: Call, kind: str, name: str) -> Json:
         node = self._node(kind, name)
         shown: Json = {"name": node.name, "state": "ACTIVE", "etag": 'W/"1"', **node.fields}
-        shown = {name: value for name, value in shown.items() if name not in ("tags", "denied")}
+        shown = {name: value for name, value in shown.items() if name not in ("tags", "denied", "redirection")}
         if kind == "projects":
             shown["name"] = f"projects/{shown.pop('number')}"
         if kind != "organizations" and node.parent:
@@ -265,6 +272,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Json]]] = [
         ("POST", rf"{_REPOSITORY}:setIamPolicy", Apis.set_repository_policy),
         ("POST", rf"{_REPOSITORY}:testIamPermissions", Apis.test_repository_permissions),
         ("GET", _REPOSITORY, Apis.repository),
+        ("GET", r"/v1/projects/(?P<project>[^/]+)/projectSettings", Apis.project_settings),
         ("GET", _REPOSITORIES, Apis.repositories),
         ("POST", rf"{_V3}:getIamPolicy", Apis.policy),
         ("POST", rf"{_V3}:testIamPermissions", Apis.test_permissions),

@@ -45,6 +45,8 @@ class ProjectSeed(msgspec.Struct, forbid_unknown_fields=True):
     """Members whom a deny policy keeps from reading images here."""
     tags: list[str] = []
     """Namespaced tag values, `ORGANIZATION/KEY/VALUE`."""
+    redirection: str = "REDIRECTION_FROM_GCR_IO_ENABLED"
+    """Whether gcr.io's addresses lead to this project's repositories."""
 
 
 class FolderSeed(msgspec.Struct, forbid_unknown_fields=True):
@@ -153,6 +155,7 @@ def _build(seed: Seed, path: Path) -> Organization:
             "number": project.number,
             "tags": project.tags,
             "denied": project.denied,
+            "redirection": project.redirection,
         }
         nodes[name] = Node(name, project.parent, _policy(project.policy), fields)
         project_ids |= {project.id: project.id, project.number: project.id}

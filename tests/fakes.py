@@ -18,7 +18,7 @@ from remediate.allowpolicy import (
     edit_to_add,
     edit_to_remove,
 )
-from remediate.cloud.interface import EntryKey, PolicyChange, Project
+from remediate.cloud.interface import EntryKey, Kind, PolicyChange, Project
 from remediate.errors import Missing, TerminalFault
 from remediate.image import Repository
 from remediate.policy import ROLE
@@ -34,10 +34,11 @@ class MemoryRegistry:
     policies: dict[str, list[Binding]] = field(default_factory=dict)
     writes: int = 0
     refuse_writes: bool = False
-    modes: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, Kind] = field(default_factory=dict)
 
-    def mode(self, repository: Repository) -> str | None:
-        return self.modes.get(str(repository), "STANDARD_REPOSITORY") if str(repository) in self.policies else None
+    def kind(self, repository: Repository) -> Kind | None:
+        standard = Kind("DOCKER", "STANDARD_REPOSITORY")
+        return self.kinds.get(str(repository), standard) if str(repository) in self.policies else None
 
     def bindings(self, repository: Repository) -> list[Binding]:
         return list(self._policy(repository))

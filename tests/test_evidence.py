@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from remediate.access import can_read, predefined_readers
 from remediate.allowpolicy import Binding
+from remediate.cloud.interface import Kind
 from remediate.denial import Denial
 from remediate.errors import Refused, TerminalFault, TransientFault
 from remediate.ledger.interface import Filter
@@ -267,9 +268,26 @@ def test_the_brake_counts_an_hour_a_member_and_everything(world: World) -> None:
 
 
 def test_a_reviewer_sees_what_reader_on_this_kind_of_repository_means(world: World) -> None:
-    world.registry.modes[REPOSITORY] = "VIRTUAL_REPOSITORY"
+    world.registry.kinds[REPOSITORY] = Kind("DOCKER", "VIRTUAL_REPOSITORY")
     decision = world.instance().handle(cross()).decision
     assert decision.reasons == (Reason.CROSS_PROJECT, Reason.VIRTUAL_REPOSITORY)
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "reason"),
+    [
+        (Kind("MAVEN", "STANDARD_REPOSITORY"), Outcome.REFUSE, Reason.NOT_IMAGES),
+        (Kind(None, None), Outcome.ASK, Reason.FORMAT_UNKNOWN),
+        (Kind("DOCKER", None, redirected=False), Outcome.GRANT, Reason.NOT_REDIRECTED),
+    ],
+)
+def test_a_repository_of_another_kind_is_no_image_repository(
+    world: World, kind: Kind, outcome: Outcome, reason: Reason
+) -> None:
+    world.registry.kinds[SAME_REPOSITORY] = kind
+    decision = enforce(world, same()).decision
+    assert decision.outcome is outcome
+    assert reason in decision.reasons
 
 
 OPERATION = "0c1f7c2e-5a7b-4f57-9d54-3f6f0c0d1e2f"

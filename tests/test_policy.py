@@ -36,6 +36,8 @@ def test_dry_run_asks_what_enforce_mode_would_grant() -> None:
         ({"repository_exists": False}, Outcome.REFUSE, Reason.REPOSITORY_NOT_FOUND),
         ({"inside_organization": False}, Outcome.REFUSE, Reason.OTHER_ORGANIZATION),
         ({"inside_organization": None}, Outcome.REFUSE, Reason.ORGANIZATION_UNKNOWN),
+        ({"repository_format": "MAVEN"}, Outcome.REFUSE, Reason.NOT_IMAGES),
+        ({"repository_format": None}, Outcome.ASK, Reason.FORMAT_UNKNOWN),
         ({"verified": False}, Outcome.REFUSE, Reason.UNVERIFIED_EVENT),
         ({"already_granted": True}, Outcome.IGNORE, Reason.ALREADY_GRANTED),
         ({"inherited": True}, Outcome.IGNORE, Reason.INHERITED),

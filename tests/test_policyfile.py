@@ -164,6 +164,8 @@ _maybe = st.sampled_from([None, True, False])
 _evidence = st.builds(
     Evidence,
     repository_exists=_maybe,
+    repository_format=st.sampled_from([None, "DOCKER", "MAVEN"]),
+    redirected=_maybe,
     inside_organization=_maybe,
     opted_in=_maybe,
     already_granted=_maybe,
@@ -241,6 +243,7 @@ def test_whatever_a_policy_says_a_grant_keeps_every_invariant(
             assert denied.doubts == ()
             assert not predicted
             assert evidence.repository_exists is True
+            assert evidence.repository_format == "DOCKER"
             assert evidence.inside_organization is True
             assert evidence.opted_in is True
             assert evidence.verified is True
@@ -249,7 +252,7 @@ def test_whatever_a_policy_says_a_grant_keeps_every_invariant(
 
 
 _UNKNOWABLE = (
-    "repository_exists", "inside_organization", "opted_in", "already_granted", "inherited", "verified",
+    "repository_exists", "repository_format", "redirected", "inside_organization", "opted_in", "already_granted", "inherited", "verified",
     "previously_deployed", "denials", "deploy_ancestors", "image_ancestors",
 )  # fmt: skip
 

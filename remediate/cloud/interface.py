@@ -28,6 +28,17 @@ class Project(msgspec.Struct, frozen=True):
     """`folders/N` and `organizations/N`, nearest first, as far as they may be seen."""
 
 
+class Kind(msgspec.Struct, frozen=True):
+    """What a repository is, in Artifact Registry's own words; None where it does not say."""
+
+    format: str | None
+    """`DOCKER`, `MAVEN`, ..."""
+    mode: str | None
+    """`STANDARD_REPOSITORY`, `VIRTUAL_REPOSITORY`, `REMOTE_REPOSITORY`."""
+    redirected: bool | None = None
+    """Whether the addresses of gcr.io lead to it; None for every other repository, or where that cannot be told."""
+
+
 class PolicyChange(msgspec.Struct, frozen=True):
     """What became of a repository's allow policy: `written` is False when it was as wanted already."""
 
@@ -39,8 +50,8 @@ class PolicyChange(msgspec.Struct, frozen=True):
 class Registry(Protocol):
     """Artifact Registry: what a repository is, and its allow policy."""
 
-    def mode(self, repository: Repository) -> str | None:
-        """How the repository works (`STANDARD_REPOSITORY`, ...); None where it does not exist.
+    def kind(self, repository: Repository) -> Kind | None:
+        """What the repository is; None where it does not exist.
 
         A 403 (not visible to us) raises TerminalFault, it is not a no.
         """

@@ -6,6 +6,7 @@ import base64
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,8 @@ from remediate.allowpolicy import (
     edit_to_remove,
 )
 from remediate.cloud.connection import client_options, retried, translated
-from remediate.cloud.interface import PolicyChange
-from remediate.errors import TerminalFault
+from remediate.cloud.interface import Kind, PolicyChange
+from remediate.errors import TerminalFault, TransientFault
 from remediate.image import Repository
 from remediate.policy import ROLE
 from remediate.principal import Member
@@ -51,7 +52,7 @@ class GoogleRegistry:
         options, credentials = client_options(self._endpoint)
         return ArtifactRegistryClient(transport="rest", credentials=credentials, client_options=options)
 
-    def mode(self, repository: Repository) -> str | None:
+    def kind(self, repository: Repository) -> Kind | None:
         from google.api_core.exceptions import NotFound
 
         with translated(f"get {repository}"):
@@ -62,7 +63,20 @@ class GoogleRegistry:
                 )
             except NotFound:
                 return None
-        return str(getattr(found.mode, "name", found.mode))
+        redirected = self._redirected(repository.project) if repository.is_gcr_io else None
+        return Kind(_name(found.format_), _name(found.mode), redirected)
+
+    def _redirected(self, project: str) -> bool | None:
+        """Whether gcr.io's addresses lead to this project's repositories ("Transition from Container Registry")."""
+        what = f"get projects/{project}/projectSettings"
+        name = what.removeprefix("get ")
+        with suppress(TerminalFault, TransientFault), translated(what):
+            found = retried(
+                lambda: self._client.get_project_settings(name=name, timeout=self._timeout, retry=None), self._timeout
+            )
+            state = _name(found.legacy_redirection_state)
+            return None if state is None else state != "REDIRECTION_FROM_GCR_IO_DISABLED"
+        return None
 
     def bindings(self, repository: Repository) -> list[Binding]:
         with translated(f"getIamPolicy {repository}"):
@@ -132,6 +146,11 @@ class GoogleRegistry:
         request = SetIamPolicyRequest(resource=str(repository), policy=policy)
         metadata = [("x-goog-request-reason", request_reason)]
         return self._client.set_iam_policy(request=request, timeout=self._timeout, retry=None, metadata=metadata)
+
+
+def _name(value: object) -> str | None:
+    """The name of an enum's value; None for its zero, which says nothing. A value that is too new is its number."""
+    return str(getattr(value, "name", value)) if value else None
 
 
 def _bindings(policy: Policy) -> list[Binding]:

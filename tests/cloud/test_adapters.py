@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from remediate.cloud.interface import Project
+from remediate.cloud.interface import Kind, Project
 from remediate.cloud.projects import GoogleProjects
 from remediate.cloud.registry import GoogleRegistry
 from remediate.errors import TerminalFault, TransientFault
@@ -146,14 +146,14 @@ def test_a_fault_that_does_not_pass_in_time_is_transient(sandbox_server: Sandbox
 
 def test_nobody_listening_is_transient() -> None:
     with pytest.raises(TransientFault):
-        GoogleRegistry("http://127.0.0.1:9", 1.0).mode(CONTAINERS)
+        GoogleRegistry("http://127.0.0.1:9", 1.0).kind(CONTAINERS)
 
 
 def test_final_answers_are_terminal_and_say_what_google_said(sandbox_server: SandboxProcess) -> None:
     with pytest.raises(TerminalFault, match=r"400 .*nobody@example\.com does not exist"):
         add(sandbox_server, Member("user:nobody@example.com"))
     with pytest.raises(TerminalFault, match="403 "):
-        registry_of(sandbox_server).mode(Repository("no-such-project", "us", "r"))
+        registry_of(sandbox_server).kind(Repository("no-such-project", "us", "r"))
     with pytest.raises(TerminalFault, match="404 "):
         registry_of(sandbox_server).has_reader(Repository("platform-images", "us", "none"), MEMBER)
     assert sandbox_server.requests(":setIamPolicy") == 1
@@ -180,9 +180,31 @@ def test_the_request_reason_reaches_googles_own_trail(sandbox_server: SandboxPro
 
 def test_a_repository_exists_or_not(sandbox_server: SandboxProcess) -> None:
     registry = registry_of(sandbox_server)
-    assert registry.mode(CONTAINERS)
-    assert registry.mode(msgspec.structs.replace(CONTAINERS, project="210987654321"))
-    assert not registry.mode(msgspec.structs.replace(CONTAINERS, name="none"))
+    assert registry.kind(CONTAINERS)
+    assert registry.kind(msgspec.structs.replace(CONTAINERS, project="210987654321"))
+    assert not registry.kind(msgspec.structs.replace(CONTAINERS, name="none"))
+
+
+def test_what_a_repository_holds_and_whether_gcr_io_leads_to_it(sandbox_server: SandboxProcess) -> None:
+    kind = registry_of(sandbox_server).kind
+    legacy = Repository("shop-frontend", "us", "gcr.io")
+    assert kind(CONTAINERS) == Kind("DOCKER", "STANDARD_REPOSITORY", None)
+    assert kind(msgspec.structs.replace(CONTAINERS, name="mirror")) == Kind("DOCKER", "VIRTUAL_REPOSITORY", None)
+    assert kind(legacy) == Kind("DOCKER", "STANDARD_REPOSITORY", redirected=True)
+    sandbox_server.faults({"match": "projectSettings", "effect": "status", "code": 403})
+    assert kind(legacy) == Kind("DOCKER", "STANDARD_REPOSITORY", redirected=None)
+
+
+def test_where_redirection_is_off_gcr_io_leads_elsewhere(tmp_path: Path) -> None:
+    text = (ROOT / "sandbox" / "example.yaml").read_text()
+    off = '    number: "123456789012"\n    redirection: REDIRECTION_FROM_GCR_IO_DISABLED\n'
+    (tmp_path / "organization.yaml").write_text(text.replace('    number: "123456789012"\n', off))
+    sandbox = SandboxProcess("--org", str(tmp_path / "organization.yaml"))
+    try:
+        found = registry_of(sandbox).kind(Repository("shop-frontend", "us", "gcr.io"))
+        assert found == Kind("DOCKER", "STANDARD_REPOSITORY", redirected=False)
+    finally:
+        sandbox.close()
 
 
 def test_32_writers_on_one_repository_all_succeed(tmp_path: Path) -> None:
