@@ -210,7 +210,7 @@ def _with_schema(url: str, version: int) -> None:
 def test_a_newer_schema_is_refused_with_what_to_do(fresh: Open, ledger_url: str) -> None:
     fresh().get("r-000000000000")
     _with_schema(ledger_url, 99)
-    with pytest.raises(BadInput, match="schema 99; this version reads up to 2: use a newer one"):
+    with pytest.raises(BadInput, match="schema 99; this version reads up to 3: use a newer one"):
         fresh().get("r-000000000000")
 
 
