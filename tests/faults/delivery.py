@@ -1,7 +1,7 @@
 """One delivery in a process of its own, which kills itself (SIGKILL) just before or after its n-th I/O step.
 
-Steps are counted, not listed: every HTTP request to Google Cloud and every call of the ledger is one, so that a new step is
-found by itself. `python -m tests.faults.delivery ENTRY STEP before|after`; step 0 kills nothing and prints the steps.
+Steps are counted, not listed: every HTTP request to Google Cloud or a webhook and every call of the ledger is one, so that
+a new step is found by itself. `python -m tests.faults.delivery ENTRY STEP before|after`; step 0 kills nothing and prints the steps.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from remediate.denial import understand
 from remediate.ledger.interface import Ledger
 from remediate.logentry import read_entry
 from remediate.settings import load_settings
-from remediate.wiring import remediator_from
+from remediate.wiring import notifier_from, remediator_from
 
 LEDGER_CALLS = [name for name in vars(Ledger) if not name.startswith("_")]
 
@@ -46,18 +47,24 @@ class Steps:
 
 
 def main() -> None:
-    """Deliver the entry; print the names of the steps, one a line."""
+    """Deliver the entry, send what is to be told of it; print the names of the steps, one a line."""
     entry, fatal, when = sys.argv[1:]
     steps = Steps(int(fatal), when == "after")
-    remediator = remediator_from(load_settings(os.environ))
+    settings = load_settings(os.environ)
+    notifier = notifier_from(settings)
+    remediator = remediator_from(settings, notifier=notifier)
     adapter = requests.adapters.HTTPAdapter
     send = steps.wrapped(lambda _, request, **__: f"{request.method} {request.path_url}", adapter.send)
     adapter.send = send  # type: ignore[method-assign]
-    ledger = remediator._ledger
-    for method in LEDGER_CALLS:
-        named = f"ledger.{method}"
-        setattr(ledger, method, steps.wrapped(lambda *_, named=named, **__: named, getattr(ledger, method)))
+    opener = urllib.request.OpenerDirector
+    opener.open = steps.wrapped(lambda *_, **__: "webhook", opener.open)  # type: ignore[method-assign]
+    for ledger in [remediator._ledger, *([notifier._ledger] if notifier else [])]:
+        for method in LEDGER_CALLS:
+            named = f"ledger.{method}"
+            setattr(ledger, method, steps.wrapped(lambda *_, named=named, **__: named, getattr(ledger, method)))
     handled = remediator.handle(understand(read_entry(entry.encode())))
+    if notifier:
+        notifier.deliver(30)
     print(json.dumps({"outcome": handled.decision.outcome, "steps": steps.names}))
 
 
