@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from remediate.notify.notice import TITLES, Kind, Notice
 
@@ -26,11 +26,11 @@ def slack(notices: Sequence[Notice]) -> Card:
     """The body of a post to Slack: one notice whole, or a list of many."""
     if len(notices) == 1:
         [notice] = notices
-        facts = "\n".join(f"*{label}*  {_code(value)}" for label, value in _facts(notice))
-        words = _words(f"{_escaped(notice.summary)}\n{_escaped(notice.advice)}")
-        sections = [words, *map(_marked, _chunks(facts.split("\n"))), _slack_link(_way(notice), "Open it")]
+        facts = [f"*{label}*  {_code(value)}" for label, value in _facts(notice)]
+        words = map(_words, _chunks(list(map(_escaped, _sentences(notice)))))
+        sections = [*words, *map(_marked, _chunks(facts)), _slack_link(_way(notice), _opens(notice))]
         return _slack_message(notice.title, notice.summary, sections)
-    title, lines, link = _digest(notices, _escaped)
+    title, lines, link = _digest(notices)
     return _slack_message(title, title, [*map(_words, _chunks(lines)), _slack_link(link, "Open the inbox")])
 
 
@@ -38,15 +38,28 @@ def chat(notices: Sequence[Notice]) -> Card:
     """The body of a post to Google Chat: one notice whole, or a list of many."""
     if len(notices) == 1:
         [notice] = notices
-        widgets = [_paragraph(f"{_chat_text(notice.summary)}<br>{_chat_text(notice.advice)}")]
+        widgets = [_paragraph("<br>".join(map(_escaped, _sentences(notice))))]
         widgets += [
-            {"decoratedText": {"topLabel": label, "text": _chat_text(value), "wrapText": True}}
+            {"decoratedText": {"topLabel": label, "text": _escaped(value), "wrapText": True}}
             for label, value in _facts(notice)
         ]
-        return _chat_message(notice.id, notice.title, notice.summary, [*widgets, _chat_link(_way(notice), "Open it")])
-    title, lines, link = _digest(notices, _chat_text)
+        widgets.append(_chat_link(_way(notice), _opens(notice)))
+        return _chat_message(notice.id, notice.title, notice.summary, widgets)
+    title, lines, link = _digest(notices)
     paragraphs = [_paragraph(chunk.replace("\n", "<br>")) for chunk in _chunks(lines)]
     return _chat_message(notices[0].id, title, title, [*paragraphs, _chat_link(link, "Open the inbox")])
+
+
+def _sentences(notice: Notice) -> list[str]:
+    """What happened, why, and what to do now."""
+    why = " ".join(reason.sentence for reason in notice.reasons)
+    return [notice.summary, *([why] if why else []), notice.advice]
+
+
+def _opens(notice: Notice) -> str:
+    """What the link opens."""
+    proposal = notice.kind in (Kind.PROPOSED, Kind.LAPSING)
+    return "Open the inbox" if notice.kind is Kind.BRAKE else f"Open the {'proposal' if proposal else 'remediation'}"
 
 
 def _facts(notice: Notice) -> Facts:
@@ -58,19 +71,18 @@ def _facts(notice: Notice) -> Facts:
         ("Image", notice.image or ""),
         ("Deploy", " / ".join(part for part in where if part)),
         ("Deployed by", ", ".join(notice.deployers)),
-        ("Denied", f"{notice.denials} times, first {notice.first_seen}" if notice.denials else "not yet"),
-        ("Why", " ".join(why.sentence for why in notice.reasons)),
+        ("Denied", f"{notice.denials}, first at {notice.first_seen[:16]}Z" if notice.denials else "not yet"),
         ("Note", notice.note),
         ("Remediation", notice.remediation),
     ]
     return [(label, _plain(value)) for label, value in found if value]
 
 
-def _digest(notices: Sequence[Notice], text: Callable[[str], str]) -> tuple[str, list[str], tuple[str | None, str]]:
+def _digest(notices: Sequence[Notice]) -> tuple[str, list[str], tuple[str | None, str]]:
     """The title with the counts, a line a notice, and the way to the inbox."""
     counts = Counter(notice.kind for notice in notices)
     title = ", ".join(f"{counts[kind]} {TITLES[kind].lower()}" for kind in Kind if counts[kind])
-    lines = [text(f"{TITLES[each.kind]}: {each.summary}") for each in notices[:_LISTED]]
+    lines = [_escaped(f"{TITLES[each.kind]}: {each.summary}") for each in notices[:_LISTED]]
     if len(notices) > _LISTED:
         lines.append(f"and {len(notices) - _LISTED} more")
     link = next((each.link for each in notices if each.link), None)
@@ -90,6 +102,11 @@ def _plain(value: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
+def _escaped(value: str) -> str:
+    """The three characters of either service's markup as entities: no mention, no link, no tag."""
+    return html.escape(_plain(value), quote=False)
+
+
 def _chunks(lines: list[str]) -> list[str]:
     """The lines in as few texts as their greatest length allows."""
     texts: list[str] = []
@@ -102,11 +119,6 @@ def _chunks(lines: list[str]) -> list[str]:
 
 
 # Slack
-
-
-def _escaped(value: str) -> str:
-    """The three characters of Slack's markup as entities: no mention, no link."""
-    return html.escape(_plain(value), quote=False)
 
 
 def _code(value: str) -> str:
@@ -139,10 +151,6 @@ def _slack_message(title: str, summary: str, sections: list[Card]) -> Card:
 # Google Chat
 
 
-def _chat_text(value: str) -> str:
-    return html.escape(_plain(value), quote=False)
-
-
 def _paragraph(text: str) -> Card:
     return {"textParagraph": {"text": text}}
 
@@ -150,7 +158,7 @@ def _paragraph(text: str) -> Card:
 def _chat_link(way: tuple[str | None, str], words: str) -> Card:
     link, command = way
     if link is None:
-        return _paragraph(f"<code>{command}</code>")
+        return _paragraph(command)
     return {"buttonList": {"buttons": [{"text": words, "onClick": {"openLink": {"url": link}}}]}}
 
 

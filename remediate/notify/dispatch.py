@@ -112,7 +112,7 @@ class Dispatcher:
         posts = [waiting] if len(waiting) >= channel.together else [[each] for each in waiting]
         any_sent = False
         for post in posts:
-            mine = self._claimed(post) if time.monotonic() < end else []
+            mine = self._still_mine(self._claimed(post)) if time.monotonic() < end else []
             if mine:
                 sending, down = self._sent(channel, mine)
                 say(sending)
@@ -124,6 +124,12 @@ class Dispatcher:
     def _claimed(self, waiting: Sequence[Parcel]) -> list[Parcel]:
         """Those of them that nobody else claimed first."""
         return self._marked([outbox.claimed(each, self._now()) for each in waiting])
+
+    def _still_mine(self, claimed: Sequence[Parcel]) -> list[Parcel]:
+        """Those whose claim stands: between two requests a process may be frozen for longer than that ("CPU
+        allocation", Cloud Run), and somebody else has sent them since."""
+        now = instant(self._now())
+        return [each for each in claimed if each.due is not None and now < each.due]
 
     def _sent(self, channel: Channel, mine: Sequence[Parcel]) -> tuple[Sending, bool]:
         """One post, and what became of it written down; whether the channel is down."""

@@ -106,6 +106,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """What was said with it: Google Cloud's answer, a reviewer's word."""
     actor: str
     """Who did it: a member, `rule:NAME`, or `remediate`."""
+    approver: str | None = None
+    """On whose word it was granted: a member, or `rule:NAME`."""
     denials: int
     """How often it was denied; 0 where it is foreseen."""
     first_seen: str
@@ -118,6 +120,13 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """From when a retry of the deploy is worth it (`granted`); null while `waits_for` is not granted."""
     waits_for: tuple[str, ...] = ()
     """Remediations of the same deploy that are not granted yet (`granted`)."""
+
+
+def notice_schema() -> dict[str, object]:
+    """The JSON Schema (2020-12) of a notice. Every field is always there."""
+    schema = msgspec.json.schema(Notice)
+    schema["$defs"]["Notice"]["required"] = [field.encode_name for field in msgspec.structs.fields(Notice)]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "remediate notice", **schema}
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -236,6 +245,7 @@ def _notice(
         rule=record.rule,
         note=step.note if step else "",
         actor=step.actor if step else "remediate",
+        approver=record.approver,
         denials=record.denials,
         first_seen=record.first_seen,
         last_seen=record.last_seen,

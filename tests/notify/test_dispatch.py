@@ -187,6 +187,26 @@ def test_who_dies_between_claim_and_send_is_followed_by_the_next_once_the_lease_
     assert slack.requests == 1
 
 
+def test_who_was_frozen_for_longer_than_its_claim_leaves_it_to_the_others(tmp_path: Path, slack: Receiver) -> None:
+    scene = Scene(f"sqlite:///{tmp_path / 'ledger.db'}", REMEDIATE_SLACK_WEBHOOK=slack.url)
+    scene.denied_at_home()
+    assert scene.notifier
+    mine = scene.notifier._claimed(scene.waiting("slack"))
+    assert scene.notifier._still_mine(mine) == mine
+    scene.now += LEASE
+    assert scene.notifier._still_mine(mine) == []
+
+
+def test_a_webhook_of_this_machine_is_never_sent_through_a_proxy(
+    slack: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{dead_port()}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    Webhook("slack", slack.url, cards.slack).send([])
+    assert slack.requests == 1
+
+
 def test_what_never_arrives_is_given_up_after_days_and_says_so(tmp_path: Path) -> None:
     scene = Scene(
         f"sqlite:///{tmp_path / 'ledger.db'}", REMEDIATE_SLACK_WEBHOOK=f"http://127.0.0.1:{dead_port()}/{TOKEN}"
