@@ -20,9 +20,10 @@ from remediate.denial import understand
 from remediate.envelope import entry_of
 from remediate.errors import BadInput, TerminalFault, TransientFault, Unreadable
 from remediate.logentry import read_entry
+from remediate.notify.report import Sending
 from remediate.remediation import TrailRecord
 from remediate.settings import load_settings
-from remediate.wiring import remediator_from, review_from
+from remediate.wiring import notifier_from, remediator_from, review_from
 
 log = logs.configure()
 
@@ -38,6 +39,12 @@ def warned(text: str) -> None:
     log.critical(text)
 
 
+def said(sending: Sending) -> None:
+    """One line a post to a channel; one that failed is sent again by the next notice, or by a sweep."""
+    severity, message, fields = sending.line()
+    log.info(message, severity=severity, **fields)
+
+
 def target() -> str:
     """The function that this process serves, as functions-framework was told."""
     arguments = sys.argv[sys.argv.index("--target") + 1 :] if "--target" in sys.argv else []
@@ -47,7 +54,8 @@ def target() -> str:
 
 try:
     settings = load_settings(os.environ)
-    remediator = remediator_from(settings, told, warned=warned)
+    notifier = notifier_from(settings, said, background=True)
+    remediator = remediator_from(settings, told, warned=warned, notifier=notifier)
     pages = review_from(settings, remediator) if target() == "review" else None
 except (BadInput, TransientFault) as error:
     raise SystemExit(f"remediate cannot start:\n{error}\n{error.advice}") from None

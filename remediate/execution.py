@@ -7,7 +7,7 @@ the record is looked at once more: an instance that was overtaken meanwhile does
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -18,6 +18,9 @@ from remediate.cloud.interface import Registry
 from remediate.errors import Conflict, Missing, TerminalFault, TransientFault
 from remediate.image import Repository
 from remediate.ledger.interface import Ledger
+from remediate.notify.interface import Notifier
+from remediate.notify.outbox import Parcel
+from remediate.policy import Decision
 from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
 from remediate.remediation import Ending, Remediation, State
@@ -39,18 +42,41 @@ class Executor:
         registry: Registry,
         clock: Callable[[], datetime],
         told: Callable[[records.TrailRecord], None],
+        notifier: Notifier | None,
     ) -> None:
         self._ledger = ledger
         self._registry = registry
         self._now = clock
         self._told = told
+        self._notifier = notifier
 
-    def commit(self, record: Remediation, *trail: records.TrailRecord, denial_key: str | None = None) -> Remediation:
-        """Store one atomic step, then tell of its transitions. Raises Conflict where somebody else was faster."""
-        self._ledger.commit(record, trail=trail, denial_key=denial_key)
+    def commit(
+        self,
+        record: Remediation,
+        *trail: records.TrailRecord,
+        denial_key: str | None = None,
+        decision: Decision | None = None,
+    ) -> Remediation:
+        """Store one atomic step with the notices of it, then tell of its transitions.
+
+        Raises Conflict where somebody else was faster.
+        """
+        parcels: Sequence[Parcel] = ()
+        if self._notifier is not None:
+            braked = decision is not None and Reason.BRAKE in decision.reasons
+            parcels = self._notifier.parcels(record, trail, braked=braked, known=self._ledger.get)
+        self._ledger.commit(record, trail=trail, denial_key=denial_key, parcels=parcels)
         for step in trail:
             self._told(step)
+        if self._notifier is not None and parcels:
+            self._notifier.wake()
         return record
+
+    def remind(self, record: Remediation) -> None:
+        """Store the notice of a proposal that lapses soon. Raises Conflict where somebody else was faster."""
+        parcels = self._notifier.reminders(record) if self._notifier is not None else ()
+        if parcels:
+            self._ledger.enqueue(parcels)
 
     def redone(self, step: Callable[[], _T]) -> _T:
         """The step's result, redone on fresh records as long as somebody else is faster."""

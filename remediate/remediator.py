@@ -24,14 +24,8 @@ from remediate.foresight import aheads
 from remediate.ledger.interface import Filter, Ledger
 from remediate.logentry import read_entry
 from remediate.modes import Modes, switched
-from remediate.policy import (
-    BUILT_IN,
-    Decision,
-    Mode,
-    Outcome,
-    Rules,
-    decide,
-)
+from remediate.notify.interface import Notifier
+from remediate.policy import BUILT_IN, Decision, Mode, Outcome, Rules, decide
 from remediate.principal import Member
 from remediate.reasons import Reason
 from remediate.remediation import RULE, Ending, Remediation, State, content_digest, instant, remediation_id
@@ -58,12 +52,13 @@ class Remediator:
         reviewers: Reviewers = Reviewers(),  # noqa: B008  (frozen)
         limits: Limits = Limits(),  # noqa: B008  (frozen)
         told: Callable[[records.TrailRecord], None] = lambda _: None,
+        notifier: Notifier | None = None,
     ) -> None:
         self._ledger = ledger
         self._registry = cloud.registry
         self._investigator = Investigator(cloud, organization, opt_in_tag, clock)
         self._decider = Decider(ledger, self._investigator, rules, mode, limits, clock)
-        self._executor = Executor(ledger, cloud.registry, clock, told)
+        self._executor = Executor(ledger, cloud.registry, clock, told, notifier)
         self._now = clock
         self._reviewers = reviewers
         self._limits = limits
@@ -124,7 +119,7 @@ class Remediator:
             )
             trail.append(step)
         record = msgspec.structs.replace(record, version=version)
-        return self._executor.commit(record, *trail, denial_key=denial.entry.key)
+        return self._executor.commit(record, *trail, denial_key=denial.entry.key, decision=decision)
 
     def _end(self, record: Remediation, lasts: timedelta | None) -> str | None:
         """When a grant made now ends: after what its rule says, or what the reviewer says, whichever comes first."""
@@ -367,6 +362,8 @@ class Remediator:
         late = now - _moment(record.updated) >= self._limits.lapse_after
         if record.state in (State.PROPOSED, State.APPROVED) and late and not self._executor.was_written(record):
             return self._executor.commit(*self._moved(record, State.LAPSED, ACTOR))
+        if record.state is State.PROPOSED:
+            self._executor.remind(record)
         if record.state is State.APPROVED:
             by_rule = (record.approver or "").startswith(RULE)
             due = not by_rule or self._due(record, records.last_denial(record))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -12,7 +13,7 @@ from remediate.errors import BadInput
 from remediate.policy import Mode
 from remediate.principal import reviewer_key
 
-ENDPOINTS = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "LOGGING", "POLICYTROUBLESHOOTER", "STORAGE")
+ENDPOINTS = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "LOGGING", "POLICYTROUBLESHOOTER", "PUBSUB", "STORAGE")
 """The services whose address may be overridden, by the variables that gcloud reads too."""
 
 _NAMES = (
@@ -32,7 +33,13 @@ _NAMES = (
     "HOLD_DAYS",
     "GRANTS_AN_HOUR",
     "GRANTS_TO_A_MEMBER",
+    "NOTIFY_TOPIC",
+    "SLACK_WEBHOOK",
+    "CHAT_WEBHOOK",
+    "REVIEW_URL",
 )
+_SECRETS = ("REMEDIATE_SECRET", "REMEDIATE_SLACK_WEBHOOK", "REMEDIATE_CHAT_WEBHOOK")
+"""Whose values are never shown: whoever knows a webhook's URL may post there."""
 _OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
 _ORGANIZATION = re.compile(r"(?:organizations/)?([1-9][0-9]{0,18})\Z")
 _AUDIENCE = re.compile(
@@ -40,6 +47,9 @@ _AUDIENCE = re.compile(
 )
 _TAG = re.compile(r"(?:tagValues/[1-9][0-9]*|[a-z0-9.-]+/[^/\s]+/[^/\s]+)\Z")
 _OBJECT = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/.+\Z")
+_TOPIC = re.compile(r"projects/[a-z][a-z0-9:.-]{4,98}[a-z0-9]/topics/[A-Za-z][A-Za-z0-9._~+%-]{2,254}\Z")
+_SLACK, _CHAT = ("hooks.slack.com", "hooks.slack-gov.com"), ("chat.googleapis.com",)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LEDGER = re.compile(r"(?:sqlite:///.+|firestore://[^/]+/[^/]+)\Z")
 
 
@@ -80,8 +90,17 @@ class Settings(msgspec.Struct, frozen=True):
     """`REMEDIATE_GRANTS_AN_HOUR`: how many grants rules may make in an hour of the clock; beyond, all is asked."""
     grants_to_a_member: int = 10
     """`REMEDIATE_GRANTS_TO_A_MEMBER`: how many of them to one member."""
+    notify_topic: str | None = None
+    """`REMEDIATE_NOTIFY_TOPIC`: `projects/P/topics/T`; a message there for every notice."""
+    slack_webhook: str | None = None
+    """`REMEDIATE_SLACK_WEBHOOK`: an incoming webhook's URL; whoever knows it may post there, so it is never shown."""
+    chat_webhook: str | None = None
+    """`REMEDIATE_CHAT_WEBHOOK`: the same of a Google Chat space."""
+    review_url: str | None = None
+    """`REMEDIATE_REVIEW_URL`: where the review pages are, for the links in notices."""
     endpoints: Mapping[str, str] = {}
-    """`CLOUDSDK_API_ENDPOINT_OVERRIDES_...`: other addresses of Google's APIs; `http://`: no TLS, no credentials."""
+    """`CLOUDSDK_API_ENDPOINT_OVERRIDES_...`: other addresses of Google's APIs; `http://`: no TLS, no credentials.
+    `PUBSUB_EMULATOR_HOST` (`HOST:PORT`) is Pub/Sub's, where that one is not set."""
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
@@ -94,7 +113,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         if value:
             parsed = parse(value)
             if parsed is None:
-                shown = "..." if name == "REMEDIATE_SECRET" else repr(value)
+                shown = "..." if name in _SECRETS else repr(value)
                 problems.append(f"{name}={shown}: expected {accepted}")
             else:
                 found[field] = parsed
@@ -119,6 +138,14 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     take("REMEDIATE_HOLD_DAYS", "hold_days", "days, from 1 to 3650", lambda text: _number(text, 1, 3650))
     take("REMEDIATE_GRANTS_AN_HOUR", "grants_an_hour", "a number from 0 to 100000", _count)
     take("REMEDIATE_GRANTS_TO_A_MEMBER", "grants_to_a_member", "a number from 0 to 100000", _count)
+    topics = "projects/PROJECT/topics/TOPIC"
+    take("REMEDIATE_NOTIFY_TOPIC", "notify_topic", topics, lambda text: text if _TOPIC.match(text) else None)
+    slack = "https://hooks.slack.com/services/... (or http:// on 127.0.0.1 or localhost)"
+    take("REMEDIATE_SLACK_WEBHOOK", "slack_webhook", slack, lambda text: _address(text, _SLACK))
+    chat = "https://chat.googleapis.com/v1/spaces/... (or http:// on 127.0.0.1 or localhost)"
+    take("REMEDIATE_CHAT_WEBHOOK", "chat_webhook", chat, lambda text: _address(text, _CHAT))
+    pages = "https://HOST (or http:// on 127.0.0.1 or localhost), without a query"
+    take("REMEDIATE_REVIEW_URL", "review_url", pages, _review_url)
     found["endpoints"] = _endpoints(environ, problems)
     if environ.get("K_SERVICE") and "ledger" not in found:
         problems.append(f"REMEDIATE_LEDGER is not set, and on Cloud Run it has to be: expected {ledgers}")
@@ -160,6 +187,24 @@ def _count(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,6}", text) and int(text) <= 100_000 else None
 
 
+def _address(text: str, hosts: tuple[str, ...] | None) -> str | None:
+    """A URL at one of these hosts (None: any) by TLS, or on this machine without; None for any other."""
+    try:
+        url = urlsplit(text)
+        proper = url.port != 0 and not url.username and not url.password and not url.fragment
+    except ValueError:  # no port, no address
+        return None
+    if not re.fullmatch(r"[!-~]+", text) or set(text) & set('<>"\\|`') or not url.hostname or not proper:
+        return None
+    there = url.scheme == "https" and (hosts is None or (url.hostname in hosts and len(url.path) > 1))
+    return text if there or (url.scheme == "http" and url.hostname in _LOOPBACK) else None
+
+
+def _review_url(text: str) -> str | None:
+    found = _address(text, None)
+    return found.rstrip("/") if found and "?" not in found else None
+
+
 def _endpoints(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
     endpoints = {}
     for service in ENDPOINTS:
@@ -168,6 +213,11 @@ def _endpoints(environ: Mapping[str, str], problems: list[str]) -> dict[str, str
             problems.append(f"{_OVERRIDE}{service}={value!r}: expected http://HOST:PORT or https://HOST")
         elif value:
             endpoints[service] = value
+    emulator = environ.get("PUBSUB_EMULATOR_HOST", "").strip()
+    if emulator and not re.match(r"[^\s/]+\Z", emulator):
+        problems.append(f"PUBSUB_EMULATOR_HOST={emulator!r}: expected HOST:PORT")
+    elif emulator:
+        endpoints.setdefault("PUBSUB", f"http://{emulator}")
     return endpoints
 
 

@@ -19,6 +19,9 @@ from remediate.reviewers import Reviewers
 from remediate.settings import Settings
 
 if TYPE_CHECKING:
+    from remediate.notify.dispatch import Dispatcher
+    from remediate.notify.interface import Channel, Notifier
+    from remediate.notify.report import Sending
     from remediate.review.pages import Review
 
 
@@ -106,15 +109,47 @@ def review_from(settings: Settings, remediator: Remediator) -> Review:
     )
 
 
+def notifier_from(
+    settings: Settings,
+    said: Callable[[Sending], None] = lambda _: None,
+    clock: Callable[[], datetime] = clock,
+    *,
+    background: bool = False,
+) -> Dispatcher | None:
+    """Who sends notices on the channels that the settings name; None where they name none.
+
+    `said` hears of every post. `background`: what is stored is sent at once, beside the work that stored it.
+    """
+    if not (settings.notify_topic or settings.slack_webhook or settings.chat_webhook):
+        return None
+    from remediate.notify import cards
+    from remediate.notify.dispatch import Dispatcher
+    from remediate.notify.notice import Terms
+    from remediate.notify.pubsub import Topic
+    from remediate.notify.webhook import Webhook
+
+    channels: list[Channel] = []
+    if settings.notify_topic is not None:
+        channels.append(Topic(settings.notify_topic, settings.endpoints.get("PUBSUB")))
+    if settings.slack_webhook is not None:
+        channels.append(Webhook("slack", settings.slack_webhook, cards.slack))
+    if settings.chat_webhook is not None:
+        channels.append(Webhook("chat", settings.chat_webhook, cards.chat))
+    terms = Terms(settings.review_url, timedelta(days=settings.lapse_days))
+    return Dispatcher(ledger_from(settings), channels, terms, clock, said, background=background)
+
+
 def remediator_from(
     settings: Settings,
     told: Callable[[TrailRecord], None] = lambda _: None,
     clock: Callable[[], datetime] = clock,
     warned: Callable[[str], None] = lambda _: None,
+    notifier: Notifier | None = None,
 ) -> Remediator:
     """The service as the settings want it.
 
-    `told` hears of every transition once it is in the ledger, `warned` of a policy file that cannot be taken.
+    `told` hears of every transition once it is in the ledger, `warned` of a policy file that cannot be taken; the
+    `notifier` has notices of them stored and sent.
     """
     return Remediator(
         ledger=ledger_from(settings),
@@ -125,6 +160,7 @@ def remediator_from(
         organization=settings.organization,
         reviewers=Reviewers(settings.reviewers, settings.identities),
         told=told,
+        notifier=notifier,
         limits=Limits(
             timedelta(days=settings.lapse_days),
             timedelta(days=settings.hold_days),

@@ -12,11 +12,12 @@ from remediate.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
 PURE = (
-    "allowpolicy", "audit", "chain", "denial", "deploy", "envelope", "errors", "following", "foresight", "image", "logentry", "modes", "plan", "policy", "principal", "reasons",
+    "allowpolicy", "audit", "chain", "denial", "deploy", "envelope", "errors", "following", "foresight", "image", "logentry", "modes", "notify/cards",
+    "notify/notice", "notify/outbox", "notify/report", "plan", "policy", "principal", "reasons",
     "remediation", "results", "reviewers", "wording",
 )  # fmt: skip
 PURE_MAY_IMPORT = {
-    "__future__", "base64", "binascii", "collections", "dataclasses", "datetime", "enum", "hashlib", "msgspec", "re",
+    "__future__", "base64", "binascii", "collections", "dataclasses", "datetime", "enum", "hashlib", "html", "msgspec", "re",
     "remediate", "typing",
 }  # fmt: skip
 
@@ -41,6 +42,10 @@ def test_a_pure_module_imports_no_io(module: str) -> None:
     imported = _imports(ROOT / "remediate" / f"{module}.py")
     assert {name.partition(".")[0] for name in imported} <= PURE_MAY_IMPORT
     inside = {name.split(".")[1] for name in imported if name.startswith("remediate.")}
+    if "notify" in inside:
+        within = {name.split(".")[2] for name in imported if name.startswith("remediate.notify.")}
+        assert {f"notify/{name}" for name in within} <= set(PURE)
+        inside.remove("notify")
     assert inside <= set(PURE)
 
 
@@ -49,6 +54,18 @@ def test_a_pure_module_imports_no_io(module: str) -> None:
     [
         ("remediate", ("sandbox", "tests", "bench")),
         ("remediate/cloud", ("remediate.policy.decide", "remediate.ledger", "remediate.remediator", "remediate.cli")),
+        (
+            "remediate/notify",
+            (
+                "remediate.policyfile",
+                "remediate.ledger.sqlite",
+                "remediate.ledger.firestore",
+                "remediate.remediator",
+                "remediate.execution",
+                "remediate.cli",
+                "remediate.review",
+            ),
+        ),
         ("remediate/ledger", ("remediate.cloud", "remediate.remediator", "remediate.cli")),
         ("sandbox", ("remediate",)),
     ],

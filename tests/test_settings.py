@@ -27,6 +27,11 @@ def test_every_setting_is_read() -> None:
             "REMEDIATE_TIMEOUT": "2.5",
             "REMEDIATE_LAPSE_DAYS": "3",
             "REMEDIATE_HOLD_DAYS": "90",
+            "REMEDIATE_NOTIFY_TOPIC": "projects/platform-tools/topics/notices",
+            "REMEDIATE_SLACK_WEBHOOK": "https://hooks.slack.com/services/T0/B0/x",
+            "REMEDIATE_CHAT_WEBHOOK": "https://chat.googleapis.com/v1/spaces/A/messages?key=k&token=t",
+            "REMEDIATE_REVIEW_URL": "https://review.example.com/",
+            "PUBSUB_EMULATOR_HOST": "127.0.0.1:8085",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": "http://127.0.0.1:1/",
             "UNRELATED": "x",
         }
@@ -39,7 +44,11 @@ def test_every_setting_is_read() -> None:
         timeout=2.5,
         lapse_days=3,
         hold_days=90,
-        endpoints={"LOGGING": "http://127.0.0.1:1"},
+        notify_topic="projects/platform-tools/topics/notices",
+        slack_webhook="https://hooks.slack.com/services/T0/B0/x",
+        chat_webhook="https://chat.googleapis.com/v1/spaces/A/messages?key=k&token=t",
+        review_url="https://review.example.com",
+        endpoints={"LOGGING": "http://127.0.0.1:1", "PUBSUB": "http://127.0.0.1:8085"},
     )
 
 
@@ -53,12 +62,50 @@ def test_every_setting_is_read() -> None:
         ("REMEDIATE_REVIEWERS", "ana@example.com;bo@example.com"),
         ("REMEDIATE_TIMEOUT", "soon"),
         ("REMEDIATE_TIMEOUT", "0"),
+        ("REMEDIATE_NOTIFY_TOPIC", "notices"),
+        ("REMEDIATE_NOTIFY_TOPIC", "projects/p/subscriptions/s"),
+        ("REMEDIATE_REVIEW_URL", "http://review.example.com"),
+        ("REMEDIATE_REVIEW_URL", "review.example.com"),
+        ("REMEDIATE_REVIEW_URL", "https://review.example.com/?q=x"),
+        ("REMEDIATE_REVIEW_URL", "https://review.example.com/|<!channel>"),
+        ("PUBSUB_EMULATOR_HOST", "http://localhost:1"),
         ("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING", "localhost:1"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_accepted(name: str, value: str) -> None:
     with pytest.raises(BadInput, match=f"{name}='{re.escape(value)}': expected "):
         load_settings({name: value})
+
+
+@pytest.mark.parametrize("name", ["REMEDIATE_SLACK_WEBHOOK", "REMEDIATE_CHAT_WEBHOOK"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "hunter2",
+        "https://evil.example/hunter2",
+        "https://hooks.slack.com.evil.example/hunter2",
+        "https://hooks.slack.com@evil.example/hunter2",
+        "https://user:hunter2@hooks.slack.com/x",
+        "http://hooks.slack.com/hunter2",
+        "https://hooks.slack.com:port/hunter2",
+        "https://[hunter2",
+        "http://169.254.169.254/hunter2",
+        "https://hooks.slack.com/\u2028hunter2",
+    ],
+)
+def test_a_webhook_is_of_its_service_or_of_this_machine_and_never_shown(name: str, value: str) -> None:
+    with pytest.raises(BadInput) as told:
+        load_settings({name: value})
+    assert f"{name}=...: expected https://" in str(told.value)
+    assert "hunter2" not in str(told.value) + told.value.advice
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000"])
+def test_a_webhook_and_the_pages_may_be_on_this_machine_to_try_them_out(host: str) -> None:
+    address = f"http://{host}/x"
+    names = ("REMEDIATE_SLACK_WEBHOOK", "REMEDIATE_CHAT_WEBHOOK", "REMEDIATE_REVIEW_URL")
+    settings = load_settings(dict.fromkeys(names, address))
+    assert (settings.slack_webhook, settings.chat_webhook, settings.review_url) == (address,) * 3
 
 
 def test_all_problems_are_told_at_once() -> None:

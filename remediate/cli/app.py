@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from remediate.cli import modes, plan, policy, remediations, reviews, roles, sweep, trail
+from remediate.cli import modes, notices, plan, policy, remediations, reviews, roles, sweep, trail
 from remediate.cli.output import printable
 from remediate.errors import BadInput, RemediateError
 
@@ -32,6 +32,7 @@ reviews.register(app)
 trail.register(app)
 sweep.register(app)
 modes.register(app)
+notices.register(app)
 roles.register(app)
 
 

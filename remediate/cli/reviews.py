@@ -27,6 +27,7 @@ _Seen = Annotated[
 _As = Annotated[str | None, typer.Option("--as", help="Who you are: an address (embedded ledger only).")]
 _Why = Annotated[str, typer.Option("--reason", help="Why; it stands on the trail.")]
 
+_SENDING = 6.0  # seconds: one attempt on each channel, time-outs included
 _ALL = "`python -m remediate list --state proposed` shows all."
 
 
@@ -99,6 +100,7 @@ def approve(
             who = f" --as {actor}" if actor else ""
             say(f"The same deploy needs {other.member} too,")
             say(f"    on {other.repository}: python -m remediate approve {ident}@{content_digest(other)}{who}")
+    _send_notices()
     if failed:
         raise typer.Exit(1)
 
@@ -137,12 +139,12 @@ def _said(reason: str) -> None:
 
 def _each(idents: list[str], actor: str | None, word: str, act: Callable[[Remediator, Remediation, str], bool]) -> bool:
     """Act on each remediation in turn, telling what is refused; True where one was."""
-    from remediate.wiring import remediator_from
+    from remediate.wiring import notifier_from, remediator_from
 
     settings = the_settings()
     person = reviewer(settings, actor)
     records = [find(the_ledger(settings), ident) for ident in idents]
-    remediator = remediator_from(settings)
+    remediator = remediator_from(settings, notifier=notifier_from(settings))
     failed = False
     for record in records:
         try:
@@ -153,6 +155,16 @@ def _each(idents: list[str], actor: str | None, word: str, act: Callable[[Remedi
             if error.advice:
                 say(f"    {error.advice}")
     return failed
+
+
+def _send_notices() -> None:
+    """Tell those who wait, once the reviewer has read what was done; what does not go out now is sent by a sweep."""
+    from remediate.wiring import notifier_from
+
+    notifier = notifier_from(the_settings())
+    for sending in notifier.deliver(_SENDING) if notifier else ():
+        if sending.fault:
+            say(sending.line()[1])
 
 
 def _matching(text: str | None, actor: str | None, *, yes: bool, given: bool) -> list[str]:

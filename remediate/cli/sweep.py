@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from remediate.settings import Settings
 
 
+_SENDING = 30.0  # seconds that channels may take; what is not sent by then is sent by the next sweep
+
+
 def register(app: typer.Typer) -> None:
     """Add this group's command."""
     app.command()(sweep)
@@ -41,14 +44,17 @@ def sweep(
     """Carry out approvals, end grants, let lapse what nobody answered, note what somebody removed.
 
     Idempotent, resumable, and safe beside running functions. Each transition is a line, in JSON where the output is no
-    terminal; exits 1 where Google Cloud refused something for good.
+    terminal; exits 1 where Google Cloud refused something for good. Then send the notices that wait: one that cannot be
+    sent is a WARNING, and no fault of the sweep.
     """
     from remediate.settings import load_settings
-    from remediate.wiring import clock, logs_from, remediator_from
+    from remediate.wiring import clock, logs_from, notifier_from, remediator_from
 
     settings = load_settings(os.environ)
     now = _as_of(settings, as_of) if as_of is not None else clock()
-    remediator = remediator_from(settings, _tell, (lambda: now) if as_of is not None else clock)
+    at = (lambda: now) if as_of is not None else clock
+    notifier = notifier_from(settings, clock=at)
+    remediator = remediator_from(settings, _tell, at, notifier=notifier)
     changed = refused = 0
     with _progress() as advance:
         if since is not None:
@@ -63,6 +69,8 @@ def sweep(
         for done in remediator.sweep(advance):
             more, faults = _count([done])
             changed, refused = changed + more, refused + faults
+    for sending in notifier.deliver(_SENDING) if notifier else ():
+        _line(*sending.line())
     if sys.stderr.isatty():
         print(f"{changed} remediations changed, {refused} could not be", file=sys.stderr)
     if refused:

@@ -18,23 +18,25 @@ import msgspec
 from remediate.errors import BadInput, Conflict, TerminalFault, TransientFault
 from remediate.ledger.interface import Filter
 from remediate.modes import ModeChange, Modes
+from remediate.notify.outbox import Parcel
 from remediate.remediation import Remediation, TrailRecord
 
 if TYPE_CHECKING:
-    from google.cloud.firestore import Client, CollectionReference, DocumentReference, Query
+    from google.cloud.firestore import Client, CollectionReference, DocumentReference, Query, WriteBatch
 
 _TIMEOUT = 10.0  # seconds a call
-SCHEMA = 2
+SCHEMA = 3
 """What the documents look like. An older database needs no more than its new number: collections make themselves."""
 
 _REMEDIATIONS, _TRAIL, _DENIALS, _SETTINGS, _CHANGES = "remediations", "trail", "denials", "settings", "mode_changes"
-_PLACES = "places"
+_PLACES, _PARCELS = "places", "parcels"
 _SCANNED = 10_000  # documents looked at, newest first, for a filter that no index serves
 
 _records = msgspec.json.Decoder(Remediation)
 _trails = msgspec.json.Decoder(TrailRecord)
 _modes = msgspec.json.Decoder(Modes)
 _changes = msgspec.json.Decoder(ModeChange)
+_parcels = msgspec.json.Decoder(Parcel)
 
 
 class FirestoreLedger:
@@ -86,7 +88,14 @@ class FirestoreLedger:
         with _translated():
             return bool(self._denial(remediation, denial_key).get(timeout=_TIMEOUT).exists)
 
-    def commit(self, record: Remediation, *, trail: Sequence[TrailRecord] = (), denial_key: str | None = None) -> None:
+    def commit(
+        self,
+        record: Remediation,
+        *,
+        trail: Sequence[TrailRecord] = (),
+        denial_key: str | None = None,
+        parcels: Sequence[Parcel] = (),
+    ) -> None:
         document = self._document(record.id)
         fields = {
             "version": record.version,
@@ -111,6 +120,7 @@ class FirestoreLedger:
             for each in trail:
                 step = document.collection(_TRAIL).document(f"{each.seq:08d}")
                 batch.create(step, {"at": each.at, "record": msgspec.json.encode(each).decode()})
+            self._add(batch, parcels)
             batch.commit(timeout=_TIMEOUT)
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
@@ -198,6 +208,40 @@ class FirestoreLedger:
             for each in self._modes.collection(_CHANGES).order_by("__name__").stream(timeout=_TIMEOUT):
                 yield _changes.decode(each.get("record"))
 
+    def enqueue(self, parcels: Sequence[Parcel]) -> None:
+        batch = self._client.batch()
+        with _translated():
+            if self._add(batch, parcels):
+                batch.commit(timeout=_TIMEOUT)
+
+    def waiting(self, channel: str, now: str, limit: int) -> list[Parcel]:
+        from google.cloud.firestore import FieldFilter
+
+        query = self._client.collection(_PARCELS).where(filter=FieldFilter("channel", "==", channel))
+        query = query.where(filter=FieldFilter("due", "<=", now)).order_by("due").limit(limit)
+        with _translated():
+            return [_parcels.decode(each.get("record")) for each in query.stream(timeout=_TIMEOUT)]
+
+    def mark(self, parcel: Parcel) -> None:
+        document = self._parcel(parcel)
+        with _translated():
+            stored = document.get(["version"], timeout=_TIMEOUT)
+            if not stored.exists or stored.get("version") != parcel.version - 1:
+                raise Conflict(f"{parcel.id} was taken by somebody else")
+            option = self._client.write_option(last_update_time=stored.update_time)
+            document.update(_fields(parcel), option=option, timeout=_TIMEOUT)
+
+    def _add(self, batch: WriteBatch, parcels: Sequence[Parcel]) -> int:
+        """Have the batch create those that are not there; gives how many. One stored meanwhile is a conflict."""
+        absent = [each for each in parcels if not self._parcel(each).get(["version"], timeout=_TIMEOUT).exists]
+        for each in absent:
+            batch.create(self._parcel(each), _fields(each))
+        return len(absent)
+
+    def _parcel(self, parcel: Parcel) -> DocumentReference:
+        document: DocumentReference = self._client.collection(_PARCELS).document(parcel.id)
+        return document
+
     @property
     def _modes(self) -> DocumentReference:
         document: DocumentReference = self._client.collection(_SETTINGS).document("modes")
@@ -208,6 +252,11 @@ class FirestoreLedger:
         name = hashlib.sha256(key.encode()).hexdigest()
         denial: DocumentReference = self._document(remediation).collection(_DENIALS).document(name)
         return denial
+
+
+def _fields(parcel: Parcel) -> dict[str, object]:
+    record = msgspec.json.encode(parcel).decode()
+    return {"channel": parcel.channel, "due": parcel.due, "version": parcel.version, "record": record}
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import msgspec
 
 from remediate.image import Repository
 from remediate.modes import ModeChange, Modes
+from remediate.notify.outbox import Parcel
 from remediate.principal import Member, parse_member
 from remediate.remediation import Remediation, State, TrailRecord
 
@@ -53,11 +54,18 @@ class Ledger(Protocol):
     def counted(self, denial_key: str, remediation: str) -> bool:
         """Whether this denial was counted in this remediation."""
 
-    def commit(self, record: Remediation, *, trail: Sequence[TrailRecord] = (), denial_key: str | None = None) -> None:
+    def commit(
+        self,
+        record: Remediation,
+        *,
+        trail: Sequence[TrailRecord] = (),
+        denial_key: str | None = None,
+        parcels: Sequence[Parcel] = (),
+    ) -> None:
         """Store the record in place of the version before it, with its trail records and the denial it counts.
 
-        All or nothing. Raises Conflict where the stored version is not `record.version - 1` (absent for 1), or the
-        denial was counted already.
+        With them the parcels that tell of it, save those that are there already. All or nothing. Raises Conflict where
+        the stored version is not `record.version - 1` (absent for 1), or the denial was counted already.
         """
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
@@ -86,3 +94,12 @@ class Ledger(Protocol):
 
     def mode_changes(self) -> Iterator[ModeChange]:
         """Every change of a switch, oldest first."""
+
+    def enqueue(self, parcels: Sequence[Parcel]) -> None:
+        """Store these parcels, save those that are there already. Raises Conflict where one was stored meanwhile."""
+
+    def waiting(self, channel: str, now: str, limit: int) -> list[Parcel]:
+        """The parcels for this channel that are due, the longest due first."""
+
+    def mark(self, parcel: Parcel) -> None:
+        """Store the parcel in place of the version before it. Raises Conflict where somebody else was faster."""

@@ -13,6 +13,7 @@ import msgspec
 from remediate.errors import BadInput, Conflict, TerminalFault, TransientFault
 from remediate.ledger.interface import Filter
 from remediate.modes import ModeChange, Modes
+from remediate.notify.outbox import Parcel
 from remediate.remediation import Remediation, TrailRecord
 
 _BUSY = 10.0  # seconds that a writer waits for another
@@ -36,6 +37,11 @@ CREATE TABLE modes (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT
 CREATE TABLE mode_changes (seq INTEGER PRIMARY KEY, record BLOB NOT NULL);
 CREATE TABLE places (name TEXT NOT NULL, holder TEXT NOT NULL, PRIMARY KEY (name, holder)) WITHOUT ROWID;
 """,
+    """
+CREATE TABLE parcels (
+  id TEXT PRIMARY KEY, channel TEXT NOT NULL, due TEXT, version INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX parcels_by_due ON parcels (channel, due, id) WHERE due IS NOT NULL;
+""",
 )
 """What makes each schema out of the one before it; the first out of an empty file."""
 SCHEMA = len(_MIGRATIONS)
@@ -44,6 +50,7 @@ _records = msgspec.json.Decoder(Remediation)
 _trails = msgspec.json.Decoder(TrailRecord)
 _modes = msgspec.json.Decoder(Modes)
 _changes = msgspec.json.Decoder(ModeChange)
+_parcels = msgspec.json.Decoder(Parcel)
 
 
 class SqliteLedger:
@@ -77,7 +84,14 @@ class SqliteLedger:
         query = "SELECT 1 FROM denials WHERE remediation = ? AND denial = ?"
         return self._one(query, remediation, denial_key) is not None
 
-    def commit(self, record: Remediation, *, trail: Sequence[TrailRecord] = (), denial_key: str | None = None) -> None:
+    def commit(
+        self,
+        record: Remediation,
+        *,
+        trail: Sequence[TrailRecord] = (),
+        denial_key: str | None = None,
+        parcels: Sequence[Parcel] = (),
+    ) -> None:
         row = (record.version, record.state, record.repository, record.member, record.last_seen)
         blob = msgspec.json.encode(record)
         with self._writing() as connection:
@@ -99,6 +113,7 @@ class SqliteLedger:
             for each in trail:
                 values = (each.remediation, each.seq, msgspec.json.encode(each))
                 connection.execute("INSERT INTO trail (remediation, seq, record) VALUES (?, ?, ?)", values)
+            _insert(connection, parcels)
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
         clauses, values = ["1"], []
@@ -160,6 +175,21 @@ class SqliteLedger:
     def mode_changes(self) -> Iterator[ModeChange]:
         return (_changes.decode(row[0]) for row in self._all("SELECT record FROM mode_changes ORDER BY seq"))
 
+    def enqueue(self, parcels: Sequence[Parcel]) -> None:
+        with self._writing() as connection:
+            _insert(connection, parcels)
+
+    def waiting(self, channel: str, now: str, limit: int) -> list[Parcel]:
+        query = "SELECT record FROM parcels WHERE channel = ? AND due <= ? ORDER BY due, id LIMIT ?"
+        return [_parcels.decode(row[0]) for row in self._all(query, channel, now, limit)]
+
+    def mark(self, parcel: Parcel) -> None:
+        values = (parcel.due, parcel.version, msgspec.json.encode(parcel), parcel.id, parcel.version - 1)
+        query = "UPDATE parcels SET due = ?, version = ?, record = ? WHERE id = ? AND version = ?"
+        with self._writing() as connection:
+            if connection.execute(query, values).rowcount != 1:
+                raise Conflict(f"{parcel.id} was taken by somebody else")
+
     def _connection(self) -> sqlite3.Connection:
         """One connection a thread; SQLite takes care of the rest."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -192,6 +222,11 @@ class SqliteLedger:
     def _all(self, query: str, *values: object) -> list[tuple[bytes, ...]]:
         with _faults():
             return self._connection().execute(query, values).fetchall()
+
+
+def _insert(connection: sqlite3.Connection, parcels: Sequence[Parcel]) -> None:
+    rows = [(each.id, each.channel, each.due, each.version, msgspec.json.encode(each)) for each in parcels]
+    connection.executemany("INSERT OR IGNORE INTO parcels VALUES (?, ?, ?, ?, ?)", rows)
 
 
 @contextmanager

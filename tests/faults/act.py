@@ -1,7 +1,8 @@
-"""One act in a process of its own, a delivery or what a reviewer or the sweep does, which kills itself (SIGKILL) just before or after its n-th I/O step.
+"""One act, a delivery or what a reviewer or the sweep does, in a process that kills itself (SIGKILL) at its n-th I/O step.
 
-Steps are counted, not listed: every HTTP request to Google Cloud and every call of the ledger is one, so that a new step is
-found by itself. `python -m tests.faults.act ACT ARGUMENT STEP before|after`; step 0 kills nothing and prints the steps.
+Steps are counted, not listed: every HTTP request to Google Cloud or a webhook and every call of the ledger is one, so that
+a new step is found by itself. `python -m tests.faults.act ACT ARGUMENT STEP before|after`; step 0 kills nothing and prints
+the steps.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,7 +23,7 @@ from remediate.ledger.interface import Ledger
 from remediate.logentry import read_entry
 from remediate.remediator import Remediator
 from remediate.settings import load_settings
-from remediate.wiring import remediator_from
+from remediate.wiring import notifier_from, remediator_from
 
 REVIEWER = "platform-lead@example.com"
 LEDGER_CALLS = [name for name in vars(Ledger) if not name.startswith("_")]
@@ -72,19 +74,25 @@ ACTS = {act.__name__: act for act in (deliver, approve, revoke, sweep)}
 
 
 def main() -> None:
-    """Act; print the names of the steps."""
+    """Act, and send what is to be told of it; print the names of the steps."""
     act, argument, fatal, when = sys.argv[1:]
     steps = Steps(int(fatal), when == "after")
     later = timedelta(hours=2) if act == "sweep" else timedelta()
-    remediator = remediator_from(load_settings(os.environ), clock=lambda: datetime.now(UTC) + later)
+    settings = load_settings(os.environ)
+    notifier = notifier_from(settings)
+    remediator = remediator_from(settings, clock=lambda: datetime.now(UTC) + later, notifier=notifier)
     adapter = requests.adapters.HTTPAdapter
     send = steps.wrapped(lambda _, request, **__: f"{request.method} {request.path_url}", adapter.send)
     adapter.send = send  # type: ignore[method-assign]
-    ledger = remediator._ledger
-    for method in LEDGER_CALLS:
-        named = f"ledger.{method}"
-        setattr(ledger, method, steps.wrapped(lambda *_, named=named, **__: named, getattr(ledger, method)))
+    opener = urllib.request.OpenerDirector
+    opener.open = steps.wrapped(lambda *_, **__: "webhook", opener.open)  # type: ignore[method-assign]
+    for ledger in [remediator._ledger, *([notifier._ledger] if notifier else [])]:
+        for method in LEDGER_CALLS:
+            named = f"ledger.{method}"
+            setattr(ledger, method, steps.wrapped(lambda *_, named=named, **__: named, getattr(ledger, method)))
     ACTS[act](remediator, argument)
+    if notifier:
+        notifier.deliver(30)
     print(json.dumps(steps.names))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import multiprocessing
 import os
@@ -24,8 +25,10 @@ from remediate.ledger import open_ledger
 from remediate.ledger.interface import Filter, Ledger
 from remediate.ledger.sqlite import _MIGRATIONS
 from remediate.modes import EVERYWHERE, Modes, switched
+from remediate.notify import notice as notices
+from remediate.notify.outbox import LEASE, Parcel, claimed, delivered, parcel, postponed
 from remediate.policy import Mode, decide
-from remediate.remediation import Remediation, State, TrailRecord, counted, moved, opened
+from remediate.remediation import Remediation, State, TrailRecord, counted, instant, moved, opened
 from tests.entries import activity, denial
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -195,6 +198,88 @@ def test_a_killed_writer_leaves_whole_steps_alone(ledger_url: str) -> None:
     ledger.commit(first(-1)[0])
 
 
+def told(number: int, channel: str = "slack", at: datetime = NOON) -> Parcel:
+    """The parcel of a proposal."""
+    record, trail = first(number)
+    notice = notices.told(record, [trail], notices.Terms(), lambda _: None)
+    assert notice
+    return parcel(notice, channel, at)
+
+
+def test_a_parcel_is_stored_with_its_step_or_not_at_all(fresh: Open) -> None:
+    record, trail = first()
+    fresh().commit(record, trail=[trail], denial_key="k", parcels=[told(0), told(0, "chat")])
+    assert fresh().waiting("slack", instant(NOON), 10) == [told(0)]
+    assert fresh().waiting("chat", instant(NOON), 10) == [told(0, "chat")]
+    assert fresh().waiting("pubsub", instant(NOON), 10) == []
+    with pytest.raises(Conflict):
+        fresh().commit(record, trail=[trail], parcels=[told(1)])
+    with pytest.raises(Conflict):
+        fresh().commit(counted(record, denied(), NOON), denial_key="k", parcels=[told(2)])
+    assert fresh().waiting("slack", instant(NOON), 10) == [told(0)]
+
+
+def test_a_parcel_that_is_there_stays_as_it_is_and_is_no_conflict(fresh: Open) -> None:
+    record, trail = first()
+    fresh().commit(record, trail=[trail], parcels=[told(0)])
+    sent = delivered(claimed(told(0), NOON), NOON)
+    fresh().mark(claimed(told(0), NOON))
+    fresh().mark(sent)
+    fresh().commit(counted(record, denied(), NOON), parcels=[told(0), told(1)])
+    fresh().enqueue([told(0), told(1), told(2)])
+    fresh().enqueue([])
+    waiting = fresh().waiting("slack", instant(NOON + timedelta(days=9)), 10)
+    assert sorted(each.id for each in waiting) == sorted([told(1).id, told(2).id])
+
+
+def test_parcels_wait_until_they_are_due_and_the_longest_due_comes_first(fresh: Open) -> None:
+    ledger = fresh()
+    made = [told(number, at=NOON + timedelta(minutes=number)) for number in range(4)]
+    ledger.enqueue(made[::-1])
+    assert ledger.waiting("slack", instant(NOON + timedelta(minutes=2)), 10) == made[:3]
+    assert ledger.waiting("slack", instant(NOON + timedelta(minutes=9)), 2) == made[:2]
+    mine = claimed(made[0], NOON)
+    ledger.mark(mine)
+    assert ledger.waiting("slack", instant(NOON), 10) == []
+    assert ledger.waiting("slack", instant(NOON + LEASE - timedelta(seconds=1)), 10) == [made[1]]
+    assert mine in ledger.waiting("slack", instant(NOON + LEASE), 10)
+    ledger.mark(postponed(mine, NOON, timedelta(hours=5)))
+    assert mine.id not in [each.id for each in ledger.waiting("slack", instant(NOON + timedelta(hours=4)), 10)]
+
+
+def test_of_many_who_claim_a_parcel_one_has_it(fresh: Open) -> None:
+    fresh().enqueue([told(0)])
+    ledgers = [fresh() for _ in range(4)]
+
+    def attempt(number: int) -> bool:
+        try:
+            ledgers[number % 4].mark(claimed(told(0), NOON))
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(16))) == 1
+    with pytest.raises(Conflict):
+        fresh().mark(claimed(told(7), NOON))
+
+
+def test_many_steps_that_tell_the_same_are_all_stored_and_it_is_told_once(fresh: Open) -> None:
+    """The brake's notice is one an hour, and every step of that hour brings it."""
+    ledgers = [fresh() for _ in range(4)]
+
+    def attempt(number: int) -> None:
+        record, trail = first(number)
+        while True:
+            with contextlib.suppress(Conflict):
+                return ledgers[number % 4].commit(record, trail=[trail], parcels=[told(99)])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(attempt, range(24)))
+    assert len(fresh().find(Filter())) == 24
+    assert fresh().waiting("slack", instant(NOON), 10) == [told(99)]
+
+
 def _with_schema(url: str, version: int) -> None:
     """Make an existing ledger one of another schema."""
     if url.startswith("sqlite:"):
@@ -210,7 +295,7 @@ def _with_schema(url: str, version: int) -> None:
 def test_a_newer_schema_is_refused_with_what_to_do(fresh: Open, ledger_url: str) -> None:
     fresh().get("r-000000000000")
     _with_schema(ledger_url, 99)
-    with pytest.raises(BadInput, match="schema 99; this version reads up to 2: use a newer one"):
+    with pytest.raises(BadInput, match="schema 99; this version reads up to 3: use a newer one"):
         fresh().get("r-000000000000")
 
 
@@ -231,6 +316,9 @@ def test_the_first_schema_is_migrated_and_keeps_what_it_holds(tmp_path: Path) ->
         assert ledger.get(record.id) == record
         assert list(ledger.trail()) == [trail]
         assert ledger.modes() == Modes()
+        assert ledger.waiting("slack", instant(NOON), 10) == []
+    open_ledger(f"sqlite:///{path}").enqueue([told(0)])
+    assert open_ledger(f"sqlite:///{path}").waiting("slack", instant(NOON), 10) == [told(0)]
 
 
 def test_a_trail_of_the_first_version_keeps_its_hashes() -> None:

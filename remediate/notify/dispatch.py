@@ -1,0 +1,185 @@
+"""Sends the parcels that wait in the ledger, off the critical path: a thread a channel, so that none waits for another.
+
+Each is claimed by compare-and-set, sent, and marked. One attempt each; what did not go out is due again later, and
+whoever comes by then sends it: this process at its next notice, or `sweep`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+
+from remediate.errors import Conflict, RemediateError
+from remediate.ledger.interface import Ledger
+from remediate.notify import outbox
+from remediate.notify.interface import Channel, Unsent
+from remediate.notify.notice import Terms, lapsing, told
+from remediate.notify.notice import braked as braked_notice
+from remediate.notify.outbox import Parcel, parcel
+from remediate.notify.report import Sending
+from remediate.remediation import Remediation, TrailRecord, instant
+
+_AT_ONCE = 100  # parcels looked at, and at most in one post
+
+
+class Dispatcher:
+    """A Notifier for these channels. `said` hears of every post; `background`: what is stored is sent at once.
+
+    Without `background`, only `deliver` sends: for commands, which end before a thread would.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        channels: Sequence[Channel],
+        terms: Terms,
+        clock: Callable[[], datetime],
+        said: Callable[[Sending], None],
+        *,
+        background: bool,
+    ) -> None:
+        self._channels = channels
+        self._terms = terms
+        self._now = clock
+        self._said = said
+        self._ledger = ledger
+        self._lanes = [_Lane(each.name, partial(self._drain, each)) for each in channels] if background else []
+
+    def parcels(
+        self,
+        record: Remediation,
+        trail: Sequence[TrailRecord],
+        *,
+        braked: bool,
+        known: Callable[[str], Remediation | None],
+    ) -> Sequence[Parcel]:
+        now = self._now()
+        notices = [told(record, trail, self._terms, known), braked_notice(record, now, self._terms) if braked else None]
+        return [parcel(each, channel.name, now) for each in notices if each for channel in self._channels]
+
+    def reminders(self, record: Remediation) -> Sequence[Parcel]:
+        now = self._now()
+        notice = lapsing(record, now, self._terms)
+        return [parcel(notice, channel.name, now) for channel in self._channels] if notice else []
+
+    def wake(self) -> None:
+        for lane in self._lanes:
+            lane.wake()
+
+    def deliver(self, seconds: float) -> list[Sending]:
+        """Send what is due, on all channels at once, for no longer than so many seconds; gives what became of it."""
+        done: list[Sending] = []
+        end = time.monotonic() + seconds
+        threads = [
+            threading.Thread(target=self._drain, args=(each, done.append, end), daemon=True, name=each.name)
+            for each in self._channels
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        for thread in threads:
+            if thread.is_alive():
+                late = Sending(thread.name, (), f"{thread.name}: still not done after {seconds:g} seconds")
+                self._said(late)
+                done.append(late)
+        return list(done)
+
+    def _drain(
+        self, channel: Channel, heard: Callable[[Sending], None] = lambda _: None, end: float = float("inf")
+    ) -> None:
+        """Send what is due on one channel, until nothing is, or the channel is down, or the time is over."""
+
+        def say(sending: Sending) -> None:
+            self._said(sending)
+            heard(sending)
+
+        try:
+            while time.monotonic() < end and self._sent_some(channel, say, end):
+                continue
+        except RemediateError as fault:
+            say(Sending(channel.name, (), f"{channel.name}: {fault}"))
+        except Exception as error:  # a defect of ours ends no thread, and its text may quote what it failed on
+            say(Sending(channel.name, (), f"{channel.name}: unexpected {type(error).__name__}"))
+
+    def _sent_some(self, channel: Channel, say: Callable[[Sending], None], end: float) -> bool:
+        """Send what is due now; whether there may be more that this channel would take."""
+        waiting = self._ledger.waiting(channel.name, instant(self._now()), _AT_ONCE)
+        posts = [waiting] if len(waiting) >= channel.together else [[each] for each in waiting]
+        any_sent = False
+        for post in posts:
+            mine = self._still_mine(self._claimed(post)) if time.monotonic() < end else []
+            if mine:
+                sending, down = self._sent(channel, mine)
+                say(sending)
+                if down:
+                    return False
+                any_sent = True
+        return any_sent
+
+    def _claimed(self, waiting: Sequence[Parcel]) -> list[Parcel]:
+        """Those of them that nobody else claimed first."""
+        return self._marked([outbox.claimed(each, self._now()) for each in waiting])
+
+    def _still_mine(self, claimed: Sequence[Parcel]) -> list[Parcel]:
+        """Those whose claim stands: between two requests a process may be frozen for longer than that ("CPU
+        allocation", Cloud Run), and somebody else has sent them since."""
+        now = instant(self._now())
+        return [each for each in claimed if each.due is not None and now < each.due]
+
+    def _sent(self, channel: Channel, mine: Sequence[Parcel]) -> tuple[Sending, bool]:
+        """One post, and what became of it written down; whether the channel is down."""
+        notices = tuple(each.notice.id for each in mine)
+        try:
+            channel.send([each.notice for each in mine])
+        except Unsent as unsent:
+            fault = unsent
+        except Exception as error:  # one notice that cannot be sent must not keep the others waiting
+            fault = Unsent(f"{channel.name}: unexpected {type(error).__name__}", down=False)
+        else:
+            self._marked([outbox.delivered(each, self._now()) for each in mine])
+            return Sending(channel.name, notices), False
+        later = [outbox.postponed(each, self._now(), fault.after) for each in mine]
+        self._marked(later)
+        return Sending(channel.name, notices, str(fault), given_up=all(each.due is None for each in later)), fault.down
+
+    def _marked(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+        """Those that could be stored; somebody else was faster with the others."""
+        stored = []
+        for each in parcels:
+            with suppress(Conflict):
+                self._ledger.mark(each)
+                stored.append(each)
+        return stored
+
+
+class _Lane:
+    """One daemon thread that does its work again whenever it was woken since; started by the first waking.
+
+    Not before: the server forks after this module is imported, and a thread does not survive that.
+    """
+
+    def __init__(self, name: str, work: Callable[[], None]) -> None:
+        self._name = name
+        self._work = work
+        self._wanted = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def wake(self) -> None:
+        self._wanted.set()
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, daemon=True, name=f"notify-{self._name}")
+                with suppress(RuntimeError):  # no thread to be had: the next notice, or a sweep, sends it
+                    self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            self._work()

@@ -1,0 +1,282 @@
+"""Turns what happened to a remediation into a notice: what a person reads in a channel, and a machine in a topic.
+
+Pure. One notice a remediation's cycle and kind, by its id: the same thing that happens again has been told already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import msgspec
+
+from remediate.deploy import Deploy
+from remediate.image import Repository
+from remediate.reasons import Reason
+from remediate.remediation import RULE, Remediation, State, TrailRecord, instant
+
+SCHEMA = 1
+"""Of a notice as JSON. Fields may be added under the same number; one that changes its meaning, or goes, raises it."""
+
+PROPAGATION = timedelta(minutes=2)
+"""From when a retry is worth it. Source: "Access change propagation" (IAM): typically 2 minutes, at times 7 or more."""
+_SOON = timedelta(hours=24)  # before a proposal lapses; half of its time, where that is less
+
+
+class Kind(StrEnum):
+    """What is told."""
+
+    PROPOSED = "proposed"
+    """A proposal was opened: a reviewer is asked."""
+    LAPSING = "lapsing"
+    """A proposal lapses within a day, and nobody has answered."""
+    GRANTED = "granted"
+    """The member can read the repository: the deployer may go on."""
+    REFUSED = "refused"
+    """It was refused, or failed for good, and only a person can do something about the cause."""
+    BRAKE = "brake"
+    """Rules made as many grants as an hour may have; what comes beyond is asked."""
+
+
+TITLES = {
+    Kind.PROPOSED: "Proposal opened",
+    Kind.LAPSING: "Proposal about to lapse",
+    Kind.GRANTED: "Granted",
+    Kind.REFUSED: "Refused: needs a person",
+    Kind.BRAKE: "Brake pulled",
+}
+
+NEEDS_A_PERSON = {
+    Reason.OTHER_ORGANIZATION: (
+        "Nobody here can grant this. Ask the owner of that repository, or deploy an image of this organization."
+    ),
+    Reason.ORGANIZATION_UNKNOWN: (
+        "Check the project in the image's name. If it is yours, let this service's identity see the project."
+    ),
+    Reason.REPOSITORY_NOT_FOUND: "Check the image's name in the deploy: there is no such repository to grant on.",
+    Reason.NOT_IMAGES: "Check the image's name in the deploy: that repository holds no container images.",
+    Reason.UNVERIFIED_EVENT: "Find out who sent this: Cloud Logging says something else, so it may be a forgery.",
+    Reason.TERMINAL_ANSWER: "Cure what Google Cloud says; then approve it again, or deploy again to have it decided.",
+}
+"""The refusals that end nowhere unless somebody acts, with what to do.
+
+Not among them: what a rule of the policy file refuses. That is an answer, given on purpose by whoever wrote the rule.
+"""
+
+
+class Why(msgspec.Struct, frozen=True):
+    """A reason: its stable code (docs/reasons.md) and its sentence."""
+
+    code: str
+    sentence: str
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """What is told, complete: whoever reads it needs no look at the ledger. Times are RFC 3339 in UTC."""
+
+    schema: int = SCHEMA
+    id: str
+    """The same however often it is delivered: whoever counts, counts by this."""
+    kind: Kind
+    at: str
+    """When it happened."""
+    title: str
+    summary: str
+    """What happened, in a sentence or two."""
+    advice: str
+    """What to do now."""
+    link: str | None = None
+    """Opens the proposal (the inbox, for `brake`); null where REMEDIATE_REVIEW_URL is not set."""
+    remediation: str
+    """For `brake`, the first one that it held back."""
+    cycle: int
+    state: State
+    repository: str
+    role: str
+    member: str
+    """Who could not read the repository."""
+    image: str | None = None
+    """The last image that was denied."""
+    deploy: Deploy | None = None
+    """The last deploy that was denied: project, number, location, kind, name."""
+    deployers: tuple[str, ...] = ()
+    reasons: tuple[Why, ...] = ()
+    rule: str | None = None
+    note: str = ""
+    """What was said with it: Google Cloud's answer, a reviewer's word."""
+    actor: str
+    """Who did it: a member, `rule:NAME`, or `remediate`."""
+    approver: str | None = None
+    """On whose word it was granted: a member, or `rule:NAME`."""
+    denials: int
+    """How often it was denied; 0 where it is foreseen."""
+    first_seen: str
+    last_seen: str
+    lapses: str | None = None
+    """When the proposal lapses (`proposed`, `lapsing`)."""
+    expires: str | None = None
+    """When the grant ends (`granted`); null where it does not."""
+    retry_from: str | None = None
+    """From when a retry of the deploy is worth it (`granted`); null while `waits_for` is not granted."""
+    waits_for: tuple[str, ...] = ()
+    """Remediations of the same deploy that are not granted yet (`granted`)."""
+
+
+def notice_schema() -> dict[str, object]:
+    """The JSON Schema (2020-12) of a notice. Every field is always there."""
+    schema = msgspec.json.schema(Notice)
+    schema["$defs"]["Notice"]["required"] = [field.encode_name for field in msgspec.structs.fields(Notice)]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "remediate notice", **schema}
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What notices have to know beside the record: where the pages are, how long a proposal stands."""
+
+    review_url: str | None = None
+    lapse_after: timedelta = timedelta(days=7)
+
+
+def told(
+    record: Remediation, trail: Sequence[TrailRecord], terms: Terms, known: Callable[[str], Remediation | None]
+) -> Notice | None:
+    """The notice of one step, by where it ended; None for what nobody has to be told.
+
+    A rule's grant is proposed and approved in one step, so it is told once it is granted. `known` looks up partners.
+    """
+    if not trail:
+        return None
+    step = trail[-1]
+    match step.after:
+        case State.PROPOSED:
+            return _proposed(record, step, terms)
+        case State.GRANTED:
+            return _granted(record, step, terms, known)
+        case State.REFUSED | State.FAILED:
+            return _refused(record, step, terms)
+        case _:
+            return None
+
+
+def lapsing(record: Remediation, now: datetime, terms: Terms) -> Notice | None:
+    """The notice of a proposal that lapses soon; None for any other record."""
+    end = datetime.fromisoformat(record.updated) + terms.lapse_after
+    if record.state is not State.PROPOSED or not end - min(_SOON, terms.lapse_after / 2) <= now < end:
+        return None
+    summary = f"{_denied(record)} Nobody has answered the proposal, and it lapses at {_moment(end)}."
+    notice = _notice(Kind.LAPSING, record, instant(now), terms, summary, "Approve or reject it before then.")
+    return msgspec.structs.replace(notice, lapses=instant(end))
+
+
+def braked(record: Remediation, now: datetime, terms: Terms) -> Notice:
+    """The notice that rules grant no more this hour: one an hour, however much is held back."""
+    summary = (
+        "Rules made as many grants this hour, to one member or in all, as the limits allow. What would be granted now "
+        f"is asked, until the next hour begins. The first: {_who(record)} on {_where(record)}."
+    )
+    advice = (
+        "See in the inbox whether these denials are real; somebody may be flooding the log. The next hour starts anew."
+    )
+    notice = _notice(Kind.BRAKE, record, instant(now), terms, summary, advice)
+    return msgspec.structs.replace(notice, id=f"brake.{now:%Y-%m-%dT%H}", link=_link(terms, "/"))
+
+
+def _proposed(record: Remediation, step: TrailRecord, terms: Terms) -> Notice:
+    end = datetime.fromisoformat(step.at) + terms.lapse_after
+    asks = f"Approve or reject it by {_moment(end)}; then it lapses."
+    if record.partners:
+        asks += " The same deploy needs " + ", ".join(record.partners) + " too."
+    notice = _notice(Kind.PROPOSED, record, step.at, terms, _denied(record), asks, step)
+    return msgspec.structs.replace(notice, lapses=instant(end))
+
+
+def _granted(
+    record: Remediation, step: TrailRecord, terms: Terms, known: Callable[[str], Remediation | None]
+) -> Notice:
+    found = ((each, known(each)) for each in record.partners)
+    open_ = (State.PROPOSED, State.APPROVED)
+    waits = tuple(ident for ident, other in found if other is not None and other.state in open_)
+    ready = datetime.fromisoformat(step.at) + PROPAGATION
+    ends = f" until {_moment(datetime.fromisoformat(record.expires))}" if record.expires else ""
+    by = (record.approver or step.actor).removeprefix("user:").replace(RULE, "the rule ")
+    summary = f"{_who(record)} can read images in {_where(record)}{ends}, on the word of {by}."
+    advice = f"Deploy again from {_moment(ready)} on: IAM needs about 2 minutes, sometimes 7 or more."
+    if waits:
+        advice = f"Wait: the same deploy needs {', '.join(waits)} too. Deploy again two minutes after that is granted."
+    notice = _notice(Kind.GRANTED, record, step.at, terms, summary, advice, step)
+    retry_from = None if waits else instant(ready)
+    return msgspec.structs.replace(notice, expires=record.expires, retry_from=retry_from, waits_for=waits)
+
+
+def _refused(record: Remediation, step: TrailRecord, terms: Terms) -> Notice | None:
+    why = next((reason for reason in NEEDS_A_PERSON if reason in step.reasons), None)
+    if why is None:
+        return None
+    summary = f"{_denied(record)} {why.sentence}"
+    return _notice(Kind.REFUSED, record, step.at, terms, summary, NEEDS_A_PERSON[why], step)
+
+
+def _notice(
+    kind: Kind,
+    record: Remediation,
+    at: str,
+    terms: Terms,
+    summary: str,
+    advice: str,
+    step: TrailRecord | None = None,
+) -> Notice:
+    return Notice(
+        id=f"{record.id}.{record.cycle}.{kind}",
+        kind=kind,
+        at=at,
+        title=TITLES[kind],
+        summary=summary,
+        advice=advice,
+        link=_link(terms, f"/r/{record.id}"),
+        remediation=record.id,
+        cycle=record.cycle,
+        state=record.state,
+        repository=record.repository,
+        role=record.role,
+        member=record.member,
+        image=record.images[-1] if record.images else None,
+        deploy=record.deploys[-1] if record.deploys else None,
+        deployers=record.deployers,
+        reasons=tuple(Why(reason, reason.sentence) for reason in record.reasons),
+        rule=record.rule,
+        note=step.note if step else "",
+        actor=step.actor if step else "remediate",
+        approver=record.approver,
+        denials=record.denials,
+        first_seen=record.first_seen,
+        last_seen=record.last_seen,
+    )
+
+
+def _link(terms: Terms, path: str) -> str | None:
+    return f"{terms.review_url}{path}" if terms.review_url else None
+
+
+def _denied(record: Remediation) -> str:
+    """Who could not read what, deploying where, how often."""
+    deploy = record.deploys[-1] if record.deploys else Deploy()
+    project = deploy.project or deploy.number
+    what = f"{deploy.kind or 'service'} {deploy.name}" if deploy.name else "something"
+    place = f"{what} in {project}" if project else what
+    if not record.denials:
+        return f"{_who(record)} will not be able to read images in {_where(record)} when {place} is deployed again."
+    times = "once" if record.denials == 1 else f"{record.denials} times"
+    return f"{_who(record)} could not read images in {_where(record)} when {place} was deployed, {times}."
+
+
+def _who(record: Remediation) -> str:
+    return record.member.partition(":")[2] or record.member
+
+
+def _where(record: Remediation) -> str:
+    repository = Repository.parse(record.repository)
+    return f"{repository.project}/{repository.name} ({repository.location})" if repository else record.repository
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,47 @@
+"""Notices to a Pub/Sub topic: one message each, as JSON that machines read. Source: `projects.topics.publish` (REST).
+
+By plain REST: Google's client for Pub/Sub brings gRPC and a thread pool of its own for this one call.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+import msgspec
+
+from remediate.cloud.rest import post
+from remediate.errors import TerminalFault, TransientFault
+from remediate.notify.interface import Unsent
+from remediate.notify.notice import Notice
+
+_GOOGLE = "https://pubsub.googleapis.com"
+_TIMEOUT = 5.0  # seconds
+
+
+class Topic:
+    """A Channel that is a topic, `projects/P/topics/T`. What waits goes in one call, a message each."""
+
+    name = "pubsub"
+    together = 1
+
+    def __init__(self, topic: str, endpoint: str | None) -> None:
+        self._topic = topic
+        self._url = f"{endpoint or _GOOGLE}/v1/{topic}:publish"
+
+    def send(self, notices: Sequence[Notice]) -> None:
+        try:
+            post(self._url, {"messages": [_message(each) for each in notices]}, _TIMEOUT, f"publish to {self._topic}")
+        except (TransientFault, TerminalFault) as fault:
+            raise Unsent(f"{self.name}: {fault}") from None
+
+
+def _message(notice: Notice) -> dict[str, object]:
+    """The notice, with attributes that a subscription may filter by."""
+    attributes = {
+        "schema": str(notice.schema),
+        "id": notice.id,
+        "kind": str(notice.kind),
+        "remediation": notice.remediation,
+    }
+    return {"data": base64.b64encode(msgspec.json.encode(notice)).decode(), "attributes": attributes}

@@ -1,0 +1,90 @@
+"""Notices to an incoming webhook, of Slack or Google Chat: one POST of JSON, and nothing of its URL in any error.
+
+By the standard library, whose errors and log lines do not quote the URL: whoever knows it may post there. urllib3, for
+one, writes a warning with the whole URL when an answer's headers are malformed.
+Sources: "Sending messages using incoming webhooks" and "Rate limits" (Slack); "Send messages to Google Chat with
+incoming webhooks".
+"""
+
+from __future__ import annotations
+
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import IO
+
+import msgspec
+
+from remediate.notify.cards import Card
+from remediate.notify.interface import Unsent
+from remediate.notify.notice import Notice
+
+_TIMEOUT = 5.0  # seconds to connect, and for each wait for an answer
+_MANY = 6
+
+
+class Webhook:
+    """A Channel at one URL; `card` renders the body. More than five waiting notices are one post."""
+
+    together = _MANY
+
+    def __init__(self, name: str, url: str, card: Callable[[Sequence[Notice]], Card]) -> None:
+        self.name = name
+        self._url = url
+        self._card = card
+        # Without TLS it is this machine's, and no proxy is to see it.
+        direct = [urllib.request.ProxyHandler({})] if url.startswith("http://") else []
+        self._opener = urllib.request.build_opener(_NoRedirect, *direct)
+
+    def send(self, notices: Sequence[Notice]) -> None:
+        body = msgspec.json.encode(self._card(notices))
+        headers = {"Content-Type": "application/json; charset=UTF-8", "User-Agent": "remediate"}
+        request = urllib.request.Request(self._url, body, headers, method="POST")  # noqa: S310  (checked in settings)
+        try:
+            with self._opener.open(request, timeout=_TIMEOUT):
+                pass
+        except urllib.error.HTTPError as error:
+            with error:
+                raise self._refused(error) from None
+        except (OSError, http.client.HTTPException) as error:
+            cause = getattr(error, "reason", error)
+            kind = type(cause if isinstance(cause, BaseException) else error).__name__
+            raise Unsent(f"{self.name}: no answer ({kind})") from None
+
+    def _refused(self, error: urllib.error.HTTPError) -> Unsent:
+        after = _retry_after(error.headers.get("Retry-After"))
+        # Any other 4xx is about this one message, or the webhook is gone; only an attempt with another one would tell.
+        down = error.code < 400 or error.code >= 500 or error.code in (401, 403, 404, 410, 429)
+        return Unsent(f"{self.name}: HTTP {error.code}", down=down, after=after)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A webhook that moves is a fault: what it is sent to is for the settings to say."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,  # noqa: ARG002
+        fp: IO[bytes],  # noqa: ARG002
+        code: int,  # noqa: ARG002
+        msg: str,  # noqa: ARG002
+        headers: http.client.HTTPMessage,  # noqa: ARG002
+        newurl: str,  # noqa: ARG002
+    ) -> None:
+        return None
+
+
+def _retry_after(value: str | None) -> timedelta | None:
+    """Seconds, or a moment (RFC 9110, "Retry-After"); None for anything else."""
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return timedelta(seconds=min(int(value.strip()[:9]), 86_400))
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(aware - datetime.now(UTC), timedelta(0))

@@ -1,0 +1,83 @@
+"""A ledger, a registry in memory, and a service that notifies real receivers: what a test of notices plays in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from remediate.cloud.interface import Cloud
+from remediate.ledger import open_ledger
+from remediate.notify import outbox
+from remediate.notify.dispatch import Dispatcher
+from remediate.notify.report import Sending
+from remediate.policy import Mode
+from remediate.remediation import Remediation
+from remediate.remediator import Remediator
+from remediate.results import Limits
+from remediate.settings import load_settings
+from remediate.wiring import notifier_from
+from tests.entries import REPOSITORY, activity, denial, user_text
+from tests.fakes import ORGANIZATION, MemoryLogs, MemoryRegistry, MemoryRoles, projects
+
+REVIEWER = "ana@example.com"
+SAME_REPOSITORY = "projects/shop-frontend/locations/asia-northeast1/repositories/app"
+SAME_IMAGE = "asia-northeast1-docker.pkg.dev/shop-frontend/app/admin:v1"
+PAGES = "https://review.example.com"
+
+
+class Scene:
+    """The service at one moment, `now`; `pass_time` makes it later. `said` is what became of each post."""
+
+    def __init__(self, ledger_url: str, *, limits: Limits = Limits(), mode: str = "dry-run", **environ: str) -> None:  # noqa: B008
+        self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+        self.said: list[Sending] = []
+        self.ledger_url = ledger_url
+        self.environ = {"REMEDIATE_LEDGER": ledger_url, "REMEDIATE_REVIEW_URL": PAGES, **environ}
+        self.ledger = open_ledger(ledger_url)
+        self.registry = MemoryRegistry({REPOSITORY: [], SAME_REPOSITORY: []})
+        self.entries: dict[str, dict[str, Any]] = {}
+        logs = MemoryLogs(lambda insert_id: self.entries.get(insert_id))
+        self.cloud = Cloud(self.registry, projects(), MemoryRoles(), logs)
+        self.notifier = self.instance()
+        self.remediator = Remediator(
+            ledger=self.ledger,
+            cloud=self.cloud,
+            mode=Mode(mode),
+            organization=ORGANIZATION,
+            clock=lambda: self.now,
+            limits=limits,
+            notifier=self.notifier,
+        )
+
+    def instance(self, *, background: bool = False) -> Dispatcher | None:
+        """Another process's notifier on the same ledger."""
+        return notifier_from(
+            load_settings(self.environ), self.said.append, clock=lambda: self.now, background=background
+        )
+
+    def pass_time(self, **span: float) -> None:
+        self.now += timedelta(**span)
+
+    def denied(self, insert_id: str = "1", **entry: Any) -> list[Remediation]:
+        """A denial arrives; gives the remediations of it, its partners' too."""
+        found = activity(**{"insert_id": insert_id, **entry}) | {"timestamp": self.now.isoformat()}
+        self.entries[insert_id] = found
+        handled = self.remediator.handle(denial(found))
+        idents = [handled.remediation.id, *handled.partners] if handled.remediation else []
+        return [record for record in map(self.ledger.get, idents) if record]
+
+    def denied_at_home(self, insert_id: str = "1", **entry: Any) -> list[Remediation]:
+        """A denial whose image lies in the deploying project: one remediation, granted by rule in enforce mode."""
+        return self.denied(insert_id, message=user_text(SAME_IMAGE), images=(SAME_IMAGE,), **entry)
+
+    def sweep(self) -> list[Sending]:
+        """What `sweep` does: what is due, then what waits to be sent."""
+        for _ in self.remediator.sweep():
+            pass
+        return self.notifier.deliver(20) if self.notifier else []
+
+    def waiting(self, channel: str) -> list[outbox.Parcel]:
+        """What is due on a channel now."""
+        return self.ledger.waiting(channel, msgspec.to_builtins(self.now).replace("+00:00", "Z"), 1000)
