@@ -2,54 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
-import socket
-import subprocess
-import threading
-import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+
+from tests.emulator import running, sdk_file
 
 PROJECT = "remediate-test"
 _JAR = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
 _MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 
 
-def emulator_jar() -> Path | None:
-    """The emulator's jar inside the SDK that `gcloud` belongs to, or None."""
-    gcloud = shutil.which("gcloud")
-    if gcloud is None or shutil.which("java") is None:
-        return None
-    roots = [Path(gcloud).resolve().parents[1], Path("/usr/lib/google-cloud-sdk"), Path("/usr/share/google-cloud-sdk")]
-    return next((root / _JAR for root in roots if (root / _JAR).is_file()), None)
-
-
 @pytest.fixture(scope="session")
 def firestore_emulator() -> Iterator[str]:
     """`HOST:PORT` of a running emulator; skips where the SDK does not have one."""
-    jar = emulator_jar()
+    jar = sdk_file(_JAR)
     if jar is None:
         pytest.skip("the Google Cloud SDK's Firestore emulator is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["java", "-Xmx512m", "-cp", str(jar), _MAIN, "--host=127.0.0.1", f"--port={port}"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            break
-        threading.Event().wait(0.1)
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait(10)
+    with running("-cp", str(jar), _MAIN) as address:
+        yield address
 
 
 @pytest.fixture
