@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint bench lock clean
+.PHONY: help run demo test lint bench lock filter clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 | /p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || grep '##' $(MAKEFILE_LIST)
@@ -35,8 +35,11 @@ lock: $(BIN)/.development ## compile requirements*.in to hash-locked requirement
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-header $$name.in -o $$name.txt; done
 
+filter: $(BIN)/.service ## print the recogniser's log filter into deploy/denials.filter
+	@$(BIN)/python -c 'import sys; from remediate.logfilter import DENIALS; sys.stdout.write(DENIALS)' > deploy/denials.filter
+
 clean: ## remove the environment and everything that a run left behind
-	rm -rf .venv .run .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-checkov .run .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Debian's python3 comes without ensurepip until python3-venv is installed; a half-made environment is no use.
 $(BIN)/python:

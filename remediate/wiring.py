@@ -69,6 +69,18 @@ def cloud_from(settings: Settings) -> Cloud:
     )
 
 
+def projects_within(settings: Settings, scopes: list[str]) -> list[str]:
+    """Every project of these scopes, once. Raises BadInput where nothing of a scope may be seen."""
+    projects = cloud_from(settings).projects
+    found: dict[str, None] = {}
+    for scope in scopes:
+        inside = projects.within(scope)
+        if not inside:
+            raise BadInput(f"{scope}: no project in it can be seen with these credentials")
+        found |= dict.fromkeys(inside)
+    return list(found)
+
+
 def _local(settings: Settings) -> bool:
     """Whether this is a Google Cloud on this machine: no TLS, and so no credentials for the real one."""
     return settings.endpoints.get("ARTIFACTREGISTRY", "").startswith("http://")

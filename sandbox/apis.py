@@ -159,6 +159,11 @@ class Apis:
             shown["parent"] = {"type": kind.removesuffix("s"), "id": number}
         return shown
 
+    def projects_v1(self, call: Call) -> Json:
+        names = [name for name, node in sorted(self.organization.nodes.items()) if "number" in node.fields]
+        found = [self.project_v1(call, name.removeprefix("projects/")) for name in names]
+        return _page("projects", found, call.query)
+
     def ancestry(self, _: Call, project: str) -> Json:
         chain = self.organization.chain(self._project(project).name)
         pairs = [node.name.split("/", 1) for node in chain]
@@ -227,11 +232,10 @@ class Apis:
         return _page("entries", found, {name: str(call.body.get(name, "")) for name in ("pageSize", "pageToken")})
 
     def _projects_in(self, scope: str) -> list[str]:
+        """The project whose log this is; an organization's and a folder's log hold nothing of the projects beneath."""
         kind, _, name = scope.partition("/")
         node = self._node(kind, name.split("/")[0])
-        projects = [each for each in self.organization.nodes.values() if "projectId" in each.fields]
-        inside = [each for each in projects if node in self.organization.chain(each.name)]
-        return [str(each.fields["projectId"]) for each in inside]
+        return [str(node.fields["projectId"])] if kind == "projects" else []
 
     def write_entries(self, call: Call) -> Json:
         for entry in call.body.get("entries", []):
@@ -285,6 +289,7 @@ _ROUTES: list[tuple[str, re.Pattern[str], Callable[..., Json]]] = [
         ("POST", rf"{_V1_PROJECT}:getAncestry", Apis.ancestry),
         ("POST", r"/v1/(?P<kind>projects)/(?P<name>[^/]+?):getIamPolicy", Apis.policy),
         ("GET", _V1_PROJECT, Apis.project_v1),
+        ("GET", r"/v1/projects", Apis.projects_v1),
         ("POST", r"/v2/entries:list", Apis.list_entries),
         ("POST", r"/v2/entries:write", Apis.write_entries),
     )

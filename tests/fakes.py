@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -120,7 +120,7 @@ class MemoryLogs:
         self.reads += 1
         return [json.dumps(each).encode() for each in self.operations.get(operation, [])]
 
-    def denials(self, scope: str, since: datetime) -> Iterator[bytes]:
+    def denials(self, projects: Sequence[str], since: datetime) -> Iterator[bytes]:
         raise NotImplementedError("the sandbox has this one")
 
 
@@ -135,6 +135,9 @@ class MemoryProjects:
 
     def find(self, project: str) -> Project | None:
         return next((each for each in self.projects if project in (each.id, each.number)), None)
+
+    def within(self, scope: str) -> list[str]:
+        raise NotImplementedError("the sandbox has this one")
 
     def bindings(self, scope: str) -> list[Binding] | None:
         return self.policies.get(scope, [])

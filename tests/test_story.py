@@ -100,7 +100,6 @@ def test_readmes_export_works_with_gcloud(checkout: Path, sandbox_server: Sandbo
     sandbox_server.deploy()
     [block] = [block for block in blocks(README, "sh") if "gcloud logging read" in block]
     settings = {
-        "ORGANIZATION": "400000000001",
         "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
         "CLOUDSDK_CONFIG": str(tmp_path / "gcloud"),
         "CLOUDSDK_CORE_PROJECT": "shop-frontend",

@@ -33,8 +33,10 @@ def sweep(
         typer.Option(help="First pick up denials that never arrived: since so long (12h, 3d) or a moment (RFC 3339)."),
     ] = None,
     scope: Annotated[
-        str | None,
-        typer.Option(help="Whose logs --since reads: projects/ID, ... [REMEDIATE_ORGANIZATION]"),
+        list[str] | None,
+        typer.Option(
+            help="Whose logs --since reads: projects/ID, folders/N, ...; may be repeated [REMEDIATE_ORGANIZATION]"
+        ),
     ] = None,
     as_of: Annotated[
         str | None,
@@ -48,7 +50,7 @@ def sweep(
     sent is a WARNING, and no fault of the sweep.
     """
     from remediate.settings import load_settings
-    from remediate.wiring import clock, logs_from, notifier_from, remediator_from
+    from remediate.wiring import clock, logs_from, notifier_from, projects_within, remediator_from
 
     settings = load_settings(os.environ)
     now = _as_of(settings, as_of) if as_of is not None else clock()
@@ -61,10 +63,11 @@ def sweep(
             logs = logs_from(settings)
             if logs is None:
                 raise BadInput("--since reads Cloud Logging, and CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING is not set")
-            entries = logs.denials(_scope(settings, scope), _since(since, now))
+            moment = _since(since, now)
+            entries = logs.denials(projects_within(settings, _scopes(settings, scope)), moment)
             found = list(remediator.pick_up(entries))
             changed, refused = _count(found)
-        elif scope is not None:
+        elif scope:
             raise BadInput("--scope says whose logs --since reads, and --since is missing")
         for done in remediator.sweep(advance):
             more, faults = _count([done])
@@ -122,15 +125,16 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _scope(settings: Settings, scope: str | None) -> str:
+def _scopes(settings: Settings, scopes: list[str] | None) -> list[str]:
     from remediate.modes import EVERYWHERE, scope_of
 
-    if scope is not None and scope != EVERYWHERE:
-        return scope_of(scope)
+    named = [scope_of(each) for each in scopes or [] if each != EVERYWHERE]
+    if named:
+        return named
     if settings.organization is None:
         advice = "Set REMEDIATE_ORGANIZATION, or say --scope projects/ID."
         raise BadInput("whose logs --since is to read is not known", advice=advice)
-    return f"organizations/{settings.organization}"
+    return [f"organizations/{settings.organization}"]
 
 
 def _since(text: str, now: datetime) -> datetime:

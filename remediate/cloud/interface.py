@@ -6,7 +6,7 @@ call failed and what Google answered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -105,10 +105,10 @@ class Logs(Protocol):
     def deployed_before(self, project: str, repository: Repository, member: Member, before: datetime) -> bool:
         """Whether the member deployed an image of the repository to the project successfully in the 90 days before."""
 
-    def denials(self, scope: str, since: datetime) -> Iterator[bytes]:
-        """The entries of `scope` (`organizations/N`, `folders/N`, `projects/P`) since then that may be denials.
+    def denials(self, projects: Sequence[str], since: datetime) -> Iterator[bytes]:
+        """The entries of these projects (`projects/ID`) since then that may be denials.
 
-        Each as its own JSON, exactly as Cloud Logging has it, oldest first.
+        Each as its own JSON, exactly as Cloud Logging has it, oldest first among the projects that are asked at once.
         """
 
 
@@ -117,6 +117,9 @@ class Projects(Protocol):
 
     def find(self, project: str) -> Project | None:
         """The project with this id or number; None where it does not exist or may not be seen (Google says 403)."""
+
+    def within(self, scope: str) -> list[str]:
+        """Every project (`projects/ID`) at or beneath this scope (`organizations/N`, `folders/N`, `projects/ID`)."""
 
     def bindings(self, scope: str) -> list[Binding] | None:
         """The bindings of the allow policy of `projects/ID`, `folders/N` or `organizations/N`; None: not to be seen."""

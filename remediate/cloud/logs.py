@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from google.cloud.logging_v2 import Client
 
 _PAGE = 1000  # entries, the most that Google gives at once
+_SCOPES = 100  # projects that one call may name
 _PATIENCE = 6  # as many times the time-out: a page may have to wait for the next minute's quota
 _CALLS = 50  # look-ups a minute that one instance makes; the rest of the 60 is for people and for the sweep
 _MINUTE = 60.0
@@ -80,20 +81,22 @@ class GoogleLogs:
         options, credentials = client_options(self._endpoint)
         return Client(project="-", credentials=credentials, client_options=options, _use_grpc=False)  # type: ignore[no-untyped-call]
 
-    def denials(self, scope: str, since: datetime) -> Iterator[bytes]:
-        wanted = {
-            "resourceNames": [scope],
-            "filter": f'{DENIALS}\ntimestamp>="{instant(since)}"',
-            "orderBy": "timestamp asc",
-            "pageSize": _PAGE,
-        }
-        while True:
-            with translated(f"list the log entries of {scope}"):
-                page = retried(lambda: self._page(wanted), self._timeout, budgets=_PATIENCE)
-            yield from (bytes(each) for each in page.entries)
-            if not page.next_page_token:
-                return
-            wanted["pageToken"] = page.next_page_token
+    def denials(self, projects: Sequence[str], since: datetime) -> Iterator[bytes]:
+        for batch in (projects[at : at + _SCOPES] for at in range(0, len(projects), _SCOPES)):
+            wanted = {
+                "resourceNames": list(batch),
+                "filter": f'{DENIALS}\ntimestamp>="{instant(since)}"',
+                "orderBy": "timestamp asc",
+                "pageSize": _PAGE,
+            }
+            what = batch[0] if len(batch) == 1 else f"{batch[0]} and {len(batch) - 1} more projects"
+            while True:
+                with translated(f"list the log entries of {what}"):
+                    page = retried(partial(self._page, wanted), self._timeout, budgets=_PATIENCE)
+                yield from (bytes(each) for each in page.entries)
+                if not page.next_page_token:
+                    break
+                wanted["pageToken"] = page.next_page_token
 
     def entry(self, key: EntryKey) -> list[bytes]:
         with self._queueing:

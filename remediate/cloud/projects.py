@@ -64,6 +64,22 @@ class GoogleProjects:
                 self._found |= dict.fromkeys({project, found.id, found.number}, (self._monotonic(), found))
         return found
 
+    def within(self, scope: str) -> list[str]:
+        """Logs are kept by each project for itself, so what a folder holds has to be known one by one."""
+        if scope.startswith("projects/"):
+            return [scope]
+        above: dict[str, tuple[str, ...]] = {}
+
+        def ancestors(parent: str) -> tuple[str, ...]:
+            if parent not in above:
+                above[parent] = self._ancestry(parent)[1]
+            return above[parent]
+
+        with translated(f"search the projects of {scope}"):
+            search = partial(self._projects.search_projects, query="state:ACTIVE", timeout=self._timeout, retry=None)
+            found = retried(lambda: list(search()), self._timeout)
+            return [f"projects/{each.project_id}" for each in found if scope in ancestors(each.parent)]
+
     def bindings(self, scope: str) -> list[Binding] | None:
         with translated(f"getIamPolicy {scope}"):
             return self._remembered(self._policies, scope, partial(self._bindings, scope))

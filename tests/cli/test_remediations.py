@@ -327,9 +327,23 @@ def test_a_sweep_picks_up_what_never_arrived(sandbox_server: SandboxProcess, tmp
     assert lines == []
     assert len(shell.json("list")) == 2
     assert "Permission" in shell.run("sweep", "--since", "1d", "--scope", "projects/nobody-s", code=1)
+    assert "no project in it can be seen" in shell.run("sweep", "--since", "1d", "--scope", "folders/7", code=2)
     for wrong in ("soon", "2999-01-01"):
         assert f"--since '{wrong}'" in shell.run("sweep", "--since", wrong, code=2)
     assert "--since is missing" in shell.run("sweep", "--scope", "projects/shop-frontend", code=2)
+
+
+def test_a_sweep_reads_the_log_of_each_project_in_its_scopes(sandbox_server: SandboxProcess, tmp_path: Path) -> None:
+    """Logs are kept by project: an organization's own log has nothing of the projects beneath it."""
+    shell = Shell.__new__(Shell)
+    shell.environment = sandbox_server.env | {"REMEDIATE_LEDGER": f"sqlite:///{tmp_path / 'swept.db'}"}
+    sandbox_server.deploy()
+    assert shell.run("sweep", "--since", "1d", "--scope", "folders/310000000002") == ""
+    both = ("--scope", "folders/310000000002", "--scope", "folders/310000000001")
+    assert len(shell.run("sweep", "--since", "1d", *both).splitlines()) == 2
+    assert sandbox_server.call("POST", "/v2/entries:list", {"resourceNames": ["organizations/400000000001"]})[1] == {
+        "entries": []
+    }
 
 
 def test_time_can_be_tried_out_with_the_embedded_ledger(shell: Shell, sandbox_server: SandboxProcess) -> None:

@@ -285,3 +285,11 @@ def test_without_credentials_a_project_is_unknown_not_a_fault(monkeypatch: pytes
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     assert GoogleProjects(None, 1.0).find("shop-frontend") is None
+
+
+def test_what_an_organization_or_a_folder_holds_is_every_project_beneath_it(sandbox_server: SandboxProcess) -> None:
+    projects = GoogleProjects(sandbox_server.url, 2.0)
+    assert projects.within("organizations/400000000001") == ["projects/platform-images", "projects/shop-frontend"]
+    assert projects.within("folders/310000000001") == ["projects/shop-frontend"]
+    assert projects.within("projects/shop-frontend") == ["projects/shop-frontend"]
+    assert projects.within("folders/7") == []

@@ -24,7 +24,7 @@ from tests.sandbox_fixture import SandboxProcess
 from tests.test_corpus import CORPUS, ENTRIES, MESSAGES, published
 
 AGO = datetime(2026, 1, 1, tzinfo=UTC)
-SCOPE = "organizations/400000000001"
+SCOPE = ["projects/shop-frontend", "projects/platform-images"]
 
 
 def test_what_comes_back_is_what_was_delivered(sandbox_server: SandboxProcess, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +44,7 @@ def test_a_spent_quota_is_waited_for_and_a_scope_that_is_not_ours_is_final(sandb
     sandbox_server.faults({"match": "entries:list", "effect": "status", "code": 429, "times": 3})
     assert len(list(GoogleLogs(sandbox_server.url, 2.0).denials(SCOPE, AGO))) == 1
     with pytest.raises(TerminalFault, match="403"):
-        list(GoogleLogs(sandbox_server.url, 2.0).denials("organizations/1", AGO))
+        list(GoogleLogs(sandbox_server.url, 2.0).denials(["projects/nobody-s"], AGO))
     sandbox_server.faults({"match": "entries:list", "effect": "status", "code": 503, "times": None})
     with pytest.raises(TransientFault):
         list(GoogleLogs(sandbox_server.url, 0.1).denials(SCOPE, AGO))

@@ -72,7 +72,7 @@ def test_what_gcloud_exports_is_what_plan_reads(gcloud: Gcloud, sandbox_server: 
 
     sandbox_server.deploy()
     text = 'protoPayload.serviceName="run.googleapis.com" severity>=ERROR'
-    found = gcloud("logging", "read", text, "--organization=400000000001", "--freshness=30d")
+    found = gcloud("logging", "read", text, "--project=shop-frontend", "--freshness=30d")
     assert len(found) == 1
     (tmp_path / "export.json").write_text(json.dumps(found, indent=2))
     command = [sys.executable, "-m", "remediate", "plan", str(tmp_path / "export.json"), "--format", "gcloud"]

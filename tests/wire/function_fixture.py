@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -28,10 +29,11 @@ class FunctionProcess:
     """`functions-framework --target on_denial`, talking to a sandbox; `lines` is what it logged."""
 
     def __init__(
-        self, sandbox: SandboxProcess | None, folder: Path, *, target: str = "on_denial", **settings: str
+        self, sandbox: SandboxProcess | None, folder: Path, *, target: str = "on_denial", port: int = 0, **settings: str
     ) -> None:
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
         self.ledger_path = folder / "ledger.db"
@@ -49,6 +51,7 @@ class FunctionProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -66,6 +69,11 @@ class FunctionProcess:
                 return
             threading.Event().wait(0.05)
         raise AssertionError(self.output)
+
+    def kill(self) -> None:
+        """End it and its workers as a power cut does."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(20)
 
     def close(self) -> None:
         self.process.terminate()

@@ -1,0 +1,71 @@
+# Names, numbers and APIs that everything else stands on.
+
+locals {
+  kind   = split("/", var.scope[0])[0]
+  scopes = toset(var.scope)
+
+  organization = {
+    organizations = one([for each in var.scope : split("/", each)[1] if startswith(each, "organizations/")])
+    folders       = one(distinct([for each in data.google_folder.watched : trimprefix(each.organization, "organizations/")]))
+    projects      = null
+  }[local.kind]
+
+  number = data.google_project.here.number
+  camel  = join("", [for at, word in split("-", var.name) : at == 0 ? word : title(word)])
+  labels = merge({ app = var.name }, var.labels)
+
+  # Google's own identities, which act in this project. Source: "Service agents" (IAM).
+  agents = {
+    iap    = "serviceAccount:service-${local.number}@gcp-sa-iap.iam.gserviceaccount.com"
+    pubsub = "serviceAccount:service-${local.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+  }
+
+  services = toset([
+    "artifactregistry.googleapis.com",
+    "cloudbuild.googleapis.com",
+    "cloudresourcemanager.googleapis.com",
+    "cloudscheduler.googleapis.com",
+    "eventarc.googleapis.com",
+    "firestore.googleapis.com",
+    "iam.googleapis.com",
+    "iap.googleapis.com",
+    "logging.googleapis.com",
+    "monitoring.googleapis.com",
+    "pubsub.googleapis.com",
+    "run.googleapis.com",
+    "secretmanager.googleapis.com",
+    "storage.googleapis.com",
+  ])
+}
+
+data "google_project" "here" {
+  project_id = var.project
+}
+
+data "google_folder" "watched" {
+  for_each = toset([for each in var.scope : each if startswith(each, "folders/")])
+
+  folder              = each.value
+  lookup_organization = true
+}
+
+resource "google_project_service" "used" {
+  for_each = var.troubleshooter ? setunion(local.services, ["policytroubleshooter.googleapis.com"]) : local.services
+
+  project            = var.project
+  service            = each.value
+  disable_on_destroy = false
+}
+
+# Identity-Aware Proxy and Pub/Sub act through identities that exist once they are asked for.
+resource "terraform_data" "agents" {
+  for_each = toset(["iap.googleapis.com", "pubsub.googleapis.com"])
+
+  triggers_replace = [var.project, each.value]
+
+  provisioner "local-exec" {
+    command = "gcloud beta services identity create --quiet --project=${var.project} --service=${each.value}"
+  }
+
+  depends_on = [google_project_service.used]
+}

@@ -1,0 +1,65 @@
+# What is counted, out of what the service says and of what Google Cloud says about it.
+
+locals {
+  receiver_says = "resource.type=\"cloud_run_revision\"\nresource.labels.service_name=\"${var.name}-receiver\""
+
+  metrics = {
+    understood = {
+      bucket      = null
+      description = "Denials that were understood: who could not read which repository"
+      filter      = "${local.receiver_says}\njsonPayload.outcome=(\"grant\" OR \"ask\" OR \"refuse\")\njsonPayload.repository:*\njsonPayload.member:*"
+    }
+    not-understood = {
+      bucket      = null
+      description = "Failed deploys that the filter let through and nobody understood"
+      filter = join("\n", [
+        local.receiver_says,
+        "jsonPayload.reasons=(${join(" OR ", formatlist("\"%s\"", local.not_understood))}) OR jsonPayload.message=\"unreadable event\"",
+      ])
+    }
+    errors = {
+      bucket      = null
+      description = "Errors that the service itself told of"
+      filter      = "${local.ours}\nseverity>=ERROR"
+    }
+    # These two are counted in the trail's bucket, where both witnesses are.
+    writes = {
+      bucket      = google_logging_project_bucket_config.trail.id
+      description = "Policy writes under our identities, as Google Cloud logged them"
+      filter      = local.writes
+    }
+    told-writes = {
+      bucket      = google_logging_project_bucket_config.trail.id
+      description = "Transitions that change a policy, as the trail has them"
+      filter      = "jsonPayload.trail.after=(\"granted\" OR \"revoked\" OR \"expired\")"
+    }
+  }
+
+  # The reasons of an entry whose words or structure were not enough: docs/reasons.md.
+  not_understood = ["other_failure", "other_permission", "repository_unknown", "member_unknown", "reader_unknown"]
+
+  # The metrics as PromQL names them: everything that is no letter, digit or colon is an underscore there.
+  counted = {
+    for key, each in local.metrics : key => format(
+      "logging_googleapis_com:user_%s{monitored_resource=\"%s\"}",
+      replace("${var.name}-${key}", "-", "_"),
+      each.bucket == null ? "cloud_run_revision" : "logging_bucket",
+    )
+  }
+}
+
+resource "google_logging_metric" "counted" {
+  for_each = local.metrics
+
+  project     = var.project
+  name        = "${var.name}-${each.key}"
+  description = each.value.description
+  filter      = each.value.filter
+  bucket_name = each.value.bucket
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+    unit        = "1"
+  }
+}

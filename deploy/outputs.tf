@@ -1,0 +1,50 @@
+output "review_page" {
+  description = "Where reviewers decide."
+  value       = google_cloud_run_v2_service.review.uri
+}
+
+output "identities" {
+  description = "The service accounts that act, by what they do."
+  value       = { for key, each in google_service_account.of : key => each.email }
+}
+
+output "opt_in" {
+  description = "How a registry's owner lets the writer in, where registry_opt_in is tag."
+  value = local.opted_in == null ? null : join(" ", [
+    "gcloud resource-manager tags bindings create --tag-value=${local.opted_in.value}",
+    "--parent=//cloudresourcemanager.googleapis.com/projects/REGISTRY_PROJECT_NUMBER",
+  ])
+}
+
+output "try_it" {
+  description = "Commands that show whether it works: cause a denial, see it arrive, sweep at once."
+  value       = <<-EOT
+    # Anybody's failed deploy will do; this one names an image that its deployer may not read:
+    gcloud run deploy try-remediate --project=A_WATCHED_PROJECT --region=${var.region} --image=REGION-docker.pkg.dev/REGISTRY_PROJECT/REPOSITORY/IMAGE
+    # A minute later, what became of it:
+    gcloud logging read 'resource.labels.service_name="${google_cloud_run_v2_service.receiver.name}" jsonPayload.outcome:*' --project=${var.project} --freshness=10m --format='value(jsonPayload.message)'
+    # Do at once what is due:
+    gcloud run jobs execute ${google_cloud_run_v2_job.sweep.name} --project=${var.project} --region=${var.region} --wait
+  EOT
+}
+
+output "switch_mode" {
+  description = "How rules come to write, and how they are stopped."
+  value       = <<-EOT
+    # To enforce: the receiver gets the writer's role, and rules grant what they say.
+    terraform apply -var=mode=enforce
+    # Back: at once by a switch (the mode page of ${google_cloud_run_v2_service.review.uri}), for good by taking the role away.
+    terraform apply -var=mode=dry-run
+  EOT
+}
+
+output "remove" {
+  description = "How to remove everything, and what stays by choice."
+  value       = <<-EOT
+    terraform destroy
+    # What stays: every grant that was made (revoke them on the page first, if they are to go), the Firestore database
+    # ${google_firestore_database.ledger.name} with its delete protection, and the bucket ${google_logging_project_bucket_config.trail.bucket_id} if it is locked, until its ${var.trail_days} days are over.
+    gcloud firestore databases update --project=${var.project} --database=${google_firestore_database.ledger.name} --no-delete-protection
+    gcloud firestore databases delete --project=${var.project} --database=${google_firestore_database.ledger.name}
+  EOT
+}

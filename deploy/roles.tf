@@ -1,0 +1,133 @@
+# The rights on what is watched, as narrow as the calls are: permissions.yaml is the one table of both.
+
+locals {
+  permissions = yamldecode(file("${path.module}/permissions.yaml"))
+
+  # What a role of a project cannot hold, as it is about folders and the organization, is left out of it.
+  holds = {
+    for role in ["reader", "writer", "ancestry"] : role => distinct([
+      for each in local.permissions.calls : each.permission
+      if contains(each.roles, role) && (local.kind != "projects" || !can(each.only))
+    ])
+  }
+
+  roles = {
+    reader = { id = "${local.camel}Reader", title = "${var.name}: evidence", description = "Reads what a decision stands on; changes nothing" }
+    writer = { id = "${local.camel}Writer", title = "${var.name}: writer", description = "Reads and changes the allow policies of repositories" }
+  }
+
+  # Folders that are watched may lie in others: which organization they belong to is read above them.
+  above = local.kind == "folders" ? {
+    ancestry = { id = "${local.camel}Ancestry", title = "${var.name}: ancestry", description = "Reads the folders and policies above what is watched" }
+  } : {}
+
+  role_ids = local.kind == "projects" ? {
+    for role, made in google_project_iam_custom_role.watching : role => made.id
+    } : {
+    for role, made in google_organization_iam_custom_role.watching : role => made.id
+  }
+
+  # Each grant of a role: who, which role, where.
+  grants = merge(
+    { for pair in setproduct(local.readers, local.scopes) : "reader ${join(" ", pair)}" => { who = pair[0], role = "reader", where = pair[1] } },
+    { for pair in setproduct(local.writers, local.scopes) : "writer ${join(" ", pair)}" => { who = pair[0], role = "writer", where = pair[1] } },
+  )
+
+  # The tag, as IAM compares it; null where nobody has to opt in.
+  opted_in = one([
+    for value in google_tags_tag_value.opted_in : {
+      value      = value.id
+      shown      = value.namespaced_name
+      expression = "resource.matchTagId('${one(google_tags_tag_key.opted_in[*].id)}', '${value.id}')"
+    }
+  ])
+}
+
+resource "google_organization_iam_custom_role" "watching" {
+  for_each = local.kind == "projects" ? {} : merge(local.roles, local.above)
+
+  org_id      = local.organization
+  role_id     = each.value.id
+  title       = each.value.title
+  description = each.value.description
+  permissions = local.holds[each.key]
+}
+
+resource "google_project_iam_custom_role" "watching" {
+  for_each = local.kind == "projects" ? local.roles : {}
+
+  project     = var.project
+  role_id     = each.value.id
+  title       = each.value.title
+  description = each.value.description
+  permissions = local.holds[each.key]
+}
+
+resource "google_organization_iam_member" "watching" {
+  for_each = local.kind == "organizations" ? local.grants : {}
+
+  org_id = local.organization
+  role   = local.role_ids[each.value.role]
+  member = google_service_account.of[each.value.who].member
+
+  dynamic "condition" {
+    for_each = each.value.role == "writer" ? local.opted_in[*] : []
+
+    content {
+      title       = "registries that opted in"
+      description = "Only in projects that bear the tag ${condition.value.shown}"
+      expression  = condition.value.expression
+    }
+  }
+}
+
+resource "google_folder_iam_member" "watching" {
+  for_each = local.kind == "folders" ? local.grants : {}
+
+  folder = each.value.where
+  role   = local.role_ids[each.value.role]
+  member = google_service_account.of[each.value.who].member
+
+  dynamic "condition" {
+    for_each = each.value.role == "writer" ? local.opted_in[*] : []
+
+    content {
+      title       = "registries that opted in"
+      description = "Only in projects that bear the tag ${condition.value.shown}"
+      expression  = condition.value.expression
+    }
+  }
+}
+
+resource "google_organization_iam_member" "above" {
+  for_each = local.kind == "folders" ? local.readers : toset([])
+
+  org_id = local.organization
+  role   = local.role_ids["ancestry"]
+  member = google_service_account.of[each.key].member
+}
+
+resource "google_project_iam_member" "watching" {
+  for_each = local.kind == "projects" ? local.grants : {}
+
+  project = var.project
+  role    = local.role_ids[each.value.role]
+  member  = google_service_account.of[each.value.who].member
+}
+
+# The opt-in: a registry's owner binds the tag to the project, and IAM lets the writer in there and nowhere else.
+resource "google_tags_tag_key" "opted_in" {
+  count = var.registry_opt_in == "tag" ? 1 : 0
+
+  parent      = "organizations/${local.organization}"
+  short_name  = var.name
+  description = "Whether ${var.name} may change the policies of a project's repositories"
+}
+
+resource "google_tags_tag_value" "opted_in" {
+  count = var.registry_opt_in == "tag" ? 1 : 0
+
+  parent      = google_tags_tag_key.opted_in[0].id
+  short_name  = "yes"
+  description = "The owners of this project's registry agreed"
+}

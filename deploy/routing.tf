@@ -1,0 +1,241 @@
+# How a failed deploy's log entry reaches the receiver, and what becomes of one that cannot be delivered.
+#
+# An organization, or folders: sink -> topic -> Eventarc -> receiver. A single project: Eventarc's audit log triggers,
+# which need no right above the project, one a method; they bring no system events, so the service agent's own denial is
+# found by its deployer's. Sources: "Aggregated sinks overview" (Cloud Logging), "Route events to Cloud Run" (Eventarc).
+
+locals {
+  # The recogniser's own filter, printed by `make filter`; tests compare the two.
+  denials = file("${path.module}/denials.filter")
+
+  # The Cloud Run methods that Eventarc knows.
+  methods = toset(local.kind == "projects" ? [
+    "google.cloud.run.v1.Jobs.CreateJob",
+    "google.cloud.run.v1.Jobs.ReplaceJob",
+    "google.cloud.run.v1.Services.CreateService",
+    "google.cloud.run.v1.Services.ReplaceService",
+    "google.cloud.run.v2.Jobs.CreateJob",
+    "google.cloud.run.v2.Jobs.UpdateJob",
+    "google.cloud.run.v2.Services.CreateService",
+    "google.cloud.run.v2.Services.UpdateService",
+  ] : [])
+
+  # The sinks' own identities, made by Cloud Logging.
+  publishers = distinct(concat(
+    [for each in google_logging_organization_sink.denials : each.writer_identity],
+    [for each in google_logging_folder_sink.denials : each.writer_identity],
+  ))
+
+  subscriptions = merge(
+    { for key, each in google_eventarc_trigger.denials : "denials" => each.transport[0].pubsub[0].subscription },
+    { for key, each in google_eventarc_trigger.calls : key => each.transport[0].pubsub[0].subscription },
+  )
+  triggers = local.kind == "projects" ? local.methods : toset(["denials"])
+}
+
+resource "google_logging_organization_sink" "denials" {
+  count = local.kind == "organizations" ? 1 : 0
+
+  name               = "${var.name}-denials"
+  org_id             = local.organization
+  description        = "Failed Cloud Run deploys that may be image-read denials, to ${var.name}"
+  destination        = "pubsub.googleapis.com/${google_pubsub_topic.denials[0].id}"
+  filter             = local.denials
+  include_children   = true
+  intercept_children = false
+}
+
+resource "google_logging_folder_sink" "denials" {
+  for_each = local.kind == "folders" ? local.scopes : toset([])
+
+  name               = "${var.name}-denials"
+  folder             = each.value
+  description        = "Failed Cloud Run deploys that may be image-read denials, to ${var.name}"
+  destination        = "pubsub.googleapis.com/${google_pubsub_topic.denials[0].id}"
+  filter             = local.denials
+  include_children   = true
+  intercept_children = false
+}
+
+resource "google_pubsub_topic" "denials" {
+  count = local.kind == "projects" ? 0 : 1
+
+  project = var.project
+  name    = "${var.name}-denials"
+  labels  = local.labels
+
+  # What was delivered can be delivered once more, by a seek: docs/operations.md, "Replay".
+  message_retention_duration = "604800s"
+
+  message_storage_policy {
+    allowed_persistence_regions = [var.region]
+  }
+
+  depends_on = [google_project_service.used]
+}
+
+# Authoritative: whoever else was let in to publish is taken out again.
+resource "google_pubsub_topic_iam_binding" "publisher" {
+  count = local.kind == "projects" ? 0 : 1
+
+  project = var.project
+  topic   = google_pubsub_topic.denials[0].name
+  role    = "roles/pubsub.publisher"
+  members = local.publishers
+}
+
+resource "google_eventarc_trigger" "denials" {
+  count = local.kind == "projects" ? 0 : 1
+
+  project         = var.project
+  location        = var.region
+  name            = "${var.name}-denials"
+  service_account = google_service_account.of["trigger"].email
+  labels          = local.labels
+
+  matching_criteria {
+    attribute = "type"
+    value     = "google.cloud.pubsub.topic.v1.messagePublished"
+  }
+
+  transport {
+    pubsub {
+      topic = google_pubsub_topic.denials[0].id
+    }
+  }
+
+  destination {
+    cloud_run_service {
+      service = google_cloud_run_v2_service.receiver.name
+      region  = var.region
+    }
+  }
+
+  depends_on = [google_cloud_run_v2_service_iam_binding.receiver]
+}
+
+resource "google_eventarc_trigger" "calls" {
+  for_each = local.methods
+
+  project         = var.project
+  location        = var.region
+  name            = "${var.name}-${lower(replace(trimprefix(each.value, "google.cloud.run."), ".", "-"))}"
+  service_account = google_service_account.of["trigger"].email
+  labels          = local.labels
+
+  matching_criteria {
+    attribute = "type"
+    value     = "google.cloud.audit.log.v1.written"
+  }
+
+  matching_criteria {
+    attribute = "serviceName"
+    value     = "run.googleapis.com"
+  }
+
+  matching_criteria {
+    attribute = "methodName"
+    value     = each.value
+  }
+
+  destination {
+    cloud_run_service {
+      service = google_cloud_run_v2_service.receiver.name
+      region  = var.region
+    }
+  }
+
+  depends_on = [
+    google_cloud_run_v2_service_iam_binding.receiver,
+    google_project_iam_member.events,
+  ]
+}
+
+# Audit log events are handed out by Eventarc itself, to whoever may receive events.
+resource "google_project_iam_member" "events" {
+  count = local.kind == "projects" ? 1 : 0
+
+  project = var.project
+  role    = "roles/eventarc.eventReceiver"
+  member  = google_service_account.of["trigger"].member
+}
+
+# What could not be delivered. Eventarc makes the subscription itself and no resource of the provider owns it, so its
+# dead-letter policy is set by a command; `python -m remediate doctor` looks whether it is still there.
+resource "google_pubsub_topic" "dead_letters" {
+  project = var.project
+  name    = "${var.name}-dead-letters"
+  labels  = local.labels
+
+  message_storage_policy {
+    allowed_persistence_regions = [var.region]
+  }
+
+  depends_on = [google_project_service.used]
+}
+
+resource "google_pubsub_subscription" "dead_letters" {
+  project = var.project
+  name    = "${var.name}-dead-letters"
+  topic   = google_pubsub_topic.dead_letters.id
+  labels  = local.labels
+
+  message_retention_duration = "604800s"
+  ack_deadline_seconds       = 60
+
+  expiration_policy {
+    ttl = ""
+  }
+}
+
+# Pub/Sub moves dead letters with its own identity: it publishes there, and acknowledges here.
+resource "google_pubsub_topic_iam_binding" "dead_letters" {
+  project = var.project
+  topic   = google_pubsub_topic.dead_letters.name
+  role    = "roles/pubsub.publisher"
+  members = [local.agents.pubsub]
+
+  depends_on = [terraform_data.agents]
+}
+
+resource "google_pubsub_subscription_iam_member" "dead_letters" {
+  for_each = local.triggers
+
+  project      = var.project
+  subscription = local.subscriptions[each.key]
+  role         = "roles/pubsub.subscriber"
+  member       = local.agents.pubsub
+
+  depends_on = [terraform_data.agents]
+}
+
+resource "terraform_data" "dead_letters" {
+  for_each = local.triggers
+
+  triggers_replace = [local.subscriptions[each.key], google_pubsub_topic.dead_letters.id, var.delivery_attempts]
+
+  provisioner "local-exec" {
+    command = join(" ", [
+      "gcloud pubsub subscriptions update ${local.subscriptions[each.key]} --quiet --project=${var.project}",
+      "--dead-letter-topic=${google_pubsub_topic.dead_letters.id} --max-delivery-attempts=${var.delivery_attempts}",
+    ])
+  }
+
+  depends_on = [
+    google_pubsub_topic_iam_binding.dead_letters,
+    google_pubsub_subscription_iam_member.dead_letters,
+  ]
+}
+
+# What people and tools are told: each transition, for whoever subscribes.
+resource "google_pubsub_topic" "notices" {
+  project = var.project
+  name    = "${var.name}-notices"
+  labels  = local.labels
+
+  message_storage_policy {
+    allowed_persistence_regions = [var.region]
+  }
+
+  depends_on = [google_project_service.used]
+}

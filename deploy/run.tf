@@ -1,0 +1,405 @@
+# What runs: one image, built of this repository as it is, in three processes.
+#
+# The receiver's service builds it (functions-framework buildpack, which compiles every module to bytecode); the review
+# pages and the sweep run the same image with another command. Source: "Deploy a Cloud Run function" and "Build a Python
+# application" (Cloud Run, buildpacks). Automatic base image updates stay off: such an image is no whole without its base,
+# and a job could not run it.
+
+locals {
+  root = "${path.module}/.."
+
+  # What the service needs and nothing else: no tests, no sandbox, no configuration of this checkout.
+  sources = setunion(
+    ["main.py", "pyproject.toml", "requirements.txt"],
+    [for each in fileset(local.root, "remediate/**") : each if !strcontains(each, "__pycache__")],
+  )
+
+  # A changed source is a new image, under a name of its own, so that everything that runs it is updated too.
+  image = join("/", [
+    "${var.region}-docker.pkg.dev",
+    var.project,
+    google_artifact_registry_repository.images.repository_id,
+    "${var.name}-${substr(local.source_digest, 0, 12)}",
+  ])
+  source_digest = sha256(join("\n", [for each in sort(local.sources) : "${each} ${filesha256("${local.root}/${each}")}"]))
+
+  launcher = "/cnb/lifecycle/launcher"
+
+  environment = {
+    for name, value in {
+      REMEDIATE_MODE               = var.mode
+      REMEDIATE_LEDGER             = "firestore://${var.project}/${google_firestore_database.ledger.name}"
+      REMEDIATE_ORGANIZATION       = local.organization
+      REMEDIATE_REVIEWERS          = join(",", local.reviewers)
+      REMEDIATE_IDENTITIES         = join(",", sort([for each in google_service_account.of : each.email]))
+      REMEDIATE_POLICY             = one([for each in google_storage_bucket_object.policy : "gs://${each.bucket}/${each.name}"])
+      REMEDIATE_OPT_IN_TAG         = try(local.opted_in.value, null)
+      REMEDIATE_TROUBLESHOOTER     = var.troubleshooter ? "on" : "off"
+      REMEDIATE_GRANTS_AN_HOUR     = tostring(var.grants_an_hour)
+      REMEDIATE_GRANTS_TO_A_MEMBER = tostring(var.grants_to_a_member)
+      REMEDIATE_NOTIFY_TOPIC       = google_pubsub_topic.notices.id
+      REMEDIATE_REVIEW_URL         = local.review_url
+      GOOGLE_CLOUD_PROJECT         = var.project
+    } : name => value if value != null
+  }
+
+  webhooks = {
+    for name, secret in {
+      REMEDIATE_SLACK_WEBHOOK = var.slack_webhook_secret
+      REMEDIATE_CHAT_WEBHOOK  = var.chat_webhook_secret
+    } : name => secret if secret != null
+  }
+
+  # A group cannot be looked into from here: Identity-Aware Proxy does that, and its domain is what is left to check.
+  reviewers = distinct([for each in var.reviewers : startswith(each, "group:") ? split("@", each)[1] : each])
+
+  review_url = "https://${var.name}-review-${local.number}.${var.region}.run.app"
+}
+
+data "archive_file" "source" {
+  type        = "zip"
+  output_path = "${path.module}/.terraform/${var.name}-source.zip"
+
+  dynamic "source" {
+    for_each = local.sources
+
+    content {
+      filename = source.value
+      content  = file("${local.root}/${source.value}")
+    }
+  }
+}
+
+resource "google_storage_bucket" "source" {
+  project                     = var.project
+  name                        = "${var.project}-${var.name}"
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = true
+  labels                      = local.labels
+
+  versioning {
+    enabled = true
+  }
+
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+
+    condition {
+      num_newer_versions         = 10
+      days_since_noncurrent_time = 30
+    }
+  }
+
+  depends_on = [google_project_service.used]
+}
+
+resource "google_storage_bucket_object" "source" {
+  bucket = google_storage_bucket.source.name
+  name   = "source/${local.source_digest}.zip"
+  source = data.archive_file.source.output_path
+}
+
+resource "google_storage_bucket_object" "policy" {
+  count = var.policy_file == null ? 0 : 1
+
+  bucket  = google_storage_bucket.source.name
+  name    = "policy/policy.yaml"
+  content = file(var.policy_file)
+}
+
+resource "google_artifact_registry_repository" "images" {
+  project       = var.project
+  location      = var.region
+  repository_id = var.name
+  format        = "DOCKER"
+  description   = "The image of ${var.name}"
+  labels        = local.labels
+
+  cleanup_policies {
+    id     = "keep"
+    action = "KEEP"
+
+    most_recent_versions {
+      keep_count = 1
+    }
+  }
+
+  cleanup_policies {
+    id     = "old"
+    action = "DELETE"
+
+    condition {
+      older_than = "7776000s"
+    }
+  }
+
+  depends_on = [google_project_service.used]
+}
+
+resource "google_cloud_run_v2_service" "receiver" {
+  project             = var.project
+  location            = var.region
+  name                = "${var.name}-receiver"
+  description         = "Understands failed deploys, and proposes or grants what they lack"
+  ingress             = "INGRESS_TRAFFIC_INTERNAL_ONLY"
+  deletion_protection = false
+  labels              = local.labels
+
+  build_config {
+    source_location          = "gs://${google_storage_bucket_object.source.bucket}/${google_storage_bucket_object.source.name}"
+    function_target          = "on_denial"
+    image_uri                = local.image
+    enable_automatic_updates = false
+    environment_variables    = { GOOGLE_PYTHON_VERSION = "3.13.x" }
+    service_account          = google_service_account.of["builder"].id
+  }
+
+  template {
+    service_account                  = google_service_account.of["receiver"].email
+    timeout                          = "${var.timeout_seconds}s"
+    max_instance_request_concurrency = var.threads
+
+    scaling {
+      min_instance_count = var.min_instances
+      max_instance_count = var.max_instances
+    }
+
+    containers {
+      image = local.image
+
+      resources {
+        limits            = { cpu = "1", memory = var.memory }
+        cpu_idle          = true
+        startup_cpu_boost = true
+      }
+
+      dynamic "env" {
+        for_each = merge(local.environment, { THREADS = tostring(var.threads) })
+
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+
+      dynamic "env" {
+        for_each = local.webhooks
+
+        content {
+          name = env.key
+
+          value_source {
+            secret_key_ref {
+              secret  = env.value
+              version = "latest"
+            }
+          }
+        }
+      }
+    }
+  }
+
+  depends_on = [
+    google_artifact_registry_repository_iam_member.builder,
+    google_project_iam_member.builder,
+    google_project_iam_member.ledger,
+    google_secret_manager_secret_iam_member.webhooks,
+    google_storage_bucket_iam_member.builder,
+    google_storage_bucket_iam_member.policy,
+  ]
+}
+
+# Authoritative: the trigger starts the receiver, and nobody else.
+resource "google_cloud_run_v2_service_iam_binding" "receiver" {
+  project  = var.project
+  location = var.region
+  name     = google_cloud_run_v2_service.receiver.name
+  role     = "roles/run.invoker"
+  members  = [google_service_account.of["trigger"].member]
+}
+
+resource "google_cloud_run_v2_service" "review" {
+  project             = var.project
+  location            = var.region
+  name                = "${var.name}-review"
+  description         = "The pages on which people decide, behind Identity-Aware Proxy"
+  ingress             = "INGRESS_TRAFFIC_ALL"
+  iap_enabled         = true
+  deletion_protection = false
+  labels              = local.labels
+
+  template {
+    service_account                  = google_service_account.of["review"].email
+    timeout                          = "${var.timeout_seconds}s"
+    max_instance_request_concurrency = var.threads
+
+    scaling {
+      min_instance_count = 0
+      max_instance_count = 2
+    }
+
+    containers {
+      image   = local.image
+      command = [local.launcher]
+      args    = ["--", "functions-framework", "--target", "review"]
+
+      resources {
+        limits            = { cpu = "1", memory = var.memory }
+        cpu_idle          = true
+        startup_cpu_boost = true
+      }
+
+      dynamic "env" {
+        for_each = merge(local.environment, {
+          THREADS                = tostring(var.threads)
+          REMEDIATE_IAP_AUDIENCE = "/projects/${local.number}/locations/${var.region}/services/${var.name}-review"
+        })
+
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+
+      env {
+        name = "REMEDIATE_SECRET"
+
+        value_source {
+          secret_key_ref {
+            secret  = google_secret_manager_secret.review.secret_id
+            version = "latest"
+          }
+        }
+      }
+
+      dynamic "env" {
+        for_each = local.webhooks
+
+        content {
+          name = env.key
+
+          value_source {
+            secret_key_ref {
+              secret  = env.value
+              version = "latest"
+            }
+          }
+        }
+      }
+    }
+  }
+
+  depends_on = [
+    google_cloud_run_v2_service.receiver, # which builds the image
+    google_secret_manager_secret_iam_member.review,
+    google_secret_manager_secret_version.review,
+  ]
+}
+
+# Authoritative: the proxy alone reaches the pages, and lets reviewers through.
+resource "google_cloud_run_v2_service_iam_binding" "review" {
+  project  = var.project
+  location = var.region
+  name     = google_cloud_run_v2_service.review.name
+  role     = "roles/run.invoker"
+  members  = [local.agents.iap]
+
+  depends_on = [terraform_data.agents]
+}
+
+resource "google_iap_web_cloud_run_service_iam_member" "reviewers" {
+  for_each = toset(var.reviewers)
+
+  project                = var.project
+  location               = var.region
+  cloud_run_service_name = google_cloud_run_v2_service.review.name
+  role                   = "roles/iap.httpsResourceAccessor"
+  member                 = startswith(each.value, "group:") ? each.value : strcontains(each.value, "@") ? "user:${each.value}" : "domain:${each.value}"
+}
+
+resource "google_cloud_run_v2_job" "sweep" {
+  project             = var.project
+  location            = var.region
+  name                = "${var.name}-sweep"
+  deletion_protection = false
+  labels              = local.labels
+
+  template {
+    template {
+      service_account = google_service_account.of["sweep"].email
+      timeout         = "1800s"
+      max_retries     = 1
+
+      containers {
+        image   = local.image
+        command = [local.launcher]
+        args = concat(
+          ["--", "python3", "-m", "remediate", "sweep", "--since", var.sweep_since],
+          flatten([for each in var.scope : ["--scope", each]]),
+        )
+
+        resources {
+          limits = { cpu = "1", memory = var.memory }
+        }
+
+        dynamic "env" {
+          for_each = local.environment
+
+          content {
+            name  = env.key
+            value = env.value
+          }
+        }
+
+        dynamic "env" {
+          for_each = local.webhooks
+
+          content {
+            name = env.key
+
+            value_source {
+              secret_key_ref {
+                secret  = env.value
+                version = "latest"
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  depends_on = [google_cloud_run_v2_service.receiver] # which builds the image
+}
+
+resource "google_cloud_run_v2_job_iam_binding" "sweep" {
+  project  = var.project
+  location = var.region
+  name     = google_cloud_run_v2_job.sweep.name
+  role     = "roles/run.invoker"
+  members  = [google_service_account.of["trigger"].member]
+}
+
+resource "google_cloud_scheduler_job" "sweep" {
+  project     = var.project
+  region      = var.region
+  name        = "${var.name}-sweep"
+  description = "Starts the sweep"
+  schedule    = var.sweep_schedule
+  time_zone   = "Etc/UTC"
+
+  http_target {
+    http_method = "POST"
+    uri         = "https://run.googleapis.com/v2/${google_cloud_run_v2_job.sweep.id}:run"
+
+    oauth_token {
+      service_account_email = google_service_account.of["trigger"].email
+    }
+  }
+
+  depends_on = [google_cloud_run_v2_job_iam_binding.sweep]
+}

@@ -1,0 +1,48 @@
+# Secrets, none of which Terraform keeps: the pages' key is made in memory and written once, webhooks are put in by you.
+
+ephemeral "random_password" "review" {
+  length  = 48
+  special = false
+}
+
+resource "google_secret_manager_secret" "review" {
+  project   = var.project
+  secret_id = "${var.name}-review"
+  labels    = local.labels
+
+  replication {
+    user_managed {
+      replicas {
+        location = var.region
+      }
+    }
+  }
+
+  depends_on = [google_project_service.used]
+}
+
+resource "google_secret_manager_secret_version" "review" {
+  secret                 = google_secret_manager_secret.review.id
+  secret_data_wo         = ephemeral.random_password.review.result
+  secret_data_wo_version = 1
+}
+
+# The pages alone sign forms.
+resource "google_secret_manager_secret_iam_member" "review" {
+  project   = var.project
+  secret_id = google_secret_manager_secret.review.secret_id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.of["review"].member
+}
+
+# Whoever makes a transition tells of it.
+resource "google_secret_manager_secret_iam_member" "webhooks" {
+  for_each = {
+    for pair in setproduct(local.readers, compact([var.slack_webhook_secret, var.chat_webhook_secret])) : join(" ", pair) => pair
+  }
+
+  project   = var.project
+  secret_id = each.value[1]
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.of[each.value[0]].member
+}

@@ -1,0 +1,94 @@
+# The second witness of what was done: each transition that the service logs, and each policy write that Google Cloud
+# logged under our identities, in one bucket that can be locked. No entry of a deploy is kept there: those may hold
+# environment variables, and these two kinds hold none.
+
+locals {
+  writing = sort([for who in local.readers : google_service_account.of[who].email])
+
+  writes = join("\n", [
+    "protoPayload.methodName=\"google.devtools.artifactregistry.v1.ArtifactRegistry.SetIamPolicy\"",
+    "logName:\"cloudaudit.googleapis.com%2Factivity\"",
+    "protoPayload.authenticationInfo.principalEmail=(${join(" OR ", [for each in local.writing : "\"${each}\""])})",
+    "NOT severity>=ERROR",
+  ])
+
+  # What our own processes say.
+  ours = join(" OR ", [
+    "(resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"${var.name}-receiver\" OR \"${var.name}-review\"))",
+    "(resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"${var.name}-sweep\")",
+  ])
+}
+
+resource "google_logging_project_bucket_config" "trail" {
+  project        = var.project
+  location       = var.region
+  bucket_id      = "${var.name}-trail"
+  description    = "Every transition of ${var.name}, and every policy write of its identities"
+  retention_days = var.trail_days
+  locked         = var.trail_locked
+
+  depends_on = [google_project_service.used]
+}
+
+resource "google_logging_project_sink" "trail" {
+  project                = var.project
+  name                   = "${var.name}-trail"
+  description            = "Each transition, to the trail's bucket"
+  destination            = "logging.googleapis.com/${google_logging_project_bucket_config.trail.id}"
+  filter                 = "(${local.ours})\njsonPayload.trail.remediation:*"
+  unique_writer_identity = true
+}
+
+# Our policy writes are logged by the project that owns the repository, so they are collected where deploys are.
+resource "google_logging_organization_sink" "writes" {
+  count = local.kind == "organizations" ? 1 : 0
+
+  name               = "${var.name}-writes"
+  org_id             = local.organization
+  description        = "Policy writes by the identities of ${var.name}, to its trail"
+  destination        = "logging.googleapis.com/${google_logging_project_bucket_config.trail.id}"
+  filter             = local.writes
+  include_children   = true
+  intercept_children = false
+}
+
+resource "google_logging_folder_sink" "writes" {
+  for_each = local.kind == "folders" ? local.scopes : toset([])
+
+  name               = "${var.name}-writes"
+  folder             = each.value
+  description        = "Policy writes by the identities of ${var.name}, to its trail"
+  destination        = "logging.googleapis.com/${google_logging_project_bucket_config.trail.id}"
+  filter             = local.writes
+  include_children   = true
+  intercept_children = false
+}
+
+resource "google_logging_project_sink" "writes" {
+  count = local.kind == "projects" ? 1 : 0
+
+  project                = var.project
+  name                   = "${var.name}-writes"
+  description            = "Policy writes by the identities of ${var.name}, to its trail"
+  destination            = "logging.googleapis.com/${google_logging_project_bucket_config.trail.id}"
+  filter                 = local.writes
+  unique_writer_identity = true
+}
+
+# A sink of this same project writes to a bucket of it without an identity; one from above needs the right.
+resource "google_project_iam_member" "trail" {
+  for_each = merge(
+    { for at, each in google_logging_organization_sink.writes : "organization" => each.writer_identity },
+    { for at, each in google_logging_folder_sink.writes : at => each.writer_identity },
+  )
+
+  project = var.project
+  role    = "roles/logging.bucketWriter"
+  member  = each.value
+
+  condition {
+    title       = "the trail alone"
+    description = "Only the trail's bucket"
+    expression  = "resource.name.endsWith(\"locations/${var.region}/buckets/${var.name}-trail\")"
+  }
+}

@@ -1,0 +1,79 @@
+"""Makes schema.json: of the provider schema that checks every block, the types that deploy/ uses, and what is computed.
+
+`python -m tests.deploy.schema SCHEMA.json` writes it, where a module needs a type that is not there yet.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.sandbox_fixture import ROOT
+
+SHARED = ROOT.parent / "shared" / "tools"
+WRITTEN = Path(__file__).parent / "schema.json"
+_BOOLEAN = ("iap_enabled",)  # the frozen schema knows their names alone
+
+# What is not Google's, and what Google's schema does not say of itself.
+_OTHERS: dict[str, Any] = {
+    "ephemeral.random_password": {
+        "length": {"req": True, "type": "number"},
+        "special": {"req": False, "type": "boolean"},
+        "result": {"req": False, "type": "string", "computed": "only"},
+    },
+    "data.archive_file": {
+        "type": {"req": True, "type": "string"},
+        "output_path": {"req": True, "type": "string"},
+        "source": {
+            "req": False,
+            "many": True,
+            "block": {"filename": {"req": True, "type": "string"}, "content": {"req": True, "type": "string"}},
+        },
+        "id": {"req": False, "type": "string", "computed": "only"},
+        "output_sha256": {"req": False, "type": "string", "computed": "only"},
+    },
+}
+
+
+def used() -> set[str]:
+    """The types that the module uses, data sources as `data.TYPE`."""
+    text = "".join(path.read_text() for path in sorted((ROOT / "deploy").glob("*.tf")))
+    found = re.findall(r'^(resource|data) "(google_[a-z0-9_]+)"', text, re.M)
+    return {f"data.{name}" if kind == "data" else name for kind, name in found}
+
+
+def made(shared: dict[str, Any]) -> dict[str, Any]:
+    """What schema.json has to hold."""
+    types = {name: _type(shared[name]) for name in sorted(used())}
+    if "google_eventarc_trigger" in types:
+        # Eventarc makes the subscription itself and says its name, whether or not the block is written.
+        transport = types["google_eventarc_trigger"]["transport"]
+        transport["computed"] = "also"
+        transport["block"]["pubsub"]["block"]["subscription"] = {"req": False, "type": "string"}
+    return types | _OTHERS
+
+
+def _type(found: dict[str, Any]) -> dict[str, Any]:
+    arguments = _arguments(found["args"])
+    for name in found["attrs"]:
+        if name not in found["args"] and not name.endswith("_input"):
+            arguments[name] = {"req": False, "type": "string", "computed": "only"}
+    arguments["id"] = {"req": False, "type": "string", "computed": "also"}
+    return arguments
+
+
+def _arguments(args: dict[str, Any]) -> dict[str, Any]:
+    return {name: _argument(name, each) for name, each in args.items() if name != "timeouts"}
+
+
+def _argument(name: str, each: dict[str, Any]) -> dict[str, Any]:
+    if "block" in each:
+        return {"req": each["req"], "many": each["many"], "block": _arguments(each["block"])}
+    return {"req": each["req"], "type": each["type"] or ("boolean" if name in _BOOLEAN else "string")}
+
+
+if __name__ == "__main__":
+    WRITTEN.write_text(json.dumps(made(json.loads(Path(sys.argv[1]).read_text())), sort_keys=True, indent=0) + "\n")

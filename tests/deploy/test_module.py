@@ -1,0 +1,426 @@
+"""The Terraform module, planned on paper for every scope and mode, and held to the threat model: who may do what, where."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from typing import Any
+
+import pytest
+import yaml
+
+from remediate.logfilter import DENIALS
+from remediate.settings import load_settings
+from tests.deploy import schema
+from tests.deploy.paper import FIVE, NUMBER, ORGANIZATION, PROJECT, REGION, SCOPES, Paper, Plan
+from tests.sandbox_fixture import ROOT
+
+DEPLOY = ROOT / "deploy"
+MODES = ("dry-run", "enforce")
+SET_POLICY = "artifactregistry.repositories.setIamPolicy"
+SCOPED = pytest.mark.parametrize("scope", SCOPES)
+MODED = pytest.mark.parametrize("mode", MODES)
+
+
+@pytest.fixture(scope="session")
+def plans(paper: Paper) -> dict[tuple[str, str], Plan]:
+    """The plan of every scope in every mode."""
+    return {(scope, mode): paper.plan(scope=SCOPES[scope], mode=mode, **FIVE) for scope in SCOPES for mode in MODES}
+
+
+def who(name: str) -> str:
+    return f"serviceAccount:remediate-{name}@{PROJECT}.iam.gserviceaccount.com"
+
+
+def grants(plan: Plan) -> dict[str, set[tuple[str, str]]]:
+    """Everything that anybody is given: member to (role, resource type), of members and bindings alike."""
+    found: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    for each in plan.resources.values():
+        kind = re.sub(r"_iam_(member|binding)$", "", each["type"])
+        if kind != each["type"]:
+            values = each["values"]
+            for member in values.get("members") or [values["member"]]:
+                found[member].add((values["role"], kind))
+    return found
+
+
+def permissions(plan: Plan) -> dict[str, set[str]]:
+    """What each custom role holds, by its name."""
+    return {
+        values["id"]: set(values["permissions"])
+        for kind in ("google_organization_iam_custom_role", "google_project_iam_custom_role")
+        for values in plan.of(kind).values()
+    }
+
+
+def environment(values: dict[str, Any]) -> dict[str, str | None]:
+    """A container's variables; those from a secret are None."""
+    template = values["template"][0]
+    [container] = (template["template"][0] if "template" in template else template)["containers"]
+    return {each["name"]: each["value"] for each in container["env"]}
+
+
+def containers(plan: Plan) -> dict[str, dict[str, Any]]:
+    """What runs, by what it is: receiver, review, sweep."""
+    services = plan.of("google_cloud_run_v2_service") | plan.of("google_cloud_run_v2_job")
+    return {name.rpartition(".")[2]: values for name, values in services.items()}
+
+
+def test_it_is_formatted() -> None:
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform is not installed")
+    done = subprocess.run(
+        ["terraform", "fmt", "-check", "-recursive", "-diff", str(DEPLOY)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_block_is_one_that_the_provider_knows() -> None:
+    if not schema.SHARED.is_dir():
+        pytest.skip("the provider's schema is not beside this checkout")
+    checker, known = schema.SHARED / "terraform_schema_check.py", schema.SHARED / "terraform_schema.json"
+    files = sorted(DEPLOY.rglob("*.tf"))
+    done = subprocess.run(
+        [sys.executable, str(checker), str(known), *map(str, files)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    assert "0 problems" in done.stdout
+    assert schema.made(json.loads(known.read_text())) == json.loads(schema.WRITTEN.read_text()), "make it anew"
+
+
+@SCOPED
+@MODED
+def test_a_first_apply_can_be_planned(blank_paper: Paper, scope: str, mode: str) -> None:
+    """Nothing hangs on what is only known once something is made: no `for_each`, no `count`, no condition."""
+    assert blank_paper.plan(scope=SCOPES[scope], mode=mode, **FIVE).resources
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in (DEPLOY / "examples").iterdir()))
+def test_an_example_can_be_planned(blank_paper: Paper, example: str) -> None:
+    plan = blank_paper.plan(f"deploy/examples/{example}")
+    assert plan.of("google_cloud_run_v2_service")
+    assert plan.outputs
+
+
+@SCOPED
+@MODED
+def test_everybody_holds_what_they_need_and_nothing_else(
+    plans: dict[tuple[str, str], Plan], scope: str, mode: str
+) -> None:
+    """Each identity's grants, whole: a role more anywhere fails here."""
+    plan = plans[scope, mode]
+    home = f"projects/{PROJECT}" if scope == "project" else f"organizations/{ORGANIZATION}"
+    place = {"organization": "google_organization", "folders": "google_folder", "project": "google_project"}[scope]
+    ledger = (f"projects/{PROJECT}/roles/remediateLedger", "google_project")
+    evidence = {(f"{home}/roles/remediateReader", place)}
+    if scope == "folders":
+        evidence.add((f"{home}/roles/remediateAncestry", "google_organization"))
+    decides = {ledger, ("roles/pubsub.publisher", "google_pubsub_topic"), *evidence}
+    writes = {(f"{home}/roles/remediateWriter", place)}
+    reviews = ("roles/secretmanager.secretAccessor", "google_secret_manager_secret")
+    starts = {
+        ("roles/run.invoker", "google_cloud_run_v2_service"),
+        ("roles/run.invoker", "google_cloud_run_v2_job"),
+    }
+    if scope == "project":
+        starts.add(("roles/eventarc.eventReceiver", "google_project"))
+    expected = {
+        who("receiver"): decides | (writes if mode == "enforce" else set()),
+        who("review"): decides | writes | {reviews},
+        who("sweep"): decides | writes,
+        who("trigger"): starts,
+        who("builder"): {
+            ("roles/storage.objectViewer", "google_storage_bucket"),
+            ("roles/artifactregistry.writer", "google_artifact_registry_repository"),
+            ("roles/logging.logWriter", "google_project"),
+        },
+        f"serviceAccount:service-{NUMBER}@gcp-sa-iap.iam.gserviceaccount.com": {
+            ("roles/run.invoker", "google_cloud_run_v2_service")
+        },
+        f"serviceAccount:service-{NUMBER}@gcp-sa-pubsub.iam.gserviceaccount.com": {
+            ("roles/pubsub.publisher", "google_pubsub_topic"),
+            ("roles/pubsub.subscriber", "google_pubsub_subscription"),
+        },
+        "user:ana@example.com": {("roles/iap.httpsResourceAccessor", "google_iap_web_cloud_run_service")},
+        "domain:example.com": {("roles/iap.httpsResourceAccessor", "google_iap_web_cloud_run_service")},
+    }
+    sinks = plan.of("google_logging_organization_sink") | plan.of("google_logging_folder_sink")
+    for values in sinks.values():
+        expected[values["writer_identity"]] = {
+            ("roles/pubsub.publisher", "google_pubsub_topic"),
+            ("roles/logging.bucketWriter", "google_project"),
+        }
+    assert grants(plan) == expected
+
+
+@SCOPED
+def test_in_dry_run_the_receiver_may_set_no_policy_anywhere(plans: dict[tuple[str, str], Plan], scope: str) -> None:
+    plan = plans[scope, "dry-run"]
+    held = [permissions(plan).get(role, {role}) for role, _ in grants(plan)[who("receiver")]]
+    assert not [each for each in set().union(*held) if "setIamPolicy" in each]
+    assert environment(containers(plan)["receiver"])["REMEDIATE_MODE"] == "dry-run"
+
+
+@SCOPED
+@MODED
+def test_no_role_is_basic_and_nobody_is_everybody(plans: dict[tuple[str, str], Plan], scope: str, mode: str) -> None:
+    text = json.dumps(plans[scope, mode].resources)
+    assert not re.search(r"roles/(owner|editor|viewer)\b|allUsers|allAuthenticatedUsers|projectOwner", text)
+
+
+@SCOPED
+def test_policies_are_set_by_one_role_and_on_repositories_alone(plans: dict[tuple[str, str], Plan], scope: str) -> None:
+    held = permissions(plans[scope, "enforce"])
+    setting = {role: [each for each in held[role] if "setIamPolicy" in each] for role in held}
+    assert [each for each in setting.values() if each] == [[SET_POLICY]]
+    assert not [
+        each
+        for each in set().union(*held.values())
+        if re.search(r"\.(delete|create)$", each) and each != "datastore.entities.create"
+    ]
+    assert "datastore.entities.delete" not in set().union(*held.values())
+
+
+@pytest.mark.parametrize("scope", ["organization", "folders"])
+def test_a_registry_that_did_not_opt_in_is_out_of_reach(paper: Paper, scope: str) -> None:
+    """The writer's every grant above projects bears the tag's condition, and the rules look for the same tag."""
+    plan = paper.plan(scope=SCOPES[scope], mode="enforce", registry_opt_in="tag", **FIVE)
+    given = plan.of("google_organization_iam_member") | plan.of("google_folder_iam_member")
+    writing = [each for each in given.values() if each["role"].endswith("Writer")]
+    assert writing
+    for each in writing:
+        [condition] = each["condition"]
+        assert condition["expression"] == "resource.matchTagId('tagKeys/281', 'tagValues/282')"
+    assert environment(containers(plan)["receiver"])["REMEDIATE_OPT_IN_TAG"] == "tagValues/282"
+
+
+@SCOPED
+def test_a_single_project_needs_no_right_above_it(plans: dict[tuple[str, str], Plan], scope: str) -> None:
+    above = [
+        each
+        for each in plans[scope, "enforce"].resources
+        if re.match(r"google_(organization|folder|tags|logging_(organization|folder))_", each)
+    ]
+    assert bool(above) is (scope != "project")
+
+
+@SCOPED
+def test_the_receiver_is_started_by_its_trigger_alone(plans: dict[tuple[str, str], Plan], scope: str) -> None:
+    plan = plans[scope, "enforce"]
+    running = containers(plan)
+    assert running["receiver"]["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
+    assert not running["receiver"]["iap_enabled"]
+    assert running["review"]["iap_enabled"] is True
+    invoking = plan.of("google_cloud_run_v2_service_iam_binding")
+    assert invoking["google_cloud_run_v2_service_iam_binding.receiver"]["members"] == [who("trigger")]
+    [proxy] = invoking["google_cloud_run_v2_service_iam_binding.review"]["members"]
+    assert proxy == f"serviceAccount:service-{NUMBER}@gcp-sa-iap.iam.gserviceaccount.com"
+
+
+@pytest.mark.parametrize("scope", ["organization", "folders"])
+def test_the_sinks_alone_publish_and_let_through_what_the_recogniser_looks_for(
+    plans: dict[tuple[str, str], Plan], scope: str
+) -> None:
+    plan = plans[scope, "dry-run"]
+    sinks = plan.of("google_logging_organization_sink") | plan.of("google_logging_folder_sink")
+    denials = [each for each in sinks.values() if each["name"] == "remediate-denials"]
+    assert len(denials) == len(SCOPES[scope])
+    for each in denials:
+        assert (each["filter"], each["include_children"], each["intercept_children"]) == (DENIALS, True, False)
+        assert len(each["filter"]) < 20_000
+    [publishers] = [
+        each["members"] for name, each in plan.of("google_pubsub_topic_iam_binding").items() if "publisher" in name
+    ]
+    assert sorted(publishers) == sorted(each["writer_identity"] for each in denials)
+
+
+@SCOPED
+def test_no_message_is_lost_behind_a_trigger(plans: dict[tuple[str, str], Plan], scope: str) -> None:
+    """Each trigger's subscription has its dead letters, whose topic somebody keeps and an alert watches."""
+    plan = plans[scope, "dry-run"]
+    made = [each["transport"][0]["pubsub"][0]["subscription"] for each in plan.of("google_eventarc_trigger").values()]
+    assert len(made) == (8 if scope == "project" else 1)
+    replaced = [each["triggers_replace"] for name, each in plan.of("terraform_data").items() if "dead_letters" in name]
+    topic = f"projects/{PROJECT}/topics/remediate-dead-letters"
+    assert sorted(replaced) == sorted([each, topic, 20] for each in made)
+    subscriber = plan.of("google_pubsub_subscription_iam_member").values()
+    assert sorted(each["subscription"] for each in subscriber) == sorted(made)
+    [kept] = plan.of("google_pubsub_subscription").values()
+    assert (kept["topic"], kept["name"]) == (topic, "remediate-dead-letters")
+    assert kept["expiration_policy"] == [{"ttl": ""}]
+    conditions = plan.of("google_monitoring_alert_policy")['google_monitoring_alert_policy.on["dead-letters"]'][
+        "conditions"
+    ]
+    assert "remediate-dead-letters" in conditions[0]["condition_prometheus_query_language"][0]["query"]
+
+
+@SCOPED
+def test_one_image_runs_in_all_three(plans: dict[tuple[str, str], Plan], scope: str) -> None:
+    running = containers(plans[scope, "dry-run"])
+    images = {
+        json.dumps(values).count(f'"{REGION}-docker.pkg.dev/{PROJECT}/remediate/remediate-')
+        for values in running.values()
+    }
+    assert images == {1, 2}  # the receiver names it twice: built there, run there
+    found = {
+        name: re.findall(r'"([a-z0-9-]+-docker\.pkg\.dev/[^"]+)"', json.dumps(values))
+        for name, values in running.items()
+    }
+    assert len(set().union(*found.values())) == 1
+    [built] = running["receiver"]["build_config"]
+    assert (built["function_target"], built["enable_automatic_updates"]) == ("on_denial", False)
+
+
+@SCOPED
+@MODED
+def test_what_runs_starts_with_the_settings_that_it_is_given(
+    plans: dict[tuple[str, str], Plan], scope: str, mode: str
+) -> None:
+    documented = re.findall(r"^\| `(\w+)`", (ROOT / "docs" / "settings.md").read_text(), re.M)
+    for name, values in containers(plans[scope, mode]).items():
+        given = {key: "s" * 48 if value is None else value for key, value in environment(values).items()}
+        ours = {key: value for key, value in given.items() if key.startswith("REMEDIATE_") and key not in COMING}
+        assert set(ours) <= set(documented)
+        settings = load_settings({**ours, "K_SERVICE": "1"})
+        assert settings.mode == mode
+        assert settings.ledger == f"firestore://{PROJECT}/remediate"
+        assert settings.organization == (None if scope == "project" else ORGANIZATION)
+        assert settings.reviewers == ("user:ana@example.com", "example.com")
+        assert set(settings.identities) == {
+            who(each).lower() for each in ("receiver", "review", "sweep", "trigger", "builder")
+        }
+        assert (settings.iap_audience is not None) is (name == "review")
+        if name != "sweep":  # a request more than threads would wait inside, unseen by the autoscaler
+            template = values["template"][0]
+            assert str(template["max_instance_request_concurrency"]) == given["THREADS"]
+
+
+# Settings of notices, which come with them.
+COMING = ("REMEDIATE_NOTIFY_TOPIC", "REMEDIATE_REVIEW_URL", "REMEDIATE_SLACK_WEBHOOK", "REMEDIATE_CHAT_WEBHOOK")
+
+
+def test_a_group_reviews_by_its_domain(paper: Paper) -> None:
+    plan = paper.plan(scope=SCOPES["organization"], **FIVE | {"reviewers": ["group:platform@example.com"]})
+    assert environment(containers(plan)["review"])["REMEDIATE_REVIEWERS"] == "example.com"
+    assert "group:platform@example.com" in grants(plan)
+
+
+def test_no_secret_is_in_a_plan(plans: dict[tuple[str, str], Plan], paper: Paper) -> None:
+    text = json.dumps(plans["organization", "dry-run"].resources)
+    assert "x" * 48 not in text
+    told = paper.plan(scope=SCOPES["organization"], slack_webhook_secret="slack", chat_webhook_secret="chat", **FIVE)
+    for values in containers(told).values():
+        assert {"REMEDIATE_SLACK_WEBHOOK", "REMEDIATE_CHAT_WEBHOOK"} <= {
+            name for name, value in environment(values).items() if value is None
+        }
+    readers = {
+        each["member"]
+        for each in told.of("google_secret_manager_secret_iam_member").values()
+        if each["secret_id"] == "slack"
+    }
+    assert readers == {who("receiver"), who("review"), who("sweep")}
+
+
+def test_the_source_is_what_the_service_needs_and_nothing_else(plans: dict[tuple[str, str], Plan]) -> None:
+    packed = {each["filename"] for each in plans["organization", "dry-run"].read["data.archive_file.source"]["source"]}
+    tracked = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "remediate"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert packed == {"main.py", "pyproject.toml", "requirements.txt", *tracked.stdout.split()}
+
+
+def test_the_ledger_is_kept(plans: dict[tuple[str, str], Plan]) -> None:
+    plan = plans["organization", "dry-run"]
+    [database] = plan.of("google_firestore_database").values()
+    assert database["delete_protection_state"] == "DELETE_PROTECTION_ENABLED"
+    assert database["point_in_time_recovery_enablement"] == "POINT_IN_TIME_RECOVERY_ENABLED"
+    wanted = json.loads((DEPLOY / "firestore.indexes.json").read_text())
+    assert len(plan.of("google_firestore_index")) == len(wanted["indexes"])
+    assert len(plan.of("google_firestore_field")) == len(wanted["fieldOverrides"])
+
+
+@SCOPED
+def test_every_policy_write_of_ours_comes_into_the_trail(plans: dict[tuple[str, str], Plan], scope: str) -> None:
+    plan = plans[scope, "dry-run"]
+    sinks = {
+        name: each
+        for kind in ("organization", "folder", "project")
+        for name, each in plan.of(f"google_logging_{kind}_sink").items()
+        if each["name"] == "remediate-writes"
+    }
+    assert len(sinks) == len(SCOPES[scope])
+    for each in sinks.values():
+        assert each["destination"].endswith("/buckets/remediate-trail")
+        for name in ("receiver", "review", "sweep"):
+            assert who(name).partition(":")[2] in each["filter"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"scope": ["organizations/1", "folders/2"]}, "scope"),
+        ({"scope": ["organizations/1", "organizations/2"]}, "scope"),
+        ({"scope": []}, "scope"),
+        ({"scope": ["projects/shop-frontend"]}, "scope"),
+        ({"scope": ["everything"]}, "scope"),
+        ({"mode": "yolo"}, "mode"),
+        ({"reviewers": []}, "reviewers"),
+        ({"reviewers": ["user:ana@example.com"]}, "reviewers"),
+        ({"region": "Belgium"}, "region"),
+        ({"project": "Remediate Ops"}, "project"),
+        ({"delivery_attempts": 4}, "delivery_attempts"),
+        ({"scope": [f"projects/{PROJECT}"], "registry_opt_in": "tag"}, "registry_opt_in"),
+        ({"name": "x"}, "name"),
+        ({"trail_days": 0}, "trail_days"),
+    ],
+)
+def test_a_wrong_value_is_told_by_name_and_what_is_accepted(paper: Paper, wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(AssertionError, match=rf"Invalid value for variable[\s\S]*{named}: "):
+        paper.plan(**{"scope": SCOPES["organization"], **FIVE, **wrong})
+
+
+def test_another_name_names_everything(paper: Paper) -> None:
+    plan = paper.plan(scope=SCOPES["organization"], name="image-guard", **FIVE)
+    assert permissions(plan).keys() >= {f"organizations/{ORGANIZATION}/roles/imageGuardWriter"}
+    names = [
+        each["values"].get("name") or ""
+        for each in plan.resources.values()
+        if not each["type"].startswith("google_firestore")
+    ]
+    assert not [each for each in names if re.match("remediate(?!-ops-image-guard)", each)]
+
+
+def test_every_alert_names_a_section_that_is_there(plans: dict[tuple[str, str], Plan]) -> None:
+    headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / "operations.md").read_text(), re.M)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}
+    alerts = plans["organization", "dry-run"].of("google_monitoring_alert_policy")
+    assert len(alerts) == 8
+    for name, each in alerts.items():
+        [told] = each["documentation"]
+        [section] = re.findall(r"docs/operations\.md#([a-z0-9-]+)", told["content"])
+        assert section in anchors, name
+
+
+def test_every_variable_is_documented_and_used() -> None:
+    declared = re.findall(r'^variable "(\w+)"', (DEPLOY / "variables.tf").read_text(), re.M)
+    text = "".join(path.read_text() for path in DEPLOY.glob("*.tf") if path.name != "variables.tf")
+    documented = re.findall(r"^\| `(\w+)` \|", (DEPLOY / "README.md").read_text(), re.M)
+    assert [each for each in declared if not re.search(rf"\bvar\.{each}\b", text)] == []
+    assert documented == declared
+
+
+def test_the_filter_is_the_recognisers_own() -> None:
+    assert (DEPLOY / "denials.filter").read_text() == DENIALS, "run: make filter"
+
+
+def test_what_terraform_and_the_script_read_is_well_formed() -> None:
+    table = yaml.safe_load((DEPLOY / "permissions.yaml").read_text())
+    assert {role for each in table["calls"] for role in each["roles"]} == {"reader", "writer", "ancestry"}

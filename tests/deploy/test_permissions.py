@@ -1,0 +1,216 @@
+"""Whole stories against a counting Google Cloud: each call has its permission in deploy/permissions.yaml, and no other is there."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from remediate.cloud.registry import GoogleRegistry
+from remediate.image import Repository
+from remediate.principal import Member
+from tests.entries import activity, push_body, system_event, user_text
+from tests.sandbox_fixture import DEPLOYER, IMAGE, REPOSITORY, ROOT, SandboxProcess
+from tests.wire.function_fixture import FunctionProcess
+
+TABLE: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "permissions.yaml").read_text())
+LEAD = "platform-lead@example.com"
+LEGACY = "us-docker.pkg.dev/shop-frontend/gcr.io/legacy:v1"
+SAME = "asia-northeast1-docker.pkg.dev/shop-frontend/app/admin:v1"
+SET_POLICY = "artifactregistry.repositories.setIamPolicy"
+RULES = """
+rules:
+  - name: who deployed before
+    when: evidence.previously_deployed && evidence.same_project
+    then: grant
+otherwise: ask
+"""
+
+
+def held(role: str) -> set[str]:
+    """What a role of the table holds."""
+    return {each["permission"] for each in TABLE["calls"] if role in each["roles"]}
+
+
+def needed(call: str) -> str:
+    """The permission of a call. Raises AssertionError for a call that the table does not have."""
+    found = {each["permission"] for each in TABLE["calls"] if _is(call, each["call"])}
+    assert len(found) == 1, f"{call}: in the table of permissions {len(found)} times"
+    return str(found.pop())
+
+
+def _is(call: str, pattern: str) -> bool:
+    """Whether a call is the pattern's; `*` stands for one name in a path."""
+    return re.fullmatch(re.escape(pattern).replace(r"\*", "[^/:]+"), call) is not None
+
+
+class Story:
+    """What each process asked of Google Cloud, in one organization with custom roles, tags and deploys of before."""
+
+    def __init__(self, folder: Path) -> None:
+        text = (ROOT / "sandbox" / "example.yaml").read_text()
+        custom = "  - {name: organizations/400000000001/roles/nothing, permissions: [run.services.get]}\n"
+        custom += "  - {name: projects/shop-frontend/roles/nothing, permissions: [run.services.get]}\n"
+        bound = "".join(
+            f"      - {{role: {name}, members: ['{DEPLOYER}']}}\n"
+            for name in ("organizations/400000000001/roles/nothing", "projects/shop-frontend/roles/nothing")
+        )
+        text = text.replace(
+            "    policy:\n      - role: roles/run.developer", f"    policy:\n{bound}      - role: roles/run.developer"
+        )
+        text = text.replace(
+            "    parent: folders/310000000001\n",
+            "    parent: folders/310000000001\n    tags: [400000000001/remediate/yes]\n",
+        )
+        (folder / "organization.yaml").write_text(f"{text}\nroles:\n{custom}")
+        (folder / "policy.yaml").write_text(RULES)
+        self.sandbox = SandboxProcess("--org", str(folder / "organization.yaml"))
+        self.folder = folder
+        earlier = activity("", images=(LEGACY,), code=0, insert_id="earlier") | {
+            "timestamp": "2026-11-01T00:00:00Z",
+            "severity": "NOTICE",
+        }
+        self.sandbox.log(earlier)
+        self.settings = {
+            "REMEDIATE_ORGANIZATION": "400000000001",
+            "REMEDIATE_LOCAL_REVIEWER": LEAD,
+            "REMEDIATE_OPT_IN_TAG": "400000000001/remediate/yes",
+            "REMEDIATE_POLICY": str(folder / "policy.yaml"),
+        }
+
+    def calls(self) -> dict[str, int]:
+        return dict(self.sandbox.call("GET", "/sandbox/requests")[1]["requests"])
+
+    def during(self, before: dict[str, int]) -> set[str]:
+        """The permissions needed since then; what is written to the log is the test's, as Google Cloud would."""
+        made = {call for call, number in self.calls().items() if number > before.get(call, 0)}
+        return {needed(call) for call in made - {"POST /v2/entries:write"}}
+
+    def received(self, mode: str) -> set[str]:
+        """What a receiver needs: a denial of its own project's image, one across projects, one in a system event."""
+        receiver = FunctionProcess(self.sandbox, self.folder, REMEDIATE_MODE=mode, **self.settings)
+        before = self.calls()
+        try:
+            for number, entry in enumerate(
+                (
+                    activity(user_text(LEGACY), images=(LEGACY,), insert_id=f"{mode}-1"),
+                    activity(user_text(IMAGE), images=(IMAGE,), insert_id=f"{mode}-2"),
+                    system_event() | {"insertId": f"{mode}-3"},
+                )
+            ):
+                assert receiver.push(push_body(entry), str(number)) == 200, receiver.output
+        finally:
+            receiver.close()
+        return self.during(before)
+
+    def reviewed(self) -> set[str]:
+        """What the pages need: look, approve, revoke."""
+        pages = FunctionProcess(self.sandbox, self.folder, target="review", **self.settings)
+        before = self.calls()
+        try:
+            waiting = [each for each in pages.records() if each.state == "proposed"]
+            assert waiting
+            for record in waiting:
+                page = _asked(f"{pages.url}r/{record.id}")
+                form = {name: _field(page, name) for name in ("token", "content")}
+                page = _asked(f"{pages.url}r/{record.id}/approve", form | {"lasts": "1h", "reason": "a pipeline"})
+            [ours] = [each for each in pages.records() if each.member == DEPLOYER and each.repository == REPOSITORY]
+            assert ours.state == "granted"
+            page = _asked(f"{pages.url}r/{ours.id}")
+            _asked(f"{pages.url}r/{ours.id}/revoke", {"token": _field(page, "token"), "reason": "over"})
+            assert DEPLOYER not in self.sandbox.readers()
+        finally:
+            pages.close()
+        return self.during(before)
+
+    def swept(self) -> set[str]:
+        """What the sweep needs: denials that never arrived, and whatever is due by the day after tomorrow."""
+        before = self.calls()
+        self.sandbox.deploy(SAME)
+        for more in (("--since", "1d", "--scope", "organizations/400000000001"), ("--as-of", "2099-01-01T00:00:00Z")):
+            ledger = {"REMEDIATE_LEDGER": f"sqlite:///{self.folder / 'ledger.db'}"}
+            done = subprocess.run(
+                [sys.executable, "-m", "remediate", "sweep", *more],
+                cwd=ROOT,
+                env=os.environ | self.sandbox.env | self.settings | ledger,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            assert done.stdout
+        return self.during(before)
+
+
+def _asked(url: str, form: dict[str, str] | None = None) -> str:
+    data = None if form is None else urllib.parse.urlencode(form).encode()
+    with urllib.request.urlopen(url, data, timeout=60) as answer:
+        return str(answer.read().decode())
+
+
+def _field(page: str, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]+)"', page)
+    assert found, name
+    return html.unescape(found[1])
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[str]]]:
+    """Permissions needed, by who needed them."""
+    told = Story(tmp_path_factory.mktemp("story"))
+    try:
+        yield {
+            "receiver in dry-run": told.received("dry-run"),
+            "receiver in enforce": told.received("enforce"),
+            "review": told.reviewed(),
+            "sweep": told.swept(),
+        }
+    finally:
+        told.sandbox.close()
+
+
+def test_in_dry_run_the_receiver_needs_the_evidence_role_alone(story: dict[str, set[str]]) -> None:
+    assert story["receiver in dry-run"] <= held("reader")
+    assert SET_POLICY not in held("reader")
+
+
+@pytest.mark.parametrize("who", ["review", "sweep", "receiver in enforce"])
+def test_who_writes_needs_both_roles_and_nothing_more(story: dict[str, set[str]], who: str) -> None:
+    assert SET_POLICY in story[who]
+    assert story[who] <= held("reader") | held("writer")
+
+
+def test_no_role_holds_what_nobody_needs(story: dict[str, set[str]]) -> None:
+    assert set().union(*story.values()) == held("reader") | held("writer")
+
+
+def test_the_writers_role_is_what_one_write_calls(sandbox_server: SandboxProcess) -> None:
+    repository = Repository.parse(REPOSITORY)
+    assert repository is not None
+    registry = GoogleRegistry(sandbox_server.url, 5.0)
+    registry.add_reader(repository, Member(DEPLOYER), request_reason="r-1", still=lambda: True)
+    registry.remove_reader(repository, Member(DEPLOYER), request_reason="r-1", still=lambda: True)
+    made = {needed(call) for call in sandbox_server.call("GET", "/sandbox/requests")[1]["requests"]}
+    assert made == held("writer")
+
+
+def test_the_ledger_deletes_nothing_so_its_role_cannot() -> None:
+    text = (ROOT / "remediate" / "ledger" / "firestore.py").read_text()
+    assert not re.search(r"\.delete\(|recursive_delete|BulkWriter", text)
+    assert {each["permission"].rpartition(".")[2] for each in TABLE["ledger"]} == {"get", "list", "create", "update"}
+
+
+def test_every_call_of_the_table_says_why() -> None:
+    for each in [*TABLE["calls"], *TABLE["ledger"]]:
+        assert len(each["why"]) > 10, json.dumps(each)
