@@ -8,7 +8,8 @@ Sources: "Transactions and batched writes" and "Understand reads and writes at s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,16 +17,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from remediate.errors import BadInput, Conflict, TerminalFault, TransientFault
-from remediate.ledger.interface import Filter
+from remediate.ledger.interface import Filter, Mark, Page, TrailFilter, TrailPage
 from remediate.modes import ModeChange, Modes
-from remediate.remediation import Remediation, TrailRecord
+from remediate.remediation import Remediation, State, TrailRecord
 
 if TYPE_CHECKING:
     from google.cloud.firestore import Client, CollectionReference, DocumentReference, Query
 
 _TIMEOUT = 10.0  # seconds a call
-SCHEMA = 2
-"""What the documents look like. An older database needs no more than its new number: collections make themselves."""
+SCHEMA = 3
+"""What the documents look like. Collections make themselves; `_migrate` adds what older documents do not have."""
 
 _REMEDIATIONS, _TRAIL, _DENIALS, _SETTINGS, _CHANGES = "remediations", "trail", "denials", "settings", "mode_changes"
 _PLACES = "places"
@@ -61,6 +62,7 @@ class FirestoreLedger:
                 name = f"firestore://{self._project}/{self._database}"
                 raise BadInput(f"{name} has schema {version}; this version reads up to {SCHEMA}: use a newer one")
             if version < SCHEMA:
+                _migrate(client)
                 schema.set({"version": SCHEMA}, timeout=_TIMEOUT)
         return client
 
@@ -94,6 +96,7 @@ class FirestoreLedger:
             "repository": record.repository,
             "member": record.member,
             "last_seen": record.last_seen,
+            "updated": record.updated,
             "record": msgspec.json.encode(record).decode(),
         }
         batch = self._client.batch()
@@ -114,28 +117,47 @@ class FirestoreLedger:
             batch.commit(timeout=_TIMEOUT)
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
+        return self.look(wanted, limit=limit, after=Mark(after.last_seen, after.id) if after else None).records
+
+    def look(
+        self, wanted: Filter, *, limit: int = 100, after: Mark | None = None, longest_waiting: bool = False
+    ) -> Page:
         from google.cloud.firestore import FieldFilter
 
-        query: Query = self._collection.order_by("last_seen", direction="DESCENDING")
-        query = query.order_by("__name__", direction="DESCENDING")
+        field, way = ("updated", "ASCENDING") if longest_waiting else ("last_seen", "DESCENDING")
+        query: Query = self._collection.order_by(field, direction=way).order_by("__name__", direction=way)
         if wanted.states:
             query = query.where(filter=FieldFilter("state", "in", [str(state) for state in wanted.states]))
-        whole = wanted.whole()
-        for name, text in whole.items():
+        for name, text in wanted.whole().items():
             query = query.where(filter=FieldFilter(name, "==", text))
         if after is not None:
-            query = query.start_after([after.last_seen, self._document(after.id)])
-        partly = {"repository": wanted.repository, "member": wanted.member}.items() - whole.items()
-        scanned = _SCANNED if any(text for _, text in partly) else limit
+            query = query.start_after([after.at, self._document(after.id)])
+        most = _SCANNED if wanted.parts() else limit + 1
         found: list[Remediation] = []
+        looked_at = 0
         with _translated():
-            for each in query.limit(scanned).stream(timeout=_TIMEOUT):
+            for each in query.limit(most).stream(timeout=_TIMEOUT):
+                looked_at += 1
                 record = _records.decode(each.get("record"))
-                if wanted.matches(record):
-                    found.append(record)
-                    if len(found) == limit:
-                        break
-        return found
+                if not wanted.matches(record):
+                    continue
+                if len(found) == limit:
+                    return Page(found, more=True)
+                found.append(record)
+        return Page(found, more=False, looked_at=looked_at if looked_at == _SCANNED else None)
+
+    def counts(self) -> Mapping[State, int]:
+        """By a count aggregation for each state, all at the same time; each reads an index alone."""
+        from google.cloud.firestore import FieldFilter
+        from google.cloud.firestore_v1.aggregation import AggregationQuery
+
+        def count(state: State) -> int:
+            query = self._collection.where(filter=FieldFilter("state", "==", str(state)))
+            counting = AggregationQuery(query).count(alias="all")
+            return int(counting.get(timeout=_TIMEOUT)[0][0].value)
+
+        with _translated(), ThreadPoolExecutor(len(State)) as pool:
+            return dict(zip(State, pool.map(count, State), strict=True))
 
     def ids(self) -> Iterator[str]:
         with _translated():
@@ -151,11 +173,31 @@ class FirestoreLedger:
             for each in query.stream(timeout=_TIMEOUT):
                 yield _trails.decode(each.get("record"))
 
-    def recent(self, limit: int) -> list[TrailRecord]:
-        query = self._client.collection_group(_TRAIL).order_by("at", direction="DESCENDING")
-        query = query.order_by("__name__", direction="DESCENDING").limit(limit)
+    def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Mark | None = None) -> TrailPage:
+        """The time is looked up by an index; whatever else is wanted is looked for among so many, the newest first."""
+        from google.cloud.firestore import FieldFilter
+
+        query: Query = self._client.collection_group(_TRAIL).order_by("at", direction="DESCENDING")
+        query = query.order_by("__name__", direction="DESCENDING")
+        for operator, text in ((">=", wanted.since), ("<", wanted.until)):
+            if text:
+                query = query.where(filter=FieldFilter("at", operator, text))
+        if before is not None:
+            last = self._document(before.id).collection(_TRAIL).document(f"{before.seq:08d}")
+            query = query.start_after([before.at, last])
+        most = limit + 1 if wanted.timeless() else _SCANNED
+        found: list[TrailRecord] = []
+        looked_at = 0
         with _translated():
-            return [_trails.decode(each.get("record")) for each in query.stream(timeout=_TIMEOUT)]
+            for each in query.limit(most).stream(timeout=_TIMEOUT):
+                looked_at += 1
+                step = _trails.decode(each.get("record"))
+                if not wanted.matches(step):
+                    continue
+                if len(found) == limit:
+                    return TrailPage(found, more=True)
+                found.append(step)
+        return TrailPage(found, more=False, looked_at=looked_at if looked_at == _SCANNED else None)
 
     def take(self, name: str, limit: int, holder: str) -> bool:
         """Each place is a document of its own, and each holder looks from a place of its own on: none is contended."""
@@ -208,6 +250,16 @@ class FirestoreLedger:
         name = hashlib.sha256(key.encode()).hexdigest()
         denial: DocumentReference = self._document(remediation).collection(_DENIALS).document(name)
         return denial
+
+
+def _migrate(client: Client) -> None:
+    """Give remediations of before the third schema the field that their oldest are found by."""
+    for each in client.collection(_REMEDIATIONS).stream(timeout=_TIMEOUT):
+        if "updated" not in (each.to_dict() or {}):
+            option = client.write_option(last_update_time=each.update_time)
+            with suppress(Conflict), _translated():  # whoever was faster wrote the field
+                record = _records.decode(each.get("record"))
+                each.reference.update({"updated": record.updated}, option=option, timeout=_TIMEOUT)
 
 
 @contextmanager
