@@ -14,12 +14,12 @@ import msgspec
 from remediate.remediation import State, TrailRecord
 from remediate.review.graph import Graph, Link, Node
 
-WIDTH = 960
-_BOX, _ROW, _GAP = 300, 40, 8  # a node's width and height, and the space below it
-_LONGEST = 38  # characters of a name that fit into a node
+WIDTH = 820
+_BOX, _ROW, _GAP = 270, 40, 8  # a node's width and height, and the space below it
+_LONGEST = 33  # characters of a name that fit into a node
 _SPREAD = 7  # between edges of different kinds that join the same two nodes
 _STEPS = 400  # places on the line over time: more than there are to see
-_PLOT = (52, 14, 948, 150)  # left, top, right, bottom
+_PLOT = (44, 12, 810, 132)  # left, top, right, bottom
 
 
 class Box(msgspec.Struct, frozen=True):
@@ -184,8 +184,10 @@ def plotted(line: Sequence[Standing]) -> Plot | None:
 
 
 def _round_up(number: int) -> int:
-    """The next number that reads well on an axis."""
-    size = 2
-    while size < number:
-        size = size * 5 // 2 if str(size).startswith("2") else size * 2
-    return size
+    """The next even number that reads well on an axis."""
+    size = 1
+    while True:
+        for step in (2, 4, 6, 8):
+            if step * size >= number:
+                return step * size
+        size *= 10

@@ -113,19 +113,27 @@ def _drawn(pairs: Counter[tuple[str, str, Link]], repositories: set[str], others
     for left, right, _ in pairs:
         reads[left].append(height[right])
     left_keys = sorted(reads, key=lambda key: (key == OTHERS, sum(reads[key]) / len(reads[key]), key))
+    told: defaultdict[str, Counter[Link]] = defaultdict(Counter)
+    for (left, _, link), count in pairs.items():
+        told[left][link] += count
     edges = sorted(Edge(left, right, link, count) for (left, right, link), count in pairs.items())
     held = Counter(_holder(each) for each in repositories)
     return Graph(
-        tuple(_project(key, others) for key in left_keys),
+        tuple(_project(key, others, told[key]) for key in left_keys),
         tuple(_repository(key, held) for key in right_keys),
         tuple(edges),
     )
 
 
-def _project(key: str, others: int) -> Node:
+WORDS = {Link.GRANTED: "granted", Link.OPEN: "asked", Link.REFUSED: "refused or rejected", Link.OVER: "over"}
+"""What people call each kind of edge."""
+
+
+def _project(key: str, others: int, told: Counter[Link]) -> Node:
+    subtitle = " · ".join(f"{told[link]:,} {word}" for link, word in WORDS.items() if told[link])
     if key == OTHERS:
-        return Node(key, f"{others} more projects", "those with the fewest", others)
-    return Node(key, "not known", "deploying project") if key == UNKNOWN else Node(key, key, "deploys")
+        return Node(key, f"{others:,} more projects", subtitle, others)
+    return Node(key, "not known" if key == UNKNOWN else key, subtitle)
 
 
 def _repository(key: str, held: Counter[str]) -> Node:

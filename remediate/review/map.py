@@ -10,7 +10,7 @@ from remediate.ledger.interface import Filter, TrailFilter
 from remediate.remediation import Remediation, State
 from remediate.review.desk import Desk, View, typed
 from remediate.review.drawing import days, drawn, plotted, standing
-from remediate.review.graph import LINKS, OTHERS, UNKNOWN, Edge, Graph, Link, Node, graph_of
+from remediate.review.graph import LINKS, OTHERS, UNKNOWN, WORDS, Edge, Graph, Link, Node, graph_of
 
 _LOOKED_AT = 2_000  # remediations that are drawn, and transitions that the line over time goes back
 _ROWS = 200  # of the table
@@ -41,6 +41,7 @@ def map_page(desk: Desk, request: flask.Request) -> View:
             "lines": len(graph.edges),
             "changes": _LOOKED_AT,
             "links": list(Link),
+            "words": WORDS,
             "shown": links,
             "wanted": wanted if wanted in list(Link) else "",
             "fields": fields,

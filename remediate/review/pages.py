@@ -7,7 +7,7 @@ may do what, and whether the page is stale, is decided there, where the write ha
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from remediate.results import Limits
 from remediate.review import inbox, map, mode, proposal, trail
 from remediate.review.desk import LONGEST, Answer, Desk, Download, Elsewhere, View
 from remediate.review.identity import Identity
-from remediate.review.texts import exact, person, relative, short
+from remediate.review.texts import breakable, exact, person, relative, short
 
 _FOLDER = Path(__file__).parent
 _CSRF_AGE = 12 * 3600  # seconds that a page may lie open before it is acted on
@@ -90,7 +90,9 @@ class Review:
             lstrip_blocks=True,
         )
         self._templates.filters |= {
+            "ahead": lambda text, hours=0: datetime.fromisoformat(text) - clock() > timedelta(hours=hours),
             "relative": lambda text: relative(text, clock()),
+            "breakable": breakable,
             "exact": exact,
             "person": person,
             "short": short,

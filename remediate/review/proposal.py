@@ -18,7 +18,7 @@ from remediate.principal import Member
 from remediate.remediation import Remediation, State, content_digest
 from remediate.review.desk import Answer, Desk, Elsewhere, View, typed
 from remediate.review.links import equivalents, links
-from remediate.review.texts import RETRY_AFTER, RETRY_SURELY, answered, duration, sentence
+from remediate.review.texts import RETRY_AFTER, RETRY_SURELY, answered, duration, parts, sentence
 
 _OPEN = (State.PROPOSED, State.FAILED, State.APPROVED)
 _PATIENCE = 4.0  # seconds that a page waits for Google Cloud; what is not known by then is unknown
@@ -59,7 +59,7 @@ def proposal(desk: Desk, ident: str, who: str, said: Said | None = None, values:
         "proposal.html",
         {
             "record": record,
-            "sentence": sentence(record, now),
+            "sentence": parts(record, now),
             "content": content_digest(record),
             "deadline": desk.deadline(record),
             "change": change,

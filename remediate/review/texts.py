@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+from markupsafe import Markup, escape
 
 from remediate.errors import BadInput
 from remediate.image import Repository
@@ -13,6 +14,7 @@ from remediate.policy import Evidence
 from remediate.remediation import Remediation
 
 _DURATION = re.compile(r"([1-9][0-9]{0,3})([hdw])\Z")
+_JOINTS = re.compile(r"([@/:.](?=\w))")
 _HOURS = {"h": 1, "d": 24, "w": 168}
 _MOMENTS = "a date (2026-11-24), a moment (2026-11-24T08:00:00Z) or how long ago (12h, 3d, 2w)"
 RETRY_AFTER, RETRY_SURELY = timedelta(minutes=2), timedelta(minutes=7)
@@ -90,21 +92,34 @@ def short(repository: str) -> str:
     return f"{named.project}/{named.name} ({named.location})" if named else repository
 
 
+class Part(msgspec.Struct, frozen=True):
+    """A piece of a sentence; `name`: somebody or something goes by it."""
+
+    text: str
+    name: bool = False
+
+
+def parts(record: Remediation, now: datetime) -> list[Part]:
+    """What happened, in plain words, with the names told apart from the words."""
+    who, what = Part(person(record.member), name=True), Part(short(record.repository), name=True)
+    doing = [Part(" while deploying "), Part(place(record), name=True)]
+    if not record.denials:
+        return [who, Part(" will not be able to read images in "), what, *doing, Part(": it was not denied yet.")]
+    told = since(record.first_seen, now)
+    times = f"{record.denials:,} times since {told}"
+    if record.denials == 1:
+        times = f"once, at {told}" if told.endswith("today") else f"once, on {told}"
+    return [who, Part(" could not read images in "), what, *doing, Part(f", {times}.")]
+
+
 def sentence(record: Remediation, now: datetime) -> str:
     """What happened, in plain words."""
-    who, what, doing = person(record.member), short(record.repository), place(record)
-    if not record.denials:
-        return f"{who} will not be able to read images in {what} while deploying {doing}: it was not denied yet."
-    if record.denials == 1:
-        return f"{who} could not read images in {what} while deploying {doing}, {since_once(record.first_seen, now)}."
-    times = f"{record.denials:,} times since {since(record.first_seen, now)}"
-    return f"{who} could not read images in {what} while deploying {doing}, {times}."
+    return "".join(part.text for part in parts(record, now))
 
 
-def since_once(text: str, now: datetime) -> str:
-    """A moment at which something happened once."""
-    told = since(text, now)
-    return f"once, at {told}" if told.endswith("today") else f"once, on {told}"
+def breakable(text: str) -> Markup:
+    """The text with places at which a narrow page may break it: behind what joins the parts of a name."""
+    return Markup(_JOINTS.sub(r"\1<wbr>", str(escape(text))))  # noqa: S704  (escaped before)
 
 
 class Answered(msgspec.Struct, frozen=True):
