@@ -22,7 +22,7 @@ from remediate.modes import ModeChange, Modes
 from remediate.remediation import Remediation, State, TrailRecord
 
 if TYPE_CHECKING:
-    from google.cloud.firestore import Client, CollectionReference, DocumentReference, Query
+    from google.cloud.firestore import Client, CollectionReference, DocumentReference, DocumentSnapshot, Query
 
 _TIMEOUT = 10.0  # seconds a call
 SCHEMA = 3
@@ -82,7 +82,7 @@ class FirestoreLedger:
         with _translated():
             query = self._collection.order_by("__name__").start_at([self._document(prefix)])
             query = query.end_at([self._document(prefix + "\uf8ff")]).limit(10)
-            return [_records.decode(found.get("record")) for found in query.stream(timeout=_TIMEOUT)]
+            return [_records.decode(found.get("record")) for found in _streamed(query)]
 
     def counted(self, denial_key: str, remediation: str) -> bool:
         with _translated():
@@ -136,7 +136,7 @@ class FirestoreLedger:
         found: list[Remediation] = []
         looked_at = 0
         with _translated():
-            for each in query.limit(most).stream(timeout=_TIMEOUT):
+            for each in _streamed(query.limit(most)):
                 looked_at += 1
                 record = _records.decode(each.get("record"))
                 if not wanted.matches(record):
@@ -161,7 +161,7 @@ class FirestoreLedger:
 
     def ids(self) -> Iterator[str]:
         with _translated():
-            for each in self._collection.select(["version"]).stream(timeout=_TIMEOUT):
+            for each in _streamed(self._collection.select(["version"])):
                 yield str(each.id)
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
@@ -170,7 +170,7 @@ class FirestoreLedger:
                 query = self._client.collection_group(_TRAIL).order_by("at").order_by("__name__")
             else:
                 query = self._document(remediation).collection(_TRAIL).order_by("__name__")
-            for each in query.stream(timeout=_TIMEOUT):
+            for each in _streamed(query):
                 yield _trails.decode(each.get("record"))
 
     def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Mark | None = None) -> TrailPage:
@@ -189,7 +189,7 @@ class FirestoreLedger:
         found: list[TrailRecord] = []
         looked_at = 0
         with _translated():
-            for each in query.limit(most).stream(timeout=_TIMEOUT):
+            for each in _streamed(query.limit(most)):
                 looked_at += 1
                 step = _trails.decode(each.get("record"))
                 if not wanted.matches(step):
@@ -237,7 +237,7 @@ class FirestoreLedger:
 
     def mode_changes(self) -> Iterator[ModeChange]:
         with _translated():
-            for each in self._modes.collection(_CHANGES).order_by("__name__").stream(timeout=_TIMEOUT):
+            for each in _streamed(self._modes.collection(_CHANGES).order_by("__name__")):
                 yield _changes.decode(each.get("record"))
 
     @property
@@ -254,12 +254,25 @@ class FirestoreLedger:
 
 def _migrate(client: Client) -> None:
     """Give remediations of before the third schema the field that their oldest are found by."""
-    for each in client.collection(_REMEDIATIONS).stream(timeout=_TIMEOUT):
-        if "updated" not in (each.to_dict() or {}):
-            option = client.write_option(last_update_time=each.update_time)
-            with suppress(Conflict), _translated():  # whoever was faster wrote the field
-                record = _records.decode(each.get("record"))
-                each.reference.update({"updated": record.updated}, option=option, timeout=_TIMEOUT)
+    query = client.collection(_REMEDIATIONS).order_by("__name__").limit(500)
+    page = list(_streamed(query))
+    while page:
+        for each in page:
+            if "updated" not in (each.to_dict() or {}):
+                option = client.write_option(last_update_time=each.update_time)
+                with suppress(Conflict), _translated():  # whoever was faster wrote the field
+                    record = _records.decode(each.get("record"))
+                    each.reference.update({"updated": record.updated}, option=option, timeout=_TIMEOUT)
+        page = list(_streamed(query.start_after([page[-1].reference])))
+
+
+def _streamed(query: Query | CollectionReference) -> Iterator[DocumentSnapshot[DocumentReference]]:
+    """The documents of a query. Its own idea of retrying fails with an AttributeError when a stream breaks off."""
+    from google.api_core.exceptions import ServiceUnavailable
+    from google.api_core.retry import Retry, if_exception_type
+
+    retry = Retry(predicate=if_exception_type(ServiceUnavailable), timeout=_TIMEOUT)
+    yield from query.stream(timeout=_TIMEOUT, retry=retry)
 
 
 @contextmanager

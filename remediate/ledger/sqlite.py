@@ -44,7 +44,10 @@ UPDATE remediations SET updated = json_extract(CAST(record AS TEXT), '$.updated'
     coalesce(json_extract(value, '$.project'), '') || ' ' || coalesce(json_extract(value, '$.number'), ''), ' ')
     FROM json_each(CAST(record AS TEXT), '$.deploys')), ''));
 CREATE INDEX remediations_by_change ON remediations (state, updated, id, words);
-CREATE INDEX remediations_by_words ON remediations (last_seen, id, words);
+DROP INDEX remediations_by_time;
+DROP INDEX remediations_by_state;
+CREATE INDEX remediations_by_time ON remediations (last_seen, id, state, words);
+CREATE INDEX remediations_by_state ON remediations (state, last_seen, id, words);
 ALTER TABLE trail ADD COLUMN at TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.at'));
 ALTER TABLE trail ADD COLUMN actor TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.actor'));
 ALTER TABLE trail ADD COLUMN member TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.member'));
@@ -133,7 +136,8 @@ class SqliteLedger:
     ) -> Page:
         clauses, values = ["1"], list[str]()
         if wanted.states:
-            clauses.append(_among("state", len(wanted.states)))
+            # One state is an index's first column; several would each be read whole, and sorted.
+            clauses.append(_among("state" if len(wanted.states) == 1 else "+state", len(wanted.states)))
             values += wanted.states
         for column, text in wanted.whole().items():
             clauses.append(f"{column} = ?")
@@ -146,11 +150,12 @@ class SqliteLedger:
             clauses.append(f"({column}, id) {beyond} (?, ?)")
             values += [after.at, after.id]
         condition = " AND ".join(clauses)
-        query = f"SELECT record FROM remediations WHERE {condition} ORDER BY {column} {way}, id {way}"  # noqa: S608
+        # The index alone tells the ids, words included; to look at the words in each row takes twenty times as long.
+        query = f"SELECT id FROM remediations WHERE {condition} ORDER BY {column} {way}, id {way}"  # noqa: S608
         found: list[Remediation] = []
-        for (blob,) in self._each(query, *values):
-            record = _records.decode(blob)
-            if not wanted.matches(record):
+        for (ident,) in self._each(query, *values):
+            record = self.get(str(ident))
+            if record is None or not wanted.matches(record):
                 continue
             if len(found) == limit:
                 return Page(found, more=True)

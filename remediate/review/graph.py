@@ -130,7 +130,7 @@ WORDS = {Link.GRANTED: "granted", Link.OPEN: "asked", Link.REFUSED: "refused or 
 
 
 def _project(key: str, others: int, told: Counter[Link]) -> Node:
-    subtitle = " · ".join(f"{told[link]:,} {word}" for link, word in WORDS.items() if told[link])
+    subtitle = " · ".join(f"{told[link]:,} {word.partition(' ')[0]}" for link, word in WORDS.items() if told[link])
     if key == OTHERS:
         return Node(key, f"{others:,} more projects", subtitle, others)
     return Node(key, "not known" if key == UNKNOWN else key, subtitle)

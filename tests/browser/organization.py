@@ -82,7 +82,8 @@ def live_through_three_months(environment: dict[str, str], now: datetime | None 
     remediator = remediator_from(load_settings(environment), clock=lambda: clock[0])
     places = [(registry, name) for registry, names in REGISTRIES.items() for name in names]
     for number, (team, (registry, repository)) in enumerate(_pairs(places)):
-        clock[0] = now - timedelta(days=max(88 - 5.3 * number, 0.2 * (19 - number)), hours=number % 7)
+        ago = 88 - 6.2 * number if number < 13 else 1.1 * (18 - number)
+        clock[0] = now - timedelta(days=ago, hours=number % 7)
         many = number % 4 + 1
         for count in range(many):
             found = denied(team, registry, repository, clock[0], insert_id=f"{number}-{count}")
@@ -108,7 +109,7 @@ def _partners(remediator: Any, record: Remediation) -> list[Remediation]:
 def _decide(remediator: Any, clock: list[datetime], record: Remediation, number: int, now: datetime) -> None:
     """What became of it: most are granted, some for a time, some rejected or revoked; the last few still wait."""
     who = REVIEWERS[number % 2]
-    if record.state != "proposed" or number > 14:
+    if record.state != "proposed" or number > 12:
         return
     clock[0] = min(now, clock[0] + timedelta(hours=3))
     if number % 6 == 5:
