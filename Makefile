@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint bench lock filter clean
+.PHONY: help run demo test lint bench screenshots lock filter clean chromium
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 | /p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || grep '##' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ run: $(BIN)/.service ## see a failed deploy being remediated, on this machine; s
 demo: $(BIN)/.service ## the whole story, unattended: deploy fails, two proposals, two approvals, deploy succeeds
 	@$(BIN)/python -m sandbox story --unattended
 
-test: $(BIN)/.development ## set up and run everything that has to pass: linters, types, tests
+test: $(BIN)/.development chromium ## set up and run everything that has to pass: linters, types, tests
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2
 
@@ -30,6 +30,9 @@ lint: $(BIN)/.development ## ruff and mypy --strict
 bench: $(BIN)/.development ## measure: cold start, events a second, one grant beside gcloud
 	$(BIN)/python -m bench
 
+screenshots: $(BIN)/.development chromium ## take the pictures of the review pages that README shows
+	$(BIN)/python -m docs.screenshots.make
+
 lock: $(BIN)/.development ## compile requirements*.in to hash-locked requirements*.txt
 	for name in requirements requirements-dev; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -40,6 +43,14 @@ filter: $(BIN)/.service ## print the recogniser's log filter into deploy/denials
 
 clean: ## remove the environment and everything that a run left behind
 	rm -rf .venv .venv-checkov .run .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# The browser tests need a Chromium; without one they are skipped, and say so.
+chromium:
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+	  command -v $$name >/dev/null && exit 0; done; \
+	echo "Installing Chromium, which the browser tests drive ..." >&2; \
+	{ test "$$(id -u)" = 0 && apt-get -qq update && apt-get -qq install -y chromium >/dev/null; } || \
+	  echo "Could not: the browser tests will be skipped. To have them: sudo apt-get install chromium" >&2
 
 # Debian's python3 comes without ensurepip until python3-venv is installed; a half-made environment is no use.
 $(BIN)/python:

@@ -96,4 +96,4 @@ def review(request: flask.Request) -> flask.Response:
         return pages.answer(request)
     except Exception as error:  # no traceback shows what a page held
         log.critical("unexpected", why=logs.where(error), path=request.path)
-        return flask.Response("Something unexpected happened; it is in the log.\n", 500, content_type="text/plain")
+        return pages.failed(request)

@@ -16,10 +16,18 @@ from remediate.errors import TerminalFault
 from remediate.evidence import Investigator, Sight
 from remediate.ledger.interface import Ledger
 from remediate.modes import effective
-from remediate.policy import INVARIANTS, Decision, Evidence, Mode, Outcome, Rules, asked, decide, in_mode
+from remediate.policy import INVARIANTS, BuiltIn, Decision, Evidence, Mode, Outcome, Rules, asked, decide, in_mode
 from remediate.reasons import Reason
 from remediate.remediation import Remediation, State
 from remediate.results import Limits
+
+
+class _EverythingMatters(BuiltIn):
+    """Rules that look at everything, so that all of it is learnt."""
+
+    def mentions(self, variable: str) -> bool:
+        del variable
+        return True
 
 
 class Decider:
@@ -87,6 +95,10 @@ class Decider:
         """The decision about what was proposed or approved, on what Google Cloud says now. Raises TerminalFault."""
         last, rules = records.last_denial(record), self._rules()
         return decide(last, self._evidence(last, record, rules, self.look()), rules, predicted=record.predicted)
+
+    def evidence(self, record: Remediation) -> Evidence:
+        """What a decision about this record would stand on now, and what no rule looks at besides, for a person."""
+        return self._evidence(records.last_denial(record), record, _EverythingMatters(), self.look())
 
     def mode_at(self, denial: Denial) -> Mode:
         """The mode in force for this deploy; the switches are read only where they can matter."""

@@ -25,7 +25,7 @@ from remediate.ledger.interface import Filter, Ledger
 from remediate.logentry import read_entry
 from remediate.modes import Modes, switched
 from remediate.notify.interface import Notifier
-from remediate.policy import BUILT_IN, Decision, Mode, Outcome, Rules, decide
+from remediate.policy import BUILT_IN, Decision, Evidence, Mode, Outcome, Rules, decide
 from remediate.principal import Member
 from remediate.reasons import Reason
 from remediate.remediation import RULE, Ending, Remediation, State, content_digest, instant, remediation_id
@@ -246,9 +246,16 @@ class Remediator:
         again = before is not None and before.state is State.APPROVED and record.version == before.version
         return self._carry_out(record) if again else self._executor.apply(record)
 
-    def may_review(self, ident: str, actor: str) -> None:
-        """Raises what `approve` and `reject` would raise about who asks; for pages to tell before the click."""
-        self._reviewers.of(self._known(ident), actor)
+    def evidence(self, ident: str) -> Evidence:
+        """What Google Cloud says now about what the record asks for, all of it. Raises as `approve` does."""
+        return self._decider.evidence(self._known(ident))
+
+    def may_review(self, record: Remediation | None, actor: str, *, about_own: bool = False) -> None:
+        """Raises what a review of this record, or a switch (None), would raise about who asks, before they ask."""
+        if record is None:
+            self._reviewers.person(actor)
+        else:
+            self._reviewers.of(record, actor, about_own=about_own)
 
     def reject(self, ident: str, *, actor: str, note: str) -> Remediation:
         """Decline what was proposed; the same denial is then counted, not raised again. Raises as `approve` does."""

@@ -91,6 +91,16 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
+def limits_from(settings: Settings) -> Limits:
+    """How long things stand, and how much rules may grant, as the settings say."""
+    return Limits(
+        timedelta(days=settings.lapse_days),
+        timedelta(days=settings.hold_days),
+        grants_an_hour=settings.grants_an_hour,
+        grants_to_a_member=settings.grants_to_a_member,
+    )
+
+
 def review_from(settings: Settings, remediator: Remediator) -> Review:
     """The review pages. Raises BadInput where nothing would tell who makes a request."""
     import secrets
@@ -117,7 +127,7 @@ def review_from(settings: Settings, remediator: Remediator) -> Review:
         settings.secret or secrets.token_urlsafe(),
         clock,
         configured=settings.mode,
-        lapse_after=timedelta(days=settings.lapse_days),
+        limits=limits_from(settings),
     )
 
 
@@ -173,11 +183,6 @@ def remediator_from(
         reviewers=Reviewers(settings.reviewers, settings.identities),
         told=told,
         notifier=notifier,
-        limits=Limits(
-            timedelta(days=settings.lapse_days),
-            timedelta(days=settings.hold_days),
-            grants_an_hour=settings.grants_an_hour,
-            grants_to_a_member=settings.grants_to_a_member,
-        ),
+        limits=limits_from(settings),
         clock=clock,
     )

@@ -67,6 +67,7 @@ def test_a_pure_module_imports_no_io(module: str) -> None:
             ),
         ),
         ("remediate/ledger", ("remediate.cloud", "remediate.remediator", "remediate.cli")),
+        ("remediate/review", ("remediate.cloud", "remediate.cli", "remediate.wiring")),
         ("sandbox", ("remediate",)),
     ],
 )

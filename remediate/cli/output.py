@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 import sys
-import unicodedata
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from remediate.plaintext import csv_text
+from remediate.plaintext import printable as printable
+
 if TYPE_CHECKING:
     from rich.console import Console
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would take for a formula
 
 
 class Format(StrEnum):
@@ -30,16 +28,6 @@ def console(width: int | None = None) -> Console:
     from rich.console import Console
 
     return Console(highlight=False, markup=False, soft_wrap=True, width=width)
-
-
-def printable(text: object) -> str:
-    """The text without control or format characters, so that what a log holds can never drive a terminal."""
-    return "".join(char if _shows(char) else "\N{REPLACEMENT CHARACTER}" for char in str(text))
-
-
-def _shows(char: str) -> bool:
-    """Python calls no space but the common one printable; the ideographic one is in every Japanese note."""
-    return char.isprintable() or unicodedata.category(char) == "Zs"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -79,22 +67,8 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     sys.stdout.write(csv_text(columns, rows))
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """CSV as `print_csv` prints it."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_safe("" if value is None else printable(value)) for value in row])
-    return buffer.getvalue()
-
-
 def print_json(value: object) -> None:
     """Print JSON, indented."""
     import msgspec
 
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
-
-
-def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from remediate.plan import PlannedGrant, Report
+    from remediate.plan import Report
     from remediate.policy import Rules
 
 _LONG = 4 << 20  # bytes of input from which a progress bar is worth looking at
@@ -208,6 +205,8 @@ def _print_table(report: Report) -> None:
 
 def _print_gcloud(report: Report) -> None:
     """The exact commands. What is refused is never printed as a command."""
+    from remediate.equivalents import gcloud_command
+
     headings = {
         "grant": "# Enforce mode grants these by itself.",
         "ask": "# A person decides each of these; run only what you have looked at.",
@@ -222,62 +221,26 @@ def _print_gcloud(report: Report) -> None:
             if outcome == "refuse":
                 print(f"# {each.member} on {each.repository}")
             else:
-                print(shlex.join(_command(each)))
-
-
-def _command(grant: PlannedGrant) -> list[str]:
-    _, project, _, location, _, name = grant.repository.split("/")
-    return [
-        "gcloud", "artifacts", "repositories", "add-iam-policy-binding", name, f"--project={project}",
-        f"--location={location}", f"--member={grant.member}", f"--role={grant.role}",
-    ]  # fmt: skip
+                print(gcloud_command(each.repository, each.role, each.member))
 
 
 def _print_terraform(report: Report) -> None:
-    """Additive `_member` resources, which leave all other access alone, and imports of what is granted already."""
+    """Additive `_member` resources, and imports of what is granted already."""
+    from remediate.equivalents import terraform_resource
+
     names: set[str] = set()
-    blocks = []
-    for each in report.grants:
-        if each.outcome == "refuse":
-            continue
-        _, project, _, location, _, repository = each.repository.split("/")
-        name = _unique(f"{repository}_{each.member.partition(':')[2]}", names)
-        address = f"google_artifact_registry_repository_iam_member.{name}"
-        blocks.append(
-            f"# {each.outcome}: {', '.join(each.reasons)}\n"
-            f'resource "google_artifact_registry_repository_iam_member" "{name}" {{\n'
-            f"  project    = {_hcl(project)}\n"
-            f"  location   = {_hcl(location)}\n"
-            f"  repository = {_hcl(repository)}\n"
-            f"  role       = {_hcl(each.role)}\n"
-            f"  member     = {_hcl(each.member)}\n"
-            "}\n\n"
-            "import {\n"
-            f"  to = {address}\n"
-            f"  id = {_hcl(f'{each.repository} {each.role} {each.member}')}\n"
-            "}\n"
-        )
+    blocks = [
+        f"# {each.outcome}: {', '.join(each.reasons)}\n"
+        + terraform_resource(each.repository, each.role, each.member, names)
+        for each in report.grants
+        if each.outcome != "refuse"
+    ]
     if blocks:
         print(
             "# Additive: nobody else's access is touched. Each import adopts a grant that was made already (approve it,"
         )
         print("# or run the gcloud command, first); drop the import of one that Terraform is to make itself.\n")
     sys.stdout.write("\n".join(blocks))
-
-
-def _hcl(text: str) -> str:
-    """A quoted HCL template that means exactly this text."""
-    return json.dumps(text).replace("${", "$${").replace("%{", "%%{")
-
-
-def _unique(text: str, taken: set[str]) -> str:
-    stem = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:80]
-    stem = stem if stem[:1].isalpha() else f"r_{stem}"
-    name, number = stem, 2
-    while name in taken:
-        name, number = f"{stem}_{number}", number + 1
-    taken.add(name)
-    return name
 
 
 _PRINTERS: dict[PlanFormat, Callable[[Report], None]] = {

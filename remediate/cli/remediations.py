@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -46,7 +47,13 @@ def list_(
         if name not in list(State):
             raise BadInput(f"--state {name!r}: expected one of {', '.join(State)}")
     wanted = Filter(tuple(State(name) for name in state or ()), repository, member)
-    found = the_ledger().find(wanted, limit=limit)
+    page = the_ledger().look(wanted, limit=limit)
+    found = page.records
+    if page.looked_at:
+        print(
+            f"only the last {page.looked_at} remediations were looked at; a whole name is found by an index",
+            file=sys.stderr,
+        )
     columns = ("id", "state", "member", "repository", "denials", "last_seen", "reasons")
     rows = (
         (each.id, each.state, each.member, each.repository, each.denials, each.last_seen, ", ".join(each.reasons))

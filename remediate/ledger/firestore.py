@@ -8,7 +8,8 @@ Sources: "Transactions and batched writes" and "Understand reads and writes at s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -16,17 +17,24 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from remediate.errors import BadInput, Conflict, TerminalFault, TransientFault
-from remediate.ledger.interface import Filter
+from remediate.ledger.interface import Filter, Mark, Page, TrailFilter, TrailPage
 from remediate.modes import ModeChange, Modes
 from remediate.notify.outbox import Parcel
-from remediate.remediation import Remediation, TrailRecord
+from remediate.remediation import Remediation, State, TrailRecord
 
 if TYPE_CHECKING:
-    from google.cloud.firestore import Client, CollectionReference, DocumentReference, Query, WriteBatch
+    from google.cloud.firestore import (
+        Client,
+        CollectionReference,
+        DocumentReference,
+        DocumentSnapshot,
+        Query,
+        WriteBatch,
+    )
 
 _TIMEOUT = 10.0  # seconds a call
-SCHEMA = 3
-"""What the documents look like. An older database needs no more than its new number: collections make themselves."""
+SCHEMA = 4
+"""What the documents look like. Collections make themselves; `_migrate` adds what older documents do not have."""
 
 _REMEDIATIONS, _TRAIL, _DENIALS, _SETTINGS, _CHANGES = "remediations", "trail", "denials", "settings", "mode_changes"
 _PLACES, _PARCELS = "places", "parcels"
@@ -63,6 +71,7 @@ class FirestoreLedger:
                 name = f"firestore://{self._project}/{self._database}"
                 raise BadInput(f"{name} has schema {version}; this version reads up to {SCHEMA}: use a newer one")
             if version < SCHEMA:
+                _migrate(client)
                 schema.set({"version": SCHEMA}, timeout=_TIMEOUT)
         return client
 
@@ -82,7 +91,7 @@ class FirestoreLedger:
         with _translated():
             query = self._collection.order_by("__name__").start_at([self._document(prefix)])
             query = query.end_at([self._document(prefix + "\uf8ff")]).limit(10)
-            return [_records.decode(found.get("record")) for found in query.stream(timeout=_TIMEOUT)]
+            return [_records.decode(found.get("record")) for found in _streamed(query)]
 
     def counted(self, denial_key: str, remediation: str) -> bool:
         with _translated():
@@ -103,6 +112,7 @@ class FirestoreLedger:
             "repository": record.repository,
             "member": record.member,
             "last_seen": record.last_seen,
+            "updated": record.updated,
             "record": msgspec.json.encode(record).decode(),
         }
         batch = self._client.batch()
@@ -124,32 +134,51 @@ class FirestoreLedger:
             batch.commit(timeout=_TIMEOUT)
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
+        return self.look(wanted, limit=limit, after=Mark(after.last_seen, after.id) if after else None).records
+
+    def look(
+        self, wanted: Filter, *, limit: int = 100, after: Mark | None = None, longest_waiting: bool = False
+    ) -> Page:
         from google.cloud.firestore import FieldFilter
 
-        query: Query = self._collection.order_by("last_seen", direction="DESCENDING")
-        query = query.order_by("__name__", direction="DESCENDING")
+        field, way = ("updated", "ASCENDING") if longest_waiting else ("last_seen", "DESCENDING")
+        query: Query = self._collection.order_by(field, direction=way).order_by("__name__", direction=way)
         if wanted.states:
             query = query.where(filter=FieldFilter("state", "in", [str(state) for state in wanted.states]))
-        whole = wanted.whole()
-        for name, text in whole.items():
+        for name, text in wanted.whole().items():
             query = query.where(filter=FieldFilter(name, "==", text))
         if after is not None:
-            query = query.start_after([after.last_seen, self._document(after.id)])
-        partly = {"repository": wanted.repository, "member": wanted.member}.items() - whole.items()
-        scanned = _SCANNED if any(text for _, text in partly) else limit
+            query = query.start_after([after.at, self._document(after.id)])
+        most = _SCANNED if wanted.parts() else limit + 1
         found: list[Remediation] = []
+        looked_at = 0
         with _translated():
-            for each in query.limit(scanned).stream(timeout=_TIMEOUT):
+            for each in _streamed(query.limit(most)):
+                looked_at += 1
                 record = _records.decode(each.get("record"))
-                if wanted.matches(record):
-                    found.append(record)
-                    if len(found) == limit:
-                        break
-        return found
+                if not wanted.matches(record):
+                    continue
+                if len(found) == limit:
+                    return Page(found, more=True)
+                found.append(record)
+        return Page(found, more=False, looked_at=looked_at if looked_at == _SCANNED else None)
+
+    def counts(self) -> Mapping[State, int]:
+        """By a count aggregation for each state, all at the same time; each reads an index alone."""
+        from google.cloud.firestore import FieldFilter
+        from google.cloud.firestore_v1.aggregation import AggregationQuery
+
+        def count(state: State) -> int:
+            query = self._collection.where(filter=FieldFilter("state", "==", str(state)))
+            counting = AggregationQuery(query).count(alias="all")
+            return int(counting.get(timeout=_TIMEOUT)[0][0].value)
+
+        with _translated(), ThreadPoolExecutor(len(State)) as pool:
+            return dict(zip(State, pool.map(count, State), strict=True))
 
     def ids(self) -> Iterator[str]:
         with _translated():
-            for each in self._collection.select(["version"]).stream(timeout=_TIMEOUT):
+            for each in _streamed(self._collection.select(["version"])):
                 yield str(each.id)
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
@@ -158,14 +187,34 @@ class FirestoreLedger:
                 query = self._client.collection_group(_TRAIL).order_by("at").order_by("__name__")
             else:
                 query = self._document(remediation).collection(_TRAIL).order_by("__name__")
-            for each in query.stream(timeout=_TIMEOUT):
+            for each in _streamed(query):
                 yield _trails.decode(each.get("record"))
 
-    def recent(self, limit: int) -> list[TrailRecord]:
-        query = self._client.collection_group(_TRAIL).order_by("at", direction="DESCENDING")
-        query = query.order_by("__name__", direction="DESCENDING").limit(limit)
+    def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Mark | None = None) -> TrailPage:
+        """The time is looked up by an index; whatever else is wanted is looked for among so many, the newest first."""
+        from google.cloud.firestore import FieldFilter
+
+        query: Query = self._client.collection_group(_TRAIL).order_by("at", direction="DESCENDING")
+        query = query.order_by("__name__", direction="DESCENDING")
+        for operator, text in ((">=", wanted.since), ("<", wanted.until)):
+            if text:
+                query = query.where(filter=FieldFilter("at", operator, text))
+        if before is not None:
+            last = self._document(before.id).collection(_TRAIL).document(f"{before.seq:08d}")
+            query = query.start_after([before.at, last])
+        most = limit + 1 if wanted.timeless() else _SCANNED
+        found: list[TrailRecord] = []
+        looked_at = 0
         with _translated():
-            return [_trails.decode(each.get("record")) for each in query.stream(timeout=_TIMEOUT)]
+            for each in _streamed(query.limit(most)):
+                looked_at += 1
+                step = _trails.decode(each.get("record"))
+                if not wanted.matches(step):
+                    continue
+                if len(found) == limit:
+                    return TrailPage(found, more=True)
+                found.append(step)
+        return TrailPage(found, more=False, looked_at=looked_at if looked_at == _SCANNED else None)
 
     def take(self, name: str, limit: int, holder: str) -> bool:
         """Each place is a document of its own, and each holder looks from a place of its own on: none is contended."""
@@ -205,7 +254,7 @@ class FirestoreLedger:
 
     def mode_changes(self) -> Iterator[ModeChange]:
         with _translated():
-            for each in self._modes.collection(_CHANGES).order_by("__name__").stream(timeout=_TIMEOUT):
+            for each in _streamed(self._modes.collection(_CHANGES).order_by("__name__")):
                 yield _changes.decode(each.get("record"))
 
     def enqueue(self, parcels: Sequence[Parcel]) -> None:
@@ -257,6 +306,29 @@ class FirestoreLedger:
 def _fields(parcel: Parcel) -> dict[str, object]:
     record = msgspec.json.encode(parcel).decode()
     return {"channel": parcel.channel, "due": parcel.due, "version": parcel.version, "record": record}
+
+
+def _migrate(client: Client) -> None:
+    """Give remediations of before the fourth schema the field that their oldest are found by."""
+    query = client.collection(_REMEDIATIONS).order_by("__name__").limit(500)
+    page = list(_streamed(query))
+    while page:
+        for each in page:
+            if "updated" not in (each.to_dict() or {}):
+                option = client.write_option(last_update_time=each.update_time)
+                with suppress(Conflict), _translated():  # whoever was faster wrote the field
+                    record = _records.decode(each.get("record"))
+                    each.reference.update({"updated": record.updated}, option=option, timeout=_TIMEOUT)
+        page = list(_streamed(query.start_after([page[-1].reference])))
+
+
+def _streamed(query: Query | CollectionReference) -> Iterator[DocumentSnapshot[DocumentReference]]:
+    """The documents of a query. Its own idea of retrying fails with an AttributeError when a stream breaks off."""
+    from google.api_core.exceptions import ServiceUnavailable
+    from google.api_core.retry import Retry, if_exception_type
+
+    retry = Retry(predicate=if_exception_type(ServiceUnavailable), timeout=_TIMEOUT)
+    yield from query.stream(timeout=_TIMEOUT, retry=retry)
 
 
 @contextmanager

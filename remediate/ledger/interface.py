@@ -5,7 +5,7 @@ Each commit is one atomic step on one remediation, so that a store with precondi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -13,6 +13,7 @@ import msgspec
 from remediate.image import Repository
 from remediate.modes import ModeChange, Modes
 from remediate.notify.outbox import Parcel
+from remediate.policy import Outcome
 from remediate.principal import Member, parse_member
 from remediate.remediation import Remediation, State, TrailRecord
 
@@ -25,21 +26,116 @@ class Filter(msgspec.Struct, frozen=True):
     """The whole resource name (`projects/...`), which an index serves, or a part of it, which has to be looked for."""
     member: str | None = None
     """The whole member (`user:...`), which an index serves, or a part of it."""
+    project: str | None = None
+    """A part of a project that was deployed to, or that holds the repository; id or number."""
+    words: tuple[str, ...] = ()
+    """What each has to stand somewhere in a record's `words`."""
 
     def whole(self) -> dict[str, str]:
         """The fields that are wanted by their whole value."""
-        whole = {}
-        if self.repository and Repository.parse(self.repository):
-            whole["repository"] = self.repository
-        kind, colon, address = (self.member or "").partition(":")
-        if colon and address == address.casefold() and isinstance(parse_member(f"{kind}:{address}"), Member):
-            whole["member"] = f"{kind}:{address}"
-        return whole
+        return _whole(self.repository, self.member)
+
+    def parts(self) -> tuple[str, ...]:
+        """What no index serves and has to be looked for in a record's `words`, in small letters."""
+        fields = {"repository": self.repository, "member": self.member}.items() - self.whole().items()
+        wanted = (*(text for _, text in fields), self.project, *self.words)
+        return tuple(sorted(text.casefold() for text in wanted if text))
 
     def matches(self, record: Remediation) -> bool:
-        """Whether a record has what is asked of repository and member; case does not matter in parts."""
-        pairs = ((record.repository, self.repository), (record.member, self.member))
+        """Whether a record has what is asked of its texts; case does not matter in parts."""
+        pairs = (
+            (record.repository, self.repository),
+            (record.member, self.member),
+            (" ".join(projects(record)), self.project),
+            *((words(record), word) for word in self.words),
+        )
         return all(part is None or part.casefold() in text.casefold() for text, part in pairs)
+
+
+class TrailFilter(msgspec.Struct, frozen=True):
+    """Which transitions are wanted; what is None (or empty) does not matter. Parts match in any case."""
+
+    since: str | None = None
+    """From this moment on, as records write it; an index serves it."""
+    until: str | None = None
+    """Before this moment."""
+    actor: str | None = None
+    repository: str | None = None
+    member: str | None = None
+    project: str | None = None
+    """Where the denied deploy went, or what holds the repository."""
+    outcome: Outcome | None = None
+    states: tuple[State, ...] = ()
+    """Only transitions into these."""
+
+    def whole(self) -> dict[str, str]:
+        """The fields that are wanted by their whole value."""
+        return _whole(self.repository, self.member)
+
+    def timeless(self) -> bool:
+        """Whether nothing but the time matters."""
+        return self == TrailFilter(self.since, self.until)
+
+    def matches(self, step: TrailRecord) -> bool:
+        """Whether a transition is wanted; of its time the ledger takes care."""
+        own = step.project if isinstance(step.project, str) else ""
+        holder = Repository.parse(step.repository)
+        pairs = (
+            (step.actor, self.actor),
+            (step.repository, self.repository),
+            (step.member, self.member),
+            (f"{own} {holder.project if holder else ''}", self.project),
+        )
+        said = self.outcome is None or step.outcome == self.outcome
+        into = not self.states or step.after in self.states
+        return said and into and all(part is None or part.casefold() in text.casefold() for text, part in pairs)
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """Where a page ended, so that the next one begins behind it: a moment, an id, and a transition's number."""
+
+    at: str
+    id: str
+    seq: int = 0
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of remediations. `more`: others follow."""
+
+    records: list[Remediation]
+    more: bool
+    looked_at: int | None = None
+    """How many were looked at, where that was not all: what matches further on was not found. None: all were."""
+
+
+class TrailPage(msgspec.Struct, frozen=True):
+    """A page of transitions, as `Page` is one of remediations."""
+
+    steps: list[TrailRecord]
+    more: bool
+    looked_at: int | None = None
+
+
+def projects(record: Remediation) -> list[str]:
+    """The projects that a record is about: deployed to, by id and number, and the one that holds the repository."""
+    holder = Repository.parse(record.repository)
+    named = [name for each in record.deploys for name in (each.project, each.number) if name]
+    return list(dict.fromkeys([*named, *([holder.project] if holder else [])]))
+
+
+def words(record: Remediation) -> str:
+    """What a record is found by, in small letters: id, member, repository and projects."""
+    return " ".join([record.id, record.member, record.repository, *projects(record)]).casefold()
+
+
+def _whole(repository: str | None, member: str | None) -> dict[str, str]:
+    whole = {}
+    if repository and Repository.parse(repository):
+        whole["repository"] = repository
+    kind, colon, address = (member or "").partition(":")
+    if colon and address == address.casefold() and isinstance(parse_member(f"{kind}:{address}"), Member):
+        whole["member"] = f"{kind}:{address}"
+    return whole
 
 
 class Ledger(Protocol):
@@ -71,14 +167,25 @@ class Ledger(Protocol):
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
         """The remediations that match, most recently seen first; `after` is the last one of the page before."""
 
+    def look(
+        self, wanted: Filter, *, limit: int = 100, after: Mark | None = None, longest_waiting: bool = False
+    ) -> Page:
+        """A page of those that match, most recently seen first, or `longest_waiting` first: by their last change.
+
+        `after` marks the last one of the page before: its `last_seen`, or its `updated`.
+        """
+
+    def counts(self) -> Mapping[State, int]:
+        """How many remediations there are in each state; a state that none is in may be missing."""
+
     def ids(self) -> Iterator[str]:
         """The id of every remediation."""
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         """The trail records of one remediation, or of all, oldest first."""
 
-    def recent(self, limit: int) -> list[TrailRecord]:
-        """The last trail records of all remediations, newest first."""
+    def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Mark | None = None) -> TrailPage:
+        """A page of the transitions that match, newest first; `before` marks the last one of the page before."""
 
     def take(self, name: str, limit: int, holder: str) -> bool:
         """Take one of `limit` places that go by this name; whoever holds one already keeps it. False: all are taken."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
 
 from remediate.errors import BadInput, Conflict, TerminalFault, TransientFault
-from remediate.ledger.interface import Filter
+from remediate.ledger.interface import Filter, Mark, Page, TrailFilter, TrailPage, words
 from remediate.modes import ModeChange, Modes
 from remediate.notify.outbox import Parcel
-from remediate.remediation import Remediation, TrailRecord
+from remediate.remediation import Remediation, State, TrailRecord
 
 _BUSY = 10.0  # seconds that a writer waits for another
 _MIGRATIONS = (
@@ -41,6 +41,29 @@ CREATE TABLE places (name TEXT NOT NULL, holder TEXT NOT NULL, PRIMARY KEY (name
 CREATE TABLE parcels (
   id TEXT PRIMARY KEY, channel TEXT NOT NULL, due TEXT, version INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX parcels_by_due ON parcels (channel, due, id) WHERE due IS NOT NULL;
+""",
+    """
+ALTER TABLE remediations ADD COLUMN updated TEXT NOT NULL DEFAULT '';
+ALTER TABLE remediations ADD COLUMN words TEXT NOT NULL DEFAULT '';
+UPDATE remediations SET updated = json_extract(CAST(record AS TEXT), '$.updated'), words = lower(
+  id || ' ' || member || ' ' || repository || ' ' || coalesce((SELECT group_concat(
+    coalesce(json_extract(value, '$.project'), '') || ' ' || coalesce(json_extract(value, '$.number'), ''), ' ')
+    FROM json_each(CAST(record AS TEXT), '$.deploys')), ''));
+CREATE INDEX remediations_by_change ON remediations (state, updated, id, words);
+DROP INDEX remediations_by_time;
+DROP INDEX remediations_by_state;
+CREATE INDEX remediations_by_time ON remediations (last_seen, id, state, words);
+CREATE INDEX remediations_by_state ON remediations (state, last_seen, id, words);
+ALTER TABLE trail ADD COLUMN at TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.at'));
+ALTER TABLE trail ADD COLUMN actor TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.actor'));
+ALTER TABLE trail ADD COLUMN member TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.member'));
+ALTER TABLE trail ADD COLUMN repository TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.repository'));
+ALTER TABLE trail ADD COLUMN becomes TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.after'));
+ALTER TABLE trail ADD COLUMN outcome TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.outcome'));
+ALTER TABLE trail ADD COLUMN project TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.project'));
+CREATE INDEX trail_by_time ON trail (at, remediation, seq, actor, member, repository, becomes, outcome, project);
+CREATE INDEX trail_by_member ON trail (member, at, remediation, seq);
+CREATE INDEX trail_by_repository ON trail (repository, at, remediation, seq);
 """,
 )
 """What makes each schema out of the one before it; the first out of an empty file."""
@@ -92,16 +115,21 @@ class SqliteLedger:
         denial_key: str | None = None,
         parcels: Sequence[Parcel] = (),
     ) -> None:
-        row = (record.version, record.state, record.repository, record.member, record.last_seen)
+        seen = (record.last_seen, record.updated, words(record))
+        row = (record.version, record.state, record.repository, record.member, *seen)
         blob = msgspec.json.encode(record)
         with self._writing() as connection:
             if record.version == 1:
-                new = "INSERT OR IGNORE INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?)"
+                new = (
+                    "INSERT OR IGNORE INTO remediations"
+                    " (id, version, state, repository, member, last_seen, updated, words, record)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                )
                 done = connection.execute(new, (record.id, *row, blob))
             else:
                 change = (
                     "UPDATE remediations SET version = ?, state = ?, repository = ?, member = ?, last_seen = ?,"
-                    " record = ? WHERE id = ? AND version = ?"
+                    " updated = ?, words = ?, record = ? WHERE id = ? AND version = ?"
                 )
                 done = connection.execute(change, (*row, blob, record.id, record.version - 1))
             if done.rowcount != 1:
@@ -116,21 +144,42 @@ class SqliteLedger:
             _insert(connection, parcels)
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
-        clauses, values = ["1"], []
+        return self.look(wanted, limit=limit, after=Mark(after.last_seen, after.id) if after else None).records
+
+    def look(
+        self, wanted: Filter, *, limit: int = 100, after: Mark | None = None, longest_waiting: bool = False
+    ) -> Page:
+        clauses, values = ["1"], list[str]()
         if wanted.states:
-            clauses.append(f"state IN ({', '.join('?' * len(wanted.states))})")
-            values += list(map(str, wanted.states))
-        whole = wanted.whole()
-        for column, text in (("repository", wanted.repository), ("member", wanted.member)):
-            if text is not None:
-                clauses.append(f"{column} = ?" if column in whole else f"instr(lower({column}), lower(?))")
-                values.append(text)
+            # One state is an index's first column; several would each be read whole, and sorted.
+            clauses.append(_among("state" if len(wanted.states) == 1 else "+state", len(wanted.states)))
+            values += wanted.states
+        for column, text in wanted.whole().items():
+            clauses.append(f"{column} = ?")
+            values.append(text)
+        for part in wanted.parts():
+            clauses.append("words LIKE ? ESCAPE '\\'")
+            values.append(_pattern(part))
+        column, beyond, way = ("updated", ">", "ASC") if longest_waiting else ("last_seen", "<", "DESC")
         if after is not None:
-            clauses.append("(last_seen, id) < (?, ?)")
-            values += [after.last_seen, after.id]
+            clauses.append(f"({column}, id) {beyond} (?, ?)")
+            values += [after.at, after.id]
         condition = " AND ".join(clauses)
-        query = f"SELECT record FROM remediations WHERE {condition} ORDER BY last_seen DESC, id DESC LIMIT ?"  # noqa: S608
-        return [_records.decode(row[0]) for row in self._all(query, *values, limit)]
+        # The index alone tells the ids, words included; to look at the words in each row takes twenty times as long.
+        query = f"SELECT id FROM remediations WHERE {condition} ORDER BY {column} {way}, id {way}"  # noqa: S608
+        found: list[Remediation] = []
+        for (ident,) in self._each(query, *values):
+            record = self.get(str(ident))
+            if record is None or not wanted.matches(record):
+                continue
+            if len(found) == limit:
+                return Page(found, more=True)
+            found.append(record)
+        return Page(found, more=False)
+
+    def counts(self) -> Mapping[State, int]:
+        rows = self._all("SELECT state, count(*) FROM remediations GROUP BY state")
+        return {State(str(state)): int(count) for state, count in rows}
 
     def ids(self) -> Iterator[str]:
         return (str(row[0]) for row in self._all("SELECT id FROM remediations ORDER BY id"))
@@ -142,9 +191,36 @@ class SqliteLedger:
             rows = self._all("SELECT record FROM trail WHERE remediation = ? ORDER BY seq", remediation)
         return (_trails.decode(row[0]) for row in rows)
 
-    def recent(self, limit: int) -> list[TrailRecord]:
-        rows = self._all("SELECT record FROM trail ORDER BY number DESC LIMIT ?", limit)
-        return [_trails.decode(row[0]) for row in rows]
+    def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Mark | None = None) -> TrailPage:
+        clauses, values, whole = ["1"], list[str | int](), wanted.whole()
+        for text, condition in ((wanted.since, "at >= ?"), (wanted.until, "at < ?"), (wanted.outcome, "outcome = ?")):
+            if text:
+                clauses.append(condition)
+                values.append(text)
+        parts = (("actor", wanted.actor), ("repository", wanted.repository), ("member", wanted.member))
+        for column, text in parts:
+            if text:
+                clauses.append(f"{column} = ?" if column in whole else f"{column} LIKE ? ESCAPE '\\'")
+                values.append(text if column in whole else _pattern(text))
+        if wanted.project:
+            clauses.append("(project LIKE ? ESCAPE '\\' OR repository LIKE ? ESCAPE '\\')")
+            values += [_pattern(wanted.project)] * 2
+        if wanted.states:
+            clauses.append(_among("becomes", len(wanted.states)))
+            values += wanted.states
+        if before is not None:
+            clauses.append("(at, remediation, seq) < (?, ?, ?)")
+            values += [before.at, before.id, before.seq]
+        order = "at DESC, remediation DESC, seq DESC"
+        found: list[TrailRecord] = []
+        for (blob,) in self._each(f"SELECT record FROM trail WHERE {' AND '.join(clauses)} ORDER BY {order}", *values):  # noqa: S608
+            step = _trails.decode(blob)
+            if not wanted.matches(step):
+                continue
+            if len(found) == limit:
+                return TrailPage(found, more=True)
+            found.append(step)
+        return TrailPage(found, more=False)
 
     def take(self, name: str, limit: int, holder: str) -> bool:
         with self._writing() as connection:
@@ -219,6 +295,11 @@ class SqliteLedger:
             row: tuple[bytes, ...] | None = self._connection().execute(query, values).fetchone()
         return row
 
+    def _each(self, query: str, *values: object) -> Iterator[tuple[bytes, ...]]:
+        """The rows one by one, for whoever may have enough before the last."""
+        with _faults(), closing(self._connection().execute(query, values)) as cursor:
+            yield from cursor
+
     def _all(self, query: str, *values: object) -> list[tuple[bytes, ...]]:
         with _faults():
             return self._connection().execute(query, values).fetchall()
@@ -227,6 +308,16 @@ class SqliteLedger:
 def _insert(connection: sqlite3.Connection, parcels: Sequence[Parcel]) -> None:
     rows = [(each.id, each.channel, each.due, each.version, msgspec.json.encode(each)) for each in parcels]
     connection.executemany("INSERT OR IGNORE INTO parcels VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def _among(column: str, count: int) -> str:
+    return f"{column} IN ({', '.join('?' * count)})"
+
+
+def _pattern(part: str) -> str:
+    """What LIKE finds a part by, whatever signs of LIKE's own stand in it."""
+    escaped = part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
 
 
 @contextmanager

@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
@@ -26,6 +28,7 @@ _SKEW = 30  # seconds that clocks may differ
 _KEPT = 3600.0  # seconds that the public keys are kept
 _SOONEST = 60.0  # seconds between two looks at them, whatever keys a token names
 _LONGEST = 8192  # characters of a token
+_HOST = re.compile(r"\[?([0-9A-Za-z.:-]*?)\]?(?::[0-9]{1,5})?\Z")
 
 
 class Identity(Protocol):
@@ -46,14 +49,18 @@ class LocalIdentity:
         self.banner = f"This page runs on your machine; you are {address}, and nobody checks that."
 
     def address(self, headers: Mapping[str, str], remote: str | None) -> str:
-        del headers
-        try:
-            local = ipaddress.ip_address(remote or "").is_loopback
-        except ValueError:
-            local = False
-        if not local:
+        # A page elsewhere may make its own name lead to this machine (DNS rebinding); it cannot change the name.
+        host = {name.casefold(): value for name, value in headers.items()}.get("host", "").casefold()
+        named = _HOST.sub(r"\1", host)
+        if not _loopback(remote or "") or not (named == "localhost" or _loopback(named)):
             raise Refused("this page has no identity to check, and is for the machine that it runs on alone")
         return self._address
+
+
+def _loopback(address: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(address).is_loopback
+    return False
 
 
 class IapIdentity:

@@ -1,20 +1,24 @@
-"""What the pages say in words: one sentence for a proposal, times as people tell them, links, equivalent commands."""
+"""What the pages say in words: one sentence for a remediation, times as people tell them, evidence as answers."""
 
 from __future__ import annotations
 
 import re
-import shlex
-from datetime import datetime, timedelta
-from urllib.parse import quote
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from markupsafe import Markup, escape
 
 from remediate.errors import BadInput
 from remediate.image import Repository
+from remediate.policy import Evidence
 from remediate.remediation import Remediation
 
-LONGEST_REASON = 500  # characters
 _DURATION = re.compile(r"([1-9][0-9]{0,3})([hdw])\Z")
+_JOINTS = re.compile(r"([@/:.](?=\w))")
 _HOURS = {"h": 1, "d": 24, "w": 168}
-_CONSOLE = "https://console.cloud.google.com"
+_MOMENTS = "a date (2026-11-24), a moment (2026-11-24T08:00:00Z) or how long ago (12h, 3d, 2w)"
+RETRY_AFTER, RETRY_SURELY = timedelta(minutes=2), timedelta(minutes=7)
+"""After how long a grant is known ("Access change propagation": two minutes as a rule, seven or more at times)."""
 
 
 def duration(text: str) -> timedelta | None:
@@ -25,6 +29,19 @@ def duration(text: str) -> timedelta | None:
     if not match:
         raise BadInput(f"{text!r}: expected hours, days or weeks, as in 12h, 30d or 8w")
     return int(match[1]) * timedelta(hours=_HOURS[match[2]])
+
+
+def moment(name: str, text: str, now: datetime) -> datetime | None:
+    """The moment that somebody typed; None where nothing is. Raises BadInput that names the field and what it takes."""
+    if not text:
+        return None
+    if match := _DURATION.match(text):
+        return now - int(match[1]) * timedelta(hours=_HOURS[match[2]])
+    try:
+        found = datetime.fromisoformat(text)
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise BadInput(f"{name}: {text!r} is no time; accepted: {_MOMENTS}") from None
 
 
 def relative(text: str, now: datetime) -> str:
@@ -39,54 +56,110 @@ def relative(text: str, now: datetime) -> str:
     return "just now" if seconds >= 0 else "in a moment"
 
 
+def exact(text: str) -> str:
+    """A moment in full."""
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%a %d %b %Y, %H:%M:%S} UTC"
+
+
+def since(text: str, now: datetime) -> str:
+    """A moment as the beginning of a story: the time of today, the day of this week, or the date."""
+    then, today = datetime.fromisoformat(text).astimezone(UTC), now.astimezone(UTC)
+    if then.date() == today.date():
+        return f"{then:%H:%M} UTC today"
+    if timedelta(0) < today.date() - then.date() < timedelta(days=7):
+        return f"{then:%A}"
+    return f"{then.day} {then:%B}" if then.year == today.year else f"{then.day} {then:%B %Y}"
+
+
+def place(record: Remediation) -> str:
+    """What is deployed where, as far as it is known."""
+    deploy = record.deploys[-1] if record.deploys else None
+    if deploy is None:
+        return "something"
+    what = f"{deploy.kind.replace('_', ' ')} " if deploy.kind and deploy.kind != "service" else ""
+    return f"{what}{deploy.name or 'something'} in {deploy.project or deploy.number or 'a project that is not known'}"
+
+
+def person(member: str) -> str:
+    """A member as people write it: the address alone, or the whole name where it is none."""
+    kind, _, rest = member.partition(":")
+    return rest if kind in ("user", "serviceAccount") else member
+
+
+def short(repository: str) -> str:
+    """A repository as people name it: project, name and location."""
+    named = Repository.parse(repository)
+    return f"{named.project}/{named.name} ({named.location})" if named else repository
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A piece of a sentence; `name`: somebody or something goes by it."""
+
+    text: str
+    name: bool = False
+
+
+def parts(record: Remediation, now: datetime) -> list[Part]:
+    """What happened, in plain words, with the names told apart from the words."""
+    who, what = Part(person(record.member), name=True), Part(short(record.repository), name=True)
+    doing = [Part(" while deploying "), Part(place(record), name=True)]
+    if not record.denials:
+        return [who, Part(" will not be able to read images in "), what, *doing, Part(": it was not denied yet.")]
+    told = since(record.first_seen, now)
+    times = f"{record.denials:,} times since {told}"
+    if record.denials == 1:
+        times = f"once, at {told}" if told.endswith("today") else f"once, on {told}"
+    return [who, Part(" could not read images in "), what, *doing, Part(f", {times}.")]
+
+
 def sentence(record: Remediation, now: datetime) -> str:
     """What happened, in plain words."""
-    who = record.member.partition(":")[2] or record.member
-    deploy = record.deploys[-1] if record.deploys else None
-    where = "something"
-    if deploy:
-        where = f"{deploy.name or 'something'} in {deploy.project or deploy.number or 'a project'}"
-    if not record.denials:
-        return f"{who} will not be able to read images in {_short(record)} while deploying {where}."
-    times = "once" if record.denials == 1 else f"{record.denials} times"
-    return (
-        f"{who} could not read images in {_short(record)} while deploying {where}, {times}, "
-        f"first {relative(record.first_seen, now)}."
-    )
+    return "".join(part.text for part in parts(record, now))
 
 
-def _short(record: Remediation) -> str:
-    repository = Repository.parse(record.repository)
-    return f"{repository.project}/{repository.name} ({repository.location})" if repository else record.repository
+def breakable(text: str) -> Markup:
+    """The text with places at which a narrow page may break it: behind what joins the parts of a name."""
+    return Markup(_JOINTS.sub(r"\1<wbr>", str(escape(text))))  # noqa: S704  (escaped before)
 
 
-def links(record: Remediation) -> list[tuple[str, str]]:
-    """Where to look in Google Cloud's console; each is only followed when a person clicks it."""
-    repository = Repository.parse(record.repository)
-    if repository is None:
-        return []
-    project, place = quote(repository.project, safe=""), f"{repository.location}/{quote(repository.name, safe='')}"
-    found = [("Repository", f"{_CONSOLE}/artifacts/docker/{project}/{place}?project={project}")]
-    deploy = record.deploys[-1] if record.deploys else None
-    if deploy and deploy.project and deploy.location and deploy.name and deploy.kind == "service":
-        own = quote(deploy.project, safe="")
-        service = f"{quote(deploy.location, safe='')}/{quote(deploy.name, safe='')}"
-        found.append(("Service", f"{_CONSOLE}/run/detail/{service}?project={own}"))
-    if deploy and deploy.project:
-        own = quote(deploy.project, safe="")
-        query = quote('protoPayload.serviceName="run.googleapis.com" severity>=ERROR', safe="")
-        found.append(("Log", f"{_CONSOLE}/logs/query;query={query};cursorTimestamp={record.last_seen}?project={own}"))
-    return found
+class Answered(msgspec.Struct, frozen=True):
+    """One piece of evidence: what was asked, the answer, and whether it speaks for the grant or against it."""
+
+    question: str
+    answer: str
+    tone: str = ""
+    """`good`, `bad`, `unknown` or nothing."""
 
 
-def equivalents(record: Remediation) -> dict[str, str]:
-    """The same grant by gcloud."""
-    repository = Repository.parse(record.repository)
-    if repository is None:
-        return {}
-    command = [
-        "gcloud", "artifacts", "repositories", "add-iam-policy-binding", repository.name,
-        f"--project={repository.project}", f"--location={repository.location}",
-        f"--member={record.member}", f"--role={record.role}",
-    ]  # fmt: skip
-    return {"gcloud": shlex.join(command)}
+def answered(evidence: Evidence) -> list[Answered]:
+    """What is known, as questions and answers; what is not known says so."""
+    kind = (evidence.repository_mode or "").removesuffix("_REPOSITORY").lower()
+    exists = f"yes, a {kind} repository" if kind else "yes"
+    return [
+        _yes_or_no("Does the repository exist?", evidence.repository_exists, yes=exists, good=True),
+        _yes_or_no("Is it inside your organization?", evidence.inside_organization, good=True),
+        _yes_or_no("Is the member in its reader binding already?", evidence.already_granted),
+        _yes_or_no("Can the member read it by another role, or from further up?", evidence.inherited),
+        _yes_or_no("Is the member barred by a deny policy or an access boundary?", evidence.barred, bad=True),
+        _yes_or_no("Did it deploy from this repository before?", evidence.previously_deployed, good=True),
+        _yes_or_no("Does the registry's project let rules grant (opt-in tag)?", evidence.opted_in),
+        _path("The deploying project lies in", evidence.deploy_ancestors),
+        _path("The registry's project lies in", evidence.image_ancestors),
+    ]
+
+
+def _yes_or_no(
+    question: str, value: bool | None, *, yes: str = "yes", good: bool = False, bad: bool = False
+) -> Answered:
+    """`good`: a yes speaks for it and a no against it; `bad`: a yes speaks against it."""
+    if value is None:
+        return Answered(question, "unknown", "unknown")
+    if value:
+        return Answered(question, yes, "good" if good else "bad" if bad else "")
+    return Answered(question, "no", "bad" if good and "before" not in question else "")
+
+
+def _path(question: str, names: tuple[str, ...] | None) -> Answered:
+    if names is None:
+        return Answered(question, "unknown", "unknown")
+    return Answered(question, " › ".join(reversed(names)))

@@ -22,7 +22,7 @@ from remediate.chain import digest
 from remediate.denial import Denial
 from remediate.errors import BadInput, Conflict
 from remediate.ledger import open_ledger
-from remediate.ledger.interface import Filter, Ledger
+from remediate.ledger.interface import Filter, Ledger, Mark, TrailFilter
 from remediate.ledger.sqlite import _MIGRATIONS
 from remediate.modes import EVERYWHERE, Modes, switched
 from remediate.notify import notice as notices
@@ -295,7 +295,7 @@ def _with_schema(url: str, version: int) -> None:
 def test_a_newer_schema_is_refused_with_what_to_do(fresh: Open, ledger_url: str) -> None:
     fresh().get("r-000000000000")
     _with_schema(ledger_url, 99)
-    with pytest.raises(BadInput, match="schema 99; this version reads up to 3: use a newer one"):
+    with pytest.raises(BadInput, match="schema 99; this version reads up to 4: use a newer one"):
         fresh().get("r-000000000000")
 
 
@@ -317,6 +317,8 @@ def test_the_first_schema_is_migrated_and_keeps_what_it_holds(tmp_path: Path) ->
         assert list(ledger.trail()) == [trail]
         assert ledger.modes() == Modes()
         assert ledger.waiting("slack", instant(NOON), 10) == []
+        assert ledger.look(Filter((State.PROPOSED,), project="shop-front"), longest_waiting=True).records == [record]
+        assert ledger.steps(TrailFilter(actor="remediate", project="shop-front")).steps == [trail]
     open_ledger(f"sqlite:///{path}").enqueue([told(0)])
     assert open_ledger(f"sqlite:///{path}").waiting("slack", instant(NOON), 10) == [told(0)]
 
@@ -401,3 +403,108 @@ def test_a_member_is_found_by_the_whole_of_it_or_any_part_in_any_case(
     record, trail = first()
     fresh().commit(record, trail=[trail])
     assert fresh().find(Filter(member=spelling(record.member))) == [record]
+
+
+def test_what_waits_longest_is_first_and_pages_end_where_the_next_begins(fresh: Open) -> None:
+    ledger = fresh()
+    made = [first(number, NOON - timedelta(minutes=number // 2))[0] for number in range(7)]
+    for record in made:
+        ledger.commit(record)
+    found: list[Remediation] = []
+    page = ledger.look(Filter((State.PROPOSED,)), limit=3, longest_waiting=True)
+    while True:
+        found += page.records
+        if not page.more:
+            break
+        last = page.records[-1]
+        page = ledger.look(Filter((State.PROPOSED,)), limit=3, after=Mark(last.updated, last.id), longest_waiting=True)
+    assert [each.id for each in found] == [each.id for each in sorted(made, key=lambda each: (each.updated, each.id))]
+
+
+def test_a_remediation_is_found_by_words_and_by_its_projects(fresh: Open) -> None:
+    ledger = fresh()
+    made = [first(number)[0] for number in range(3)]
+    for record in made:
+        ledger.commit(record)
+    assert len(ledger.look(Filter(words=("shop-frontend", "Containers", "deployer-1"))).records) == 1
+    assert ledger.look(Filter(words=("deployer-1", "nothing"))).records == []
+    assert len(ledger.look(Filter(project="SHOP-front")).records) == 3
+    assert len(ledger.look(Filter(project="platform-images")).records) == 3
+    assert ledger.look(Filter(project="containers")).records == []
+    assert ledger.look(Filter(words=("_", "%"))).records == []
+    again = counted(made[0], denial(activity(project="shop-backend", insert_id="x")), NOON)
+    ledger.commit(again)
+    assert [each.id for each in ledger.look(Filter(project="shop-backend")).records] == [again.id]
+
+
+def test_states_are_counted(fresh: Open) -> None:
+    ledger = fresh()
+    for number in range(3):
+        record, trail = first(number)
+        ledger.commit(record, trail=[trail])
+    rejected, step = moved(record, State.REJECTED, actor="user:ana@example.com", now=NOON)
+    ledger.commit(rejected, trail=[step])
+    counts = {state: number for state, number in fresh().counts().items() if number}
+    assert counts == {State.PROPOSED: 2, State.REJECTED: 1}
+
+
+def test_transitions_are_found_by_time_and_everything_that_they_say(fresh: Open) -> None:
+    ledger = fresh()
+    for number in range(4):
+        at = NOON + timedelta(hours=number)
+        record, trail = first(number, at)
+        ledger.commit(record, trail=[trail])
+        rejected, step = moved(record, State.REJECTED, actor=f"user:ana-{number}@example.com", now=at)
+        ledger.commit(rejected, trail=[step])
+    one, three = instant(NOON + timedelta(hours=1)), instant(NOON + timedelta(hours=3))
+
+    def found(**wanted: object) -> list[tuple[str, int]]:
+        return [(each.member[5:], each.seq) for each in ledger.steps(msgspec.convert(wanted, TrailFilter)).steps]
+
+    def who(number: int, seq: int) -> tuple[str, int]:
+        return f"deployer-{number}@example.com", seq
+
+    assert len(found()) == 8
+    assert found(since=one, until=three) == [who(2, 2), who(2, 1), who(1, 2), who(1, 1)]
+    assert found(actor="ANA-3") == [who(3, 2)]
+    assert found(states=["rejected"], until=one) == [who(0, 2)]
+    assert found(outcome="ask", since=three) == [who(3, 1)]
+    assert found(outcome="grant") == []
+    assert found(member=f"user:{who(1, 1)[0]}") == [who(1, 2), who(1, 1)]
+    assert found(member="deployer-1", states=["proposed"]) == [who(1, 1)]
+    assert len(found(repository=record.repository)) == len(found(repository="containers")) == 8
+    assert len(found(project="shop-front")) == len(found(project="platform-images")) == 8
+    assert found(project="containers") == found(member="%") == []
+    first_page = ledger.steps(TrailFilter(), limit=3)
+    last = first_page.steps[-1]
+    rest = ledger.steps(TrailFilter(), limit=9, before=Mark(last.at, last.remediation, last.seq))
+    assert (first_page.more, rest.more, len(rest.steps)) == (True, False, 5)
+    assert sorted(each.hash for each in (*first_page.steps, *rest.steps)) == sorted(
+        each.hash for each in ledger.trail()
+    )
+
+
+def test_a_store_that_looks_through_a_part_says_so(firestore: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remediate.ledger.firestore._SCANNED", 3)
+    ledger = open_ledger(firestore)
+    for number in range(5):
+        record, trail = first(number, NOON + timedelta(minutes=number))
+        ledger.commit(record, trail=[trail])
+    assert ledger.look(Filter(member="deployer-0")).looked_at == 3
+    assert ledger.look(Filter(member=record.member)).looked_at is None
+    assert ledger.look(Filter(), limit=2).looked_at is None
+    assert ledger.steps(TrailFilter(member="deployer-0")).looked_at == 3
+    assert ledger.steps(TrailFilter(), limit=2).looked_at is None
+
+
+def test_documents_of_an_older_schema_are_found_by_their_last_change(firestore: str) -> None:
+    from google.cloud.firestore import DELETE_FIELD, Client
+
+    record, trail = first()
+    open_ledger(firestore).commit(record, trail=[trail])
+    project, database = firestore.removeprefix("firestore://").split("/")
+    client = Client(project=project, database=database)
+    client.collection("remediations").document(record.id).update({"updated": DELETE_FIELD})
+    assert open_ledger(firestore).look(Filter((State.PROPOSED,)), longest_waiting=True).records == []
+    _with_schema(firestore, 2)
+    assert open_ledger(firestore).look(Filter((State.PROPOSED,)), longest_waiting=True).records == [record]

@@ -80,6 +80,12 @@ def _swapped() -> str:
     return f"{one[0]}.{other[1]}.{one[2]}"
 
 
+def _der() -> str:
+    """The right signature in the form that X.509 has, not JOSE's."""
+    signed = token().rpartition(".")[0]
+    return f"{signed}.{encoded(KEY.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))}"
+
+
 FORGERIES = {
     "none at all": "",
     "no token": "x",
@@ -93,7 +99,16 @@ FORGERIES = {
     "algorithm HS256": _confused(),
     "algorithm RS256": token(header={"alg": "RS256"}),
     "claims swapped": _swapped(),
+    "header swapped": f"{encoded({'alg': 'ES256', 'kid': 'one', 'x': 1})}.{token().split('.', 1)[1]}",
     "signature cut": token()[:-4],
+    "signature of nothing": f"{token().rpartition('.')[0]}.",
+    "signature in DER": _der(),
+    "signature of zeros": f"{token().rpartition('.')[0]}.{encoded(bytes(64))}",
+    "two tokens": f"{token()},{token()}",
+    "a bearer's": f"Bearer {token()}",
+    "its own key in the header": token(OTHER, {"jwk": {"kty": "EC"}, "x5u": "https://evil.example"}),
+    "lists in place of texts": token(iss=[ISSUER]),
+    "text in place of times": token(exp="never"),
     "another audience": token(aud="/projects/2/locations/europe-west1/services/review"),
     "a list of audiences": token(aud=[AUDIENCE]),
     "no audience": token(aud=None),
@@ -158,9 +173,26 @@ def test_without_keys_nobody_is_let_in_and_with_old_ones_they_still_are() -> Non
     assert who.address({HEADER: token()}, None) == "ana@example.com"
 
 
+HERE = {"Host": "127.0.0.1:8080"}
+
+
 @pytest.mark.parametrize("remote", ["10.0.0.1", "", "localhost", "0.0.0.0", "::2"])
 def test_a_local_identity_is_for_this_machine_alone(remote: str) -> None:
     local = LocalIdentity("you@example.com")
-    assert local.address({}, "127.0.0.1") == local.address({}, "::1") == "you@example.com"
+    assert local.address(HERE, "127.0.0.1") == local.address(HERE, "::1") == "you@example.com"
     with pytest.raises(Refused):
-        local.address({}, remote or None)
+        local.address(HERE, remote or None)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8080", "LOCALHOST", "[::1]", "[::1]:8080", "127.0.0.2:1"])
+def test_this_machine_goes_by_its_own_names(host: str) -> None:
+    assert LocalIdentity("you@example.com").address({"host": host}, "127.0.0.1") == "you@example.com"
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example", "x@127.0.0.1", "0.0.0.0", "127.0.0.1, evil.example"],
+)  # fmt: skip
+def test_a_name_that_was_made_to_lead_here_is_not_this_machine(host: str) -> None:
+    with pytest.raises(Refused):
+        LocalIdentity("you@example.com").address({"Host": host}, "127.0.0.1")

@@ -1,0 +1,186 @@
+"""`python -m bench.pages [COUNT] [sqlite|firestore]`: what the server takes for each page, of so many."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import flask
+import msgspec
+from werkzeug.test import EnvironBuilder
+
+from remediate.denial import Deploy, Kind
+from remediate.ledger import open_ledger
+from remediate.ledger.interface import Ledger
+from remediate.ledger.sqlite import SqliteLedger
+from remediate.policy import decide
+from remediate.remediation import Remediation, State, TrailRecord, moved, opened
+from remediate.settings import Settings
+from remediate.wiring import remediator_from, review_from
+from tests.entries import activity, denial
+from tests.firestore_fixture import _MAIN, emulator_jar
+
+_PAGES = {
+    "inbox": "/",
+    "inbox, next page": "/?after=2026-08-01T00:00:00.000000Z~r-000000000000",
+    "inbox, all states": "/?state=all",
+    "inbox, a whole member": "/?state=all&member=serviceAccount:deployer-{middle}@shop-0.iam.gserviceaccount.com",
+    "inbox, a whole repository": "/?state=all&repository=projects/images-3/locations/us/repositories/r-3",
+    "inbox, two words that few have": "/?state=all&q=deployer-{middle}+shop",
+    "inbox, a word that none has": "/?state=all&q=nobody",
+    "trail": "/trail",
+    "trail, one day": "/trail?since=2026-10-01&until=2026-10-02",
+    "trail, a whole member": "/trail?member=serviceAccount:deployer-{middle}@shop-0.iam.gserviceaccount.com",
+    "trail, a state and a decision": "/trail?state=proposed&outcome=ask",
+    "trail, an actor that none is": "/trail?actor=nobody",
+    "inbox, granted, a word that none has": "/?state=granted&q=nobody",
+    "map": "/map",
+    "map, one project": "/map?project=shop-7",
+    "mode": "/mode",
+}
+
+
+def main() -> None:
+    """Fill each ledger and measure it; the Firestore emulator only where it is installed."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    if "firestore" not in sys.argv:
+        _sqlite(count)
+    if "sqlite" not in sys.argv and (jar := emulator_jar()) is not None:
+        with _emulator(jar):
+            url = "firestore://bench/(default)"
+            ledger = open_ledger(url)
+            ledger.counts()  # makes the schema, which is looked at once
+            _fill(count)
+            _measure(f"Firestore emulator, {count:,} remediations", ledger, url, count)
+
+
+def _sqlite(count: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        sqlite = SqliteLedger(path)
+        with sqlite._writing() as connection:
+            for record, steps in _lives(count):
+                known = open_row(record)
+                connection.execute("INSERT INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", known)
+                for step in steps:
+                    values = (step.remediation, step.seq, msgspec.json.encode(step))
+                    connection.execute("INSERT INTO trail (remediation, seq, record) VALUES (?, ?, ?)", values)
+        _measure(f"SQLite, {count:,} remediations", sqlite, f"sqlite:///{path}", count)
+
+
+def open_row(record: Remediation) -> tuple[object, ...]:
+    """A remediation as the embedded ledger's table holds it."""
+    from remediate.ledger.interface import words
+
+    return (
+        record.id, record.version, record.state, record.repository, record.member, record.last_seen,
+        msgspec.json.encode(record), record.updated, words(record),
+    )  # fmt: skip
+
+
+def _lives(count: int) -> Iterator[tuple[Remediation, list[TrailRecord]]]:
+    """Remediations a minute apart over two hundred projects and forty repositories; a tenth of them still waits."""
+    found = denial(activity())
+    decision = decide(found)
+    start = datetime(2026, 11, 20, tzinfo=UTC) - timedelta(minutes=count)
+    blank, _ = opened(found, decision, State.PROPOSED, actor="remediate", now=start)
+    for number in range(count):
+        at = start + timedelta(minutes=number)
+        project = f"shop-{number % 200}"
+        record = msgspec.structs.replace(
+            blank,
+            id=f"r-{number:012x}",
+            repository=f"projects/images-{number % 8}/locations/us/repositories/r-{number % 40}",
+            member=f"serviceAccount:deployer-{number}@{project}.iam.gserviceaccount.com",
+            deploys=(Deploy(project, str(10**11 + number % 200), "us-central1", Kind.SERVICE, "web"),),
+            state=State.GRANTED,
+            trail=0,
+            trail_hash="",
+        )
+        state = State.PROPOSED if number % 10 == 0 else State.GRANTED
+        record = msgspec.structs.replace(record, state=State.REJECTED)
+        record, first = moved(record, State.PROPOSED, actor="remediate", now=at, decision=decision)
+        steps = [first]
+        if state is State.GRANTED:
+            for following in (State.APPROVED, State.GRANTED):
+                record, step = moved(record, following, actor="user:lead@example.com", now=at + timedelta(hours=1))
+                steps.append(step)
+        yield msgspec.structs.replace(record, last_seen=first.at), steps
+
+
+def _fill(count: int) -> None:
+    from google.cloud.firestore import Client
+
+    client = Client(project="bench", database="(default)")
+    batch, waiting = client.batch(), 0
+    for record, steps in _lives(count):
+        document = client.collection("remediations").document(record.id)
+        fields = {"version": 1, "state": str(record.state), "repository": record.repository, "member": record.member}
+        fields |= {"last_seen": record.last_seen, "updated": record.updated}
+        batch.set(document, fields | {"record": msgspec.json.encode(record).decode()})
+        for step in steps:
+            one = document.collection("trail").document(f"{step.seq:08d}")
+            batch.set(one, {"at": step.at, "record": msgspec.json.encode(step).decode()})
+        waiting += 1 + len(steps)
+        if waiting > 400:
+            batch.commit(timeout=60)
+            batch, waiting = client.batch(), 0
+    if waiting:
+        batch.commit(timeout=60)
+
+
+@contextlib.contextmanager
+def _emulator(jar: Path) -> Iterator[None]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["java", "-Xmx6g", "-cp", str(jar), _MAIN, "--host=127.0.0.1", f"--port={port}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.environ["FIRESTORE_EMULATOR_HOST"] = f"127.0.0.1:{port}"
+    try:
+        threading.Event().wait(5)
+        yield
+    finally:
+        process.kill()
+
+
+def _measure(what: str, ledger: Ledger, url: str, count: int) -> None:
+    settings = Settings(ledger=url, endpoints={"ARTIFACTREGISTRY": "http://127.0.0.1:9"}, secret="s" * 32)
+    if url.startswith("firestore"):
+        from remediate.review.identity import LocalIdentity
+        from remediate.review.pages import Review
+        from remediate.wiring import clock, limits_from
+
+        identity = LocalIdentity(settings.local_reviewer)
+        remediator = remediator_from(settings)
+        pages = Review(remediator, ledger, identity, "s" * 32, clock, configured=None, limits=limits_from(settings))
+    else:
+        pages = review_from(settings, remediator_from(settings))
+    app = flask.Flask("bench")
+    for name, path in _PAGES.items():
+        taken = []
+        for _ in range(4 if url.startswith("firestore") else 8):
+            builder = EnvironBuilder(path.format(middle=count // 2), base_url="http://127.0.0.1")
+            environ = builder.get_environ() | {"REMOTE_ADDR": "127.0.0.1"}
+            with app.request_context(environ):
+                started = time.perf_counter()
+                answer = pages.answer(flask.request)  # type: ignore[arg-type]
+                answer.get_data()
+                taken.append((time.perf_counter() - started) * 1000)
+            assert answer.status_code == 200, (name, answer.get_data(as_text=True)[:500])
+        taken = taken[1:]
+        print(f"{what}: {name}: median {statistics.median(taken):.1f} ms (max {max(taken):.1f})", flush=True)
+
+
+if __name__ == "__main__":
+    main()

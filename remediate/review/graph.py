@@ -1,0 +1,146 @@
+"""Turns remediations into a graph of who reads what: deploying projects, repositories, and one edge a kind between two.
+
+Pure, and the same records always make the same graph. What is more than a person can look at is gathered: repositories
+into their projects first, then whatever has the fewest edges into one node.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+
+import msgspec
+
+from remediate.image import Repository
+from remediate.remediation import Remediation, State
+
+MOST = 40  # nodes on a side
+UNKNOWN, OTHERS = "?", "*"
+"""The keys of a project that is not known, and of everything that was gathered."""
+
+
+class Link(StrEnum):
+    """What joins a deploying project to a repository."""
+
+    GRANTED = "granted"
+    OPEN = "open"
+    REFUSED = "refused"
+    OVER = "over"
+
+
+LINKS = {
+    Link.GRANTED: (State.GRANTED,),
+    Link.OPEN: (State.PROPOSED, State.APPROVED, State.FAILED),
+    Link.REFUSED: (State.REFUSED, State.REJECTED),
+    Link.OVER: (State.REVOKED, State.EXPIRED, State.REMOVED, State.LAPSED),
+}
+"""The states that each kind of edge stands for; every state belongs to one."""
+_LINK_OF = {state: link for link, states in LINKS.items() for state in states}
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A deploying project, a repository, or many in one. `key` is its id, number or resource name."""
+
+    key: str
+    title: str
+    subtitle: str
+    gathered: int = 0
+    """How many it stands for, where it is more than itself."""
+
+
+class Edge(msgspec.Struct, frozen=True, order=True):
+    """So many remediations of one kind, from the project at `left` to what is at `right`."""
+
+    left: str
+    right: str
+    link: Link
+    count: int
+
+
+class Graph(msgspec.Struct, frozen=True):
+    """Nodes in the order in which they are drawn, and the edges between them."""
+
+    left: tuple[Node, ...]
+    right: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+
+def graph_of(records: Iterable[Remediation], most: int = MOST) -> Graph:
+    """The graph of these records, with at most so many nodes on a side."""
+    pairs: Counter[tuple[str, str, Link]] = Counter()
+    for record in records:
+        for project in {each.project or each.number or UNKNOWN for each in record.deploys} or {UNKNOWN}:
+            pairs[project, record.repository, _LINK_OF[record.state]] += 1
+    repositories = {right for _, right, _ in pairs}
+    if len(repositories) > most:
+        pairs = _renamed(pairs, lambda left, right: (left, _holder(right)))
+    lefts, rights = _busiest(pairs, 0, most), _busiest(pairs, 1, most)
+    gathered = _renamed(
+        pairs, lambda left, right: (left if left in lefts else OTHERS, right if right in rights else OTHERS)
+    )
+    return _drawn(gathered, repositories, len({left for left, _, _ in pairs} - lefts))
+
+
+def _holder(repository: str) -> str:
+    named = Repository.parse(repository)
+    return f"projects/{named.project}" if named else repository
+
+
+def _renamed(
+    pairs: Counter[tuple[str, str, Link]], ends: Callable[[str, str], tuple[str, str]]
+) -> Counter[tuple[str, str, Link]]:
+    renamed: Counter[tuple[str, str, Link]] = Counter()
+    for (left, right, link), count in pairs.items():
+        renamed[(*ends(left, right), link)] += count
+    return renamed
+
+
+def _busiest(pairs: Counter[tuple[str, str, Link]], side: int, most: int) -> set[str]:
+    """The names on a side that keep a node of their own; all of them where they are not too many."""
+    weights: Counter[str] = Counter()
+    for ends, count in pairs.items():
+        weights[ends[side]] += count
+    ranked = sorted(weights, key=lambda name: (-weights[name], name))
+    return set(ranked if len(ranked) <= most else ranked[: most - 1])
+
+
+def _drawn(pairs: Counter[tuple[str, str, Link]], repositories: set[str], others: int) -> Graph:
+    """Right by name, so that a project's repositories stand together; left as near to what it reads as may be."""
+    right_keys = sorted({right for _, right, _ in pairs}, key=lambda key: (key == OTHERS, key))
+    height = {key: place for place, key in enumerate(right_keys)}
+    reads: defaultdict[str, list[int]] = defaultdict(list)
+    for left, right, _ in pairs:
+        reads[left].append(height[right])
+    left_keys = sorted(reads, key=lambda key: (key == OTHERS, sum(reads[key]) / len(reads[key]), key))
+    told: defaultdict[str, Counter[Link]] = defaultdict(Counter)
+    for (left, _, link), count in pairs.items():
+        told[left][link] += count
+    edges = sorted(Edge(left, right, link, count) for (left, right, link), count in pairs.items())
+    held = Counter(_holder(each) for each in repositories)
+    return Graph(
+        tuple(_project(key, others, told[key]) for key in left_keys),
+        tuple(_repository(key, held) for key in right_keys),
+        tuple(edges),
+    )
+
+
+WORDS = {Link.GRANTED: "granted", Link.OPEN: "asked", Link.REFUSED: "refused or rejected", Link.OVER: "over"}
+"""What people call each kind of edge."""
+
+
+def _project(key: str, others: int, told: Counter[Link]) -> Node:
+    subtitle = " · ".join(f"{told[link]:,} {word.partition(' ')[0]}" for link, word in WORDS.items() if told[link])
+    if key == OTHERS:
+        return Node(key, f"{others:,} more projects", subtitle, others)
+    return Node(key, "not known" if key == UNKNOWN else key, subtitle)
+
+
+def _repository(key: str, held: Counter[str]) -> Node:
+    if key == OTHERS:
+        return Node(key, "all other projects", "those with the fewest", 1)
+    named = Repository.parse(key)
+    if named:
+        return Node(key, named.name, f"{named.project} · {named.location}")
+    count = held[key]
+    return Node(key, key.removeprefix("projects/"), f"{count} repositor{'y' if count == 1 else 'ies'}", count)

@@ -1,0 +1,136 @@
+"""The inbox: what waits for an answer, oldest deadline first; found by words, project, repository, member and state."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import flask
+import msgspec
+from itsdangerous import BadSignature, URLSafeSerializer
+
+from remediate.errors import RemediateError
+from remediate.ledger.interface import Filter, Mark
+from remediate.remediation import Remediation, State, content_digest
+from remediate.review.desk import Answer, Desk, Elsewhere, View, mark_text, marked, typed
+from remediate.review.texts import person, place, short
+
+PAGE = 50  # remediations on one page, and approvals in one go
+_WORDS = 8  # of a search
+_FIELDS = ("q", "project", "repository", "member")
+_ALWAYS = (State.PROPOSED, State.GRANTED)  # states that are offered even when nothing is in them
+_LONGEST_TOLD = 2500  # characters of an address, which gunicorn cuts at 4,094
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One line of the inbox."""
+
+    record: Remediation
+    content: str
+    deadline: str
+    barred: str
+    who: str
+    where: str
+    what: str
+
+
+def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerializer) -> View:
+    """The page that the address asks for."""
+    args = request.args
+    wanted = args.get("state") or State.PROPOSED.value
+    fields = {name: typed(args, name) for name in _FIELDS}
+    problem = ""
+    if wanted != "all" and wanted not in list(State):
+        problem = f"state {wanted[:40]!r}: expected all or one of {', '.join(State)}"
+        wanted = State.PROPOSED.value
+    states = () if wanted == "all" else (State(wanted),)
+    words = tuple(fields["q"].split())[:_WORDS]
+    sought = Filter(states, fields["repository"] or None, fields["member"] or None, fields["project"] or None, words)
+    waiting = wanted == State.PROPOSED
+    page = desk.ledger.look(sought, limit=PAGE, after=marked(args.get("after", "")), longest_waiting=waiting)
+    kept = {name: value for name, value in {**fields, "state": wanted}.items() if value}
+    after = ""
+    if page.more:
+        last = page.records[-1]
+        after = urlencode(kept | {"after": mark_text(Mark(last.updated if waiting else last.last_seen, last.id))})
+    counts = desk.ledger.counts()
+    return View(
+        "inbox.html",
+        {
+            "rows": [_row(desk, each, who) for each in page.records],
+            "wanted": wanted,
+            "fields": fields,
+            "filtered": any(fields.values()),
+            "tabs": _tabs(wanted, {name: value for name, value in fields.items() if value}, dict(counts)),
+            "total": None if any(fields.values()) else sum(counts.get(state, 0) for state in states or State),
+            "first": not args.get("after"),
+            "here": urlencode(kept),
+            "everywhere": urlencode(kept | {"state": "all"}),
+            "after": after,
+            "looked_at": page.looked_at,
+            "selected": args.get("select") == "all",
+            "told": _told(args.get("told", ""), who, signer),
+            "problem": problem,
+        },
+        400 if problem else 200,
+    )
+
+
+def _row(desk: Desk, record: Remediation, who: str) -> Row:
+    barred = desk.barred(record, who) if record.state is State.PROPOSED else ""
+    where = place(record)
+    return Row(
+        record, content_digest(record), desk.deadline(record), barred, person(record.member), short(record.repository),
+        where,
+    )  # fmt: skip
+
+
+def _tabs(wanted: str, kept: dict[str, str], counts: dict[State, int]) -> list[tuple[str, str, int, bool]]:
+    """Name, address and count of each state that is worth offering, and whether it is shown now."""
+    shown = [state for state in State if counts.get(state) or state in _ALWAYS or state == wanted]
+    tabs = [
+        (str(state), "/?" + urlencode(kept | {"state": str(state)}), counts.get(state, 0), state == wanted)
+        for state in shown
+    ]
+    return [*tabs, ("all", "/?" + urlencode(kept | {"state": "all"}), sum(counts.values()), wanted == "all")]
+
+
+def approve_selected(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerializer) -> Answer:
+    """Approve each one as it was shown; what became of each is told on the inbox."""
+    told = []
+    for item in dict.fromkeys(request.form.getlist("item")[:PAGE]):
+        ident, _, content = item.partition("@")
+        try:
+            done = desk.remediator.approve(ident, actor=who, content=content).remediation
+            told.append((done.id, str(done.state), person(done.member)[:80]))
+        except RemediateError as error:
+            told.append((ident[:20], "", str(error)[:160]))
+    text = str(signer.dumps([who, told]))
+    if len(text) > _LONGEST_TOLD:
+        text = str(signer.dumps([who, [(ident, state, "") for ident, state, _ in told]]))
+    return Elsewhere(f"/?told={text}")
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What became of approvals that were just made: id, state (empty: not approved) and a word about each."""
+
+    asked: bool
+    items: list[tuple[str, str, str]]
+
+    @property
+    def approved(self) -> int:
+        return sum(bool(state) for _, state, _ in self.items)
+
+    @property
+    def granted(self) -> bool:
+        return any(state == State.GRANTED for _, state, _ in self.items)
+
+
+def _told(text: str, who: str, signer: URLSafeSerializer) -> Told | None:
+    """What the address tells; None where it tells nothing that we said to this person."""
+    if not text:
+        return Told(asked=False, items=[])
+    try:
+        said_to, items = signer.loads(text)
+    except (BadSignature, ValueError):
+        return None
+    return Told(asked=True, items=[tuple(item) for item in items]) if said_to == who else None

@@ -1,0 +1,67 @@
+"""Where to look in Google Cloud's console, and what makes the same grant elsewhere.
+
+Each address is only followed when a person clicks it; whatever stands in one is quoted.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from urllib.parse import quote
+
+from remediate.denial import Deploy, Kind
+from remediate.equivalents import gcloud_command, terraform_resource
+from remediate.image import Repository
+from remediate.remediation import Remediation, instant
+
+_CONSOLE = "https://console.cloud.google.com"
+_LABELS = {
+    Kind.SERVICE: ("cloud_run_revision", "service_name"),
+    Kind.JOB: ("cloud_run_job", "job_name"),
+    Kind.WORKER_POOL: ("cloud_run_worker_pool", "worker_pool_name"),
+}
+"""Cloud Run's monitored resources, and the label that bears the name ("Monitored resource types", Cloud Logging)."""
+_DETAILS = {Kind.SERVICE: "run/detail", Kind.JOB: "run/jobs/details"}
+_AROUND = timedelta(seconds=1)  # an entry's time is kept to the microsecond, and never as one of the future
+
+
+def links(record: Remediation) -> list[tuple[str, str]]:
+    """Names and addresses: the log entry, what was deployed, the repository, and who may do what there."""
+    found = []
+    deploy = record.deploys[-1] if record.deploys else None
+    if deploy and deploy.project:
+        if record.denials:
+            found.append(("Log entry", _log(record, deploy)))
+        if deploy.kind in _DETAILS and deploy.location and deploy.name:
+            path = "/".join(quote(part, safe="") for part in (deploy.location, deploy.name))
+            found.append((deploy.kind.capitalize(), f"{_CONSOLE}/{_DETAILS[deploy.kind]}/{path}{_of(deploy.project)}"))
+    repository = Repository.parse(record.repository)
+    if repository:
+        parts = (repository.project, repository.location, repository.name)
+        path = "/".join(quote(part, safe="") for part in parts)
+        found.append(("Repository", f"{_CONSOLE}/artifacts/docker/{path}{_of(repository.project)}"))
+        found.append(("IAM of its project", f"{_CONSOLE}/iam-admin/iam{_of(repository.project)}"))
+    return found
+
+
+def _log(record: Remediation, deploy: Deploy) -> str:
+    """The Logs Explorer at the entry of the last denial: by its time, its resource and its severity."""
+    seen = datetime.fromisoformat(record.last_seen)
+    query = ['protoPayload.serviceName="run.googleapis.com"', "severity>=ERROR"]
+    if deploy.kind in _LABELS and deploy.name:
+        kind, label = _LABELS[deploy.kind]
+        query += [f'resource.type="{kind}"', f'resource.labels.{label}="{deploy.name}"']
+    query += [f'timestamp>="{instant(seen - _AROUND)}"', f'timestamp<="{instant(seen + _AROUND)}"']
+    text = quote("\n".join(query), safe="")
+    return f"{_CONSOLE}/logs/query;query={text};cursorTimestamp={quote(record.last_seen, safe='')}{_of(deploy.project)}"
+
+
+def _of(project: str | None) -> str:
+    return f"?project={quote(project or '', safe='')}"
+
+
+def equivalents(record: Remediation) -> list[tuple[str, str]]:
+    """The same grant by gcloud and by Terraform; none where the repository is none."""
+    if Repository.parse(record.repository) is None:
+        return []
+    grant = (record.repository, record.role, record.member)
+    return [("gcloud", gcloud_command(*grant)), ("Terraform", terraform_resource(*grant, set()))]

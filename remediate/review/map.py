@@ -1,0 +1,90 @@
+"""The map: who reads what, and how many grants stood when; as drawings, and as tables that say the same."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import flask
+
+from remediate.ledger.interface import Filter, TrailFilter
+from remediate.remediation import Remediation, State
+from remediate.review.desk import Desk, View, typed
+from remediate.review.drawing import days, drawn, plotted, standing
+from remediate.review.graph import LINKS, OTHERS, UNKNOWN, WORDS, Edge, Graph, Link, Node, graph_of
+
+_LOOKED_AT = 2_000  # remediations that are drawn, and transitions that the line over time goes back
+_ROWS = 200  # of the table
+_FIELDS = ("project", "repository", "member")
+_CHANGES = (State.GRANTED, State.REVOKED, State.EXPIRED, State.REMOVED)
+"""Into which states a transition makes or ends a grant."""
+
+
+def map_page(desk: Desk, request: flask.Request) -> View:
+    """The page that the address asks for."""
+    args = request.args
+    fields = {name: typed(args, name) for name in _FIELDS}
+    wanted = args.get("link", "")
+    links = (Link(wanted),) if wanted in list(Link) else (Link.GRANTED, Link.OPEN, Link.REFUSED)
+    states = tuple(state for link in links for state in LINKS[link])
+    sought = Filter(states, fields["repository"] or None, fields["member"] or None, fields["project"] or None)
+    page = desk.ledger.look(sought, limit=_LOOKED_AT)
+    graph = graph_of(_about(record, fields["project"]) for record in page.records)
+    counts = desk.ledger.counts()
+    steps = desk.ledger.steps(TrailFilter(states=_CHANGES), limit=_LOOKED_AT)
+    line = standing(desk.now(), counts.get(State.GRANTED, 0), steps.steps)
+    kept = {name: value for name, value in fields.items() if value}
+    return View(
+        "map.html",
+        {
+            "drawing": drawn(graph) if graph.edges else None,
+            "rows": _table(graph),
+            "lines": len(graph.edges),
+            "changes": _LOOKED_AT,
+            "links": list(Link),
+            "words": WORDS,
+            "shown": links,
+            "wanted": wanted if wanted in list(Link) else "",
+            "fields": fields,
+            "filtered": bool(kept or wanted),
+            "found": len(page.records),
+            "cut": page.more or page.looked_at is not None,
+            "plot": plotted(line),
+            "now": counts.get(State.GRANTED, 0),
+            "days": days(line, steps.steps),
+            "plot_cut": steps.more or steps.looked_at is not None,
+            "only": lambda node, side: _only(node, side, kept, wanted),
+            "list_of": lambda left, right, link: _list_of(left, right, link),
+        },
+    )
+
+
+def _about(record: Remediation, project: str) -> Remediation:
+    """The record with the deploys that were asked for alone, so that no other project is drawn beside it."""
+    import msgspec
+
+    part = project.casefold()
+    kept = tuple(each for each in record.deploys if part in (each.project or each.number or "").casefold())
+    return msgspec.structs.replace(record, deploys=kept) if part and kept else record
+
+
+def _table(graph: Graph) -> list[tuple[Edge, Node, Node]]:
+    left, right = {node.key: node for node in graph.left}, {node.key: node for node in graph.right}
+    return [(edge, left[edge.left], right[edge.right]) for edge in graph.edges[:_ROWS]]
+
+
+def _only(node: Node, side: str, kept: dict[str, str], wanted: str) -> str:
+    """Where a node leads: the map of it alone; nowhere for what is gathered or not known."""
+    if node.key in (OTHERS, UNKNOWN):
+        return ""
+    name = "repository" if side == "right" and not node.gathered else "project"
+    key = node.key if name == "repository" else node.key.removeprefix("projects/")
+    return "/map?" + urlencode(kept | {name: key} | ({"link": wanted} if wanted else {}))
+
+
+def _list_of(left: Node, right: Node, link: Link) -> str:
+    """Where an edge leads: the list of what it stands for, as near as the list can tell."""
+    query = {} if left.key in (OTHERS, UNKNOWN) else {"project": left.key}
+    if right.key != OTHERS and not right.gathered:
+        query["repository"] = right.key
+    state = {Link.GRANTED: "granted", Link.OPEN: "proposed"}.get(link, "all")
+    return "/?" + urlencode(query | {"state": state})

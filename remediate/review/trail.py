@@ -1,0 +1,90 @@
+"""The trail: every transition, newest first, found by time and by whatever it says; as a page, as CSV, as JSON."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import flask
+import msgspec
+
+from remediate.errors import BadInput
+from remediate.ledger.interface import Mark, TrailFilter, TrailPage
+from remediate.plaintext import csv_text
+from remediate.policy import Outcome
+from remediate.remediation import State, TrailRecord, instant
+from remediate.review.desk import Answer, Desk, Download, View, mark_text, marked, typed
+from remediate.review.texts import moment
+
+PAGE = 100  # transitions on one page
+_FIELDS = ("since", "until", "actor", "repository", "member", "project", "outcome", "state")
+_COLUMNS = (
+    "at", "remediation", "seq", "before", "after", "actor", "member", "repository", "outcome", "rule", "reasons",
+    "note", "hash",
+)  # fmt: skip
+
+
+def trail(desk: Desk, request: flask.Request) -> Answer:
+    """The page that the address asks for, or exactly what stands on it as a file."""
+    args = request.args
+    fields = {name: typed(args, name) for name in _FIELDS}
+    problem, page = "", TrailPage([], more=False)
+    try:
+        page = desk.ledger.steps(_filter(fields, desk), limit=PAGE, before=marked(args.get("before", "")))
+    except BadInput as error:
+        problem = str(error)
+    kept = {name: value for name, value in fields.items() if value}
+    here = kept | ({"before": args["before"]} if args.get("before") else {})
+    match args.get("format"):
+        case "json" if not problem:
+            return Download("trail.json", msgspec.json.encode(page.steps).decode(), "application/json")
+        case "csv" if not problem:
+            return Download("trail.csv", csv_text(_COLUMNS, map(_cells, page.steps)), "text/csv; charset=utf-8")
+    last = page.steps[-1] if page.more else None
+    older = mark_text(Mark(last.at, last.remediation, last.seq)) if last else ""
+    return View(
+        "trail.html",
+        {
+            "steps": page.steps,
+            "fields": fields,
+            "filtered": bool(kept),
+            "outcomes": [each for each in Outcome if each is not Outcome.IGNORE],
+            "states": list(State),
+            "here": urlencode(here),
+            "older": urlencode(kept | {"before": older}) if older else "",
+            "newest": urlencode(kept),
+            "first": not args.get("before"),
+            "looked_at": page.looked_at,
+            "problem": problem,
+        },
+        400 if problem else 200,
+    )
+
+
+def _filter(fields: dict[str, str], desk: Desk) -> TrailFilter:
+    """The filter. Raises BadInput that names the field and what it takes."""
+    now = desk.now()
+    since, until = moment("From", fields["since"], now), moment("Before", fields["until"], now)
+    outcome, state = fields["outcome"], fields["state"]
+    if outcome and outcome not in list(Outcome):
+        raise BadInput(f"Decision: {outcome!r}: expected one of {', '.join(Outcome)}")
+    if state and state not in list(State):
+        raise BadInput(f"Became: {state!r}: expected one of {', '.join(State)}")
+    return TrailFilter(
+        since=instant(since) if since else None,
+        until=instant(until) if until else None,
+        actor=fields["actor"] or None,
+        repository=fields["repository"] or None,
+        member=fields["member"] or None,
+        project=fields["project"] or None,
+        outcome=Outcome(outcome) if outcome else None,
+        states=(State(state),) if state else (),
+    )
+
+
+def _cells(step: TrailRecord) -> tuple[object, ...]:
+    outcome = "" if step.outcome is msgspec.UNSET else step.outcome
+    rule = "" if step.rule is msgspec.UNSET else step.rule
+    return (
+        step.at, step.remediation, step.seq, step.before, step.after, step.actor, step.member, step.repository, outcome,
+        rule, " ".join(step.reasons), step.note, step.hash,
+    )  # fmt: skip

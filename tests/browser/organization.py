@@ -1,0 +1,122 @@
+"""A company of some size: projects that deploy, projects that hold images, and three months in which they were denied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from remediate.denial import Denial
+from remediate.remediation import Remediation
+from remediate.settings import load_settings
+from remediate.wiring import remediator_from
+from tests.entries import activity, denial, user_text
+from tests.sandbox_fixture import ROOT
+
+TEAMS = (
+    "shop-frontend",
+    "shop-backend",
+    "payments",
+    "search",
+    "recommendations",
+    "identity-provider",
+    "data-pipelines",
+)
+REGISTRIES = {
+    "platform-images": ("containers", "base"),
+    "ml-models": ("serving", "training"),
+    "payments-registry": ("pci",),
+}
+REVIEWERS = ("platform-lead@example.com", "security@example.com")
+_FOLDER = "folders/310000000001"
+
+
+def write_organization(path: Path) -> None:
+    """The example's organization with more teams and registries, as a file for the sandbox."""
+    organization = yaml.safe_load((ROOT / "sandbox" / "example.yaml").read_text())
+    known = {each["id"]: each for each in organization["projects"]}
+    for number, name in enumerate(TEAMS, 1):
+        if name not in known:
+            project = {"id": name, "number": f"70000000000{number}", "parent": _FOLDER}
+            organization["projects"].append(project)
+        organization["identities"].append(f"serviceAccount:deployer@{name}.iam.gserviceaccount.com")
+    for number, (name, repositories) in enumerate(REGISTRIES.items(), 1):
+        project = known.get(name)
+        if project is None:
+            project = {
+                "id": name,
+                "number": f"80000000000{number}",
+                "parent": "folders/310000000002",
+                "repositories": [],
+            }
+            organization["projects"].append(project)
+        there = {each["name"] for each in project["repositories"]}
+        for each in repositories:
+            if each not in there:
+                project["repositories"].append({"name": each, "location": "asia-northeast1", "images": ["app:v1"]})
+    path.write_text(yaml.safe_dump(organization))
+
+
+def numbers() -> dict[str, str]:
+    """The number of each team's project."""
+    return {name: "123456789012" if name == "shop-frontend" else f"70000000000{n}" for n, name in enumerate(TEAMS, 1)}
+
+
+def denied(team: str, registry: str, repository: str, at: datetime, *, name: str = "web", insert_id: str) -> Denial:
+    """The denial of a team's deployer."""
+    image = f"asia-northeast1-docker.pkg.dev/{registry}/{repository}/{name}:v1"
+    email = f"deployer@{team}.iam.gserviceaccount.com"
+    entry: dict[str, Any] = activity(
+        user_text(image), images=(image,), email=email, project=team, number=numbers()[team], insert_id=insert_id
+    )
+    return denial(entry | {"timestamp": at.isoformat()})
+
+
+def live_through_three_months(environment: dict[str, str], now: datetime | None = None) -> None:
+    """Fill a ledger with what such a company is denied, asked and granted in three months, up to now."""
+    now = now or datetime.now(UTC)
+    clock = [now]
+    remediator = remediator_from(load_settings(environment), clock=lambda: clock[0])
+    places = [(registry, name) for registry, names in REGISTRIES.items() for name in names]
+    for number, (team, (registry, repository)) in enumerate(_pairs(places)):
+        ago = 88 - 6.2 * number if number < 13 else 1.1 * (18 - number)
+        clock[0] = now - timedelta(days=ago, hours=number % 7)
+        many = number % 4 + 1
+        for count in range(many):
+            found = denied(team, registry, repository, clock[0], insert_id=f"{number}-{count}")
+            record = remediator.handle(found).remediation
+            clock[0] += timedelta(minutes=41)
+        assert record
+        for each in (record, *_partners(remediator, record)):
+            _decide(remediator, clock, each, number, now)
+    clock[0] = now
+
+
+def _pairs(places: list[tuple[str, str]]) -> Iterator[tuple[str, tuple[str, str]]]:
+    for step in range(3):
+        for number, team in enumerate(TEAMS):
+            if step == 0 or (number + step) % 3:
+                yield team, places[(number * 2 + step) % len(places)]
+
+
+def _partners(remediator: Any, record: Remediation) -> list[Remediation]:
+    return [remediator.proposal(ident).remediation for ident in record.partners]
+
+
+def _decide(remediator: Any, clock: list[datetime], record: Remediation, number: int, now: datetime) -> None:
+    """What became of it: most are granted, some for a time, some rejected or revoked; the last few still wait."""
+    who = REVIEWERS[number % 2]
+    if record.state != "proposed" or number > 12:
+        return
+    clock[0] = min(now, clock[0] + timedelta(hours=3))
+    if number % 6 == 5:
+        remediator.reject(record.id, actor=who, note="deploy it by the pipeline")
+        return
+    lasts = timedelta(days=120) if number % 5 == 1 else None
+    remediator.approve(record.id, actor=who, note="the team's own pipeline", lasts=lasts)
+    if number % 7 == 3:
+        clock[0] = min(now, clock[0] + timedelta(days=9))
+        remediator.revoke(record.id, actor=who, note="moved to another registry")

@@ -1,0 +1,24 @@
+"""Remediations as tests of the pages want them: of a project, on a repository, in a state."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from msgspec.structs import replace
+
+from remediate.denial import Deploy, Kind
+from remediate.policy import decide
+from remediate.remediation import Remediation, State, opened
+from tests.entries import activity, denial
+
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+def record(project: str = "shop", repository: str = "images/containers", state: State = State.GRANTED) -> Remediation:
+    """A remediation; `repository` is `PROJECT/NAME`."""
+    found = denial(activity())
+    made, _ = opened(found, decide(found), State.PROPOSED, actor="remediate", now=NOON)
+    holder, _, name = repository.partition("/")
+    where = Deploy(project=project, number="1", location="us-central1", kind=Kind.SERVICE, name="web")
+    resource = f"projects/{holder}/locations/us/repositories/{name}"
+    return replace(made, state=state, repository=resource, deploys=(where,))

@@ -1,0 +1,124 @@
+"""What the pages say in words: sentences, times, evidence, links and files."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from msgspec.structs import replace
+
+from remediate.denial import Deploy, Kind
+from remediate.errors import BadInput
+from remediate.plaintext import csv_text
+from remediate.policy import Evidence
+from remediate.remediation import instant
+from remediate.review.desk import mark_text, marked
+from remediate.review.links import equivalents, links
+from remediate.review.texts import answered, breakable, exact, moment, relative, sentence, since
+from tests.review.records import NOON, record
+
+
+@pytest.mark.parametrize(
+    ("ago", "told"),
+    [
+        (timedelta(hours=2), "10:00 UTC today"),
+        (timedelta(days=1), "Tuesday"),
+        (timedelta(days=6), "Thursday"),
+        (timedelta(days=7), "18 November"),
+        (timedelta(days=400), "21 October 2025"),
+    ],
+)
+def test_a_story_begins_today_on_a_day_or_at_a_date(ago: timedelta, told: str) -> None:
+    assert since(instant(NOON - ago), NOON) == told
+
+
+def test_a_proposal_is_one_sentence() -> None:
+    made = replace(record(), denials=14, first_seen=instant(NOON - timedelta(days=1)))
+    who = "github-deployer@shop-frontend.iam.gserviceaccount.com"
+    assert sentence(made, NOON) == (
+        f"{who} could not read images in images/containers (us) while deploying web in shop, 14 times since Tuesday."
+    )
+    once = replace(made, denials=1, first_seen=instant(NOON - timedelta(hours=2)))
+    assert sentence(once, NOON).endswith("while deploying web in shop, once, at 10:00 UTC today.")
+    assert "will not be able to read images" in sentence(replace(made, denials=0), NOON)
+    job = replace(made, deploys=(Deploy(kind=Kind.WORKER_POOL, number="12"),))
+    assert "while deploying worker pool something in 12," in sentence(job, NOON)
+    assert "while deploying something," in sentence(replace(made, deploys=()), NOON)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0, "just now"), (59, "just now"), (60, "1 minute ago"), (7200, "2 hours ago"), (-5, "in a moment"), (-90000, "in 1 day")],
+)  # fmt: skip
+def test_times_are_told_in_their_largest_unit(seconds: int, told: str) -> None:
+    assert relative(instant(NOON - timedelta(seconds=seconds)), NOON) == told
+    assert exact(instant(NOON)) == "Wed 25 Nov 2026, 12:00:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("text", "ago"),
+    [
+        ("3d", timedelta(days=3)),
+        ("12h", timedelta(hours=12)),
+        ("2026-11-25", timedelta(hours=12)),
+        ("2026-11-25T13:00:00+02:00", timedelta(hours=1)),
+    ],
+)
+def test_a_time_may_be_typed_in_each_usual_way(text: str, ago: timedelta) -> None:
+    assert moment("From", text, NOON) == NOON - ago
+    assert moment("From", "", NOON) is None
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "0d", "3", "9999-12-31T23:59:59-23:59"])
+def test_what_is_no_time_is_told_with_what_is_accepted(text: str) -> None:
+    with pytest.raises(BadInput, match=r"From: .* is no time; accepted: a date \(2026-11-24\)"):
+        moment("From", text, NOON)
+
+
+def test_what_is_not_known_is_never_a_no() -> None:
+    assert {each.answer for each in answered(Evidence())} == {"unknown"}
+    assert {each.tone for each in answered(Evidence())} == {"unknown"}
+    seen = {each.question: each for each in answered(Evidence(repository_exists=False, inside_organization=True, barred=True, repository_mode=None))}  # fmt: skip
+    assert (seen["Does the repository exist?"].answer, seen["Does the repository exist?"].tone) == ("no", "bad")
+    assert seen["Is it inside your organization?"].tone == "good"
+    assert seen["Is the member barred by a deny policy or an access boundary?"].tone == "bad"
+
+
+def test_a_name_breaks_behind_what_joins_it_and_stays_text() -> None:
+    assert breakable("a@b.c/d:e <x>") == "a@<wbr>b.<wbr>c/<wbr>d:<wbr>e &lt;x&gt;"
+
+
+def test_links_quote_whatever_stands_in_them() -> None:
+    odd = replace(record(), deploys=(Deploy('p&x="', "1", "us/../..", Kind.JOB, 'n"\nOR "x'),))
+    found = dict(links(odd))
+    for url in found.values():
+        parts = urlsplit(url)
+        assert (parts.scheme, parts.netloc) == ("https", "console.cloud.google.com")
+        assert set(parse_qs(parts.query)) == {"project"}
+    assert urlsplit(found["Job"]).path == "/run/jobs/details/us%2F..%2F../n%22%0AOR%20%22x"
+    assert 'timestamp>="2026-11-23T08:00:00.123456Z"' not in unquote(found["Log entry"])  # a second around it
+    assert 'timestamp>="2026-11-23T07:59:59.123456Z"' in unquote(found["Log entry"])
+    assert [name for name, _ in links(replace(record(), deploys=()))] == ["Repository", "IAM of its project"]
+
+
+def test_the_same_by_hand_is_what_a_plan_prints() -> None:
+    gcloud, terraform = (text for _, text in equivalents(record()))
+    assert gcloud.startswith("gcloud artifacts repositories add-iam-policy-binding containers --project=images")
+    assert 'resource "google_artifact_registry_repository_iam_member"' in terraform
+    assert "import {" in terraform
+    assert equivalents(replace(record(), repository="odd")) == []
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_no_cell_of_a_file_is_a_formula(cell: str) -> None:
+    row = csv_text(("a",), [(cell,)]).splitlines()[1]
+    assert row.lstrip('"').startswith(("'", "\N{REPLACEMENT CHARACTER}"))
+
+
+@pytest.mark.parametrize("text", ["", "x", "2026-11-25T12:00:00Z", "2026-11-25T12:00:00Z~", "2026-11-25~a/b", "2026-11-25~r-1~x", "~~"])  # fmt: skip
+def test_an_address_that_marks_no_place_begins_at_the_beginning(text: str) -> None:
+    assert marked(text) is None
+    mark = marked("2026-11-25T12:00:00Z~r-1~3")
+    assert mark is not None
+    assert mark_text(mark) == "2026-11-25T12:00:00Z~r-1~3"
