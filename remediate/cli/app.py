@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from remediate.cli import modes, plan, policy, remediations, reviews, roles, sweep, trail
+from remediate.cli import doctor, modes, plan, policy, remediations, reviews, roles, sweep, trail
 from remediate.cli.output import printable
 from remediate.errors import BadInput, RemediateError
 
@@ -33,6 +33,7 @@ trail.register(app)
 sweep.register(app)
 modes.register(app)
 roles.register(app)
+doctor.register(app)
 
 
 def _show_version(wanted: bool) -> None:
