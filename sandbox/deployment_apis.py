@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import copy
 import re
 from typing import Any
 
@@ -16,7 +17,7 @@ from sandbox.deployment import Names, resources
 from sandbox.deployment_seed import DeploymentSeed
 from sandbox.errors import refuse
 from sandbox.iam import DOWNLOAD, role_holds
-from sandbox.organization import Organization
+from sandbox.organization import Organization, Policy
 
 Json = dict[str, Any]
 _WRITE = "artifactregistry.repositories.setIamPolicy"
@@ -46,6 +47,7 @@ class DeploymentApis:
     def __init__(self, seed: DeploymentSeed, organization: Organization, delivering: Delivering) -> None:
         self.resources = resources(seed, organization)
         self._organization = organization
+        self._healthy = copy.deepcopy(self._state())
         self._delivering = delivering
         self._names = Names(seed, organization)
 
@@ -97,6 +99,16 @@ class DeploymentApis:
                 self.resources.pop(name, None)
             else:
                 self.resources[name] = _merged(self.resources.get(name, {}), patch)
+
+    def heal(self) -> None:
+        """Everything as it was in the file."""
+        self.resources, policies, self._organization.roles = copy.deepcopy(self._healthy)
+        for name, policy in policies.items():
+            self._organization.nodes[name].policy = policy
+
+    def _state(self) -> tuple[dict[str, Json], dict[str, Policy], dict[str, list[str]]]:
+        above = {name: node.policy for name, node in self._organization.nodes.items() if "/repositories/" not in name}
+        return self.resources, above, self._organization.roles
 
     def tell(self, variables: dict[str, str]) -> None:
         """Set these variables for every part that runs, as a redeploy would."""

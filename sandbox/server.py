@@ -137,6 +137,10 @@ class Sandbox:
                 with self._lock:
                     self.deployment.change(json.loads(request.get_data()))
                 return {}
+            case "DELETE", "deployment" if self.deployment:
+                with self._lock:
+                    self.deployment.heal()
+                return {}
             case "PUT", "deployment/env" if self.deployment:
                 with self._lock:
                     self.deployment.tell(json.loads(request.get_data()))

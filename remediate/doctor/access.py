@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from remediate.doctor.codes import Code
 from remediate.doctor.expected import ANCESTRY, NEEDS, SET_POLICY, TAGS, TROUBLESHOOTER_ROLES, Need
 from remediate.doctor.facts import Absent, Account, AllowPolicy, Binding, Keys, ProjectFacts, Role, Service, Unknown
-from remediate.doctor.finding import APPLY, Finding, command, not_known
+from remediate.doctor.finding import APPLY, Finding, command, not_known, unseen
 from remediate.doctor.installation import Installation
 from remediate.doctor.site import IDENTITIES, policy_words
 from remediate.doctor.variables import environment
@@ -46,8 +46,7 @@ def mode_of(found: Installation) -> Mode | None:
 def rights(found: Installation) -> Iterator[Finding]:
     """Each identity holds at each place what it needs there, and nothing beyond."""
     for policy in found.policies.values():
-        if isinstance(policy, Unknown):
-            yield not_known(policy)
+        yield from unseen(policy)
     told: set[tuple[Code, str]] = set()
     for who in IDENTITIES:
         for place, policy in found.policies.items():

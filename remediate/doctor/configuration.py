@@ -37,7 +37,13 @@ def policy(found: Local) -> Iterator[Finding]:
 
 def ledger(found: LedgerFacts) -> Iterator[Finding]:
     """The ledger answers, and is stored as this version stores it."""
-    if found.fault:
+    if found.refused:
+        project = found.url.removeprefix("firestore://").partition("/")[0]
+        me = '--member="user:$(gcloud config get-value account)"'
+        fix = f"gcloud projects add-iam-policy-binding {project} {me} --role=roles/datastore.viewer"
+        what = f"{found.url} cannot be read ({found.fault}); it needs datastore.entities.get"
+        yield Finding(Code.NOT_KNOWN, what, fix)
+    elif found.fault:
         yield Finding(Code.LEDGER_UNREACHABLE, f"{found.url}: {found.fault}", _ledger_cure(found.url))
     elif found.schema is not None and found.schema > found.newest:
         what = f"{found.url} has schema {found.schema}, and this version knows up to {found.newest}"

@@ -81,7 +81,10 @@ def of_an_installation(found: Installation, environ: Mapping[str, str]) -> Itera
         why = "a single project is watched by audit log triggers"
         yield _checked(section, title, check(found)) if found.site.by_sink else _left_out(section, title, why)
     for section, title, check in _ALWAYS:
-        yield _checked(section, title, check(found))
+        if check is routing.subscriptions and not found.subscriptions:
+            yield _left_out(section, title, "no trigger names one")
+        else:
+            yield _checked(section, title, check(found))
 
 
 def without_an_installation() -> Iterator[Checked]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from enum import StrEnum
 
 import msgspec
 
 from remediate.doctor.codes import Code, Severity
-from remediate.doctor.facts import Unknown
+from remediate.doctor.facts import Absent, Unknown
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -63,6 +64,14 @@ class Checked(msgspec.Struct, frozen=True):
 def not_known(fact: Unknown) -> Finding:
     """What is said of a fact that may not be read."""
     return Finding(Code.NOT_KNOWN, f"{fact.name} cannot be read ({fact.why}); it needs {fact.right}", fact.fix)
+
+
+def unseen(fact: object) -> Iterator[Finding]:
+    """What is said where a fact that is always there could not be had; nothing where it could."""
+    if isinstance(fact, Unknown):
+        yield not_known(fact)
+    elif isinstance(fact, Absent):
+        yield Finding(Code.NOT_KNOWN, f"Google says that there is no {fact.name}", "python -m remediate doctor --help")
 
 
 def command(*words: str) -> str:

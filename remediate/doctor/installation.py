@@ -41,6 +41,8 @@ class LedgerFacts:
     """The schema that this version writes."""
     fault: str = ""
     """Why it could not be asked; empty where it could."""
+    refused: bool = False
+    """Whether that is because whoever asks may not."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,9 @@ def look(url: str, endpoints: Mapping[str, str], timeout: float) -> LedgerFacts:
         return LedgerFacts(url, int(found.fields.version.integer_value), SCHEMA)
     except Missing:
         return LedgerFacts(url, None, SCHEMA)
-    except (TerminalFault, TransientFault, msgspec.MsgspecError, ValueError) as error:
+    except TerminalFault as fault:
+        return LedgerFacts(url, None, SCHEMA, str(fault), refused=True)
+    except (TransientFault, msgspec.MsgspecError, ValueError) as error:
         return LedgerFacts(url, None, SCHEMA, str(error))
 
 

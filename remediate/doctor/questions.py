@@ -109,8 +109,9 @@ class Questions:
     def iap_policy(self, site: Site) -> Fact[AllowPolicy]:
         right = Right("iap.webServices.getIamPolicy", "roles/iap.admin", site.here)
         project = self.project(site.project)
-        number = project.number if isinstance(project, facts.ProjectFacts) else site.project
-        path = f"/v1/projects/{number}/iap_web/cloud_run-{site.region}/services/{site.name}-review:getIamPolicy"
+        if not isinstance(project, facts.ProjectFacts):
+            return project  # it goes by the project's number
+        path = f"/v1/projects/{project.number}/iap_web/cloud_run-{site.region}/services/{site.name}-review:getIamPolicy"
         return self._cloud.read("IAP", path, AllowPolicy, right, dict(_READS))
 
     def pubsub_policy(self, site: Site, name: str, kind: str) -> Fact[AllowPolicy]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from remediate.doctor.codes import Code
 from remediate.doctor.expected import PUBLISHING
 from remediate.doctor.facts import Absent, AllowPolicy, Measured, ProjectFacts, Sink, Subscription, Trigger, Unknown
-from remediate.doctor.finding import APPLY, Finding, command, not_known
+from remediate.doctor.finding import APPLY, Finding, command, not_known, unseen
 from remediate.doctor.installation import Installation
 from remediate.doctor.site import Site
 from remediate.logfilter import DENIALS
@@ -68,8 +68,8 @@ def publishers(found: Installation) -> Iterator[Finding]:
     every_writer_known = all(isinstance(sink, Sink) for sink in found.sinks.values())
     own = found.policies.get(site.here)
     inherited = own.members_of(*PUBLISHING) if isinstance(own, AllowPolicy) else []
-    if isinstance(found.topic_policy, Unknown):
-        yield not_known(found.topic_policy)
+    yield from unseen(found.topic_policy)
+    yield from unseen(own)
     if isinstance(found.topic_policy, AllowPolicy):
         bound = found.topic_policy.members_of(*PUBLISHING)
         for writer in sorted(writers - {*bound, *inherited}):
@@ -163,9 +163,8 @@ def subscriptions(found: Installation) -> Iterator[Finding]:
 
 
 def _behind(site: Site, short: str, backlog: Measured | Absent | Unknown | None) -> Iterator[Finding]:
-    if isinstance(backlog, Unknown):
-        yield not_known(backlog)
-    elif isinstance(backlog, Measured) and (oldest := _newest(backlog)) > _BEHIND:
+    yield from unseen(backlog)
+    if isinstance(backlog, Measured) and (oldest := _newest(backlog)) > _BEHIND:
         what = f"the oldest event in subscription {short} has waited for {oldest / 60:.0f} minutes"
         service = f'resource.labels.service_name="{site.name}-receiver" severity>=ERROR'
         yield Finding(
@@ -190,9 +189,8 @@ def dead_letters(found: Installation) -> Iterator[Finding]:
             fix = command(*words, f"--project={site.project}")
             yield Finding(Code.DEAD_LETTER_MISSING, f"there is no {kind} {name}", fix)
     yield from _dead_letter_rights(found)
-    if isinstance(found.dead_letters, Unknown):
-        yield not_known(found.dead_letters)
-    elif isinstance(found.dead_letters, Measured) and (waiting := _newest(found.dead_letters)):
+    yield from unseen(found.dead_letters)
+    if isinstance(found.dead_letters, Measured) and (waiting := _newest(found.dead_letters)):
         what = f"{waiting:.0f} dead letters wait in {site.dead_letter_subscription}"
         fix = command("gcloud", "pubsub", "subscriptions", "pull", f"{site.name}-dead-letters", "--limit=10")
         yield Finding(Code.DEAD_LETTERS_WAITING, what, f"{fix} {command(f'--project={site.project}')}")
@@ -200,6 +198,7 @@ def dead_letters(found: Installation) -> Iterator[Finding]:
 
 def _dead_letter_rights(found: Installation) -> Iterator[Finding]:
     """Pub/Sub moves dead letters as its own service agent ("Handle message failures")."""
+    yield from unseen(found.project)
     if not isinstance(found.project, ProjectFacts):
         return
     site, agent = found.site, f"serviceAccount:service-{found.project.number}@gcp-sa-pubsub.iam.gserviceaccount.com"

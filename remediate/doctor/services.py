@@ -18,7 +18,7 @@ from remediate.doctor.facts import (
     Sink,
     Unknown,
 )
-from remediate.doctor.finding import APPLY, Finding, command, not_known
+from remediate.doctor.finding import APPLY, Finding, command, not_known, unseen
 from remediate.doctor.installation import Installation
 from remediate.doctor.site import Site
 from remediate.doctor.variables import environment
@@ -46,7 +46,8 @@ def review(found: Installation) -> Iterator[Finding]:
         return
     if not found.review.iap_enabled:
         what = f"{site.name}-review is not behind Identity-Aware Proxy"
-        yield Finding(Code.IAP_OFF, what, _update(site, "review", "--iap"))
+        yield Finding(Code.IAP_OFF, what, _update(site, "review", "--iap", track="beta"))
+    yield from unseen(found.project)
     if isinstance(found.project, ProjectFacts):
         number = found.project.number
         agent = f"serviceAccount:service-{number}@gcp-sa-iap.iam.gserviceaccount.com"
@@ -67,8 +68,8 @@ def _reviewers(found: Installation) -> Iterator[Finding]:
     match found.iap_policy:
         case Unknown():
             yield not_known(found.iap_policy)
-        case AllowPolicy():
-            allowed = found.iap_policy.members_of(_ACCESSOR)
+        case policy:
+            allowed = policy.members_of(_ACCESSOR) if isinstance(policy, AllowPolicy) else []
             for member in sorted({*allowed} & {*EVERYBODY}):
                 command_ = [word.format("remove-iam-policy-binding") for word in words]
                 fix = command(*command_, *where, f"--member={member}")
@@ -214,6 +215,6 @@ def _starts_the_job(site: Site, uri: str) -> bool:
     return uri.endswith((f"/v2/{site.job}:run", v1))
 
 
-def _update(site: Site, task: str, change: str) -> str:
-    words = ("gcloud", "run", "services", "update", f"{site.name}-{task}", change)
+def _update(site: Site, task: str, change: str, *, track: str = "") -> str:
+    words = ("gcloud", *filter(None, [track]), "run", "services", "update", f"{site.name}-{task}", change)
     return command(*words, f"--region={site.region}", f"--project={site.project}")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from remediate.doctor.codes import Code
 from remediate.doctor.expected import APIS
-from remediate.doctor.facts import Fact, Measured, ServicesUsed, TimeSeries, Unknown
-from remediate.doctor.finding import Finding, command, not_known
+from remediate.doctor.facts import Fact, Measured, ServicesUsed, TimeSeries
+from remediate.doctor.finding import Finding, command, unseen
 from remediate.doctor.installation import Installation
 
 _FULL = 0.8  # of a quota; beyond that the next burst is refused
@@ -20,8 +20,7 @@ _LIMITS = {
 
 def apis(found: Installation) -> Iterator[Finding]:
     """Every API that the service calls is enabled in its project."""
-    if isinstance(found.apis, Unknown):
-        yield not_known(found.apis)
+    yield from unseen(found.apis)
     if isinstance(found.apis, ServicesUsed):
         for api in APIS:
             if not found.apis.enabled(api):
@@ -32,8 +31,7 @@ def apis(found: Installation) -> Iterator[Finding]:
 def quotas(found: Installation) -> Iterator[Finding]:
     """In the last hour no minute used up nearly all of a quota."""
     for metric, used in found.quota_used.items():
-        if isinstance(used, Unknown):
-            yield not_known(used)
+        yield from unseen(used)
         if isinstance(used, Measured):
             limit = _limit(found.quota_limits.get(metric)) or _LIMITS.get(metric, 0.0)
             most = max((point.number for series in used.time_series for point in series.points), default=0.0)
