@@ -26,7 +26,7 @@ _SERVED = [
     for api, pattern in (
         ("pubsub", r"/v1/projects/[^/]+/(?:topics|subscriptions)/[^/:]+(?::\w+)?"),
         ("eventarc", r"/v1/projects/[^/]+/locations/[^/]+/triggers/[^/:]+"),
-        ("cloudscheduler", r"/v1/projects/[^/]+/locations/[^/]+/jobs/[^/:]+"),
+        ("cloudscheduler", r"/v1/projects/[^/]+/locations/[^/]+/jobs/[^/:]+(?::resume)?"),
         ("run", r"/v2/projects/[^/]+/locations/[^/]+/(?:services|jobs)/[^/:]+(?::getIamPolicy)?"),
         ("logging", r"/v2/(?:projects|folders|organizations)/[^/]+/(?:sinks/[^/]+|locations/[^/]+/buckets/[^/]+)"),
         ("iam", r"/v1/projects/[^/]+/serviceAccounts/[^/:]+(?:/keys)?"),
@@ -36,6 +36,7 @@ _SERVED = [
         ("serviceusage", r"/v1/projects/[^/]+/services(?::batchGet)?"),
         ("monitoring", r"/v3/projects/[^/]+/timeSeries"),
         ("cloudresourcemanager", r"/v3/tagValues/[^/]+"),
+        ("storage", r"/storage/v1/b/[^/]+/o/.+"),
     )
 ]
 _TERM = re.compile(r'(metric|resource)\.(type|labels?\.(\w+))\s*=\s*"([^"]*)"')
@@ -57,6 +58,7 @@ class DeploymentApis:
 
     def answer(self, api: str, method: str, path: str, query: dict[str, list[str]], body: Json) -> Json:
         """The JSON answer to a request to this API. Raises ApiError for what Google would refuse."""
+        path = path.replace("/projects/-/serviceAccounts/", f"/{self._names.project}/serviceAccounts/")  # "any project"
         if path.startswith("/v1/projects/") and path.split("/")[3] not in self._organization.project_ids:
             project = path.split("/")[3]
             refuse("PERMISSION_DENIED", f"Permission denied on resource project {project}.", "CONSUMER_INVALID")
@@ -67,6 +69,10 @@ class DeploymentApis:
             return self._publish(path.removesuffix(":publish"), body)
         if path.endswith(":setIamPolicy") and method == "POST":
             return self._set_policy(path, body)
+        if method == "PATCH":
+            return self._patch(path, query, body)
+        if path.endswith(":resume") and method == "POST":
+            return self._patch(path.removesuffix(":resume"), {}, {"state": "ENABLED"})
         if path.startswith("/v1/roles/"):
             return _predefined(path.removeprefix("/v1/"))
         if api == "serviceusage":
@@ -126,7 +132,7 @@ class DeploymentApis:
         states = self.resources[path.removesuffix(":batchGet")]
         wanted = [name.rpartition("/")[2] for name in query.get("names", list(states))]
         parent = f"projects/{self._names.number}/services"
-        return {"services": [{"name": f"{parent}/{api}", "state": states.get(api, "DISABLED")} for api in wanted]}
+        return {"services": [_service(f"{parent}/{api}", states.get(api, "DISABLED")) for api in wanted]}
 
     def _publish(self, path: str, body: Json) -> Json:
         if path not in self.resources:
@@ -148,12 +154,33 @@ class DeploymentApis:
         receiver = f"{self._names.name}-receiver"
         return any(each["destination"]["cloudRun"]["service"].rpartition("/")[2] == receiver for each in mine)
 
+    def _patch(self, path: str, query: dict[str, list[str]], body: Json) -> Json:
+        """Change the fields of the mask, or all that the body has; Pub/Sub has resource and mask in the body."""
+        if path not in self.resources:
+            refuse("NOT_FOUND", f"Resource not found (resource={path.rpartition('/')[2]}).")
+        mask = body.get("updateMask") or ",".join(query.get("updateMask", []))
+        wanted = body.get("subscription") or body
+        fields = [_camel(name) for name in mask.split(",")] if mask else list(wanted)
+        self.resources[path] = {**self.resources[path], **{name: wanted[name] for name in fields if name in wanted}}
+        return self.resources[path]
+
     def _set_policy(self, path: str, body: Json) -> Json:
         name = path.replace(":setIamPolicy", ":getIamPolicy")
         if name not in self.resources:
             refuse("NOT_FOUND", f"Resource not found (resource={path.rpartition('/')[2]}).")
         self.resources[name] = {"version": 1, **body["policy"], "etag": "BwYAAAAAAAM="}
         return self.resources[name]
+
+
+def _camel(name: str) -> str:
+    """A field of a mask as JSON has it; some clients write the API's own snake case."""
+    first, *others = name.strip().split("_")
+    return first + "".join(word.title() for word in others)
+
+
+def _service(name: str, state: str) -> Json:
+    api = name.rpartition("/")[2]
+    return {"name": name, "config": {"name": api, "title": api}, "state": state}
 
 
 def _predefined(name: str) -> Json:

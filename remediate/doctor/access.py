@@ -135,6 +135,8 @@ def _places(found: Installation, need: Need) -> tuple[str, ...]:
             return (found.site.here,)
         case "scope":
             return found.site.watched
+        case "events":  # audit log events are handed out by Eventarc itself, to whoever may receive them
+            return () if found.site.by_sink else (found.site.here,)
         case _:  # the organization above watched folders
             folders = found.site.watched[0].startswith("folders/")
             above = found.project.ancestors if isinstance(found.project, ProjectFacts) else ()
@@ -157,6 +159,9 @@ def _troubleshooting(found: Installation, who: str) -> set[str]:
 
 def _give(found: Installation, need: Need, place: str, member: str, policy: AllowPolicy, missing: Iterable[str]) -> str:
     """Add to the custom role that the member holds for this, or give the member that role."""
+    words = ("gcloud", *policy_words(place, "add"), f"--member={member}")
+    if not need.by:
+        return command(*words, f"--role={need.roles[0]}", "--condition=None")
     own = found.site.role(need.by)
     for binding in policy.roles_of(member):
         parent, _, name = binding.role.rpartition("/roles/")
@@ -168,8 +173,7 @@ def _give(found: Installation, need: Need, place: str, member: str, policy: Allo
     organizations = [each for each in (*found.site.watched, *above) if each.startswith("organizations/")]
     owner = found.site.here if place.startswith("projects/") or not organizations else organizations[0]
     condition = _condition(found, need)
-    words = ("gcloud", *policy_words(place, "add"), f"--member={member}", f"--role={owner}/roles/{own}")
-    return command(*words, f"--condition={condition}")
+    return command(*words, f"--role={owner}/roles/{own}", f"--condition={condition}")
 
 
 def _condition(found: Installation, need: Need) -> str:

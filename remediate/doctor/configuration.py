@@ -29,10 +29,19 @@ def local(found: Local) -> Iterator[Finding]:
 
 def policy(found: Local) -> Iterator[Finding]:
     """The policy file can be read, and compiles."""
-    if found.policy_fault:
-        place = found.settings.policy if found.settings and found.settings.policy else ""
-        fix = command("python", "-m", "remediate", "policy", "check", place)
-        yield Finding(Code.POLICY_UNREADABLE, found.policy_fault, fix)
+    if found.policy_fault and found.settings and found.settings.policy:
+        yield from policy_at(found.settings.policy, found.policy_fault)
+
+
+def policy_at(place: str, fault: str) -> Iterator[Finding]:
+    """What is said of a policy file that cannot be taken; one that may not be read here may be well."""
+    if ": 403 " in fault:
+        me = '--member="user:$(gcloud config get-value account)"'
+        bucket = command(place.removeprefix("gs://").partition("/")[0])
+        fix = f"gcloud storage buckets add-iam-policy-binding gs://{bucket} {me} --role=roles/storage.objectViewer"
+        yield Finding(Code.NOT_KNOWN, f"{fault}; it needs storage.objects.get", fix)
+    else:
+        yield Finding(Code.POLICY_UNREADABLE, fault, command("python", "-m", "remediate", "policy", "check", place))
 
 
 def ledger(found: LedgerFacts) -> Iterator[Finding]:

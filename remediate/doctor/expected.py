@@ -69,7 +69,7 @@ class Need(msgspec.Struct, frozen=True):
 
     identity: str
     where: str
-    """`scope`, `project`, or `above`: the organization above watched folders."""
+    """`scope`, `project`, `above`: the organization above watched folders, or `events`: a project watched by itself."""
     permissions: tuple[str, ...]
     roles: tuple[str, ...] = ()
     """Predefined roles that carry them all."""
@@ -95,6 +95,7 @@ NEEDS = (
     *(Need(who, "scope", WRITER, may=WRITER_MAY, by="Writer") for who in ("review", "sweep")),
     Need("receiver", "scope", WRITER, may=WRITER_MAY, by="Writer", mode=Mode.ENFORCE),
     *(Need(who, "project", LEDGER, ("roles/datastore.user",), may_roles=_LOGS, by="Ledger") for who in _DECIDES),
+    Need("trigger", "events", ("eventarc.events.receiveEvent",), ("roles/eventarc.eventReceiver",)),
     Need("trigger", "project", (), may_roles=("roles/eventarc.eventReceiver",)),
     Need("builder", "project", (), may_roles=(*_LOGS, "roles/run.builder", "roles/cloudbuild.builds.builder")),
 )

@@ -125,11 +125,11 @@ class Questions:
         return self._cloud.read("CLOUDRESOURCEMANAGER", f"/v3/{place}:getIamPolicy", AllowPolicy, right, dict(_READS))
 
     def account(self, site: Site, who: str) -> Fact[facts.Account]:
-        right = Right("iam.serviceAccounts.get", "roles/iam.securityReviewer", site.here)
+        right = Right("iam.serviceAccounts.get", "roles/iam.serviceAccountViewer", site.here)
         return self._cloud.read("IAM", f"/v1/{_account(site, who)}", facts.Account, right)
 
     def keys(self, site: Site, who: str) -> Fact[facts.Keys]:
-        right = Right("iam.serviceAccountKeys.list", "roles/iam.securityReviewer", site.here)
+        right = Right("iam.serviceAccountKeys.list", "roles/iam.serviceAccountViewer", site.here)
         return self._cloud.read("IAM", f"/v1/{_account(site, who)}/keys?keyTypes=USER_MANAGED", facts.Keys, right)
 
     def role(self, site: Site, role: str) -> Fact[facts.Role]:

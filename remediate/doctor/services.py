@@ -63,7 +63,7 @@ def review(found: Installation) -> Iterator[Finding]:
 
 def _reviewers(found: Installation) -> Iterator[Finding]:
     site = found.site
-    words = ("gcloud", "iap", "web", "{}", "--resource-type=cloud-run", f"--service={site.name}-review")
+    words = ("gcloud", "beta", "iap", "web", "{}", "--resource-type=cloud-run", f"--service={site.name}-review")
     where = (f"--region={site.region}", f"--project={site.project}", f"--role={_ACCESSOR}")
     match found.iap_policy:
         case Unknown():

@@ -13,7 +13,7 @@ import msgspec
 from remediate.cloud.deployment import GoogleDeployment
 from remediate.cloud.deployment_canary import CanaryPath
 from remediate.doctor import canary as canaries
-from remediate.doctor import examination, ledgers
+from remediate.doctor import configuration, examination, ledgers
 from remediate.doctor.canary import Canary, Flight, Line
 from remediate.doctor.codes import Code
 from remediate.doctor.facts import Service, Topic, Trigger
@@ -47,14 +47,7 @@ def local_facts(environ: Mapping[str, str]) -> Local:
         settings = load_settings(environ)
     except BadInput as error:
         return Local(environ, None, tuple(str(error).splitlines()))
-    fault = ""
-    if settings.policy is not None:
-        from remediate.policysource import PolicySource
-
-        try:
-            PolicySource(settings.policy, lambda _: None, endpoint=settings.endpoints.get("STORAGE"))
-        except RemediateError as error:
-            fault = str(error)
+    fault = _policy_fault(settings.policy, settings) if settings.policy is not None else ""
     return Local(environ, settings, policy_fault=fault)
 
 
@@ -82,6 +75,7 @@ def visit(
     deployed = environment(found.receiver).get("REMEDIATE_LEDGER") if isinstance(found.receiver, Service) else None
     ledger = ledgers.look(deployed or settings.ledger, settings.endpoints, settings.timeout)
     checks += [*examination.of_the_ledger(ledger), *examination.of_an_installation(found, local.environ)]
+    checks.append(_deployed_policy(found, settings))
     flight = None
     if not canary:
         checks.append(_left_out("not asked for: --canary sends it"))
@@ -91,6 +85,35 @@ def visit(
         flown, flight = _fly(found, settings, ledger, clock, wait)
         checks.append(flown)
     return Report(site, _sorted(checks), flight)
+
+
+def _deployed_policy(found: Installation, settings: Settings) -> Checked:
+    """The policy file that the receiver names, read as the receiver reads it."""
+    title = "policy file of the receiver"
+    place = environment(found.receiver).get("REMEDIATE_POLICY") if isinstance(found.receiver, Service) else None
+    why = ""
+    if place is None:
+        why = "it names none: the built-in rules decide"
+    elif not place.startswith("gs://"):
+        why = f"{place} is a file of its image, and cannot be read from here"
+    elif found.local and "STORAGE" not in settings.endpoints:
+        why = "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE is not set beside a Google Cloud on this machine"
+    if place is None or why:
+        return Checked(examination.CONFIGURATION, title, note=why, left_out=True)
+    fault = _policy_fault(place, settings)
+    findings = tuple(configuration.policy_at(place, fault)) if fault else ()
+    return Checked(examination.CONFIGURATION, title, findings, place)
+
+
+def _policy_fault(place: str, settings: Settings) -> str:
+    """Why a policy file cannot be taken; empty where it can."""
+    from remediate.policysource import PolicySource
+
+    try:
+        PolicySource(place, lambda _: None, endpoint=settings.endpoints.get("STORAGE"))
+    except RemediateError as error:
+        return str(error)
+    return ""
 
 
 def _cannot_fly(found: Installation) -> str:

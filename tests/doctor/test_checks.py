@@ -132,6 +132,16 @@ def tagged(condition: dict[str, str] | None) -> Callable[[Ward], dict[str, Any]]
     return patch
 
 
+def policed(policy: dict[str, Any] | None) -> Callable[[Ward], dict[str, Any]]:
+    """A policy file in a bucket: JSON is YAML too."""
+
+    def patch(ward: Ward) -> dict[str, Any]:
+        ward.tell(REMEDIATE_POLICY="gs://rules/policy/policy.yaml")
+        return {"/storage/v1/b/rules/o/policy/policy.yaml": policy}
+
+    return patch
+
+
 def no_such_tag(ward: Ward) -> dict[str, Any]:
     """A tag that is not there, looked for by somebody who may see all of them."""
     ward.tell(REMEDIATE_OPT_IN_TAG="400000000001/remediate/gone")
@@ -206,6 +216,8 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("no secret", without(REVIEW, "REMEDIATE_SECRET"), {Code.SECRET_UNSET}),
     ("no such tag", no_such_tag, {Code.TAG_MISSING}),
     ("tag without IAM", tagged(None), {Code.TAG_NOT_ENFORCED}),
+    ("no policy file", policed(None), {Code.POLICY_UNREADABLE}),
+    ("a policy that is none", policed({"rules": [{"when": "x"}]}), {Code.POLICY_UNREADABLE}),
     ("no database", {DATABASE: None, SCHEMA: None, INDEXES: None}, {Code.DATABASE_MISSING}),
     ("Datastore mode", {DATABASE: {"type": "DATASTORE_MODE"}}, {Code.DATABASE_MODE}),
     ("no indexes", {INDEXES: {"indexes": []}}, {Code.INDEX_MISSING}),
@@ -254,7 +266,7 @@ def test_what_is_broken_is_told_by_its_code(ward: Ward, patch: Patch, codes: set
 
 def test_every_code_is_found_by_some_test() -> None:
     elsewhere = {  # in test_visit.py and test_canary.py
-        Code.POLICY_UNREADABLE, Code.LEDGER_UNREACHABLE, Code.LEDGER_EPHEMERAL, Code.SETTINGS_DIFFER,
+        Code.LEDGER_UNREACHABLE, Code.LEDGER_EPHEMERAL, Code.SETTINGS_DIFFER,
         Code.CANARY_LOST, Code.CANARY_MISJUDGED, Code.CANARY_NAME_TAKEN, Code.CANARY_SLOW,
     }  # fmt: skip
     assert {code for _, _, codes in BROKEN for code in codes} | elsewhere == set(Code)
@@ -309,6 +321,8 @@ def test_a_single_project_is_watched_by_a_trigger_for_each_method(ward: Ward) ->
     assert len(missing) == 8
     assert any("remediate-v2-services-updateservice" in each.what for each in missing)
     assert Code.SINK_MISSING not in {each.code for each in report.findings}
+    [events] = [each for each in report.findings if "eventarc.events.receiveEvent" in each.what]
+    assert "--role=roles/eventarc.eventReceiver" in shlex.split(events.fix)
 
 
 def test_two_folders_have_a_sink_each(ward: Ward) -> None:
@@ -355,6 +369,13 @@ def test_an_api_that_does_not_answer_is_unknown_and_the_others_are_looked_at(war
     ward.sandbox.faults({"match": "triggers/", "effect": "status", "code": 503, "times": None})
     ward.change({SINK: {"disabled": True}})
     assert ward.codes(REMEDIATE_TIMEOUT="1") == {Code.NOT_KNOWN, Code.SINK_DISABLED}
+
+
+def test_a_policy_file_in_a_bucket_is_read_as_the_receiver_reads_it(ward: Ward) -> None:
+    ward.change(policed({"rules": [{"name": "n", "when": 'member.kind == "user"', "then": "ask"}]})(ward))
+    assert ward.codes() == set()
+    ward.sandbox.faults({"match": "storage/v1", "effect": "status", "code": 403, "times": None})
+    assert "storage.objects.get" in ward.found(Code.NOT_KNOWN).what
 
 
 def test_a_disabled_api_is_told_with_the_command_that_enables_it(ward: Ward) -> None:

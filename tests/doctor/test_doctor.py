@@ -268,7 +268,10 @@ def test_every_cure_is_a_command_that_gcloud_knows(ward: Ward) -> None:
                 if node["commands"]:
                     wrong.append(("no command", finding.fix))
                 for word in words:
-                    flag = word.partition("=")[0]
+                    flag, _, value = word.partition("=")
+                    choices = flags.get(flag)
+                    if isinstance(choices, list) and choices and value not in choices:
+                        wrong.append((word, finding.fix))
                     if flag.startswith("--") and not {flag, flag.replace("--no-", "--")} & flags.keys():
                         wrong.append((flag, finding.fix))
     assert wrong == []
@@ -278,23 +281,3 @@ def test_every_cure_is_a_command_that_gcloud_knows(ward: Ward) -> None:
 def _gcloud(fix: str) -> list[list[str]]:
     parts = [shlex.split(part) for part in fix.split(" && ")] if "log-filter" not in fix else [shlex.split(fix)]
     return [words[1:] for words in parts if words[0] == "gcloud"]
-
-
-def test_a_cure_that_is_carried_out_cures(ward: Ward) -> None:
-    """gcloud itself, on the sandbox: the command of the finding, as it was printed."""
-    import os
-
-    if shutil.which("gcloud") is None:
-        pytest.skip("gcloud is not installed")
-    topic = f"/v1/projects/{PROJECT}/topics/remediate-denials:getIamPolicy"
-    policy = ward.sandbox.call("GET", topic)[1]
-    eve = {"role": "roles/pubsub.publisher", "members": ["user:ana@example.com", *policy["bindings"][0]["members"]]}
-    ward.change({topic: {"bindings": [eve]}})
-    finding = ward.found(Code.TOPIC_EXTRA_PUBLISHER)
-    environ = os.environ | ward.sandbox.env | {
-        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true", "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
-        "CLOUDSDK_CORE_CHECK_GCE_METADATA": "false",
-    }  # fmt: skip
-    done = subprocess.run(finding.fix, shell=True, env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert ward.codes() == set()

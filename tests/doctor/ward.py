@@ -42,6 +42,7 @@ class Ward:
     def __init__(self, sandbox: SandboxProcess) -> None:
         self.sandbox = sandbox
         self.environ = sandbox.env | {"REMEDIATE_ORGANIZATION": "400000000001", "REMEDIATE_TIMEOUT": "2"}
+        self.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE"] = f"{sandbox.url}/"
         self.site = Site(PROJECT, REGION)
 
     def change(self, patches: dict[str, Any]) -> None:
