@@ -292,7 +292,7 @@ def _quota(service: str, metric: str, kind: str, value: int) -> Json:
     return {
         "metric": {"type": f"serviceruntime.googleapis.com/{kind}", "labels": labels},
         "resource": {"type": "consumer_quota", "labels": {"service": f"{service}.googleapis.com"}},
-        "points": [{"value": {"int64Value": str(value)}}],
+        "points": [{"interval": {"endTime": "2026-01-01T00:00:00Z"}, "value": {"int64Value": str(value)}}],
     }
 
 

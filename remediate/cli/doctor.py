@@ -66,8 +66,9 @@ def doctor(
     if canary and site is None:
         raise BadInput("--canary sends a synthetic denial through what is deployed, and no --project is named")
     inside = "K_SERVICE" in environ or "CLOUD_RUN_JOB" in environ
-    with _progress() as advance:
-        report = visit(local, site, canary=not inside if canary is None else canary, clock=clock, advance=advance)
+    send = not inside if canary is None else canary
+    with _progress() as (advance, waiting):
+        report = visit(local, site, canary=send, clock=clock, advance=advance, waiting=waiting)
     if format_ is Format.JSON:
         _print_json(report)
     else:
@@ -105,18 +106,21 @@ def _site(
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar over the questions, at a terminal alone."""
+def _progress() -> Iterator[tuple[Callable[[int, int], None], Callable[[], None]]]:
+    """A bar over the questions, and a word while the synthetic denial is on its way; at a terminal alone."""
     if not sys.stderr.isatty():
-        yield lambda *_: None
+        yield lambda *_: None, lambda: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (TextColumn("asking Google Cloud"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("asking", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task("asking Google Cloud", total=None)
+        yield (
+            lambda done, total: bar.update(task, completed=done, total=total),
+            lambda: bar.update(task, description="waiting for the synthetic denial", total=None),
+        )
 
 
 def _print(report: Report) -> None:

@@ -152,9 +152,8 @@ def follow(
     outcome = line.outcome if line else ("refuse" if record and record.state is State.REFUSED else None)
     if record and record.state is not State.REFUSED:
         outcome = str(record.state)
-    return Flight(
-        sent.insert_id, Stages(published, received, decided, recorded), outcome, faults["line"], faults["record"]
-    )
+    stages = Stages(*(None if each is None else round(each, 3) for each in (published, received, decided, recorded)))
+    return Flight(sent.insert_id, stages, outcome, faults["line"], faults["record"])
 
 
 def judged(site: Site, sent: Canary, flight: Flight) -> Iterator[Finding]:

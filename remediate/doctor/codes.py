@@ -143,7 +143,7 @@ class Code(StrEnum):
     SERVICE_IDENTITY = "service_identity", _P, "It runs as somebody else, with other rights than those made for it."
     SERVICE_OPEN = "service_open", _P, "Whoever finds its address can call it."
     SERVICE_CALLER_MISSING = "service_caller_missing", _P, "Who has to call it may not."
-    SERVICE_EXTRA_CALLER = "service_extra_caller", _W, "Whoever may call it can hand it entries that no log ever had."
+    SERVICE_EXTRA_CALLER = "service_extra_caller", _W, "It is meant for one caller, and others get past the door."
     IAP_OFF = "iap_off", _P, "Nobody proves who a reviewer is, and the pages refuse every request."
     IAP_AUDIENCE = "iap_audience", _P, "The pages refuse every reviewer: the proxy's word is for another audience."
     IAP_NOBODY = "iap_nobody", _W, "No reviewer gets to the pages."

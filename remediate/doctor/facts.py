@@ -344,6 +344,7 @@ class Point(_Shape, frozen=True):
     """One measured value; Google writes 64-bit numbers as text."""
 
     value: dict[str, object] = {}
+    interval: dict[str, str] = {}
 
     @property
     def number(self) -> float:

@@ -159,10 +159,10 @@ class Questions:
         )
         return self.series(site, wanted)
 
-    def quota(self, site: Site, service: str, metric: str, kind: str) -> Fact[facts.Measured]:
+    def quota(self, site: Site, service: str, kind: str) -> Fact[facts.Measured]:
         wanted = (
             f'metric.type="serviceruntime.googleapis.com/quota/{kind}" AND resource.type="consumer_quota" AND '
-            f'resource.labels.service="{service}" AND metric.labels.quota_metric="{metric}"'
+            f'resource.labels.service="{service}"'
         )
         return self.series(site, wanted, _LOOKED_BACK if kind != "limit" else timedelta(days=2))
 

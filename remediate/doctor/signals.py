@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from remediate.doctor.codes import Code
@@ -11,11 +12,10 @@ from remediate.doctor.finding import Finding, command, unseen
 from remediate.doctor.installation import Installation
 
 _FULL = 0.8  # of a quota; beyond that the next burst is refused
-_LIMITS = {
-    "logging.googleapis.com/read_requests": 60.0,
-    "artifactregistry.googleapis.com/project_region_requests": 60_000.0,
-}
-"""What Google gives a minute unless more was asked for ("Quotas and limits" of Logging and of Artifact Registry)."""
+_LIMITS = {"logging.googleapis.com/read_requests": 60.0}
+"""What Google gives a minute unless more was asked for ("Quotas and limits", Cloud Logging), where none is measured."""
+
+_Quota = tuple[str, str]  # its metric, and the location that it is counted in, if any
 
 
 def apis(found: Installation) -> Iterator[Finding]:
@@ -30,24 +30,42 @@ def apis(found: Installation) -> Iterator[Finding]:
 
 def quotas(found: Installation) -> Iterator[Finding]:
     """In the last hour no minute used up nearly all of a quota."""
-    for metric, used in found.quota_used.items():
+    for service, used in found.quota_used.items():
         yield from unseen(used)
-        if isinstance(used, Measured):
-            limit = _limit(found.quota_limits.get(metric)) or _LIMITS.get(metric, 0.0)
-            most = max((point.number for series in used.time_series for point in series.points), default=0.0)
+        limits = _limits(found.quota_limits.get(service))
+        for (metric, location), most in _most(used).items() if isinstance(used, Measured) else ():
+            limit = limits.get((metric, location)) or limits.get((metric, "")) or _LIMITS.get(metric, 0.0)
             if limit and most >= _FULL * limit:
-                what = f"{metric}: {most:.0f} in one minute of the last hour, of {limit:.0f}"
-                service = metric.partition("/")[0]
+                place = f" in {location}" if location else ""
+                what = f"{metric}: {most:.0f} in one minute of the last hour{place}, of {limit:.0f}"
                 words = ("gcloud", "alpha", "services", "quota", "list", f"--service={service}")
-                fix = command(*words, f"--consumer=projects/{found.site.project}")
-                yield Finding(Code.QUOTA_LOW, what, fix)
+                yield Finding(Code.QUOTA_LOW, what, command(*words, f"--consumer=projects/{found.site.project}"))
 
 
-def _limit(measured: Fact[Measured] | None) -> float | None:
-    """The smallest limit a minute that is in force; daily limits say so in their names."""
-    series = measured.time_series if isinstance(measured, Measured) else ()
-    known = [each.points[0].number for each in series if each.points and _by_minute(each)]
-    return min((each for each in known if each > 0), default=None)
+def _most(used: Measured) -> dict[_Quota, float]:
+    """The most that was used of each quota in one minute; each method has a series of its own."""
+    minutes: defaultdict[tuple[_Quota, str], float] = defaultdict(float)
+    for series in used.time_series:
+        for point in series.points:
+            minutes[_quota(series), point.interval.get("endTime", "")] += point.number
+    most: dict[_Quota, float] = {}
+    for (quota, _), number in minutes.items():
+        most[quota] = max(number, most.get(quota, 0.0))
+    return most
+
+
+def _limits(measured: Fact[Measured] | None) -> dict[_Quota, float]:
+    """The smallest limit a minute of each quota; limits of a day say so in their names."""
+    limits: dict[_Quota, float] = {}
+    for series in measured.time_series if isinstance(measured, Measured) else ():
+        if series.points and _by_minute(series) and (number := series.points[0].number) > 0:
+            limits[_quota(series)] = min(number, limits.get(_quota(series), number))
+    return limits
+
+
+def _quota(series: TimeSeries) -> _Quota:
+    location = series.resource.labels.get("location", "")
+    return series.metric.labels.get("quota_metric", ""), "" if location == "global" else location
 
 
 def _by_minute(series: TimeSeries) -> bool:

@@ -22,11 +22,13 @@ _T = TypeVar("_T")
 _P = ParamSpec("_P")
 _SCOPE = re.compile(r"--scope(?:=|\Z)")
 _AT_ONCE = 8  # questions
-QUOTAS = {
-    "logging.googleapis.com/read_requests": "logging.googleapis.com",
-    "artifactregistry.googleapis.com/project_region_requests": "artifactregistry.googleapis.com",
-}
-"""The quota metrics that the service uses up, and whose they are."""
+QUOTAS = (
+    "artifactregistry.googleapis.com",
+    "cloudresourcemanager.googleapis.com",
+    "iam.googleapis.com",
+    "logging.googleapis.com",
+)
+"""The APIs that decisions call, whose quotas they use up."""
 
 
 class Survey:
@@ -71,8 +73,8 @@ class Survey:
             policies = {here: self._put(ask.policy, here)}
             accounts = {who: self._put(ask.account, site, who) for who in IDENTITIES}
             keys = {who: self._put(ask.keys, site, who) for who in IDENTITIES}
-            used = {metric: self._put(ask.quota, site, api, metric, "rate/net_usage") for metric, api in QUOTAS.items()}
-            limits = {metric: self._put(ask.quota, site, api, metric, "limit") for metric, api in QUOTAS.items()}
+            used = {api: self._put(ask.quota, site, api, "rate/net_usage") for api in QUOTAS}
+            limits = {api: self._put(ask.quota, site, api, "limit") for api in QUOTAS}
 
             receiver, known_project = first[0].result(), project.result()
             names = _subscriptions(each.result() for each in triggers.values())

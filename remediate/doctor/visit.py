@@ -59,8 +59,12 @@ def visit(
     clock: Callable[[], datetime],
     wait: Callable[[float], None] = time.sleep,
     advance: Callable[[int, int], None] = lambda *_: None,
+    waiting: Callable[[], None] = lambda: None,
 ) -> Report:
-    """Look at everything. `advance` hears how many questions are answered, of how many so far."""
+    """Look at everything.
+
+    `advance` hears how many questions are answered, of how many so far; `waiting` is called where the rest is patience.
+    """
     checks = [*examination.on_this_machine(local)]
     settings = local.settings
     if settings is None or site is None:
@@ -82,6 +86,7 @@ def visit(
     elif why := _cannot_fly(found):
         checks.append(_left_out(why))
     else:
+        waiting()
         flown, flight = _fly(found, settings, ledger, clock, wait)
         checks.append(flown)
     return Report(site, _sorted(checks), flight)

@@ -378,6 +378,30 @@ def test_a_policy_file_in_a_bucket_is_read_as_the_receiver_reads_it(ward: Ward) 
     assert "storage.objects.get" in ward.found(Code.NOT_KNOWN).what
 
 
+def test_what_all_methods_use_of_a_quota_in_a_minute_counts_together(ward: Ward) -> None:
+    def series(kind: str, minute: str, value: int, **labels: str) -> dict[str, Any]:
+        named = {"quota_metric": "artifactregistry.googleapis.com/reads", **labels}
+        return {
+            "metric": {"type": f"serviceruntime.googleapis.com/quota/{kind}", "labels": named},
+            "resource": {
+                "type": "consumer_quota",
+                "labels": {"service": "artifactregistry.googleapis.com", "location": "us"},
+            },
+            "points": [{"interval": {"endTime": f"2026-01-01T00:0{minute}:00Z"}, "value": {"int64Value": str(value)}}],
+        }
+
+    limits = [
+        series("limit", "0", 100, limit_name="ReadsPerMinute"),
+        series("limit", "0", 10, limit_name="ReadsPerDay"),
+    ]
+    apart = [series("rate/net_usage", "1", 45, method="get"), series("rate/net_usage", "2", 45, method="list")]
+    ward.change({SERIES: {"timeSeries": [*limits, *apart]}})
+    assert ward.codes() == set()
+    together = [series("rate/net_usage", "1", 45, method="get"), series("rate/net_usage", "1", 45, method="list")]
+    ward.change({SERIES: {"timeSeries": [*limits, *together]}})
+    assert "90 in one minute of the last hour in us, of 100" in ward.found(Code.QUOTA_LOW).what
+
+
 def test_a_disabled_api_is_told_with_the_command_that_enables_it(ward: Ward) -> None:
     ward.change({SERVICES: {"eventarc.googleapis.com": "DISABLED"}})
     fixes = {finding.code: finding.fix for finding in ward.visit().findings}

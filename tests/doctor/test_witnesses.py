@@ -17,13 +17,9 @@ READS = [
     ["pubsub", "subscriptions", "describe", f"eventarc-{REGION}-remediate-denials-sub-001"],
     ["logging", "sinks", "describe", "remediate-denials", "--organization=400000000001"],
     ["eventarc", "triggers", "describe", "remediate-denials", f"--location={REGION}"],
-    ["scheduler", "jobs", "describe", "remediate-sweep", f"--location={REGION}"],
     ["iam", "service-accounts", "describe", f"remediate-receiver@{PROJECT}.iam.gserviceaccount.com"],
-    ["iam", "roles", "describe", "remediateReader", "--organization=400000000001"],
-    ["firestore", "databases", "describe", "--database=remediate"],
 ]
 CURES: list[tuple[Code, dict[str, Any]]] = [
-    (Code.SINK_DISABLED, {SINK: {"disabled": True}}),
     (Code.SINK_FILTER, {SINK: {"filter": "severity>=ERROR"}}),
     (Code.SUBSCRIPTION_NO_DEAD_LETTER, {SUBSCRIPTION: {"deadLetterPolicy": None}}),
     (Code.SCHEDULE_PAUSED, {SCHEDULE: {"state": "PAUSED"}}),
