@@ -6,6 +6,7 @@ that was missing.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
@@ -31,6 +32,7 @@ _GOOGLE = {
     "RUN": "run.googleapis.com",
     "SERVICEUSAGE": "serviceusage.googleapis.com",
 }
+_CALL = re.compile(r"\b(?:GET|POST) https?://\S+: ")  # how Google's client library leads an error
 _ME = '"user:$(gcloud config get-value account)"'  # the shell fills in who asks
 
 
@@ -100,5 +102,5 @@ def again(project: str) -> str:
 
 
 def _google_said(fault: Exception, name: str) -> str:
-    """The fault's text without the name of the call, which is told beside it."""
-    return str(fault).removeprefix(f"{name}: ")
+    """The fault's text without the name and address of the call, which is told beside it."""
+    return _CALL.sub("", str(fault).removeprefix(f"{name}: "))

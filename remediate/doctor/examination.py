@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from remediate.doctor import access, configuration, routing, services, signals
-from remediate.doctor.facts import Service
+from remediate.doctor.facts import Absent, Service
 from remediate.doctor.finding import Checked, Finding
 from remediate.doctor.installation import Installation, LedgerFacts, Local
 
@@ -46,10 +46,13 @@ def on_this_machine(local: Local) -> Iterator[Checked]:
         yield _checked(CONFIGURATION, f"policy file {local.settings.policy}", configuration.policy(local))
 
 
-def of_the_ledger(ledger: LedgerFacts | None) -> Iterator[Checked]:
+def of_the_ledger(ledger: LedgerFacts | None, found: Installation | None = None) -> Iterator[Checked]:
     """The checks of the ledger that is in use."""
     if ledger is None:
         yield _left_out(LEDGER, "reachable and migrated", "the settings are not accepted")
+        return
+    if found and isinstance(found.database, Absent):
+        yield _left_out(LEDGER, "reachable and migrated", "there is no such database")
         return
     made = ledger.schema is not None or ledger.fault
     note = ledger.url if made else f"{ledger.url}: not there yet, and made by the first entry"

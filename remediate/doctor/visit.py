@@ -78,7 +78,7 @@ def visit(
     found = survey.installation(site, local=beside)
     deployed = environment(found.receiver).get("REMEDIATE_LEDGER") if isinstance(found.receiver, Service) else None
     ledger = ledgers.look(deployed or settings.ledger, settings.endpoints, settings.timeout)
-    checks += [*examination.of_the_ledger(ledger), *examination.of_an_installation(found, local.environ)]
+    checks += [*examination.of_the_ledger(ledger, found), *examination.of_an_installation(found, local.environ)]
     checks.append(_deployed_policy(found, settings))
     flight = None
     if not canary:

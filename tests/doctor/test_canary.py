@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 from remediate.denial import Denial, understand
 from remediate.doctor.canary import Flight, Stages, canary, judged
@@ -21,6 +22,7 @@ from remediate.logentry import read_entry
 from remediate.remediation import State
 from sandbox.stdout import log_entry
 from tests.doctor.ward import HERE, PROJECT, REGION, SCOPE, TOPIC, TRIGGER, Hours, Ward
+from tests.sandbox_fixture import ROOT, SandboxProcess
 from tests.wire.function_fixture import FunctionProcess
 
 SITE = Site(PROJECT, REGION, scopes=(SCOPE,))
@@ -122,15 +124,27 @@ def test_who_may_not_publish_is_told_what_it_needs(ward: Ward) -> None:
     assert "--no-canary" in finding.fix
 
 
-def test_nothing_is_sent_for_a_repository_that_exists(ward: Ward) -> None:
-    name = f"/v1/{REPOSITORY}"
-    ward.sandbox.faults({"match": f"GET {name}$", "effect": "status", "code": 503, "times": None})
+def test_nothing_is_sent_for_a_repository_that_exists(tmp_path: Path) -> None:
+    organization = yaml.safe_load((ROOT / "sandbox" / "example.yaml").read_text())
+    [ops] = [each for each in organization["projects"] if each["id"] == PROJECT]
+    ops["repositories"] = [{"name": "remediate-canary", "location": REGION}]
+    (tmp_path / "organization.yaml").write_text(yaml.safe_dump(organization))
+    sandbox = SandboxProcess("--org", str(tmp_path / "organization.yaml"))
+    try:
+        report = Ward(sandbox).visit(canary=True)
+        assert [each.code for each in report.findings] == [Code.CANARY_NAME_TAKEN]
+        assert report.flight is None
+        assert sandbox.requests(":publish") == 0
+    finally:
+        sandbox.close()
+
+
+def test_nothing_is_sent_where_it_is_not_known_whether_the_repository_exists(ward: Ward) -> None:
+    ward.sandbox.faults({"match": f"GET /v1/{REPOSITORY}$", "effect": "status", "code": 403, "times": None})
     published = ward.sandbox.requests(":publish")
-    assert Code.NOT_KNOWN in {each.code for each in ward.visit(canary=True, REMEDIATE_TIMEOUT="1").findings}
+    [finding] = ward.visit(canary=True).findings
+    assert "artifactregistry.repositories.get" in finding.what
     assert ward.sandbox.requests(":publish") == published
-    site = Site("shop-frontend", REGION, "app", (SCOPE,))
-    sent = canary(site, datetime.now(UTC), "0")
-    assert sent.repository.endswith("repositories/app-canary")
 
 
 @pytest.mark.parametrize("missing", [TOPIC, TRIGGER])
