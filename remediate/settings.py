@@ -13,7 +13,22 @@ from remediate.errors import BadInput
 from remediate.policy import Mode
 from remediate.principal import reviewer_key
 
-ENDPOINTS = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "LOGGING", "POLICYTROUBLESHOOTER", "PUBSUB", "STORAGE")
+ENDPOINTS = (
+    "ARTIFACTREGISTRY",
+    "CLOUDRESOURCEMANAGER",
+    "CLOUDSCHEDULER",
+    "EVENTARC",
+    "FIRESTORE",
+    "IAM",
+    "IAP",
+    "LOGGING",
+    "MONITORING",
+    "POLICYTROUBLESHOOTER",
+    "PUBSUB",
+    "RUN",
+    "SERVICEUSAGE",
+    "STORAGE",
+)
 """The services whose address may be overridden, by the variables that gcloud reads too."""
 
 _NAMES = (

@@ -12,6 +12,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,6 +66,16 @@ class Delivering:
                 delivery = Delivery(str(next(self._numbers)), entry["insertId"], subscriber.url)
                 self.log.append(delivery)
                 self._pool.submit(self._push, subscriber, delivery, json.dumps(entry).encode() + b"\n", entry)
+
+    def publish(self, data: bytes, topic: str, *, heard: bool) -> str:
+        """Push what somebody published to every subscriber, whatever their filters; `heard`: a trigger listens."""
+        moment = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        message_id = str(next(self._numbers))
+        for subscriber in self.subscribers if heard else ():
+            delivery = Delivery(message_id, topic, subscriber.url)
+            self.log.append(delivery)
+            self._pool.submit(self._push, subscriber, delivery, data, {"timestamp": moment, "receiveTimestamp": moment})
+        return message_id
 
     def drain(self, timeout: float) -> bool:
         """Wait until every message is acknowledged; False if the time (seconds) ran out first."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from sandbox.deployment_seed import DeploymentSeed
 from sandbox.errors import SeedError
 
 Policy = dict[str, object]
@@ -82,6 +83,8 @@ class Seed(msgspec.Struct, forbid_unknown_fields=True):
     identities: list[str] = []
     groups: dict[str, list[str]] = {}
     roles: list[RoleSeed] = []
+    deployment: DeploymentSeed | None = None
+    """Where the service itself is installed, for `python -m remediate doctor`."""
 
 
 @dataclass
@@ -107,6 +110,7 @@ class Organization:
     groups: dict[str, list[str]]
     roles: dict[str, list[str]] = field(default_factory=dict)
     """Custom roles by name, with their permissions."""
+    deployment: DeploymentSeed | None = None
 
     def number(self, project_id: str) -> str:
         """The number of the project with this id."""
@@ -179,7 +183,7 @@ def _build(seed: Seed, path: Path) -> Organization:
             above.add(name)
             name = nodes[name].parent if name in nodes else ""
     roles = {role.name: role.permissions for role in seed.roles}
-    return Organization(nodes, project_ids, images, identities, seed.groups, roles)
+    return Organization(nodes, project_ids, images, identities, seed.groups, roles, seed.deployment)
 
 
 def _policy(bindings: list[Binding]) -> Policy:

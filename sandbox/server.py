@@ -21,6 +21,7 @@ from werkzeug.wrappers import Request, Response
 from sandbox.apis import Apis, Call
 from sandbox.cloudrun import CloudRun, DeployRequest
 from sandbox.delivery import Delivering, Subscriber
+from sandbox.deployment_apis import DeploymentApis
 from sandbox.errors import ApiError, refuse
 from sandbox.faults import Effect, Fault, Faults
 from sandbox.iam import read_policy, write_policy
@@ -41,6 +42,8 @@ class Sandbox:
     def __post_init__(self) -> None:
         self.apis = Apis(self.organization, self.delivering)
         self.cloud_run = CloudRun(self.organization)
+        seed = self.organization.deployment
+        self.deployment = DeploymentApis(seed, self.organization, self.delivering) if seed else None
         self._lock = threading.RLock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -76,6 +79,9 @@ class Sandbox:
         if caller:
             call.caller = caller
         with self._lock:
+            if self.deployment and (api := self.deployment.serves(request.path)):
+                asked = request.args.to_dict(flat=False)
+                return self.deployment.answer(api, request.method, request.path, asked, body)
             return self.apis.answer(request.method, request.path, call)
 
     def _suffer(self, request: Request, hits: list[Fault]) -> bool:
@@ -123,6 +129,21 @@ class Sandbox:
                 return {}
             case "PUT", "subscribers":
                 self.delivering.subscribers = msgspec.json.decode(request.get_data(), type=list[Subscriber])
+                return {}
+            case "GET", "deployment" if self.deployment:
+                with self._lock:
+                    return {"resources": self.deployment.resources}
+            case "PUT", "deployment" if self.deployment:
+                with self._lock:
+                    self.deployment.change(json.loads(request.get_data()))
+                return {}
+            case "DELETE", "deployment" if self.deployment:
+                with self._lock:
+                    self.deployment.heal()
+                return {}
+            case "PUT", "deployment/env" if self.deployment:
+                with self._lock:
+                    self.deployment.tell(json.loads(request.get_data()))
                 return {}
             case "GET", "deliveries":
                 return {"deliveries": [asdict(delivery) for delivery in self.delivering.log]}

@@ -32,6 +32,8 @@ from typing import IO, Any
 from rich.console import Console
 from rich.markup import escape
 
+from sandbox.stdout import log_entry
+
 _ROOT = Path(__file__).parents[1]
 _RUN = _ROOT / ".run"
 _PATIENCE = 60.0  # seconds that a server may take to start on a slow machine
@@ -43,6 +45,11 @@ _GITHUB = (
 )
 _IMAGE = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/web:today"
 _REPOSITORY = "projects/platform-images/locations/asia-northeast1/repositories/containers"
+_PROJECT, _REGION, _RECEIVER = "remediate-ops", "asia-northeast1", "remediate-receiver"
+_SERVICES = (
+    "ARTIFACTREGISTRY CLOUDRESOURCEMANAGER CLOUDSCHEDULER EVENTARC FIRESTORE IAM IAP LOGGING MONITORING PUBSUB RUN "
+    "SERVICEUSAGE"
+).split()
 _ANA = "ana@example.com"
 _REVIEWER = "platform-lead@example.com"
 _READER = "roles/artifactregistry.reader"
@@ -107,10 +114,9 @@ def _start(stack: contextlib.ExitStack, folder: Path) -> dict[str, str]:
         raise StoryError(f"the sandbox did not start: {url}")
     settings = {
         "SANDBOX_URL": url,
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_ARTIFACTREGISTRY": f"{url}/",
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": f"{url}/",
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAM": f"{url}/",
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": f"{url}/",
+        **{f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{service}": f"{url}/" for service in _SERVICES},
+        "GOOGLE_CLOUD_PROJECT": _PROJECT,
+        "CLOUDSDK_RUN_REGION": _REGION,
         "REMEDIATE_LEDGER": f"sqlite:///{folder / 'ledger.db'}",
         "REMEDIATE_ORGANIZATION": "400000000001",
         "REMEDIATE_LOCAL_REVIEWER": _REVIEWER,
@@ -124,7 +130,8 @@ def _start(stack: contextlib.ExitStack, folder: Path) -> dict[str, str]:
     framework = str(Path(sys.executable).with_name("functions-framework"))
     function_command = [framework, "--target", "on_denial", "--host", "127.0.0.1", "--port", str(function_port)]
     log = folder / "function.log"
-    stack.enter_context(_running(function_command, environment, log, tell=True))
+    _control(url, "PUT", "deployment/env", {"REMEDIATE_LEDGER": settings["REMEDIATE_LEDGER"]})
+    stack.enter_context(_running(function_command, environment, log, tell=url))
     _wait_for_port(function_port, log)
     page_port = _free_port()
     page_command = [framework, "--target", "review", "--host", "127.0.0.1", "--port", str(page_port)]
@@ -236,6 +243,7 @@ def _stay_up(ids: list[str], page: str) -> int:
         (f"python -m remediate show {ids[0]}", "the whole story of one"),
         (f"python -m remediate approve {' '.join(ids)} --as {_REVIEWER}", "grant both"),
         ("python -m remediate trail", "who did what, why and when"),
+        ("python -m remediate doctor", "is all of it well? sends a synthetic denial through"),
         (deploy, "deploy again"),
     ):
         _out.print(f"  [dim]# {purpose}[/]\n  [bold]{escape(command)}[/]")
@@ -283,9 +291,11 @@ def _run(
 
 @contextlib.contextmanager
 def _running(
-    command: list[str], environment: dict[str, str], log: Path, *, tell: bool = False
+    command: list[str], environment: dict[str, str], log: Path, *, tell: str | None = None
 ) -> Iterator[queue.Queue[str]]:
-    """The command in the background, its output in a file; `tell` says each decision on the terminal too.
+    """The command in the background, its output in a file.
+
+    `tell` is the sandbox whose log takes its lines, as Cloud Run's does; each decision is said on the terminal too.
 
     Gives a queue that receives the first line of output, empty where the command ended without any.
     """
@@ -308,7 +318,7 @@ def _running(
             reader.join(5)
 
 
-def _follow(stream: IO[str], file: IO[str], first_line: queue.Queue[str], tell: bool) -> None:
+def _follow(stream: IO[str], file: IO[str], first_line: queue.Queue[str], tell: str | None) -> None:
     for number, line in enumerate(stream):
         file.write(line)
         file.flush()
@@ -316,6 +326,10 @@ def _follow(stream: IO[str], file: IO[str], first_line: queue.Queue[str], tell: 
             first_line.put(line)
         if not tell:
             continue
+        with contextlib.suppress(OSError):
+            _control(
+                tell, "POST", "/v2/entries:write", {"entries": [log_entry(line.rstrip(), _PROJECT, _REGION, _RECEIVER)]}
+            )
         try:
             decision = json.loads(line)
         except ValueError:
@@ -337,6 +351,14 @@ def _drain(environment: dict[str, str]) -> None:
     with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
         if not json.load(answer)["drained"]:
             raise StoryError("the function did not acknowledge the event")
+
+
+def _control(url: str, method: str, path: str, body: Any) -> None:
+    """Tell the sandbox something."""
+    where = f"{url}{path}" if path.startswith("/") else f"{url}/sandbox/{path}"
+    request = urllib.request.Request(where, json.dumps(body).encode(), method=method)  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        answer.read()
 
 
 def _grants(policy: dict[str, Any]) -> set[tuple[str, str]]:

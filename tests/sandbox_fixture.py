@@ -29,7 +29,10 @@ class SandboxProcess:
         assert self.process.stdout
         self.url = self.process.stdout.readline().strip()
         assert self.url.startswith("http://"), "the sandbox did not start"
-        services = ("ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "IAM", "LOGGING", "POLICYTROUBLESHOOTER")
+        services = (
+            "ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "CLOUDSCHEDULER", "EVENTARC", "FIRESTORE", "IAM", "IAP", "LOGGING",
+            "MONITORING", "POLICYTROUBLESHOOTER", "PUBSUB", "RUN", "SERVICEUSAGE",
+        )  # fmt: skip
         self.env = {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{service}": f"{self.url}/" for service in services}
 
     def close(self) -> None:

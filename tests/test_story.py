@@ -70,12 +70,14 @@ def test_what_make_run_leaves_up_takes_the_commands_it_shows(checkout: Path) -> 
         start = next(number for number, line in enumerate(shown) if "open a second terminal" in line)
         commands = [line for line in shown[start + 1 :] if line and not line.startswith(("#", "Decisions"))]
         assert commands[0] == ". .run/env"
-        assert len(commands) == 6
+        assert len(commands) == 7
         told = subprocess.run(
             ["sh", "-ec", "\n".join(commands)], cwd=checkout, capture_output=True, text=True, check=False
         )
         assert told.returncode == 0, told.stdout + told.stderr
         assert "has been deployed and is serving" in told.stdout
+        assert "0 problem, 0 warning, 0 unknown" in told.stdout
+        assert "decided: refuse" in told.stdout
         [reviewing] = [block for block in blocks(README, "sh") if "list" in block and ".run/env" in block]
         again = subprocess.run(["sh", "-ec", reviewing], cwd=checkout, capture_output=True, text=True, check=False)
         assert again.returncode == 0, again.stdout + again.stderr

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from remediate.cli import modes, notices, plan, policy, remediations, reviews, roles, sweep, trail
+from remediate.cli import doctor, modes, notices, plan, policy, remediations, reviews, roles, sweep, trail
 from remediate.cli.output import printable
 from remediate.errors import BadInput, RemediateError
 
@@ -34,6 +34,7 @@ sweep.register(app)
 modes.register(app)
 notices.register(app)
 roles.register(app)
+doctor.register(app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,0 +1,193 @@
+"""`doctor`: is everything there, does it work, does nobody hold more than they need; and the command that cures it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from remediate.errors import BadInput
+
+if TYPE_CHECKING:
+    from remediate.doctor.finding import Finding
+    from remediate.doctor.installation import Local
+    from remediate.doctor.site import Site
+    from remediate.doctor.visit import Report
+
+
+class Format(StrEnum):
+    """How the report is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's command."""
+    app.command()(doctor)
+
+
+def doctor(
+    project: Annotated[
+        str | None,
+        typer.Option(help="Where the service is deployed. [GOOGLE_CLOUD_PROJECT, gcloud's, a firestore:// ledger's]"),
+    ] = None,
+    region: Annotated[str | None, typer.Option(help="Its region. [CLOUDSDK_RUN_REGION]")] = None,
+    name: Annotated[str | None, typer.Option(help="What its names begin with. [remediate]")] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="What it watches: organizations/N, folders/N (again for more), projects/ID. [as deployed]"),
+    ] = None,
+    canary: Annotated[
+        bool | None,
+        typer.Option(
+            "--canary/--no-canary",
+            help="Send a synthetic denial through it. [where it is deployed, and this is not the service itself]",
+        ),
+    ] = None,
+    format_: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+) -> None:
+    """Check configuration, policy, ledger, APIs, routing, services and identities; then send a synthetic denial.
+
+    Changes nothing, save that the synthetic denial leaves one refused record (see docs/doctor.md). Exits 1 where there
+    is something to look at, unknown included.
+    """
+    from remediate.doctor.visit import local_facts, visit
+    from remediate.wiring import clock
+
+    environ = dict(os.environ)
+    local = local_facts(environ)
+    site = _site(local, project, region, name, tuple(scope or ()))
+    if canary and site is None:
+        raise BadInput("--canary sends a synthetic denial through what is deployed, and no --project is named")
+    inside = "K_SERVICE" in environ or "CLOUD_RUN_JOB" in environ
+    send = not inside if canary is None else canary
+    with _progress() as (advance, waiting):
+        report = visit(local, site, canary=send, clock=clock, advance=advance, waiting=waiting)
+    if format_ is Format.JSON:
+        _print_json(report)
+    else:
+        _print(report)
+    if report.findings:
+        raise typer.Exit(1)
+
+
+def _site(
+    local: Local, project: str | None, region: str | None, name: str | None, scopes: tuple[str, ...]
+) -> Site | None:
+    """The installation that is meant; None where none is named."""
+    from remediate.doctor.site import site
+    from remediate.doctor.variables import firestore_path
+
+    environ, asked = local.environ, project
+    part = environ.get("K_SERVICE") or environ.get("CLOUD_RUN_JOB") or ""
+    if part:
+        from remediate.cloud.deployment_metadata import project_and_region
+
+        own_project, own_region = project_and_region()
+        project, region = project or own_project, region or own_region
+        name = name or part.rpartition("-")[0] or None
+    ledger = firestore_path(local.settings.ledger) if local.settings else None
+    known = (environ.get("GOOGLE_CLOUD_PROJECT"), environ.get("CLOUDSDK_CORE_PROJECT"), ledger and ledger.split("/")[1])
+    project = project or next((each for each in known if each), None)
+    region = region or environ.get("CLOUDSDK_RUN_REGION")
+    if project is None or (region is None and asked is None):
+        if name or scopes or (region and part == "" and "CLOUDSDK_RUN_REGION" not in environ):
+            raise BadInput("what is deployed where is not known: expected --project and --region")
+        return None
+    if region is None:
+        raise BadInput(f"--project {project!r}: its region is not known: expected --region, as in europe-west1")
+    return site(project, region, name or "remediate", scopes)
+
+
+@contextmanager
+def _progress() -> Iterator[tuple[Callable[[int, int], None], Callable[[], None]]]:
+    """A bar over the questions, and a word while the synthetic denial is on its way; at a terminal alone."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None, lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("asking Google Cloud", total=None)
+        yield (
+            lambda done, total: bar.update(task, completed=done, total=total),
+            lambda: bar.update(task, description="waiting for the synthetic denial", total=None),
+        )
+
+
+def _print(report: Report) -> None:
+    from rich.text import Text
+
+    from remediate.cli.output import console, printable
+    from remediate.doctor.finding import Status
+
+    marks = {Status.OK: ("✓", "green"), Status.FOUND: ("✗", "red"), Status.UNKNOWN: ("?", "yellow")}
+    out = console()
+    section = ""
+    for check in report.checks:
+        if check.section != section:
+            out.print(Text(f"\n{check.section}" if section else check.section, style="bold"))
+            section = check.section
+        mark, style = marks.get(check.status, ("–", "dim"))
+        note = f"  ({check.note})" if check.note else ""
+        out.print(Text.assemble((f"  {mark} ", style), printable(check.title + note)))
+        for finding in check.findings:
+            _print_finding(finding)
+    counts = _counts(report)
+    told = [f"{counts[kind]} {kind}" for kind in ("problem", "warning", "unknown")]
+    out.print(f"\n{counts['ok']} checks are well, {counts['left_out']} left out; {', '.join(told)}")
+
+
+def _print_finding(finding: Finding) -> None:
+    from rich.text import Text
+
+    from remediate.cli.output import console, printable
+
+    out = console()
+    out.print(Text.assemble(("      " + finding.code, "bold"), f" ({finding.severity})"))
+    for name, value in (("what", finding.what), ("why", finding.why), ("fix", finding.fix)):
+        lines = value.split("\n")  # a filter has lines of its own, which a shell takes inside its quotes
+        out.print(Text("\n".join([f"        {name:<5}{printable(lines[0])}", *map(printable, lines[1:])])))
+
+
+def _print_json(report: Report) -> None:
+    import msgspec
+
+    from remediate.cli.output import print_json
+
+    def shown(finding: Finding) -> dict[str, str]:
+        about = {"code": str(finding.code), "severity": str(finding.severity)}
+        return about | {"what": finding.what, "why": finding.why, "fix": finding.fix}
+
+    site = msgspec.to_builtins(report.site) if report.site else None
+    flight = msgspec.to_builtins(report.flight) if report.flight else None
+    checks = [
+        {
+            "section": check.section,
+            "check": check.title,
+            "status": str(check.status),
+            "note": check.note,
+            "findings": [shown(each) for each in check.findings],
+        }
+        for check in report.checks
+    ]
+    findings = [shown(each) for each in report.findings]
+    print_json({"site": site, "checks": checks, "findings": findings, "canary": flight, "summary": _counts(report)})
+
+
+def _counts(report: Report) -> dict[str, int]:
+    """How many findings of each severity, and how many checks were well or left out."""
+    from collections import Counter
+
+    severities = Counter(str(each.severity) for each in report.findings)
+    statuses = Counter(str(each.status) for each in report.checks)
+    found = {kind: severities[kind] for kind in ("problem", "warning", "unknown")}
+    return found | {kind: statuses[kind] for kind in ("ok", "left_out")}

@@ -1,0 +1,294 @@
+"""Turns the `deployment:` section into the resources that an installation consists of, each under its REST path.
+
+Healthy to begin with. Shapes are those of the published REST references: Pub/Sub v1, Eventarc v1, Cloud Run Admin v2,
+Cloud Scheduler v1, Logging v2, IAM v1, Firestore v1, Identity-Aware Proxy v1, Service Usage v1, Monitoring v3.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sandbox.deployment_seed import DeploymentSeed
+from sandbox.errors import SeedError
+from sandbox.organization import Organization
+
+Json = dict[str, Any]
+TASKS = ("receiver", "review", "sweep", "trigger", "builder")
+APIS = (
+    "artifactregistry cloudbuild cloudresourcemanager cloudscheduler eventarc firestore iam iap logging monitoring "
+    "pubsub run secretmanager serviceusage storage"
+).split()
+
+_READER = (
+    "artifactregistry.projectsettings.get artifactregistry.repositories.get "
+    "artifactregistry.repositories.getIamPolicy resourcemanager.projects.get "
+    "resourcemanager.projects.getIamPolicy resourcemanager.folders.get resourcemanager.folders.getIamPolicy "
+    "resourcemanager.organizations.getIamPolicy resourcemanager.hierarchyNodes.listEffectiveTags "
+    "iam.roles.get logging.logEntries.list"
+).split()
+_WRITER = ["artifactregistry.repositories.getIamPolicy", "artifactregistry.repositories.setIamPolicy"]
+_LEDGER = ["datastore.databases.get", *(f"datastore.entities.{verb}" for verb in ("get", "list", "create", "update"))]
+_INDEXES = Path(__file__).parents[1] / "deploy" / "firestore.indexes.json"
+_DECIDE = TASKS[:3]
+
+
+class Names:
+    """What the parts of an installation are called."""
+
+    def __init__(self, seed: DeploymentSeed, organization: Organization) -> None:
+        if seed.project not in organization.project_ids or seed.scope not in organization.nodes:
+            raise SeedError(f"deployment: {seed.project} and {seed.scope} have to be described in the file")
+        self.project = f"projects/{seed.project}"
+        self.number = organization.number(seed.project)
+        self.place = f"{self.project}/locations/{seed.region}"
+        self.name = seed.name
+        chain = [node.name for node in organization.chain(seed.scope)]
+        self.organization = next((name for name in chain if name.startswith("organizations/")), seed.scope)
+        self.topic = f"{self.project}/topics/{seed.name}-denials"
+        self.dead = f"topics/{seed.name}-dead-letters"
+        self.subscription = f"{self.project}/subscriptions/eventarc-{seed.region}-{seed.name}-denials-sub-001"
+        kind = "org" if seed.scope.startswith("organizations/") else "folder"
+        self.writer = (
+            f"serviceAccount:service-{kind}-{seed.scope.partition('/')[2]}@gcp-sa-logging.iam.gserviceaccount.com"
+        )
+        self._seed = seed
+
+    def email(self, task: str) -> str:
+        return f"{self.name}-{task}@{self._seed.project}.iam.gserviceaccount.com"
+
+    def member(self, task: str) -> str:
+        return f"serviceAccount:{self.email(task)}"
+
+    def agent(self, service: str) -> str:
+        return f"serviceAccount:service-{self.number}@gcp-sa-{service}.iam.gserviceaccount.com"
+
+
+def resources(seed: DeploymentSeed, organization: Organization) -> dict[str, Json]:
+    """Every resource by its path; an allow policy by its resource's path and `:getIamPolicy`.
+
+    Gives the installation's identities their roles in the organization's own policies, too.
+    """
+    names = Names(seed, organization)
+    _grant(seed, names, organization)
+    return {
+        **_routing(seed, names),
+        **_running(seed, names),
+        **_kept(seed, names),
+        **_watched(seed, names),
+    }
+
+
+def _grant(seed: DeploymentSeed, names: Names, organization: Organization) -> None:
+    camel = seed.name.split("-")[0] + "".join(word.title() for word in seed.name.split("-")[1:])
+    reader, writer = (f"{names.organization}/roles/{camel}{kind}" for kind in ("Reader", "Writer"))
+    ledger = f"{names.project}/roles/{camel}Ledger"
+    organization.roles |= {reader: list(_READER), writer: list(_WRITER), ledger: list(_LEDGER)}
+    writers = [names.member(task) for task in (_DECIDE if seed.mode == "enforce" else _DECIDE[1:])]
+    organization.identities |= {names.member(task) for task in TASKS}
+    key, _, value = seed.opt_in_tag.rpartition("/")
+    bound: list[Json] = [
+        {"role": reader, "members": [names.member(task) for task in _DECIDE]},
+        {"role": writer, "members": writers},
+    ]
+    if seed.opt_in_tag:
+        bound[1]["condition"] = {"title": "opted in", "expression": f"resource.matchTag('{key}', '{value}')"}
+    _bind(organization, seed.scope, *bound)
+    _bind(
+        organization,
+        names.project,
+        {"role": ledger, "members": [names.member(task) for task in _DECIDE]},
+        {"role": "roles/logging.logWriter", "members": [names.member("builder")]},
+    )
+
+
+def _bind(organization: Organization, name: str, *bindings: Json) -> None:
+    policy = organization.nodes[name].policy
+    listed = policy.get("bindings")
+    policy["bindings"] = [*(listed if isinstance(listed, list) else []), *bindings]
+    policy |= {"version": 3, "etag": "BwYAAAAAAAI="}
+
+
+def _routing(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
+    dead_topic, dead_kept = (
+        f"{names.project}/{names.dead}",
+        f"{names.project}/{names.dead.replace('topics', 'subscriptions')}",
+    )
+    push = {
+        "pushEndpoint": "https://eventarc.example/push",
+        "oidcToken": {"serviceAccountEmail": names.email("trigger")},
+    }
+    trigger = f"{names.place}/triggers/{seed.name}-denials"
+    publisher, subscriber = "roles/pubsub.publisher", "roles/pubsub.subscriber"
+    return {
+        f"/v2/{seed.scope}/sinks/{seed.name}-denials": {
+            "name": f"{seed.name}-denials",
+            "destination": f"pubsub.googleapis.com/{names.topic}",
+            "filter": seed.filter,
+            "writerIdentity": names.writer,
+            "includeChildren": True,
+            "createTime": "2026-01-01T00:00:00Z",
+        },
+        f"/v1/{names.topic}": {"name": names.topic, "messageRetentionDuration": "604800s"},
+        f"/v1/{names.topic}:getIamPolicy": _policy({publisher: [names.writer]}),
+        f"/v1/{trigger}": {
+            "name": trigger,
+            "uid": "0a1b2c3d-0000-4000-8000-000000000001",
+            "eventFilters": [{"attribute": "type", "value": "google.cloud.pubsub.topic.v1.messagePublished"}],
+            "serviceAccount": names.email("trigger"),
+            "destination": {"cloudRun": {"service": f"{seed.name}-receiver", "region": seed.region}},
+            "transport": {"pubsub": {"topic": names.topic, "subscription": names.subscription}},
+        },
+        f"/v1/{names.subscription}": {
+            "name": names.subscription,
+            "topic": names.topic,
+            "state": "ACTIVE",
+            "pushConfig": push,
+            "deadLetterPolicy": {"deadLetterTopic": dead_topic, "maxDeliveryAttempts": 20},
+        },
+        f"/v1/{names.subscription}:getIamPolicy": _policy({subscriber: [names.agent("pubsub")]}),
+        f"/v1/{dead_topic}": {"name": dead_topic},
+        f"/v1/{dead_topic}:getIamPolicy": _policy({publisher: [names.agent("pubsub")]}),
+        f"/v1/{dead_kept}": {"name": dead_kept, "topic": dead_topic, "state": "ACTIVE"},
+        f"/v1/{dead_kept}:getIamPolicy": _policy({}),
+    }
+
+
+def _running(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
+    told = {
+        "REMEDIATE_MODE": seed.mode,
+        "REMEDIATE_LEDGER": f"firestore://{seed.project}/{seed.name}",
+        "REMEDIATE_ORGANIZATION": names.organization.partition("/")[2],
+        "REMEDIATE_REVIEWERS": ",".join(seed.reviewers),
+        "REMEDIATE_IDENTITIES": ",".join(sorted(names.email(task) for task in TASKS)),
+        "REMEDIATE_OPT_IN_TAG": seed.opt_in_tag,
+    }
+    env = [{"name": name, "value": value} for name, value in told.items() if value]
+    page = f"{names.place}/services/{seed.name}-review"
+    audience = f"/projects/{names.number}/locations/{seed.region}/services/{seed.name}-review"
+    secret = {"secretKeyRef": {"secret": f"{seed.name}-review", "version": "latest"}}
+    own: list[Json] = [
+        {"name": "REMEDIATE_IAP_AUDIENCE", "value": audience},
+        {"name": "REMEDIATE_SECRET", "valueSource": secret},
+    ]
+    receiver, job = f"{names.place}/services/{seed.name}-receiver", f"{names.place}/jobs/{seed.name}-sweep"
+    words = ["--", "python3", "-m", "remediate", "sweep", "--since", "1d", "--scope", seed.scope]
+    invoker = "roles/run.invoker"
+    reviewers = [f"user:{each}" if "@" in each else f"domain:{each}" for each in seed.reviewers]
+    iap = f"/v1/projects/{names.number}/iap_web/cloud_run-{seed.region}/services/{seed.name}-review:getIamPolicy"
+    return {
+        f"/v2/{receiver}": _service(receiver, names.email("receiver"), env, ingress="INGRESS_TRAFFIC_INTERNAL_ONLY"),
+        f"/v2/{receiver}:getIamPolicy": _policy({invoker: [names.member("trigger")]}),
+        f"/v2/{page}": {
+            **_service(page, names.email("review"), [*env, *own], ingress="INGRESS_TRAFFIC_ALL"),
+            "iapEnabled": True,
+        },
+        f"/v2/{page}:getIamPolicy": _policy({invoker: [names.agent("iap")]}),
+        iap: _policy({"roles/iap.httpsResourceAccessor": reviewers}),
+        f"/v2/{job}": {
+            "name": job,
+            "template": {
+                "template": {"serviceAccount": names.email("sweep"), "containers": [{"args": words, "env": env}]}
+            },
+            "terminalCondition": {"type": "Ready", "state": "CONDITION_SUCCEEDED"},
+            "latestCreatedExecution": {"name": f"{seed.name}-sweep-x7k2p", "completionStatus": "EXECUTION_SUCCEEDED"},
+        },
+        f"/v2/{job}:getIamPolicy": _policy({invoker: [names.member("trigger")]}),
+        f"/v1/{job}": {
+            "name": job,
+            "schedule": "7 * * * *",
+            "timeZone": "Etc/UTC",
+            "state": "ENABLED",
+            "httpTarget": {"uri": f"https://run.googleapis.com/v2/{job}:run", "httpMethod": "POST"},
+            "status": {},
+        },
+    }
+
+
+def _service(name: str, email: str, env: list[Json], *, ingress: str) -> Json:
+    return {
+        "name": name,
+        "uri": f"https://{name.rpartition('/')[2]}.example",
+        "ingress": ingress,
+        "template": {"serviceAccount": email, "containers": [{"image": "remediate", "env": list(env)}]},
+        "terminalCondition": {"type": "Ready", "state": "CONDITION_SUCCEEDED"},
+    }
+
+
+def _kept(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
+    """The database with its indexes and the number of its schema; the trail's log bucket."""
+    database = f"{names.project}/databases/{seed.name}"
+    group = f"{database}/collectionGroups/remediations/indexes"
+    indexes = [
+        {
+            "name": f"{group}/{number}",
+            "queryScope": "COLLECTION",
+            "state": "READY",
+            "fields": [*index["fields"], {"fieldPath": "__name__", "order": index["fields"][-1]["order"]}],
+        }
+        for number, index in enumerate(json.loads(_INDEXES.read_text())["indexes"])
+        if index["collectionGroup"] == "remediations"
+    ]
+    bucket = f"{names.project}/locations/{seed.region}/buckets/{seed.name}-trail"
+    schema = f"{database}/documents/settings/schema"
+    return {
+        f"/v1/{database}": {"name": database, "type": "FIRESTORE_NATIVE", "locationId": seed.region},
+        f"/v1/{group}": {"indexes": indexes},
+        f"/v1/{schema}": {"name": schema, "fields": {"version": {"integerValue": "4"}}},
+        f"/v2/{bucket}": {"name": bucket, "retentionDays": 400, "lifecycleState": "ACTIVE"},
+        f"/v2/{names.project}/sinks/{seed.name}-trail": {
+            "name": f"{seed.name}-trail",
+            "destination": f"logging.googleapis.com/{bucket}",
+            "filter": "jsonPayload.trail:*",
+            "writerIdentity": f"serviceAccount:service-{names.number}@gcp-sa-logging.iam.gserviceaccount.com",
+        },
+    }
+
+
+def _watched(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
+    """Identities without keys, APIs that are on, and what Monitoring has measured."""
+    found: dict[str, Json] = {}
+    for task in TASKS:
+        account = f"{names.project}/serviceAccounts/{names.email(task)}"
+        found[f"/v1/{account}"] = {"name": account, "email": names.email(task), "projectId": seed.project}
+        found[f"/v1/{account}/keys"] = {}
+    found[f"/v1/{names.project}/services"] = {f"{api}.googleapis.com": "ENABLED" for api in APIS}
+    series = [
+        _series("num_undelivered_messages", f"{seed.name}-dead-letters", 0),
+        _series("oldest_unacked_message_age", names.subscription.rpartition("/")[2], 0),
+        _quota("logging", "read_requests", "quota/rate/net_usage", 3),
+        _quota("logging", "read_requests", "quota/limit", 60),
+        _quota("artifactregistry", "project_region_requests", "quota/rate/net_usage", 12),
+        _quota("artifactregistry", "project_region_requests", "quota/limit", 60_000),
+    ]
+    found[f"/v3/{names.project}/timeSeries"] = {"timeSeries": series}
+    if seed.opt_in_tag:
+        found["/v3/tagValues/281480000000001"] = {
+            "name": "tagValues/281480000000001",
+            "namespacedName": seed.opt_in_tag,
+            "shortName": seed.opt_in_tag.rpartition("/")[2],
+        }
+    return found
+
+
+def _series(metric: str, subscription: str, value: int) -> Json:
+    return {
+        "metric": {"type": f"pubsub.googleapis.com/subscription/{metric}"},
+        "resource": {"type": "pubsub_subscription", "labels": {"subscription_id": subscription}},
+        "points": [{"value": {"int64Value": str(value)}}],
+    }
+
+
+def _quota(service: str, metric: str, kind: str, value: int) -> Json:
+    labels = {"quota_metric": f"{service}.googleapis.com/{metric}"}
+    return {
+        "metric": {"type": f"serviceruntime.googleapis.com/{kind}", "labels": labels},
+        "resource": {"type": "consumer_quota", "labels": {"service": f"{service}.googleapis.com"}},
+        "points": [{"interval": {"endTime": "2026-01-01T00:00:00Z"}, "value": {"int64Value": str(value)}}],
+    }
+
+
+def _policy(roles: dict[str, list[str]]) -> Json:
+    bindings = [{"role": role, "members": members} for role, members in roles.items() if members]
+    return {"version": 1, "etag": "BwYAAAAAAAE=", "bindings": bindings} if bindings else {"etag": "ACAB"}

@@ -1,0 +1,21 @@
+"""The `deployment:` section of the organization file: where the service is installed, and what it is told."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class DeploymentSeed(msgspec.Struct, forbid_unknown_fields=True):
+    """One installation, healthy; tests and readers break it through `PUT /sandbox/deployment`."""
+
+    project: str
+    region: str
+    filter: str
+    """The sink's filter, as `remediate.logfilter` has it."""
+    scope: str
+    """`organizations/N` or `folders/N`."""
+    name: str = "remediate"
+    mode: str = "dry-run"
+    reviewers: list[str] = []
+    opt_in_tag: str = ""
+    """A tag of a project in this file; empty where nobody has to opt in."""

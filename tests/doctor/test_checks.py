@@ -1,0 +1,409 @@
+"""Each thing that can be wrong with an installation is told by its code, and a healthy one is told nothing."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from remediate.doctor.codes import Code, Severity
+from remediate.doctor.site import Site
+from tests.doctor.ward import (
+    DATABASE,
+    DEAD_KEPT,
+    DEAD_TOPIC,
+    HERE,
+    JOB,
+    LEDGER,
+    READER,
+    RECEIVER,
+    REVIEW,
+    SCHEDULE,
+    SCOPE,
+    SINK,
+    SUBSCRIPTION,
+    TOPIC,
+    TRIGGER,
+    WRITER,
+    Ward,
+    member,
+)
+
+MANY, EVE = "user:eve@example.com", "serviceAccount:eve@shop-frontend.iam.gserviceaccount.com"
+ACCOUNT = f"/v1/{HERE}/serviceAccounts/remediate-receiver@remediate-ops.iam.gserviceaccount.com"
+IAP = "/v1/projects/444444444444/iap_web/cloud_run-asia-northeast1/services/remediate-review:getIamPolicy"
+TRAIL, BUCKET = f"/v2/{HERE}/sinks/remediate-trail", f"/v2/{HERE}/locations/asia-northeast1/buckets/remediate-trail"
+SERIES, SERVICES = f"/v3/{HERE}/timeSeries", f"/v1/{HERE}/services"
+SCHEMA, INDEXES = f"{DATABASE}/documents/settings/schema", f"{DATABASE}/collectionGroups/remediations/indexes"
+SET_POLICY = "artifactregistry.repositories.setIamPolicy"
+INVOKER = "roles/run.invoker"
+
+
+def bound(**roles: list[str]) -> dict[str, Any]:
+    """An allow policy: role (with `__` for a dot) and members."""
+    return {"bindings": [{"role": f"roles/{r.replace('__', '.')}", "members": m} for r, m in roles.items()]}
+
+
+def without(path: str, *names: str) -> Callable[[Ward], dict[str, Any]]:
+    """A part without these variables."""
+
+    def patch(ward: Ward) -> dict[str, Any]:
+        kept = [each for each in ward.variables(path) if each["name"] not in names]
+        return {path: _told(path, kept)}
+
+    return patch
+
+
+def told(path: str, **variables: str) -> Callable[[Ward], dict[str, Any]]:
+    """A part that is told something else."""
+
+    def patch(ward: Ward) -> dict[str, Any]:
+        kept = [each for each in ward.variables(path) if each["name"] not in variables]
+        return {path: _told(path, [*kept, *({"name": n, "value": v} for n, v in variables.items())])}
+
+    return patch
+
+
+def _told(path: str, env: list[dict[str, Any]]) -> dict[str, Any]:
+    container = {"containers": [{"env": env, "args": ["sweep", "--scope", SCOPE]}]}
+    return {"template": {"template": container} if "/jobs/" in path else container}
+
+
+def also(place: str, role: str, who: str) -> Callable[[Ward], dict[str, Any]]:
+    """One binding more in an allow policy."""
+    return lambda ward: {f"policy {place}": [*ward.policy(place), {"role": role, "members": [who]}]}
+
+
+def never(place: str, role: str, who: str) -> Callable[[Ward], dict[str, Any]]:
+    """A member out of a role's binding."""
+
+    def patch(ward: Ward) -> dict[str, Any]:
+        listed = ward.policy(place)
+        for binding in listed:
+            if binding["role"] == role:
+                binding["members"] = [each for each in binding["members"] if each != who]
+        return {f"policy {place}": listed}
+
+    return patch
+
+
+def holding(role: str, *more: str, less: str = "") -> Callable[[Ward], dict[str, Any]]:
+    """A custom role with other permissions."""
+
+    def patch(ward: Ward) -> dict[str, Any]:
+        held = ward.sandbox.call("GET", f"/v1/{role}")[1]["includedPermissions"]
+        return {f"role {role}": [*(each for each in held if each != less), *more]}
+
+    return patch
+
+
+def measuring(metric: str, value: int) -> Callable[[Ward], dict[str, Any]]:
+    """Another measured value."""
+
+    def patch(ward: Ward) -> dict[str, Any]:
+        series = ward.sandbox.call("GET", SERIES)[1]["timeSeries"]
+        for each in series:
+            if metric in (
+                each["metric"]["type"].rpartition("/")[2],
+                each["metric"].get("labels", {}).get("quota_metric"),
+            ):
+                if each["metric"]["type"].endswith("quota/limit"):
+                    continue
+                each["points"] = [{"value": {"int64Value": str(value)}}]
+        return {SERIES: {"timeSeries": series}}
+
+    return patch
+
+
+def tagged(condition: dict[str, str] | None) -> Callable[[Ward], dict[str, Any]]:
+    """An opt-in tag that is there, and the writers' binding with this condition."""
+
+    def patch(ward: Ward) -> dict[str, Any]:
+        ward.tell(REMEDIATE_OPT_IN_TAG="tagValues/77")
+        listed = ward.policy(SCOPE)
+        for binding in listed:
+            if binding["role"] == WRITER and condition:
+                binding["condition"] = condition
+        tag = {"name": "tagValues/77", "namespacedName": "400000000001/remediate/yes"}
+        return {"/v3/tagValues/77": tag, f"policy {SCOPE}": listed}
+
+    return patch
+
+
+def policed(policy: dict[str, Any] | None) -> Callable[[Ward], dict[str, Any]]:
+    """A policy file in a bucket: JSON is YAML too."""
+
+    def patch(ward: Ward) -> dict[str, Any]:
+        ward.tell(REMEDIATE_POLICY="gs://rules/policy/policy.yaml")
+        return {"/storage/v1/b/rules/o/policy/policy.yaml": policy}
+
+    return patch
+
+
+def no_such_tag(ward: Ward) -> dict[str, Any]:
+    """A tag that is not there, looked for by somebody who may see all of them."""
+    ward.tell(REMEDIATE_OPT_IN_TAG="400000000001/remediate/gone")
+    looker = "serviceAccount:remediate@remediate-ops.iam.gserviceaccount.com"
+    return also(SCOPE, "roles/resourcemanager.tagViewer", looker)(ward)
+
+
+Patch = dict[str, Any] | Callable[[Ward], dict[str, Any]]
+
+BROKEN: list[tuple[str, Patch, set[Code]]] = [
+    # The way of an entry
+    ("no sink", {SINK: None}, {Code.SINK_MISSING}),
+    ("sink off", {SINK: {"disabled": True}}, {Code.SINK_DISABLED}),
+    ("an older filter", {SINK: {"filter": 'protoPayload.serviceName="run.googleapis.com"'}}, {Code.SINK_FILTER}),
+    ("an exclusion", {SINK: {"exclusions": [{"name": "noise", "filter": "severity=ERROR"}]}}, {Code.SINK_EXCLUDES}),
+    ("no children", {SINK: {"includeChildren": None}}, {Code.SINK_CHILDREN}),
+    ("intercepting", {SINK: {"interceptChildren": True}}, {Code.SINK_INTERCEPTS}),
+    ("elsewhere", {SINK: {"destination": f"pubsub.googleapis.com/{HERE}/topics/x"}}, {Code.SINK_DESTINATION}),
+    ("no topic", {TOPIC: None}, {Code.TOPIC_MISSING}),
+    ("writer not let in", {f"{TOPIC}:getIamPolicy": {"bindings": None}}, {Code.TOPIC_WRITER}),
+    ("sink made anew", {SINK: {"writerIdentity": EVE}}, {Code.TOPIC_WRITER, Code.TOPIC_EXTRA_PUBLISHER}),
+    ("publisher of the project", also(HERE, "roles/pubsub.publisher", EVE), {Code.TOPIC_INHERITED_PUBLISHER}),
+    ("no trigger", {TRIGGER: None}, {Code.TRIGGER_MISSING}),
+    ("other events", {TRIGGER: {"eventFilters": [{"attribute": "type", "value": "x"}]}}, {Code.TRIGGER_EVENT}),
+    ("another topic", {TRIGGER: {"transport": {"pubsub": {"topic": f"{HERE}/topics/x"}}}}, {Code.TRIGGER_TOPIC}),
+    ("another service", {TRIGGER: {"destination": {"cloudRun": {"service": "x"}}}}, {Code.TRIGGER_DESTINATION}),
+    ("another region", {TRIGGER: {"destination": {"cloudRun": {"region": "us-east1"}}}}, {Code.TRIGGER_DESTINATION}),
+    ("another caller", {TRIGGER: {"serviceAccount": "x@y.z"}}, {Code.TRIGGER_IDENTITY}),
+    ("unhealthy", {TRIGGER: {"conditions": {"t": {"code": "NOT_FOUND", "message": "gone"}}}}, {Code.TRIGGER_UNHEALTHY}),
+    ("no subscription", {SUBSCRIPTION: None, f"{SUBSCRIPTION}:getIamPolicy": None}, {Code.SUBSCRIPTION_MISSING}),
+    ("none named", {TRIGGER: {"transport": {"pubsub": {"subscription": None}}}}, {Code.SUBSCRIPTION_MISSING}),
+    ("detached", {SUBSCRIPTION: {"detached": True}}, {Code.SUBSCRIPTION_BROKEN}),
+    ("resource error", {SUBSCRIPTION: {"state": "RESOURCE_ERROR"}}, {Code.SUBSCRIPTION_BROKEN}),
+    ("no dead letters kept", {SUBSCRIPTION: {"deadLetterPolicy": None}}, {Code.SUBSCRIPTION_NO_DEAD_LETTER}),
+    ("behind", measuring("oldest_unacked_message_age", 4000), {Code.SUBSCRIPTION_BEHIND}),
+    ("no dead letter topic", {DEAD_TOPIC: None, f"{DEAD_TOPIC}:getIamPolicy": None}, {Code.DEAD_LETTER_MISSING}),
+    ("no way to pull them", {DEAD_KEPT: None}, {Code.DEAD_LETTER_MISSING}),
+    ("nobody may move them", {f"{DEAD_TOPIC}:getIamPolicy": {"bindings": None}}, {Code.DEAD_LETTER_RIGHT}),
+    ("nor take them", {f"{SUBSCRIPTION}:getIamPolicy": {"bindings": None}}, {Code.DEAD_LETTER_RIGHT}),
+    ("dead letters", measuring("num_undelivered_messages", 3), {Code.DEAD_LETTERS_WAITING}),
+    # Services
+    ("no receiver", {RECEIVER: None}, {Code.SERVICE_MISSING}),
+    ("no pages", {REVIEW: None}, {Code.SERVICE_MISSING}),
+    ("not ready", {RECEIVER: {"terminalCondition": {"state": "CONDITION_FAILED"}}}, {Code.SERVICE_NOT_READY}),
+    ("default identity", {RECEIVER: {"template": {"serviceAccount": None}}}, {Code.SERVICE_IDENTITY}),
+    ("open to the world", {RECEIVER: {"ingress": "INGRESS_TRAFFIC_ALL"}}, {Code.SERVICE_OPEN}),
+    ("no check of callers", {RECEIVER: {"invokerIamDisabled": True}}, {Code.SERVICE_OPEN}),
+    ("everybody calls", {f"{REVIEW}:getIamPolicy": bound(run__invoker=["allUsers"])}, {Code.SERVICE_OPEN, Code.SERVICE_CALLER_MISSING}),
+    ("trigger may not call", {f"{RECEIVER}:getIamPolicy": {"bindings": None}}, {Code.SERVICE_CALLER_MISSING}),
+    ("schedule may not start", {f"{JOB}:getIamPolicy": {"bindings": None}}, {Code.SERVICE_CALLER_MISSING}),
+    ("somebody else calls", {f"{RECEIVER}:getIamPolicy": bound(run__invoker=[member("trigger"), EVE])}, {Code.SERVICE_EXTRA_CALLER}),
+    ("no proxy", {REVIEW: {"iapEnabled": None}}, {Code.IAP_OFF}),
+    ("another audience", told(REVIEW, REMEDIATE_IAP_AUDIENCE="/projects/1/locations/r/services/s"), {Code.IAP_AUDIENCE}),
+    ("no audience", without(REVIEW, "REMEDIATE_IAP_AUDIENCE"), {Code.IAP_AUDIENCE}),
+    ("no reviewers let in", {IAP: {"bindings": None}}, {Code.IAP_NOBODY}),
+    ("everybody let in", {IAP: bound(iap__httpsResourceAccessor=["allAuthenticatedUsers"])}, {Code.IAP_EVERYBODY}),
+    ("no sweep", {JOB: None}, {Code.SWEEP_MISSING}),
+    ("sweep fails", {JOB: {"latestCreatedExecution": {"completionStatus": "EXECUTION_FAILED"}}}, {Code.SWEEP_FAILING}),
+    ("no schedule", {SCHEDULE: None}, {Code.SCHEDULE_MISSING}),
+    ("paused", {SCHEDULE: {"state": "PAUSED"}}, {Code.SCHEDULE_PAUSED}),
+    ("schedule of something else", {SCHEDULE: {"httpTarget": {"uri": "https://x"}}}, {Code.SCHEDULE_TARGET}),
+    ("schedule is refused", {SCHEDULE: {"status": {"code": 7}}}, {Code.SWEEP_FAILING}),
+    ("trail not kept", {TRAIL: None}, {Code.TRAIL_NOT_KEPT}),
+    ("its bucket gone", {BUCKET: None}, {Code.TRAIL_NOT_KEPT}),
+    # Configuration and ledger
+    ("a setting not accepted", told(RECEIVER, REMEDIATE_TIMEOUT="soon"), {Code.SETTINGS_INVALID}),
+    ("a setting of no version", told(REVIEW, REMEDIATE_ORGANISATION="1"), {Code.SETTINGS_INVALID}),
+    ("two ledgers", told(REVIEW, REMEDIATE_LEDGER="firestore://remediate-ops/other"), {Code.SETTINGS_DISAGREE}),
+    ("organization unset", lambda ward: {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without(p, "REMEDIATE_ORGANIZATION")(ward).items()}, {Code.ORGANIZATION_UNSET, Code.SETTINGS_DIFFER}),
+    ("anybody reviews", lambda ward: {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without(p, "REMEDIATE_REVIEWERS")(ward).items()}, {Code.REVIEWERS_UNSET}),
+    ("itself reviews", lambda ward: {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without(p, "REMEDIATE_IDENTITIES")(ward).items()}, {Code.IDENTITIES_UNSET}),
+    ("no secret", without(REVIEW, "REMEDIATE_SECRET"), {Code.SECRET_UNSET}),
+    ("no such tag", no_such_tag, {Code.TAG_MISSING}),
+    ("tag without IAM", tagged(None), {Code.TAG_NOT_ENFORCED}),
+    ("no policy file", policed(None), {Code.POLICY_UNREADABLE}),
+    ("a policy that is none", policed({"rules": [{"when": "x"}]}), {Code.POLICY_UNREADABLE}),
+    ("no database", {DATABASE: None, SCHEMA: None, INDEXES: None}, {Code.DATABASE_MISSING}),
+    ("Datastore mode", {DATABASE: {"type": "DATASTORE_MODE"}}, {Code.DATABASE_MODE}),
+    ("no indexes", {INDEXES: {"indexes": []}}, {Code.INDEX_MISSING}),
+    ("a newer ledger", {SCHEMA: {"fields": {"version": {"integerValue": "99"}}}}, {Code.LEDGER_NEWER}),
+    ("an older ledger", {SCHEMA: {"fields": {"version": {"integerValue": "1"}}}}, {Code.LEDGER_OLDER}),
+    # APIs and quotas
+    ("scheduler off", {SERVICES: {"secretmanager.googleapis.com": "DISABLED"}}, {Code.API_DISABLED}),
+    ("Pub/Sub off", {SERVICES: {"pubsub.googleapis.com": "DISABLED"}}, {Code.API_DISABLED, Code.NOT_KNOWN}),
+    ("quota nearly used up", measuring("logging.googleapis.com/read_requests", 55), {Code.QUOTA_LOW}),
+    # Identities
+    ("no account", {ACCOUNT: None, f"{ACCOUNT}/keys": None}, {Code.ACCOUNT_MISSING}),
+    ("account off", {ACCOUNT: {"disabled": True}}, {Code.ACCOUNT_DISABLED}),
+    ("a key", {f"{ACCOUNT}/keys": {"keys": [{"name": f"{ACCOUNT[4:]}/keys/0123"}]}}, {Code.ACCOUNT_KEYS}),
+    ("receiver owns the project", also(HERE, "roles/owner", member("receiver")), {Code.WRITES_IN_DRY_RUN}),
+    ("review owns the project", also(HERE, "roles/owner", member("review")), {Code.RIGHT_SUPERFLUOUS}),
+    ("builder edits", also(HERE, "roles/editor", member("builder")), {Code.RIGHT_SUPERFLUOUS}),
+    ("builder above", also("folders/310000000002", "roles/viewer", member("builder")), {Code.RIGHT_SUPERFLUOUS}),
+    ("receiver writes", also(SCOPE, WRITER, member("receiver")), {Code.WRITES_IN_DRY_RUN}),
+    ("receiver's own role writes", holding(READER, SET_POLICY), {Code.WRITES_IN_DRY_RUN}),
+    ("review may not write", never(SCOPE, WRITER, member("review")), {Code.RIGHT_MISSING}),
+    ("sweep sees nothing", never(SCOPE, READER, member("sweep")), {Code.RIGHT_MISSING}),
+    ("no ledger for the receiver", never(HERE, LEDGER, member("receiver")), {Code.RIGHT_MISSING}),
+    ("a role with less", holding(READER, less="logging.logEntries.list"), {Code.RIGHT_MISSING}),
+    ("a writer with less", holding(WRITER, less=SET_POLICY), {Code.RIGHT_MISSING}),
+    ("a role with more", holding(WRITER, "artifactregistry.repositories.delete"), {Code.ROLE_SUPERFLUOUS}),
+    ("a ledger that deletes", holding(LEDGER, "datastore.entities.delete"), {Code.ROLE_SUPERFLUOUS}),
+    ("a role that is gone", {f"role {READER}": None}, {Code.ROLE_MISSING, Code.RIGHT_MISSING}),
+]  # fmt: skip
+
+
+def test_a_healthy_installation_is_told_nothing(ward: Ward) -> None:
+    report = ward.visit()
+    assert report.findings == []
+    assert not any(check.findings for check in report.checks)
+
+
+@pytest.mark.parametrize(("patch", "codes"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN])
+def test_what_is_broken_is_told_by_its_code(ward: Ward, patch: Patch, codes: set[Code]) -> None:
+    ward.change(patch(ward) if callable(patch) else patch)
+    findings = ward.visit().findings
+    assert {finding.code for finding in findings} == codes
+    for finding in findings:
+        assert finding.what
+        assert shlex.split(finding.fix)
+
+
+def test_every_code_is_found_by_some_test() -> None:
+    elsewhere = {  # in test_visit.py and test_canary.py
+        Code.LEDGER_UNREACHABLE, Code.LEDGER_EPHEMERAL, Code.SETTINGS_DIFFER,
+        Code.CANARY_LOST, Code.CANARY_MISJUDGED, Code.CANARY_NAME_TAKEN, Code.CANARY_SLOW,
+    }  # fmt: skip
+    assert {code for _, _, codes in BROKEN for code in codes} | elsewhere == set(Code)
+
+
+def test_a_filter_may_be_laid_out_otherwise(ward: Ward) -> None:
+    text = ward.sandbox.call("GET", SINK)[1]["filter"]
+    ward.change({SINK: {"filter": text.replace("\n", "   \n\n ")}})
+    assert ward.codes() == set()
+
+
+def test_predefined_roles_that_carry_what_is_needed_are_well(ward: Ward) -> None:
+    listed = [each for each in ward.policy(HERE) if each["role"] != LEDGER]
+    who = [member(task) for task in ("receiver", "review", "sweep")]
+    ward.change({f"policy {HERE}": [*listed, {"role": "roles/datastore.user", "members": who}]})
+    assert ward.codes() == set()
+
+
+def test_in_enforce_mode_the_receiver_has_to_be_able_to_write(ward: Ward) -> None:
+    ward.tell(REMEDIATE_MODE="enforce")
+    missing = ward.found(Code.RIGHT_MISSING)
+    assert member("receiver") in missing.what
+    assert f"--role={WRITER}" in shlex.split(missing.fix)
+    ward.change(also(SCOPE, WRITER, member("receiver"))(ward))
+    assert ward.codes() == set()
+
+
+def test_where_the_switches_decide_the_receiver_may_write_and_need_not(ward: Ward) -> None:
+    ward.change({k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without(p, "REMEDIATE_MODE")(ward).items()})
+    assert ward.codes() == set()
+    ward.change(also(SCOPE, WRITER, member("receiver"))(ward))
+    assert ward.codes() == set()
+
+
+def test_a_tag_that_iam_enforces_is_well(ward: Ward) -> None:
+    condition = {"title": "t", "expression": "resource.matchTagId('tagKeys/7', 'tagValues/77')"}
+    ward.change(tagged(condition)(ward))
+    assert ward.codes() == set()
+    by_name = {"title": "t", "expression": "resource.matchTag('400000000001/remediate', 'yes')"}
+    ward.change(tagged(by_name)(ward))
+    assert ward.codes() == set()
+
+
+def test_a_tag_that_may_not_be_seen_is_unknown_and_not_missing(ward: Ward) -> None:
+    ward.tell(REMEDIATE_OPT_IN_TAG="400000000001/remediate/gone")
+    assert "resourcemanager.tagValues.get" in ward.found(Code.NOT_KNOWN).what
+
+
+def test_a_single_project_is_watched_by_a_trigger_for_each_method(ward: Ward) -> None:
+    report = ward.visit(Site("remediate-ops", "asia-northeast1", scopes=(HERE,)))
+    missing = [each for each in report.findings if each.code is Code.TRIGGER_MISSING]
+    assert len(missing) == 8
+    assert any("remediate-v2-services-updateservice" in each.what for each in missing)
+    assert Code.SINK_MISSING not in {each.code for each in report.findings}
+    [events] = [each for each in report.findings if "eventarc.events.receiveEvent" in each.what]
+    assert "--role=roles/eventarc.eventReceiver" in shlex.split(events.fix)
+
+
+def test_two_folders_have_a_sink_each(ward: Ward) -> None:
+    folders = ("folders/310000000001", "folders/310000000002")
+    sinks = {f"/v2/{folder}/sinks/remediate-denials": ward.sandbox.call("GET", SINK)[1] for folder in folders[:1]}
+    ward.change(sinks)
+    findings = ward.visit(Site("remediate-ops", "asia-northeast1", scopes=folders)).findings
+    [missing] = [each for each in findings if each.code is Code.SINK_MISSING]
+    assert missing.what.startswith(folders[1])
+    assert "--folder=310000000002" in shlex.split(missing.fix)
+
+
+def test_where_nothing_may_be_read_all_of_it_is_unknown_and_nothing_is_called_well(ward: Ward) -> None:
+    ward.sandbox.faults({"match": ".", "effect": "status", "code": 403, "times": None})
+    report = ward.visit(Site("remediate-ops", "asia-northeast1", scopes=(SCOPE,)))
+    codes = {finding.code for finding in report.findings}
+    assert codes == {Code.NOT_KNOWN}
+    assert all(finding.severity is Severity.UNKNOWN for finding in report.findings)
+    well = {check.title for check in report.checks if str(check.status) == "ok"}
+    assert well == {"settings of this environment", "reachable and migrated"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "sinks/remediate-denials", "topics/remediate-denials$", "topics/remediate-denials:getIam", "triggers/", "/services/remediate-receiver$",
+        "subscriptions/eventarc[^:]*$", "subscriptions/eventarc.*:getIam", "dead-letters$", "dead-letters:getIam", "iap_web", "timeSeries",
+        "services/remediate-review:getIam", "jobs/remediate-sweep", "sinks/remediate-trail", "buckets/", "serviceAccounts/[^/]*$", "/keys$",
+        "projects/remediate-ops:getIam", "organizations/400000000001:getIam", "roles/remediateReader", "databases/remediate$", "indexes",
+        "documents/settings/schema", "v3/projects/remediate-ops$", "folders/310000000002:getIam", "services:batchGet",
+    ],
+)  # fmt: skip
+def test_whatever_single_thing_may_not_be_read_is_said_with_the_right_that_it_needs(ward: Ward, path: str) -> None:
+    ward.sandbox.faults({"match": path, "effect": "status", "code": 403, "times": None})
+    findings = ward.visit(Site("remediate-ops", "asia-northeast1", scopes=(SCOPE,))).findings
+    assert {finding.code for finding in findings} == {Code.NOT_KNOWN}
+    for finding in findings:
+        assert "403" in finding.what
+        assert finding.fix.startswith("gcloud ")
+        assert " it needs " in finding.what
+
+
+def test_an_api_that_does_not_answer_is_unknown_and_the_others_are_looked_at(ward: Ward) -> None:
+    ward.sandbox.faults({"match": "triggers/", "effect": "status", "code": 503, "times": None})
+    ward.change({SINK: {"disabled": True}})
+    assert ward.codes(REMEDIATE_TIMEOUT="1") == {Code.NOT_KNOWN, Code.SINK_DISABLED}
+
+
+def test_a_policy_file_in_a_bucket_is_read_as_the_receiver_reads_it(ward: Ward) -> None:
+    ward.change(policed({"rules": [{"name": "n", "when": 'member.kind == "user"', "then": "ask"}]})(ward))
+    assert ward.codes() == set()
+    ward.sandbox.faults({"match": "storage/v1", "effect": "status", "code": 403, "times": None})
+    assert "storage.objects.get" in ward.found(Code.NOT_KNOWN).what
+
+
+def test_what_all_methods_use_of_a_quota_in_a_minute_counts_together(ward: Ward) -> None:
+    def series(kind: str, minute: str, value: int, **labels: str) -> dict[str, Any]:
+        named = {"quota_metric": "artifactregistry.googleapis.com/reads", **labels}
+        return {
+            "metric": {"type": f"serviceruntime.googleapis.com/quota/{kind}", "labels": named},
+            "resource": {
+                "type": "consumer_quota",
+                "labels": {"service": "artifactregistry.googleapis.com", "location": "us"},
+            },
+            "points": [{"interval": {"endTime": f"2026-01-01T00:0{minute}:00Z"}, "value": {"int64Value": str(value)}}],
+        }
+
+    limits = [
+        series("limit", "0", 100, limit_name="ReadsPerMinute"),
+        series("limit", "0", 10, limit_name="ReadsPerDay"),
+    ]
+    apart = [series("rate/net_usage", "1", 45, method="get"), series("rate/net_usage", "2", 45, method="list")]
+    ward.change({SERIES: {"timeSeries": [*limits, *apart]}})
+    assert ward.codes() == set()
+    together = [series("rate/net_usage", "1", 45, method="get"), series("rate/net_usage", "1", 45, method="list")]
+    ward.change({SERIES: {"timeSeries": [*limits, *together]}})
+    assert "90 in one minute of the last hour in us, of 100" in ward.found(Code.QUOTA_LOW).what
+
+
+def test_a_disabled_api_is_told_with_the_command_that_enables_it(ward: Ward) -> None:
+    ward.change({SERVICES: {"eventarc.googleapis.com": "DISABLED"}})
+    fixes = {finding.code: finding.fix for finding in ward.visit().findings}
+    assert fixes[Code.API_DISABLED] == "gcloud services enable eventarc.googleapis.com --project=remediate-ops"
+    assert fixes[Code.NOT_KNOWN] == fixes[Code.API_DISABLED]

@@ -1,0 +1,33 @@
+"""The doctor's rooms: what decides does not ask, what asks does not decide, and nothing of it is loaded by the service."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.sandbox_fixture import ROOT
+from tests.test_house import _imports
+
+PURE = (
+    "access", "canary", "codes", "configuration", "examination", "expected", "facts", "finding", "installation", "routing",
+    "services", "signals", "site", "variables",
+)  # fmt: skip
+NEVER = ("os", "sqlite3", "requests", "socket", "time", "concurrent", "google", "remediate.cloud", "remediate.ledger")
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_a_check_is_a_pure_function_of_facts(module: str) -> None:
+    imported = _imports(ROOT / "remediate" / "doctor" / f"{module}.py")
+    for name in imported:
+        assert not any(name == banned or name.startswith(f"{banned}.") for banned in NEVER), name
+
+
+def test_the_function_loads_nothing_of_the_doctor() -> None:
+    code = (
+        "import sys, remediate.wiring, remediate.remediator, remediate.settings\n"
+        "print([name for name in sys.modules if name.startswith('remediate.doctor')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
