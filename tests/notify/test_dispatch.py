@@ -88,13 +88,13 @@ def test_a_webhook_that_never_answers_ends_a_sweep_in_bounded_time(tmp_path: Pat
         assert scene.notifier
         started = time.monotonic()
         done = scene.notifier.deliver(1.5)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 4.5  # its time-out is five seconds
         assert len(chat.posts) == 5
         assert [each.fault for each in done if each.fault] == ["slack: still not done after 1.5 seconds"]
         started = time.monotonic()
         scene.pass_time(minutes=5)
         scene.notifier.deliver(20)
-        assert time.monotonic() - started < 8  # one time-out, and then nothing else is tried
+        assert time.monotonic() - started < 9.5  # one time-out, and then nothing else is tried
     assert "slack: no answer (TimeoutError)" in {each.fault for each in scene.said}
 
 
@@ -236,12 +236,12 @@ def test_a_topic_that_is_not_there_is_told_by_name(tmp_path: Path, pubsub: PubSu
 
 
 def test_a_background_notifier_sends_at_once_and_delays_nobody(tmp_path: Path, slack: Receiver) -> None:
-    slack.delay = 1.5
+    slack.delay = 3
     scene = Scene(f"sqlite:///{tmp_path / 'ledger.db'}", REMEDIATE_SLACK_WEBHOOK=slack.url)
     scene.remediator._executor._notifier = scene.instance(background=True)
     started = time.monotonic()
     scene.denied_at_home("1")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 2.5
     slack.wait_for(1)
     slack.delay = 0
     scene.denied_at_home("2", email="bo@example.com")
