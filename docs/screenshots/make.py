@@ -14,7 +14,7 @@ from tests.sandbox_fixture import SandboxProcess
 from tests.wire.function_fixture import FunctionProcess
 
 HERE = Path(__file__).parent
-WIDE, PHONE = {"width": 1280, "height": 860}, {"width": 390, "height": 844}
+WIDE, PHONE = {"width": 1140, "height": 760}, {"width": 390, "height": 844}
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def _take(browser: Browser, url: str, folder: Path, *, whole: bool) -> None:
             for title, path in _pages(page, url):
                 if whole or f"{title}-{name}-{scheme}" in KEPT:
                     page.goto(url + path)
-                    page.screenshot(path=folder / f"{title}-{name}-{scheme}.png", full_page=whole)
+                    page.screenshot(path=folder / f"{title}-{name}-{scheme}.png", full_page=whole and title != "trail")
             context.close()
 
 

@@ -175,8 +175,12 @@ class Ledger(Protocol):
         `after` marks the last one of the page before: its `last_seen`, or its `updated`.
         """
 
-    def counts(self) -> Mapping[State, int]:
-        """How many remediations there are in each state; a state that none is in may be missing."""
+    def counts(self, states: Sequence[State] = tuple(State), *, most: int | None = None) -> Mapping[State, int]:
+        """How many remediations there are in each of these states.
+
+        With `most`, counting ends behind it, so that it takes no longer the more there are: one more than `most` means
+        more than that.
+        """
 
     def ids(self) -> Iterator[str]:
         """The id of every remediation."""

@@ -177,9 +177,10 @@ class SqliteLedger:
             found.append(record)
         return Page(found, more=False)
 
-    def counts(self) -> Mapping[State, int]:
-        rows = self._all("SELECT state, count(*) FROM remediations GROUP BY state")
-        return {State(str(state)): int(count) for state, count in rows}
+    def counts(self, states: Sequence[State] = tuple(State), *, most: int | None = None) -> Mapping[State, int]:
+        query = "SELECT count(*) FROM (SELECT 1 FROM remediations WHERE state = ? LIMIT ?)"
+        limit = -1 if most is None else most + 1
+        return {state: int(row[0]) for state in states if (row := self._one(query, state, limit))}
 
     def ids(self) -> Iterator[str]:
         return (str(row[0]) for row in self._all("SELECT id FROM remediations ORDER BY id"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 import flask
@@ -15,6 +16,7 @@ from remediate.review.desk import Answer, Desk, Elsewhere, View, mark_text, mark
 from remediate.review.texts import person, place, short
 
 PAGE = 50  # remediations on one page, and approvals in one go
+_COUNTED = 1_000  # remediations of a state; beyond, how many more there are makes no difference
 _WORDS = 8  # of a search
 _FIELDS = ("q", "project", "repository", "member")
 _ALWAYS = (State.PROPOSED, State.GRANTED)  # states that are offered even when nothing is in them
@@ -52,7 +54,7 @@ def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerialize
     if page.more:
         last = page.records[-1]
         after = urlencode(kept | {"after": mark_text(Mark(last.updated if waiting else last.last_seen, last.id))})
-    counts = desk.ledger.counts()
+    counts = desk.ledger.counts(most=_COUNTED)
     return View(
         "inbox.html",
         {
@@ -60,8 +62,8 @@ def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerialize
             "wanted": wanted,
             "fields": fields,
             "filtered": any(fields.values()),
-            "tabs": _tabs(wanted, {name: value for name, value in fields.items() if value}, dict(counts)),
-            "total": None if any(fields.values()) else sum(counts.get(state, 0) for state in states or State),
+            "tabs": _tabs(wanted, {name: value for name, value in fields.items() if value}, counts),
+            "total": "" if any(fields.values()) else _told_count(counts, states or tuple(State)),
             "first": not args.get("after"),
             "here": urlencode(kept),
             "everywhere": urlencode(kept | {"state": "all"}),
@@ -84,14 +86,23 @@ def _row(desk: Desk, record: Remediation, who: str) -> Row:
     )  # fmt: skip
 
 
-def _tabs(wanted: str, kept: dict[str, str], counts: dict[State, int]) -> list[tuple[str, str, int, bool]]:
+def _told_count(counts: Mapping[State, int], states: Sequence[State]) -> str:
+    """How many there are in these states, as far as they were counted."""
+    more = any(counts.get(state, 0) > _COUNTED for state in states)
+    return f"{sum(min(counts.get(state, 0), _COUNTED) for state in states):,}{'+' if more else ''}"
+
+
+def _tabs(wanted: str, kept: dict[str, str], counts: Mapping[State, int]) -> list[tuple[str, str, str, bool]]:
     """Name, address and count of each state that is worth offering, and whether it is shown now."""
     shown = [state for state in State if counts.get(state) or state in _ALWAYS or state == wanted]
     tabs = [
-        (str(state), "/?" + urlencode(kept | {"state": str(state)}), counts.get(state, 0), state == wanted)
+        (str(state), "/?" + urlencode(kept | {"state": str(state)}), _told_count(counts, (state,)), state == wanted)
         for state in shown
     ]
-    return [*tabs, ("all", "/?" + urlencode(kept | {"state": "all"}), sum(counts.values()), wanted == "all")]
+    return [
+        *tabs,
+        ("all", "/?" + urlencode(kept | {"state": "all"}), _told_count(counts, tuple(State)), wanted == "all"),
+    ]
 
 
 def approve_selected(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerializer) -> Answer:

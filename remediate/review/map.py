@@ -29,9 +29,9 @@ def map_page(desk: Desk, request: flask.Request) -> View:
     sought = Filter(states, fields["repository"] or None, fields["member"] or None, fields["project"] or None)
     page = desk.ledger.look(sought, limit=_LOOKED_AT)
     graph = graph_of(_about(record, fields["project"]) for record in page.records)
-    counts = desk.ledger.counts()
+    now = desk.ledger.counts((State.GRANTED,))[State.GRANTED]
     steps = desk.ledger.steps(TrailFilter(states=_CHANGES), limit=_LOOKED_AT)
-    line = standing(desk.now(), counts.get(State.GRANTED, 0), steps.steps)
+    line = standing(desk.now(), now, steps.steps)
     kept = {name: value for name, value in fields.items() if value}
     return View(
         "map.html",
@@ -49,7 +49,7 @@ def map_page(desk: Desk, request: flask.Request) -> View:
             "found": len(page.records),
             "cut": page.more or page.looked_at is not None,
             "plot": plotted(line),
-            "now": counts.get(State.GRANTED, 0),
+            "now": now,
             "days": days(line, steps.steps),
             "plot_cut": steps.more or steps.looked_at is not None,
             "only": lambda node, side: _only(node, side, kept, wanted),

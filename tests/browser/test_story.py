@@ -37,7 +37,7 @@ def test_a_failed_deploy_is_cured_by_clicks_and_taken_back(
 
     told = f"{WHO} could not read images in platform-images/containers (asia-northeast1) while deploying web in"
     expect(page.get_by_role("heading", level=1)).to_contain_text(told)
-    expect(page.locator("ins")).to_have_text(f"+   {DEPLOYER}")
+    expect(page.locator("ins")).to_have_text(DEPLOYER)
     expect(page.get_by_text("yes, a standard repository")).to_be_visible()
     expect(page.locator("dd", has_text=re.compile("^unknown$"))).not_to_have_count(0)
     if javascript:

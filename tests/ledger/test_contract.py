@@ -446,6 +446,8 @@ def test_states_are_counted(fresh: Open) -> None:
     ledger.commit(rejected, trail=[step])
     counts = {state: number for state, number in fresh().counts().items() if number}
     assert counts == {State.PROPOSED: 2, State.REJECTED: 1}
+    assert fresh().counts((State.PROPOSED, State.REJECTED), most=0) == {State.PROPOSED: 1, State.REJECTED: 1}
+    assert fresh().counts((State.PROPOSED,), most=2) == {State.PROPOSED: 2}
 
 
 def test_transitions_are_found_by_time_and_everything_that_they_say(fresh: Open) -> None:

@@ -3,79 +3,20 @@
 from __future__ import annotations
 
 import html
-import http.client
 import re
 import subprocess
 import sys
 import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from remediate.ledger.interface import Filter
-from remediate.remediation import Remediation
-from remediate.settings import load_settings
-from remediate.wiring import remediator_from
 from tests.entries import activity, denial, user_text
+from tests.review.conftest import LEAD, Page
 from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, ROOT, SandboxProcess
-from tests.wire.function_fixture import FunctionProcess
 
-LEAD = "platform-lead@example.com"
 HOSTILE = "<script>alert(1)</script>"
-
-
-class Page:
-    """A reviewer's browser without JavaScript: pages, forms, and where they lead."""
-
-    def __init__(self, sandbox: SandboxProcess, folder: Path, **settings: str) -> None:
-        settings = {"REMEDIATE_LOCAL_REVIEWER": LEAD, **settings}
-        self.sandbox = sandbox
-        self.function = FunctionProcess(sandbox, folder, target="review", **settings)
-        self.remediator = remediator_from(
-            load_settings(sandbox.env | {"REMEDIATE_LEDGER": f"sqlite:///{self.function.ledger_path}"})
-        )
-
-    def denied(self, insert_id: str = "1", email: str = DEPLOYER.partition(":")[2]) -> Remediation:
-        entry = activity(user_text(IMAGE), images=(IMAGE,), insert_id=insert_id, email=email)
-        record = self.remediator.handle(denial(entry)).remediation
-        assert record
-        return record
-
-    def ask(
-        self, path: str, form: dict[str, str] | list[tuple[str, str]] | None = None, method: str = ""
-    ) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.function.port, timeout=60)
-        try:
-            body = None if form is None else urllib.parse.urlencode(form)
-            headers = {"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}
-            connection.request(method or ("GET" if form is None else "POST"), path, body, headers)
-            answer = connection.getresponse()
-            text = answer.read().decode().replace("<wbr>", "")
-            self.headers = {name.lower(): value for name, value in answer.getheaders()}
-            return answer.status, text
-        finally:
-            connection.close()
-
-    def token(self, path: str = "/mode") -> str:
-        found = re.search(r'name="token" value="([^"]+)"', self.ask(path)[1])
-        assert found
-        return html.unescape(found[1])
-
-    def content(self, ident: str) -> str:
-        found = re.search(r'name="content" value="([0-9a-f]{12})"', self.ask(f"/r/{ident}")[1])
-        assert found
-        return found[1]
-
-    def say(self, path: str, **form: str) -> tuple[int, str]:
-        return self.ask(path, {"token": self.token(), **form})
-
-
-@pytest.fixture
-def page(sandbox_server: SandboxProcess, tmp_path: Path) -> Iterator[Page]:
-    opened = Page(sandbox_server, tmp_path)
-    yield opened
-    opened.function.close()
 
 
 def test_the_inbox_teaches_when_it_is_empty_and_lists_what_waits(page: Page) -> None:
@@ -101,7 +42,7 @@ def test_a_proposal_is_read_approved_and_revoked_on_its_page(page: Page) -> None
     assert status == 200
     words = re.sub(r"</?strong>", "", text)
     assert "could not read images in platform-images/containers (asia-northeast1) while deploying web" in words
-    assert f"<ins>+   {DEPLOYER}</ins>" in text
+    assert f"<ins>{DEPLOYER}</ins>" in text
     assert "gcloud artifacts repositories add-iam-policy-binding containers" in text
     status, _ = page.say(f"/r/{record.id}/approve", content=page.content(record.id), lasts="30d", reason="pipeline")
     assert (status, page.headers["location"]) == (303, f"/r/{record.id}")

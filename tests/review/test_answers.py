@@ -1,0 +1,154 @@
+"""What the pages answer when something is odd: wrong input, another site, a slow Google Cloud, a changed trail."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.review.conftest import Page
+from tests.sandbox_fixture import SandboxProcess
+
+
+def test_pages_follow_one_another_and_lose_nobody(page: Page) -> None:
+    for number in range(30):
+        page.denied(str(number), f"deployer-{number}@example.com")
+    found: list[str] = []
+    path = "/?project=shop-frontend&q=containers"
+    while path:
+        text = page.ask(path)[1]
+        found += re.findall(r'<p class="head"><a href="/r/([^"]+)"', text)
+        following = re.search(r'<a href="([^"]+)" rel="next">', text)
+        path = following[1].replace("&amp;", "&") if following else ""
+    assert len(found) == len(set(found)) == 31  # thirty deployers and the service agent
+    shown = page.ask("/trail")[1]
+    assert "31 transitions, newest first" in shown
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/?state=odd", "state &#39;odd&#39;: expected all or one of proposed, approved"),
+        ("/trail?since=yesterday", "From: &#39;yesterday&#39; is no time; accepted: a date (2026-11-24)"),
+        ("/trail?until=32d1", "Before: &#39;32d1&#39; is no time"),
+        ("/trail?outcome=maybe", "Decision: &#39;maybe&#39;: expected one of grant"),
+        ("/trail?state=odd", "Became: &#39;odd&#39;: expected one of proposed"),
+    ],
+)
+def test_wrong_input_is_named_with_what_is_accepted_and_kept(page: Page, path: str, told: str) -> None:
+    status, text = page.ask(path)
+    assert status == 400
+    assert told in text
+    typed = path.rpartition("=")[2]
+    assert f'value="{typed}"' in text or "state=odd" in path or "outcome" in path
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "code", "told"),
+    [
+        ("/nothing", "GET", 404, "There is no such page."),
+        ("/r/r-000000000000", "GET", 404, "There is no remediation"),
+        ("/approve", "GET", 405, "Forms are sent from their own page"),
+        ("/r//x", "GET", 404, "There is no such page."),
+        ("//evil.example/", "GET", 404, "There is no such page."),
+    ],
+)
+def test_an_error_is_a_page_that_says_what_to_do(page: Page, path: str, method: str, code: int, told: str) -> None:
+    status, text = page.ask(path, method=method)
+    assert status == code
+    assert told in text
+    assert '<a class="button" href="/">Go to the inbox</a>' in text
+    assert "location" not in page.headers
+
+
+def test_a_form_from_another_site_or_too_large_changes_nothing(page: Page) -> None:
+    record = page.denied()
+    form = {"token": page.token(), "content": page.content(record.id)}
+    for site in ("cross-site", "same-site"):
+        status, text = page.ask(f"/r/{record.id}/approve", form, Sec_Fetch_Site=site)
+        assert (status, "Nothing was changed" in text) == (403, True)
+    assert page.ask(f"/r/{record.id}/approve", form | {"reason": "x" * 300_000})[0] == 413
+    assert page.sandbox.requests(":setIamPolicy") == 0
+    assert page.ask(f"/r/{record.id}/approve", form, Sec_Fetch_Site="same-origin")[0] == 303
+
+
+def test_another_name_for_this_machine_is_told_nothing(page: Page) -> None:
+    record = page.denied()
+    status, text = page.ask(f"/r/{record.id}", Host="evil.example")
+    assert status == 403
+    assert record.member not in text
+    assert "/trail" not in text
+    assert page.ask("/healthz", Host="evil.example")[0] == 200
+
+
+def test_what_google_cloud_does_not_say_in_time_is_unknown(page: Page) -> None:
+    record = page.denied()
+    page.sandbox.faults({"match": "repositories", "effect": "latency", "seconds": 8.0, "times": None})
+    started = time.monotonic()
+    status, text = page.ask(f"/r/{record.id}")
+    assert status == 200
+    assert time.monotonic() - started < 7
+    assert "Google Cloud did not answer in time" in text
+    assert "An approval looks again" in text
+
+
+def test_a_repository_that_is_gone_is_told_in_googles_words(page: Page) -> None:
+    record = page.denied()
+    page.sandbox.faults({"match": ":getIamPolicy", "effect": "status", "code": 403, "times": None})
+    text = page.ask(f"/r/{record.id}")[1]
+    assert "Unknown just now:" in text
+    assert "403" in text
+
+
+def test_a_changed_trail_is_told_on_the_page(page: Page) -> None:
+    record = page.denied()
+    assert "checked just now, and whole" in page.ask(f"/r/{record.id}")[1]
+    with sqlite3.connect(page.function.ledger_path) as connection:
+        connection.execute("UPDATE trail SET record = replace(CAST(record AS TEXT), 'remediate', 'somebody')")
+    connection.close()
+    assert "record 1 was changed after it was written" in page.ask(f"/r/{record.id}")[1]
+
+
+def test_an_address_cannot_tell_of_a_grant_that_was_none(page: Page) -> None:
+    record = page.denied()
+    text = page.ask(f"/r/{record.id}?done=granted&told=granted")[1]
+    assert "Granted." not in text
+
+
+def test_what_one_may_not_do_is_told_on_each_page_before_the_click(
+    sandbox_server: SandboxProcess, tmp_path: Path
+) -> None:
+    page = Page(sandbox_server, tmp_path, REMEDIATE_LOCAL_REVIEWER="ana@example.com", REMEDIATE_REVIEWERS="example.com")
+    try:
+        record = page.denied(email="ana@example.com")
+        text = page.ask("/")[1]
+        assert text.count("it is about their own deploy") == 2  # the service agent's, for the same deploy, too
+        assert len(re.findall(r'<input type="checkbox"[^>]* disabled>', text)) == 2
+        assert "Somebody else has to" in page.ask(f"/r/{record.id}")[1]
+        assert 'action="/mode"' in page.ask("/mode")[1]
+    finally:
+        page.function.close()
+    page = Page(
+        sandbox_server, tmp_path, REMEDIATE_LOCAL_REVIEWER="eve@other.example", REMEDIATE_REVIEWERS="example.com"
+    )
+    try:
+        for path in (f"/r/{record.id}", "/mode", "/"):
+            text = page.ask(path)[1]
+            assert "user:eve@other.example is not among the reviewers" in text
+            assert 'action="/mode"' not in text
+    finally:
+        page.function.close()
+
+
+def test_the_map_answers_with_a_graph_and_the_same_as_a_table(page: Page) -> None:
+    assert "Nothing to draw yet." in page.ask("/map")[1]
+    page.denied()
+    text = page.ask("/map")[1]
+    assert text.count('class="edge open" d="M') == 2  # one line, and its legend
+    assert "<td>shop-frontend</td>" in text
+    assert "Nothing was granted yet." in text
+    assert "Nothing to draw that matches." in page.ask("/map?project=nobody")[1]
+    assert "style=" not in text
