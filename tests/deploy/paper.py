@@ -23,6 +23,7 @@ SCOPES = {
     "folders": ["folders/310000000001", "folders/310000000002"],
     "project": [f"projects/{PROJECT}"],
 }
+MODES = ("dry-run", "enforce")
 FIVE: Json = {"project": PROJECT, "region": REGION, "reviewers": ["ana@example.com", "example.com"]}
 
 
@@ -183,6 +184,12 @@ class Paper:
 def paper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paper]:
     """Terraform that plans with every name known."""
     yield from _paper(tmp_path_factory, known=True)
+
+
+@pytest.fixture(scope="session")
+def plans(paper: Paper) -> dict[tuple[str, str], Plan]:
+    """The plan of every scope in every mode."""
+    return {(scope, mode): paper.plan(scope=SCOPES[scope], mode=mode, **FIVE) for scope in SCOPES for mode in MODES}
 
 
 @pytest.fixture(scope="session")
