@@ -172,16 +172,25 @@ unless gcloud firestore databases describe --database="$name" "${here_[@]}" -- \
 while IFS= read -r words; do
   read -ra fields <<<"$words"
   # An index that is there already is an error of its own kind, and no failure.
-  run gcloud firestore indexes "${fields[@]}" --database="$name" "${here_[@]}" --async || [[ -z $dry ]]
+  run gcloud firestore indexes composite create "${fields[@]}" --database="$name" "${here_[@]}" --async || [[ -z $dry ]]
 done < <("$python" - "$here/firestore.indexes.json" <<'END'
 import json, sys
-wanted = json.load(open(sys.argv[1]))
-for each in wanted["indexes"]:
+for each in json.load(open(sys.argv[1]))["indexes"]:
     fields = " ".join(f"--field-config=field-path={f['fieldPath']},order={f['order'].lower()}" for f in each["fields"])
-    print(f"composite create --collection-group={each['collectionGroup']} --query-scope={each['queryScope'].lower().replace('_', '-')} {fields}")
-for each in wanted["fieldOverrides"]:
-    indexes = " ".join(f"--index=order={i['order'].lower()},query-scope={i['queryScope'].lower().replace('_', '-')}" for i in each["indexes"])
-    print(f"fields update {each['fieldPath']} --collection-group={each['collectionGroup']} {indexes or '--disable-indexes'}")
+    print(f"--collection-group={each['collectionGroup']} --query-scope={each['queryScope'].lower().replace('_', '-')} {fields}")
+END
+)
+# gcloud has no word for a single field's index over a collection group, so these are asked for by REST.
+while IFS=$'\t' read -r field body; do
+  url="https://firestore.googleapis.com/v1/projects/$project/databases/$name/collectionGroups/$field?updateMask=indexConfig"
+  printf 'curl --request PATCH --data %q %q  # with an access token\n' "$body" "$url"
+  [[ -n $dry ]] || printf 'Authorization: Bearer %s' "$(gcloud auth print-access-token)" |
+    curl --silent --show-error --fail --max-time 60 --header @- --header 'Content-Type: application/json' --request PATCH --data "$body" "$url" >/dev/null
+done < <("$python" - "$here/firestore.indexes.json" <<'END'
+import json, sys
+for each in json.load(open(sys.argv[1]))["fieldOverrides"]:
+    indexes = [{"queryScope": i["queryScope"], "fields": [{"fieldPath": each["fieldPath"], "order": i["order"]}]} for i in each["indexes"]]
+    print(f"{each['collectionGroup']}/fields/{each['fieldPath']}", json.dumps({"indexConfig": {"indexes": indexes}}), sep="\t")
 END
 )
 

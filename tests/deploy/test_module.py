@@ -10,6 +10,7 @@ import sys
 from collections import defaultdict
 from typing import Any
 
+import hcl2
 import pytest
 import yaml
 
@@ -421,3 +422,51 @@ def test_the_filter_is_the_recognisers_own() -> None:
 def test_what_terraform_and_the_script_read_is_well_formed() -> None:
     table = yaml.safe_load((DEPLOY / "permissions.yaml").read_text())
     assert {role for each in table["calls"] for role in each["roles"]} == {"reader", "writer", "ancestry"}
+
+
+def _declared() -> set[str]:
+    """Every name that the module declares, as an expression writes it."""
+    names: set[str] = {"path.module", "each.key", "each.value"}
+    for path in sorted(DEPLOY.glob("*.tf")):
+        for kind, blocks in hcl2.loads(path.read_text()).items():
+            for block in blocks if isinstance(blocks, list) else []:
+                for first, inner in block.items() if isinstance(block, dict) else []:
+                    name = first.strip('"')
+                    if kind in ("resource", "data", "ephemeral"):
+                        prefix = "" if kind == "resource" else f"{kind}."
+                        names |= {f"{prefix}{name}.{each.strip(chr(34))}" for each in inner}
+                    else:
+                        names.add({"variable": "var", "locals": "local"}.get(kind, kind) + f".{name}")
+    return names
+
+
+def test_every_reference_is_to_something_declared() -> None:
+    """Without Terraform too: what an expression names is there."""
+    declared = _declared()
+    found = set()
+    for path in DEPLOY.glob("*.tf"):
+        text = re.sub(r"(?m)^\s*#.*$", "", path.read_text())
+        for each in re.finditer(
+            r"(?<![\w.\"/-])((?:data\.|ephemeral\.)?(?:google_\w+|terraform_data|archive_file|random_password)|var|local)\.(\w+)",
+            text,
+        ):
+            found.add(f"{each[1]}.{each[2]}")
+    assert len(found) > 100
+    assert found - declared == set()
+
+
+def test_what_checkov_is_told_to_leave_has_its_reason() -> None:
+    lines = (DEPLOY / "checks" / "checkov.yaml").read_text().partition("skip-check:")[2].strip("\n").splitlines()
+    for number, line in enumerate(lines):
+        if line.strip().startswith("- "):
+            assert re.match(r"\s+# .{15,}", lines[number - 1]), line
+
+
+def test_a_policy_file_is_read_and_the_source_is_not(paper: Paper) -> None:
+    plan = paper.plan(scope=SCOPES["organization"], policy_file="policies/by-a-person.yaml", **FIVE)
+    reading = {name: each for name, each in plan.of("google_storage_bucket_iam_member").items() if "policy" in name}
+    assert {each["member"] for each in reading.values()} == {who("receiver"), who("review"), who("sweep")}
+    for each in reading.values():
+        assert each["condition"][0]["expression"].endswith('/objects/policy/")')
+    bucket = f"{PROJECT}-remediate"
+    assert environment(containers(plan)["sweep"])["REMEDIATE_POLICY"] == f"gs://{bucket}/policy/policy.yaml"
