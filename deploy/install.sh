@@ -133,28 +133,34 @@ role "$owner" Writer "$(permissions writer)" writer
 role "--project=$project" Ledger "$(permissions ledger)" ledger
 [[ $kind != folders ]] || role "$owner" Ancestry "$(permissions ancestry)" ancestry
 
-# grant PLACE ROLE MEMBER: on organizations/N, folders/N or projects/ID.
+# policy PLACE: the words that change the allow policy of organizations/N, folders/N or projects/ID, but for the verb.
+policy() {
+  case $1 in
+    organizations/*) words=(gcloud organizations) ;;
+    folders/*) words=(gcloud resource-manager folders) ;;
+    projects/*) words=(gcloud projects) ;;
+  esac
+}
+
+# grant PLACE ROLE MEMBER [CONDITION]
 grant() {
   local words
-  case $1 in
-    organizations/*) words=(gcloud organizations add-iam-policy-binding "${1#*/}") ;;
-    folders/*) words=(gcloud resource-manager folders add-iam-policy-binding "${1#*/}") ;;
-    projects/*) words=(gcloud projects add-iam-policy-binding "${1#*/}") ;;
-  esac
-  run "${words[@]}" --quiet --role="$2" --member="$3" --condition="${4:-None}"
+  policy "$1"
+  run "${words[@]}" add-iam-policy-binding "${1#*/}" --quiet --role="$2" --member="$3" --condition="${4:-None}"
+}
+
+# withdraw PLACE ROLE MEMBER: where it was not granted, Google says so, and all is well.
+withdraw() {
+  local words
+  policy "$1"
+  run "${words[@]}" remove-iam-policy-binding "${1#*/}" --quiet --role="$2" --member="$3" --all 2>/dev/null || true
 }
 writers=(review sweep)
 [[ $mode != enforce ]] || writers+=(receiver)
 for place in "${scopes[@]}"; do
   for each in receiver review sweep; do grant "$place" "$home/roles/${camel}Reader" "$(member $each)"; done
   for each in "${writers[@]}"; do grant "$place" "$home/roles/${camel}Writer" "$(member "$each")"; done
-  if [[ $mode == dry-run && -z $dry ]]; then # back from enforce: the receiver's right goes
-    case $place in
-      organizations/*) gcloud organizations remove-iam-policy-binding "${place#*/}" --quiet --role="$home/roles/${camel}Writer" --member="$(member receiver)" --all >/dev/null 2>&1 || true ;;
-      folders/*) gcloud resource-manager folders remove-iam-policy-binding "${place#*/}" --quiet --role="$home/roles/${camel}Writer" --member="$(member receiver)" --all >/dev/null 2>&1 || true ;;
-      projects/*) gcloud projects remove-iam-policy-binding "${place#*/}" --quiet --role="$home/roles/${camel}Writer" --member="$(member receiver)" --all >/dev/null 2>&1 || true ;;
-    esac
-  fi
+  [[ $mode == enforce ]] || withdraw "$place" "$home/roles/${camel}Writer" "$(member receiver)" # back from enforce
 done
 if [[ $kind == folders ]]; then
   for each in receiver review sweep; do grant "organizations/$organization" "$home/roles/${camel}Ancestry" "$(member $each)"; done

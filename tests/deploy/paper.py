@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.plugin import Provider
 from tests.sandbox_fixture import ROOT
 
 Json = dict[str, Any]
@@ -25,11 +24,6 @@ SCOPES = {
 }
 MODES = ("dry-run", "enforce")
 FIVE: Json = {"project": PROJECT, "region": REGION, "reviewers": ["ana@example.com", "example.com"]}
-
-
-def nothing(_: str, __: Json) -> Json:
-    """What a provider knows before it makes anything: what it only reads."""
-    return {}
 
 
 def named(kind: str, values: Json) -> Json:
@@ -119,6 +113,8 @@ class Paper:
     """Terraform with providers on paper, and a copy of the module to plan in. `known`: names are known in advance."""
 
     def __init__(self, folder: Path, *, known: bool) -> None:
+        from tests.deploy.plugin import Provider  # gRPC is heavy, and every test session loads this file
+
         def names(kind: str, values: Json) -> Json:
             return read(kind, values) or (named(kind, values) if known else {})
 

@@ -93,6 +93,16 @@ def test_it_gives_everybody_what_terraform_gives_them(plans: Plans, scope: str, 
 
 
 @pytest.mark.parametrize("scope", SCOPES)
+def test_back_in_dry_run_it_takes_the_receivers_right_away(scope: str) -> None:
+    for mode, places in (("enforce", 0), ("dry-run", len(SCOPES[scope]))):
+        taken = [words for words in printed(scope, mode) if "remove-iam-policy-binding" in words]
+        assert len(taken) == places
+        for words in taken:
+            assert flag(words, "role").endswith("/roles/remediateWriter")
+            assert flag(words, "member").startswith("serviceAccount:remediate-receiver@")
+
+
+@pytest.mark.parametrize("scope", SCOPES)
 def test_its_roles_hold_what_terraforms_hold(plans: Plans, scope: str) -> None:
     held = {}
     for words in printed(scope, "dry-run"):
