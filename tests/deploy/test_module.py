@@ -362,27 +362,36 @@ def test_every_policy_write_of_ours_comes_into_the_trail(plans: dict[tuple[str, 
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"),
+    "scope",
     [
-        ({"scope": ["organizations/1", "folders/2"]}, "scope"),
-        ({"scope": ["organizations/1", "organizations/2"]}, "scope"),
-        ({"scope": []}, "scope"),
-        ({"scope": ["projects/shop-frontend"]}, "scope"),
-        ({"scope": ["everything"]}, "scope"),
-        ({"mode": "yolo"}, "mode"),
-        ({"reviewers": []}, "reviewers"),
-        ({"reviewers": ["user:ana@example.com"]}, "reviewers"),
-        ({"region": "Belgium"}, "region"),
-        ({"project": "Remediate Ops"}, "project"),
-        ({"delivery_attempts": 4}, "delivery_attempts"),
-        ({"scope": [f"projects/{PROJECT}"], "registry_opt_in": "tag"}, "registry_opt_in"),
-        ({"name": "x"}, "name"),
-        ({"trail_days": 0}, "trail_days"),
+        ["organizations/1", "folders/2"],
+        ["organizations/1", "organizations/2"],
+        [],
+        ["projects/another-one"],
+        ["everything"],
     ],
 )
-def test_a_wrong_value_is_told_by_name_and_what_is_accepted(paper: Paper, wrong: dict[str, Any], named: str) -> None:
-    with pytest.raises(AssertionError, match=rf"Invalid value for variable[\s\S]*{named}: "):
-        paper.plan(**{"scope": SCOPES["organization"], **FIVE, **wrong})
+def test_a_wrong_scope_is_told_with_what_is_accepted(paper: Paper, scope: list[str]) -> None:
+    with pytest.raises(AssertionError, match=r"Invalid value for variable[\s\S]*scope: "):
+        paper.plan(scope=scope, **FIVE)
+
+
+def test_all_wrong_values_are_told_at_once_by_name_and_what_is_accepted(paper: Paper) -> None:
+    wrong: dict[str, Any] = {"mode": "yolo", "region": "Belgium", "project": "Remediate Ops", "name": "x"}
+    wrong |= {"reviewers": ["user:ana@example.com"], "delivery_attempts": 4, "trail_days": 0}
+    with pytest.raises(AssertionError) as told:
+        paper.plan(scope=SCOPES["organization"], **wrong)
+    for name in wrong:
+        assert f"{name}: expected" in " ".join(str(told.value).split())
+
+
+def test_nobody_reviews_is_no_answer_and_a_project_has_no_tags(paper: Paper) -> None:
+    with pytest.raises(AssertionError) as told:
+        paper.plan(scope=SCOPES["project"], **FIVE | {"reviewers": [], "registry_opt_in": "tag"})
+    assert "reviewers: expected" in str(told.value)
+    assert "registry_opt_in: tags belong to an organization" in str(told.value)
+    with pytest.raises(AssertionError, match="registry_opt_in: expected none or tag"):
+        paper.plan(scope=SCOPES["organization"], **FIVE | {"registry_opt_in": "perhaps"})
 
 
 def test_another_name_names_everything(paper: Paper) -> None:
