@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint bench screenshots lock filter clean chromium
+.PHONY: help run demo test lint checkov bench screenshots lock filter clean chromium
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 | /p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || grep '##' $(MAKEFILE_LIST)
@@ -18,14 +18,18 @@ run: $(BIN)/.service ## see a failed deploy being remediated, on this machine; s
 demo: $(BIN)/.service ## the whole story, unattended: deploy fails, two proposals, two approvals, deploy succeeds
 	@$(BIN)/python -m sandbox story --unattended
 
-test: $(BIN)/.development chromium ## set up and run everything that has to pass: linters, types, tests
+test: $(BIN)/.development chromium ## set up and run everything that has to pass: linters, types, checks of deploy/, tests
 	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory checkov
 	$(BIN)/python -m pytest -n 2
 
 lint: $(BIN)/.development ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+checkov: .venv-checkov/.ready ## check deploy/ against known misconfigurations; what is left out has its reason beside it
+	@.venv-checkov/bin/checkov --config-file deploy/checks/checkov.yaml
 
 bench: $(BIN)/.development ## measure: cold start, events a second, one grant beside gcloud
 	$(BIN)/python -m bench
@@ -34,7 +38,7 @@ screenshots: $(BIN)/.development chromium ## take the pictures of the review pag
 	$(BIN)/python -m docs.screenshots.make
 
 lock: $(BIN)/.development ## compile requirements*.in to hash-locked requirements*.txt
-	for name in requirements requirements-dev; do \
+	for name in requirements requirements-dev deploy/checks/requirements; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-header $$name.in -o $$name.txt; done
 
@@ -61,6 +65,13 @@ $(BIN)/python:
 	    echo "Could not. Please run: sudo apt-get install python3-venv" >&2; exit 1; }; }
 	@echo "Making .venv with $(PYTHON) ..." >&2
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+# checkov pins what it needs so tightly that it gets an environment of its own.
+.venv-checkov/.ready: deploy/checks/requirements.txt | $(BIN)/python
+	@echo "Installing checkov ..." >&2
+	@$(BIN)/python -m venv .venv-checkov
+	@.venv-checkov/bin/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 $(BIN)/.service: requirements.txt | $(BIN)/python
 	@echo "Installing the locked requirements ..." >&2

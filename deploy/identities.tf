@@ -59,17 +59,18 @@ resource "google_pubsub_topic_iam_member" "notices" {
   member  = google_service_account.of[each.key].member
 }
 
-# A policy file is read by whoever decides; legacyObjectReader is storage.objects.get and nothing else.
+# A policy file is read by whoever decides, and the source beside it is not.
 resource "google_storage_bucket_iam_member" "policy" {
   for_each = var.policy_file == null ? toset([]) : local.readers
 
   bucket = google_storage_bucket.source.name
-  role   = "roles/storage.legacyObjectReader"
+  role   = "roles/storage.objectViewer"
   member = google_service_account.of[each.key].member
 
   condition {
-    title      = "policy files alone"
-    expression = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.source.name}/objects/policy/\")"
+    title       = "policy files alone"
+    description = "Only what lies under policy/"
+    expression  = "resource.type == \"storage.googleapis.com/Object\" && resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.source.name}/objects/policy/\")"
   }
 }
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.plugin import Provider
 from tests.sandbox_fixture import ROOT
 
 Json = dict[str, Any]
@@ -23,12 +22,8 @@ SCOPES = {
     "folders": ["folders/310000000001", "folders/310000000002"],
     "project": [f"projects/{PROJECT}"],
 }
+MODES = ("dry-run", "enforce")
 FIVE: Json = {"project": PROJECT, "region": REGION, "reviewers": ["ana@example.com", "example.com"]}
-
-
-def nothing(_: str, __: Json) -> Json:
-    """What a provider knows before it makes anything: what it only reads."""
-    return {}
 
 
 def named(kind: str, values: Json) -> Json:
@@ -118,6 +113,8 @@ class Paper:
     """Terraform with providers on paper, and a copy of the module to plan in. `known`: names are known in advance."""
 
     def __init__(self, folder: Path, *, known: bool) -> None:
+        from tests.deploy.plugin import Provider  # gRPC is heavy, and every test session loads this file
+
         def names(kind: str, values: Json) -> Json:
             return read(kind, values) or (named(kind, values) if known else {})
 
@@ -183,6 +180,12 @@ class Paper:
 def paper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paper]:
     """Terraform that plans with every name known."""
     yield from _paper(tmp_path_factory, known=True)
+
+
+@pytest.fixture(scope="session")
+def plans(paper: Paper) -> dict[tuple[str, str], Plan]:
+    """The plan of every scope in every mode."""
+    return {(scope, mode): paper.plan(scope=SCOPES[scope], mode=mode, **FIVE) for scope in SCOPES for mode in MODES}
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,9 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from remediate.cloud.registry import GoogleRegistry
@@ -165,34 +163,20 @@ def _field(page: str, name: str) -> str:
     return html.unescape(found[1])
 
 
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, set[str]]]:
-    """Permissions needed, by who needed them."""
-    told = Story(tmp_path_factory.mktemp("story"))
+def test_no_role_holds_what_nobody_needs(tmp_path: Path) -> None:
+    """In dry-run the receiver needs the evidence role alone; who writes, both; and together they hold nothing else."""
+    story = Story(tmp_path)
     try:
-        yield {
-            "receiver in dry-run": told.received("dry-run"),
-            "receiver in enforce": told.received("enforce"),
-            "review": told.reviewed(),
-            "sweep": told.swept(),
-        }
+        needs = {"dry-run": story.received("dry-run"), "enforce": story.received("enforce")}
+        needs |= {"review": story.reviewed(), "sweep": story.swept()}
     finally:
-        told.sandbox.close()
-
-
-def test_in_dry_run_the_receiver_needs_the_evidence_role_alone(story: dict[str, set[str]]) -> None:
-    assert story["receiver in dry-run"] <= held("reader")
+        story.sandbox.close()
+    assert needs["dry-run"] <= held("reader")
     assert SET_POLICY not in held("reader")
-
-
-@pytest.mark.parametrize("who", ["review", "sweep", "receiver in enforce"])
-def test_who_writes_needs_both_roles_and_nothing_more(story: dict[str, set[str]], who: str) -> None:
-    assert SET_POLICY in story[who]
-    assert story[who] <= held("reader") | held("writer")
-
-
-def test_no_role_holds_what_nobody_needs(story: dict[str, set[str]]) -> None:
-    assert set().union(*story.values()) == held("reader") | held("writer")
+    for who in ("enforce", "review", "sweep"):
+        assert SET_POLICY in needs[who], who
+        assert needs[who] <= held("reader") | held("writer"), who
+    assert set().union(*needs.values()) == held("reader") | held("writer")
 
 
 def test_the_writers_role_is_what_one_write_calls(sandbox_server: SandboxProcess) -> None:

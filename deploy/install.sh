@@ -1,0 +1,341 @@
+#!/usr/bin/env bash
+# Install remediate with gcloud alone: the same resources and grants as the Terraform module, without alerts and dashboard.
+# Each step looks whether it is done already, so that it can be run again: after a failure, for another mode, to upgrade.
+set -euo pipefail
+
+usage() {
+  cat <<'END'
+Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=WHO [--mode=MODE] [--name=NAME] [--dry-run]
+
+  --project    the project that the service runs in, better one of its own
+  --region     where everything runs and is kept, such as europe-west1
+  --scope      what is watched: organizations/N, folders/N,folders/M or projects/ID (which has to be --project)
+  --reviewers  who decides: addresses, domains or group:ADDRESS, separated by commas
+  --mode       dry-run (default): the receiver may change no policy; enforce: it may what the rules grant
+  --name       what every resource's name begins with (remediate)
+  --dry-run    print every command, run none
+END
+}
+
+fail() {
+  printf 'install.sh: %s\n' "$1" >&2
+  exit 2
+}
+
+project='' region='' scope='' reviewers='' mode=dry-run name=remediate dry=''
+for argument in "$@"; do
+  value=${argument#*=}
+  case $argument in
+    --project=*) project=$value ;;
+    --region=*) region=$value ;;
+    --scope=*) scope=$value ;;
+    --reviewers=*) reviewers=$value ;;
+    --mode=*) mode=$value ;;
+    --name=*) name=$value ;;
+    --dry-run) dry=yes ;;
+    -h | --help) usage && exit 0 ;;
+    *) usage >&2 && fail "unknown argument: $argument" ;;
+  esac
+done
+[[ $project =~ ^[a-z][a-z0-9-]{4,28}[a-z0-9]$ ]] || fail "--project=$project: expected a project's id, such as remediate-ops"
+[[ $region =~ ^[a-z]+-[a-z]+[0-9]+$ ]] || fail "--region=$region: expected a region, such as europe-west1"
+[[ $scope =~ ^(organizations/[1-9][0-9]*|folders/[1-9][0-9]*(,folders/[1-9][0-9]*)*|projects/[a-z0-9-]+)$ ]] ||
+  fail "--scope=$scope: expected organizations/NUMBER, folders/NUMBER,folders/NUMBER or projects/ID"
+[[ $scope != projects/* || $scope == "projects/$project" ]] || fail "--scope=$scope: a single project is watched from within, so it has to be --project"
+[[ $reviewers =~ ^((group:)?[^@:/[:space:],]*@?[a-z0-9-]+(\.[a-z0-9-]+)+)(,(group:)?[^@:/[:space:],]*@?[a-z0-9-]+(\.[a-z0-9-]+)+)*$ ]] ||
+  fail "--reviewers=$reviewers: expected addresses, domains or group:ADDRESS, separated by commas"
+[[ $mode == dry-run || $mode == enforce ]] || fail "--mode=$mode: expected dry-run or enforce"
+[[ $name =~ ^[a-z][a-z0-9-]{2,18}[a-z0-9]$ ]] || fail "--name=$name: expected 4 to 20 lower-case letters, digits and hyphens"
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$here")
+kind=${scope%%/*}
+IFS=, read -ra scopes <<<"$scope"
+IFS=, read -ra who_reviews <<<"$reviewers"
+python=$(command -v python3 || gcloud info --format='value(basic.python_location)')
+
+# run COMMAND...: print it, and unless nothing is to be done, do it.
+run() {
+  printf '%q ' "$@" && printf '\n'
+  [[ -n $dry ]] || "$@"
+}
+
+# unless LOOK -- MAKE: make what is not there yet.
+unless() {
+  local look=()
+  while [[ $1 != -- ]]; do look+=("$1") && shift; done
+  shift
+  if [[ -z $dry ]] && "${look[@]}" >/dev/null 2>&1; then return; fi
+  run "$@"
+}
+
+# ask PLACEHOLDER COMMAND...: what Google Cloud says; the placeholder where nothing is asked.
+ask() {
+  local placeholder=$1 && shift
+  if [[ -n $dry ]]; then printf '%s' "$placeholder"; else "$@"; fi
+}
+
+# permissions ROLE: the permissions of a custom role, by permissions.yaml; a project's role holds nothing from above.
+permissions() {
+  "$python" - "$here/permissions.yaml" "$1" "$kind" <<'END'
+import re, sys
+path, role, kind = sys.argv[1:]
+calls, _, ledger = open(path).read().partition("\nledger:")
+found = re.findall(r"permission: ([\w.]+)", ledger) if role == "ledger" else [
+    re.search(r"permission: (\S+)", call)[1]
+    for call in calls.split("- call:")[1:]
+    if role in re.search(r"roles: \[(.*)\]", call)[1].split(", ") and not (kind == "projects" and "only: above" in call)
+]
+print(",".join(dict.fromkeys(found)))
+END
+}
+
+camel=$("$python" -c 'import sys; first, *rest = sys.argv[1].split("-"); print(first + "".join(map(str.title, rest)))' "$name")
+email() { printf '%s-%s@%s.iam.gserviceaccount.com' "$name" "$1" "$project"; }
+member() { printf 'serviceAccount:%s' "$(email "$1")"; }
+here_=(--project="$project" --quiet)
+
+echo "# APIs, and Google's own identities"
+run gcloud services enable "${here_[@]}" {artifactregistry,cloudbuild,cloudresourcemanager,cloudscheduler,eventarc,firestore,iam,iap,logging,monitoring,pubsub,run,secretmanager,storage}.googleapis.com
+run gcloud beta services identity create "${here_[@]}" --service=iap.googleapis.com
+run gcloud beta services identity create "${here_[@]}" --service=pubsub.googleapis.com
+number=$(ask PROJECT_NUMBER gcloud projects describe "$project" --format='value(projectNumber)')
+organization=''
+case $kind in
+  organizations) organization=${scope#*/} ;;
+  folders)
+    above=${scopes[0]}
+    while [[ $above == folders/* ]]; do
+      above=$(ask organizations/ORGANIZATION_NUMBER gcloud resource-manager folders describe "${above#*/}" --format='value(parent)')
+    done
+    organization=${above#*/}
+    ;;
+esac
+
+echo "# Who acts"
+for each in receiver review sweep trigger builder; do
+  unless gcloud iam service-accounts describe "$(email $each)" "${here_[@]}" -- \
+    gcloud iam service-accounts create "$name-$each" "${here_[@]}" --display-name="$name: $each"
+done
+
+# role OWNER SUFFIX PERMISSIONS TITLE: make a custom role, or bring it up to date.
+role() {
+  local owner=$1 id=$camel$2 permissions=$3 title=$4
+  if [[ -z $dry ]] && gcloud iam roles describe "$id" "$owner" >/dev/null 2>&1; then
+    run gcloud iam roles update "$id" "$owner" --quiet --permissions="$permissions"
+  else
+    run gcloud iam roles create "$id" "$owner" --quiet --permissions="$permissions" --title="$name: $title" --stage=GA
+  fi
+}
+if [[ $kind == projects ]]; then owner=--project=$project home=projects/$project; else owner=--organization=$organization home=organizations/$organization; fi
+role "$owner" Reader "$(permissions reader)" evidence
+role "$owner" Writer "$(permissions writer)" writer
+role "--project=$project" Ledger "$(permissions ledger)" ledger
+[[ $kind != folders ]] || role "$owner" Ancestry "$(permissions ancestry)" ancestry
+
+# policy PLACE: the words that change the allow policy of organizations/N, folders/N or projects/ID, but for the verb.
+policy() {
+  case $1 in
+    organizations/*) words=(gcloud organizations) ;;
+    folders/*) words=(gcloud resource-manager folders) ;;
+    projects/*) words=(gcloud projects) ;;
+  esac
+}
+
+# grant PLACE ROLE MEMBER [CONDITION]
+grant() {
+  local words
+  policy "$1"
+  run "${words[@]}" add-iam-policy-binding "${1#*/}" --quiet --role="$2" --member="$3" --condition="${4:-None}"
+}
+
+# withdraw PLACE ROLE MEMBER: where it was not granted, Google says so, and all is well.
+withdraw() {
+  local words
+  policy "$1"
+  run "${words[@]}" remove-iam-policy-binding "${1#*/}" --quiet --role="$2" --member="$3" --all 2>/dev/null || true
+}
+writers=(review sweep)
+[[ $mode != enforce ]] || writers+=(receiver)
+for place in "${scopes[@]}"; do
+  for each in receiver review sweep; do grant "$place" "$home/roles/${camel}Reader" "$(member $each)"; done
+  for each in "${writers[@]}"; do grant "$place" "$home/roles/${camel}Writer" "$(member "$each")"; done
+  [[ $mode == enforce ]] || withdraw "$place" "$home/roles/${camel}Writer" "$(member receiver)" # back from enforce
+done
+if [[ $kind == folders ]]; then
+  for each in receiver review sweep; do grant "organizations/$organization" "$home/roles/${camel}Ancestry" "$(member $each)"; done
+fi
+only="resource.type == \"firestore.googleapis.com/Database\" && resource.name == \"projects/$project/databases/$name\""
+for each in receiver review sweep; do
+  grant "projects/$project" "projects/$project/roles/${camel}Ledger" "$(member $each)" "^;^title=the ledger alone;expression=$only"
+done
+grant "projects/$project" roles/logging.logWriter "$(member builder)"
+[[ $kind != projects ]] || grant "projects/$project" roles/eventarc.eventReceiver "$(member trigger)"
+
+echo "# The ledger"
+unless gcloud firestore databases describe --database="$name" "${here_[@]}" -- \
+  gcloud firestore databases create --database="$name" "${here_[@]}" --location="$region" --type=firestore-native --delete-protection --enable-pitr
+while IFS= read -r words; do
+  read -ra fields <<<"$words"
+  # An index that is there already is an error of its own kind, and no failure.
+  run gcloud firestore indexes composite create "${fields[@]}" --database="$name" "${here_[@]}" --async || [[ -z $dry ]]
+done < <("$python" - "$here/firestore.indexes.json" <<'END'
+import json, sys
+for each in json.load(open(sys.argv[1]))["indexes"]:
+    fields = " ".join(f"--field-config=field-path={f['fieldPath']},order={f['order'].lower()}" for f in each["fields"])
+    print(f"--collection-group={each['collectionGroup']} --query-scope={each['queryScope'].lower().replace('_', '-')} {fields}")
+END
+)
+# gcloud has no word for a single field's index over a collection group, so these are asked for by REST.
+while IFS=$'\t' read -r field body; do
+  url="https://firestore.googleapis.com/v1/projects/$project/databases/$name/collectionGroups/$field?updateMask=indexConfig"
+  printf 'curl --request PATCH --data %q %q  # with an access token\n' "$body" "$url"
+  [[ -n $dry ]] || printf 'Authorization: Bearer %s' "$(gcloud auth print-access-token)" |
+    curl --silent --show-error --fail --max-time 60 --header @- --header 'Content-Type: application/json' --request PATCH --data "$body" "$url" >/dev/null
+done < <("$python" - "$here/firestore.indexes.json" <<'END'
+import json, sys
+for each in json.load(open(sys.argv[1]))["fieldOverrides"]:
+    indexes = [{"queryScope": i["queryScope"], "fields": [{"fieldPath": each["fieldPath"], "order": i["order"]}]} for i in each["indexes"]]
+    print(f"{each['collectionGroup']}/fields/{each['fieldPath']}", json.dumps({"indexConfig": {"indexes": indexes}}), sep="\t")
+END
+)
+
+echo "# Topics, and what could not be delivered"
+topics=(dead-letters notices)
+[[ $kind == projects ]] || topics+=(denials)
+for each in "${topics[@]}"; do
+  keep=()
+  [[ $each != denials ]] || keep=(--message-retention-duration=7d)
+  unless gcloud pubsub topics describe "$name-$each" "${here_[@]}" -- \
+    gcloud pubsub topics create "$name-$each" "${here_[@]}" --message-storage-policy-allowed-regions="$region" "${keep[@]}"
+done
+unless gcloud pubsub subscriptions describe "$name-dead-letters" "${here_[@]}" -- \
+  gcloud pubsub subscriptions create "$name-dead-letters" "${here_[@]}" --topic="$name-dead-letters" --message-retention-duration=7d --ack-deadline=60 --expiration-period=never
+agent=serviceAccount:service-$number@gcp-sa-pubsub.iam.gserviceaccount.com
+run gcloud pubsub topics add-iam-policy-binding "$name-dead-letters" "${here_[@]}" --role=roles/pubsub.publisher --member="$agent"
+for each in receiver review sweep; do
+  run gcloud pubsub topics add-iam-policy-binding "$name-notices" "${here_[@]}" --role=roles/pubsub.publisher --member="$(member $each)"
+done
+
+echo "# The pages' secret"
+unless gcloud secrets describe "$name-review" "${here_[@]}" -- \
+  gcloud secrets create "$name-review" "${here_[@]}" --replication-policy=user-managed --locations="$region"
+if [[ -z $dry && -z $(gcloud secrets versions list "$name-review" "${here_[@]}" --filter='state=ENABLED' --format='value(name)') ]]; then
+  "$python" -c 'import secrets, sys; sys.stdout.write(secrets.token_urlsafe(48))' | gcloud secrets versions add "$name-review" "${here_[@]}" --data-file=-
+fi
+run gcloud secrets add-iam-policy-binding "$name-review" "${here_[@]}" --role=roles/secretmanager.secretAccessor --member="$(member review)"
+
+echo "# The image"
+bucket=gs://$project-$name
+unless gcloud storage buckets describe "$bucket" "${here_[@]}" -- \
+  gcloud storage buckets create "$bucket" "${here_[@]}" --location="$region" --uniform-bucket-level-access --public-access-prevention
+run gcloud storage buckets add-iam-policy-binding "$bucket" "${here_[@]}" --role=roles/storage.objectViewer --member="$(member builder)"
+unless gcloud artifacts repositories describe "$name" "${here_[@]}" --location="$region" -- \
+  gcloud artifacts repositories create "$name" "${here_[@]}" --location="$region" --repository-format=docker
+run gcloud artifacts repositories add-iam-policy-binding "$name" "${here_[@]}" --location="$region" --role=roles/artifactregistry.writer --member="$(member builder)"
+version=$(cd "$root" && find main.py pyproject.toml requirements.txt remediate -type f -not -path '*/__pycache__/*' | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-12)
+image=$region-docker.pkg.dev/$project/$name/$name-$version
+unless gcloud artifacts docker images describe "$image" "${here_[@]}" -- \
+  gcloud builds submit "$root" "${here_[@]}" --region="$region" --config="$here/build.yaml" --ignore-file="$here/gcloudignore" \
+  --substitutions="_IMAGE=$image" --service-account="projects/$project/serviceAccounts/$(email builder)" --gcs-source-staging-dir="$bucket/source"
+
+echo "# What runs"
+allowed='' identities=''
+for each in "${who_reviews[@]}"; do
+  key=$each
+  [[ $each != group:* ]] || key=${each#*@}
+  [[ ",$allowed," == *",$key,"* ]] || allowed+=${allowed:+,}$key
+done
+for each in builder receiver review sweep trigger; do identities+=${identities:+,}$(email $each); done
+page=https://$name-review-$number.$region.run.app
+environment="REMEDIATE_MODE=$mode@@REMEDIATE_LEDGER=firestore://$project/$name@@REMEDIATE_REVIEWERS=$allowed@@REMEDIATE_IDENTITIES=$identities"
+[[ -z $organization ]] || environment+="@@REMEDIATE_ORGANIZATION=$organization"
+environment+="@@REMEDIATE_TROUBLESHOOTER=off@@REMEDIATE_GRANTS_AN_HOUR=60@@REMEDIATE_GRANTS_TO_A_MEMBER=10"
+environment+="@@REMEDIATE_NOTIFY_TOPIC=projects/$project/topics/$name-notices@@REMEDIATE_REVIEW_URL=$page@@GOOGLE_CLOUD_PROJECT=$project"
+audience=/projects/$number/locations/$region/services/$name-review
+sized=(--region="$region" --image="$image" --cpu=1 --memory=512Mi)
+served=(--concurrency=8 --timeout=120 --cpu-throttling --cpu-boost --no-allow-unauthenticated)
+run gcloud run deploy "$name-receiver" "${here_[@]}" "${sized[@]}" "${served[@]}" --service-account="$(email receiver)" --ingress=internal \
+  --min-instances=0 --max-instances=4 --set-env-vars="^@@^$environment@@THREADS=8"
+run gcloud beta run deploy "$name-review" "${here_[@]}" "${sized[@]}" "${served[@]}" --service-account="$(email review)" --ingress=all --iap \
+  --min-instances=0 --max-instances=2 --command=/cnb/lifecycle/launcher --args=--,functions-framework,--target,review \
+  --set-secrets="REMEDIATE_SECRET=$name-review:latest" --set-env-vars="^@@^$environment@@THREADS=8@@REMEDIATE_IAP_AUDIENCE=$audience"
+reads=''
+for each in "${scopes[@]}"; do reads+=,--scope,$each; done
+run gcloud run jobs deploy "$name-sweep" "${here_[@]}" "${sized[@]}" --service-account="$(email sweep)" --task-timeout=1800 --max-retries=1 \
+  --command=/cnb/lifecycle/launcher --args="--,python3,-m,remediate,sweep,--since,1d$reads" --set-env-vars="^@@^$environment"
+
+# Who may start what, and nobody else.
+invoke=(--region="$region" --role=roles/run.invoker)
+run gcloud run services add-iam-policy-binding "$name-receiver" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
+run gcloud run services add-iam-policy-binding "$name-review" "${here_[@]}" "${invoke[@]}" --member="serviceAccount:service-$number@gcp-sa-iap.iam.gserviceaccount.com"
+run gcloud run jobs add-iam-policy-binding "$name-sweep" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
+for each in "${who_reviews[@]}"; do
+  case $each in
+    group:*) reviewer=$each ;;
+    *@*) reviewer=user:$each ;;
+    *) reviewer=domain:$each ;;
+  esac
+  run gcloud beta iap web add-iam-policy-binding "${here_[@]}" --resource-type=cloud-run --service="$name-review" --region="$region" \
+    --role=roles/iap.httpsResourceAccessor --member="$reviewer" --condition=None
+done
+unless gcloud scheduler jobs describe "$name-sweep" "${here_[@]}" --location="$region" -- \
+  gcloud scheduler jobs create http "$name-sweep" "${here_[@]}" --location="$region" --schedule='7 * * * *' --time-zone=Etc/UTC --http-method=POST \
+  --uri="https://run.googleapis.com/v2/projects/$project/locations/$region/jobs/$name-sweep:run" --oauth-service-account-email="$(email trigger)"
+
+echo "# The trail"
+unless gcloud logging buckets describe "$name-trail" "${here_[@]}" --location="$region" -- \
+  gcloud logging buckets create "$name-trail" "${here_[@]}" --location="$region" --retention-days=400
+trail=logging.googleapis.com/projects/$project/locations/$region/buckets/$name-trail
+ours="((resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"$name-receiver\" OR \"$name-review\")) OR (resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"$name-sweep\"))"
+unless gcloud logging sinks describe "$name-trail" "${here_[@]}" -- \
+  gcloud logging sinks create "$name-trail" "$trail" "${here_[@]}" --log-filter="$ours"$'\n''jsonPayload.trail.remediation:*'
+writes='protoPayload.methodName="google.devtools.artifactregistry.v1.ArtifactRegistry.SetIamPolicy"
+logName:"cloudaudit.googleapis.com%2Factivity"
+protoPayload.authenticationInfo.principalEmail=("'"$(email receiver)"'" OR "'"$(email review)"'" OR "'"$(email sweep)"'")
+NOT severity>=ERROR'
+
+# sink PLACE NAME DESTINATION FILTER: make a sink there; its identity is in $identity.
+sink() {
+  local at=(--"${1%s/*}=${1#*/}")
+  local below=(--include-children)
+  [[ $1 != projects/* ]] || below=()
+  unless gcloud logging sinks describe "$2" "${at[@]}" -- gcloud logging sinks create "$2" "$3" --quiet "${at[@]}" "${below[@]}" --log-filter="$4"
+  identity=$(ask "SINK_OF_$1" gcloud logging sinks describe "$2" "${at[@]}" --format='value(writerIdentity)')
+}
+for place in "${scopes[@]}"; do
+  sink "$place" "$name-writes" "$trail" "$writes"
+  [[ $kind == projects ]] || grant "projects/$project" roles/logging.bucketWriter "$identity" \
+    "^;^title=the trail alone;expression=resource.name.endsWith(\"locations/$region/buckets/$name-trail\")"
+done
+
+echo "# The way of a failed deploy"
+triggers=()
+if [[ $kind == projects ]]; then
+  for method in v1.Jobs.{CreateJob,ReplaceJob} v1.Services.{CreateService,ReplaceService} v2.Jobs.{CreateJob,UpdateJob} v2.Services.{CreateService,UpdateService}; do
+    trigger=$name-$(tr 'A-Z.' 'a-z-' <<<"$method")
+    triggers+=("$trigger")
+    unless gcloud eventarc triggers describe "$trigger" "${here_[@]}" --location="$region" -- \
+      gcloud eventarc triggers create "$trigger" "${here_[@]}" --location="$region" --service-account="$(email trigger)" \
+      --destination-run-service="$name-receiver" --destination-run-region="$region" \
+      --event-filters=type=google.cloud.audit.log.v1.written --event-filters=serviceName=run.googleapis.com \
+      --event-filters="methodName=google.cloud.run.$method"
+  done
+else
+  for place in "${scopes[@]}"; do
+    sink "$place" "$name-denials" "pubsub.googleapis.com/projects/$project/topics/$name-denials" "$(cat "$here/denials.filter")"
+    run gcloud pubsub topics add-iam-policy-binding "$name-denials" "${here_[@]}" --role=roles/pubsub.publisher --member="$identity"
+  done
+  triggers=("$name-denials")
+  unless gcloud eventarc triggers describe "$name-denials" "${here_[@]}" --location="$region" -- \
+    gcloud eventarc triggers create "$name-denials" "${here_[@]}" --location="$region" --service-account="$(email trigger)" \
+    --destination-run-service="$name-receiver" --destination-run-region="$region" \
+    --event-filters=type=google.cloud.pubsub.topic.v1.messagePublished --transport-topic="projects/$project/topics/$name-denials"
+fi
+for trigger in "${triggers[@]}"; do
+  subscription=$(ask "SUBSCRIPTION_OF_$trigger" gcloud eventarc triggers describe "$trigger" "${here_[@]}" --location="$region" --format='value(transport.pubsub.subscription)')
+  run gcloud pubsub subscriptions add-iam-policy-binding "$subscription" "${here_[@]}" --role=roles/pubsub.subscriber --member="$agent"
+  run gcloud pubsub subscriptions update "$subscription" "${here_[@]}" --dead-letter-topic="projects/$project/topics/$name-dead-letters" --max-delivery-attempts=20
+done
+
+printf '\n# Done. Reviewers decide at %s\n' "$page"

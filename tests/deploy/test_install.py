@@ -1,0 +1,244 @@
+"""install.sh, the way without Terraform: what its --dry-run prints is compared with the module's plan, thing by thing."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.paper import FIVE, NUMBER, ORGANIZATION, PROJECT, REGION, SCOPES, Paper, Plan
+from tests.deploy.test_module import containers, environment, grants, permissions
+from tests.sandbox_fixture import ROOT
+
+SCRIPT = ROOT / "deploy" / "install.sh"
+BOTH = [(scope, mode) for scope in SCOPES for mode in ("dry-run", "enforce")]
+
+
+Plans = dict[tuple[str, str], Plan]
+
+
+def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
+
+
+@cache
+def written(scope: str, mode: str) -> str:
+    """What it would run, one command a line."""
+    reviewers = ",".join(FIVE["reviewers"])
+    place = ",".join(SCOPES[scope])
+    done = ran(
+        f"--project={PROJECT}",
+        f"--region={REGION}",
+        f"--scope={place}",
+        f"--reviewers={reviewers}",
+        f"--mode={mode}",
+        "--dry-run",
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@cache
+def printed(scope: str, mode: str) -> list[list[str]]:
+    """The commands that it would run, as words, with Google's answers as they are in the plan."""
+    text = written(scope, mode).replace("PROJECT_NUMBER", NUMBER).replace("ORGANIZATION_NUMBER", ORGANIZATION)
+    text = re.sub(
+        r"SINK_OF_organizations/(\d+)", r"serviceAccount:service-org-\1@gcp-sa-logging.iam.gserviceaccount.com", text
+    )
+    text = re.sub(
+        r"SINK_OF_folders/(\d+)", r"serviceAccount:service-folder-\1@gcp-sa-logging.iam.gserviceaccount.com", text
+    )
+    return [shlex.split(_plain(line))[1:] for line in text.splitlines() if line.startswith("gcloud ")]
+
+
+def _plain(line: str) -> str:
+    """Bash quotes what has line breaks as $'...', which shlex does not know."""
+    return re.sub(r"\$'((?:[^'\\]|\\.)*)'", lambda each: shlex.quote(each[1].encode().decode("unicode_escape")), line)
+
+
+def flag(words: list[str], name: str) -> str:
+    return next((each.partition("=")[2] for each in words if each.startswith(f"--{name}=")), "")
+
+
+KINDS = {
+    "organizations": "google_organization",
+    "resource-manager folders": "google_folder",
+    "projects": "google_project",
+    "pubsub topics": "google_pubsub_topic",
+    "pubsub subscriptions": "google_pubsub_subscription",
+    "secrets": "google_secret_manager_secret",
+    "storage buckets": "google_storage_bucket",
+    "artifacts repositories": "google_artifact_registry_repository",
+    "run services": "google_cloud_run_v2_service",
+    "run jobs": "google_cloud_run_v2_job",
+    "beta iap web": "google_iap_web_cloud_run_service",
+}
+
+
+@pytest.mark.parametrize(("scope", "mode"), BOTH)
+def test_it_gives_everybody_what_terraform_gives_them(plans: Plans, scope: str, mode: str) -> None:
+    given: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    for words in printed(scope, mode):
+        command = " ".join(words)
+        if "add-iam-policy-binding" in words:
+            kind = KINDS[command.partition(" add-iam-policy-binding")[0]]
+            given[flag(words, "member")].add((flag(words, "role"), kind))
+    assert given == grants(plans[scope, mode])
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_back_in_dry_run_it_takes_the_receivers_right_away(scope: str) -> None:
+    for mode, places in (("enforce", 0), ("dry-run", len(SCOPES[scope]))):
+        taken = [words for words in printed(scope, mode) if "remove-iam-policy-binding" in words]
+        assert len(taken) == places
+        for words in taken:
+            assert flag(words, "role").endswith("/roles/remediateWriter")
+            assert flag(words, "member").startswith("serviceAccount:remediate-receiver@")
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_its_roles_hold_what_terraforms_hold(plans: Plans, scope: str) -> None:
+    held = {}
+    for words in printed(scope, "dry-run"):
+        if words[:3] == ["iam", "roles", "create"]:
+            owner = (
+                f"projects/{flag(words, 'project')}"
+                if flag(words, "project")
+                else f"organizations/{flag(words, 'organization')}"
+            )
+            held[f"{owner}/roles/{words[3]}"] = set(flag(words, "permissions").split(","))
+    assert held == permissions(plans[scope, "dry-run"])
+
+
+@pytest.mark.parametrize(("scope", "mode"), BOTH)
+def test_what_runs_is_set_up_alike(plans: Plans, scope: str, mode: str) -> None:
+    plan = containers(plans[scope, mode])
+    commands = {
+        flag(words, "service-account").partition("@")[0]: words for words in printed(scope, mode) if "deploy" in words
+    }
+    assert {name.removeprefix("remediate-") for name in commands} == plan.keys()
+    for name, values in plan.items():
+        words = commands[f"remediate-{name}"]
+        listed = flag(words, "set-env-vars").removeprefix("^@@^").split("@@")
+        given = dict(each.partition("=")[::2] for each in listed)
+        if secret := flag(words, "set-secrets"):
+            given[secret.partition("=")[0]] = None  # type: ignore[assignment]
+        assert given == environment(values)
+        template = values["template"][0]
+        inner = template["template"][0] if name == "sweep" else template
+        [container] = inner["containers"]
+        assert flag(words, "command") == ",".join(container["command"] or [])
+        assert flag(words, "args") == ",".join(container["args"] or [])
+        assert flag(words, "memory") == container["resources"][0]["limits"]["memory"]
+        if name != "sweep":
+            assert flag(words, "concurrency") == str(template["max_instance_request_concurrency"])
+            assert flag(words, "max-instances") == str(template["scaling"][0]["max_instance_count"])
+            assert ("--iap" in words) is bool(values["iap_enabled"])
+            assert flag(words, "ingress") == {"INGRESS_TRAFFIC_ALL": "all"}.get(values["ingress"], "internal")
+
+
+MADE = {
+    "google_pubsub_topic": "pubsub topics create",
+    "google_pubsub_subscription": "pubsub subscriptions create",
+    "google_service_account": "iam service-accounts create",
+    "google_eventarc_trigger": "eventarc triggers create",
+    "google_secret_manager_secret": "secrets create",
+    "google_firestore_index": "firestore indexes composite create",
+    "google_firestore_database": "firestore databases create",
+    "google_logging_project_bucket_config": "logging buckets create",
+    "google_cloud_scheduler_job": "scheduler jobs create",
+    "google_storage_bucket": "storage buckets create",
+    "google_artifact_registry_repository": "artifacts repositories create",
+}
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_it_makes_what_terraform_makes(plans: Plans, scope: str) -> None:
+    plan = plans[scope, "dry-run"]
+    commands = [" ".join(words) for words in printed(scope, "dry-run")]
+    fields = re.findall(r"^curl .*/collectionGroups/(\S+?)\\?\?", written(scope, "dry-run"), re.M)
+    kept = plan.of("google_firestore_field").values()
+    assert sorted(fields) == sorted(f"{each['collection']}/fields/{each['field']}" for each in kept)
+    for kind, command in MADE.items():
+        assert len(plan.of(kind)) == sum(each.startswith(command) for each in commands), kind
+    sinks = [
+        each
+        for kind in ("organization", "folder", "project")
+        for each in plan.of(f"google_logging_{kind}_sink").values()
+    ]
+    made = [words for words in printed(scope, "dry-run") if words[:3] == ["logging", "sinks", "create"]]
+    assert sorted((each["name"], each["destination"]) for each in sinks) == sorted(
+        (words[3], words[4]) for words in made
+    )
+    assert sorted(_normal(each["filter"]) for each in sinks) == sorted(
+        _normal(flag(words, "log-filter")) for words in made
+    )
+    triggers = [each["name"] for each in plan.of("google_eventarc_trigger").values()]
+    dead = [words for words in printed(scope, "dry-run") if words[:3] == ["pubsub", "subscriptions", "update"]]
+    assert sorted(words[3] for words in dead) == sorted(f"SUBSCRIPTION_OF_{each}" for each in triggers)
+    [enabled] = [words for words in printed(scope, "dry-run") if words[:2] == ["services", "enable"]]
+    assert {each for each in enabled if each.endswith(".com")} == {
+        each["service"] for each in plan.of("google_project_service").values()
+    }
+
+
+def _normal(text: str) -> str:
+    return re.sub(r"[()\s]+", " ", text).strip()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("--scope=everything", "--scope=everything: expected"),
+        ("--scope=projects/another-one", "watched from within"),
+        ("--mode=yolo", "--mode=yolo: expected dry-run or enforce"),
+        ("--reviewers=everybody", "--reviewers=everybody: expected"),
+        ("--region=Belgium", "--region=Belgium: expected"),
+        ("--project=X", "--project=X: expected"),
+        ("--colour=blue", "unknown argument: --colour=blue"),
+    ],
+)
+def test_a_wrong_argument_is_told_before_anything_is_done(wrong: str, told: str) -> None:
+    right = [
+        f"--project={PROJECT}",
+        f"--region={REGION}",
+        f"--scope=organizations/{ORGANIZATION}",
+        "--reviewers=ana@example.com",
+    ]
+    done = ran(*right, wrong, "--dry-run")
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert not done.stdout
+
+
+def test_it_is_clean_shell() -> None:
+    checker = Path(sys.executable).with_name("shellcheck")
+    if not checker.exists():
+        pytest.skip("shellcheck is not installed")
+    done = subprocess.run([str(checker), str(SCRIPT)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_readme_shows_the_command_that_works() -> None:
+    readme = (ROOT / "README.md").read_text()
+    [block] = [each for each in re.findall(r"^```sh\n(.*?)^```", readme, re.M | re.S) if "install.sh" in each]
+    done = subprocess.run(["bash", "-ec", block], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "gcloud eventarc triggers create remediate-denials" in done.stdout
+
+
+def test_readme_shows_five_variables_that_plan(paper: Paper) -> None:
+    readme = (ROOT / "README.md").read_text()
+    [given] = re.findall(r"cat > deploy/terraform.tfvars <<'END'\n(.*?)^END$", readme, re.M | re.S)
+    (paper.folder / "deploy" / "terraform.tfvars").write_text(given)
+    try:
+        assert paper.plan().of("google_logging_organization_sink")
+    finally:
+        (paper.folder / "deploy" / "terraform.tfvars").unlink()
+    assert len(given.splitlines()) == 5
