@@ -20,6 +20,7 @@ from remediate.denial import understand
 from remediate.envelope import entry_of
 from remediate.errors import BadInput, TerminalFault, TransientFault, Unreadable
 from remediate.logentry import read_entry
+from remediate.modes import ModeChange
 from remediate.notify.report import Sending
 from remediate.remediation import TrailRecord
 from remediate.settings import load_settings
@@ -28,7 +29,7 @@ from remediate.wiring import notifier_from, remediator_from, review_from
 log = logs.configure()
 
 
-def told(step: TrailRecord) -> None:
+def told(step: TrailRecord | ModeChange) -> None:
     """One line a transition, beside the ledger's own record of it."""
     message, fields = logs.trail_line(step)
     log.info(message, **fields)

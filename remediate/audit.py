@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from remediate.chain import broken_link
 from remediate.modes import ModeChange, Modes
 from remediate.policy import Mode
-from remediate.remediation import Remediation, State, TrailRecord
+from remediate.remediation import Remediation, State, TrailRecord, terms_digest
 
 
 def broken_trail(ident: str, record: Remediation | None, trail: Sequence[TrailRecord]) -> str | None:
@@ -27,6 +29,9 @@ def broken_trail(ident: str, record: Remediation | None, trail: Sequence[TrailRe
     approvals = [step.actor for step in trail if step.after is State.APPROVED]
     if record.approver is not None and record.approver not in approvals:
         return f"the remediation stands on the word of {record.approver}, who is not on its trail"
+    terms = trail[-1].terms
+    if terms is not msgspec.UNSET and terms != terms_digest(record):
+        return "the remediation's terms (whose grant, until when, on whose word) are not those that its trail leads to"
     return None
 
 

@@ -73,6 +73,12 @@ class Decider:
             return asked(decision, Reason.BRAKE), ""
         return decision, ""
 
+    def on_record(self, decision: Decision, record: Remediation | None) -> Decision:
+        """The decision on the record of the moment in which it is recorded: a revocation may have come in between."""
+        if decision.outcome is Outcome.GRANT and record is not None and self._was_taken_away(record):
+            return asked(decision, Reason.TAKEN_AWAY)
+        return decision
+
     def at_a_glance(self, denial: Denial) -> Decision:
         """The decision about a denial that names no member or no repository: nothing can be asked about it."""
         return decide(denial, rules=self._rules())

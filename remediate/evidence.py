@@ -14,7 +14,7 @@ import msgspec
 
 from remediate.access import can_read
 from remediate.allowpolicy import AlreadyThere, Binding, edit_to_add
-from remediate.cloud.interface import Cloud, EntryKey, Kind, Project, Registry
+from remediate.cloud.interface import Cloud, EntryKey, Kind, Project, Projects, Registry
 from remediate.denial import Denial, NotADenial, Reader, joined, understand
 from remediate.errors import TerminalFault, TransientFault, Unreadable
 from remediate.image import Repository, is_project_number
@@ -31,10 +31,16 @@ _BEFORE = "evidence.previously_deployed"
 
 
 class Sight:
-    """What is seen of repositories while one denial is decided: each is looked at once."""
+    """What is seen of repositories, and of what lies above them, while one denial is decided: each is looked at once.
 
-    def __init__(self, registry: Registry) -> None:
+    Where one policy above could not be had in time, the others are not waited for: what they say is not known then.
+    """
+
+    def __init__(self, registry: Registry, projects: Projects) -> None:
         self._registry = registry
+        self._projects = projects
+        self._above: dict[str, list[Binding] | None] = {}
+        self._in_time = True
         self._kinds: dict[Repository, Kind | None] = {}
         self._bindings: dict[Repository, list[Binding]] = {}
 
@@ -49,6 +55,19 @@ class Sight:
         if repository not in self._bindings:
             self._bindings[repository] = self._registry.bindings(repository)
         return self._bindings[repository]
+
+    def above(self, scope: str) -> list[Binding] | None:
+        """As `Projects.bindings`; None, too, where nobody answered."""
+        if scope not in self._above:
+            self._above[scope] = None
+            try:
+                if self._in_time:
+                    self._above[scope] = self._projects.bindings(scope)
+            except TransientFault:
+                self._in_time = False
+            except TerminalFault:
+                pass
+        return self._above[scope]
 
 
 class Investigator:
@@ -84,10 +103,11 @@ class Investigator:
         """A system event's denial with the deployer whom only the call's own entry names; as it is where none is found.
 
         Without a deployer nobody would be kept from approving their own deploy, and a denied deployer would be unknown.
+        Raises TransientFault where the log cannot be asked just now: the event comes again.
         """
         if self._logs is None or denial.deployer or not denial.operation or not denial.deploy.project:
             return denial
-        with suppress(TerminalFault, TransientFault, Unreadable):
+        with suppress(TerminalFault, Unreadable):
             at = when(denial, self._now())
             calls = [read_entry(raw) for raw in self._logs.calls(denial.deploy.project, denial.operation, at)]
             return joined(denial, calls)
@@ -95,7 +115,7 @@ class Investigator:
 
     def look(self) -> Sight:
         """A fresh sight, for the decisions about one denial."""
-        return Sight(self._registry)
+        return Sight(self._registry, self._projects)
 
     def evidence(
         self, denial: Denial, rules: Rules, sight: Sight, *, propagating: bool = False, denials: int = 1
@@ -115,7 +135,7 @@ class Investigator:
             inside_organization=inside,
             opted_in=self._opted_in(denial.repository),
             already_granted=already,
-            inherited=None if already or bindings is None else self._inherited(denial, bindings),
+            inherited=None if already or bindings is None else self._inherited(denial, bindings, sight),
             barred=None if already or bindings is None else self._barred(denial.repository, denial.member),
             propagating=propagating,
             verified=True,  # until somebody wants to write on it: see `verified`
@@ -125,17 +145,12 @@ class Investigator:
             image_ancestors=self._ancestors(denial.repository.project),
         )
 
-    def _inherited(self, denial: Denial, own: list[Binding]) -> bool | None:
+    def _inherited(self, denial: Denial, own: list[Binding], sight: Sight) -> bool | None:
         """Whether the member can read by another role, or from further up; None where that cannot be told."""
         assert denial.repository is not None
         assert denial.member is not None
         ancestors = self._ancestors(denial.repository.project)
-        levels: list[list[Binding] | None] = [own]
-        for scope in ancestors or ():
-            bindings = None
-            with suppress(TerminalFault, TransientFault):
-                bindings = self._projects.bindings(scope)
-            levels.append(bindings)
+        levels: list[list[Binding] | None] = [own, *(sight.above(scope) for scope in ancestors or ())]
         if ancestors is None:
             levels.append(None)
         return can_read(levels, denial.member, self._roles.holds)
@@ -249,8 +264,7 @@ def _same_entry(found: Denial | NotADenial, denial: Denial) -> bool:
 def _says_the_same(found: Denial | NotADenial, denial: Denial) -> bool:
     if not isinstance(found, Denial):
         return False
-    told = (found.reader, found.member, found.repository, found.deploy, found.deployer, found.doubts)
-    return told == (denial.reader, denial.member, denial.repository, denial.deploy, denial.deployer, denial.doubts)
+    return msgspec.structs.replace(found, entry=denial.entry) == denial
 
 
 def _organization_known(project: Project) -> bool:

@@ -116,7 +116,14 @@ class Executor:
             if change.written
             else "found in the binding: put there by an earlier attempt, or by somebody else"
         )
-        return Applied(self._finish(record, State.APPROVED, State.GRANTED, note=note), change.written)
+        final = self._finish(record, State.APPROVED, State.GRANTED, note=note)
+        if change.written and not _wanted(final):
+            # Between the last look and the write it was refused, or lapsed: that stands, and nothing is left behind.
+            self._registry.remove_reader(
+                *names(record), request_reason=record.id, still=lambda: not _wanted(self._ledger.get(record.id))
+            )
+            return Applied(final, written=False)
+        return Applied(final, change.written)
 
     def take_away(self, record: Remediation, ending: Ending) -> Remediation:
         """Announce that the granted member is taken out of the binding, do it, and record that it was done.
@@ -177,6 +184,10 @@ class Executor:
             return self.commit(*moved)
 
         return self.redone(step)
+
+
+def _wanted(record: Remediation | None) -> bool:
+    return record is not None and record.state in (State.APPROVED, State.GRANTED)
 
 
 def names(record: Remediation) -> tuple[Repository, Member]:

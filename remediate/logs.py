@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from remediate.denial import Denial
+from remediate.modes import ModeChange
 from remediate.policy import Outcome
 from remediate.reasons import Reason
 from remediate.remediation import TrailRecord
@@ -91,8 +92,11 @@ def decision_line(handled: Handled, seconds: float) -> tuple[str, dict[str, obje
     return f"{handled.decision.outcome}: {who} could not read {what}", fields
 
 
-def trail_line(step: TrailRecord) -> tuple[str, dict[str, object]]:
+def trail_line(step: TrailRecord | ModeChange) -> tuple[str, dict[str, object]]:
     """Message and fields of the line that each transition leaves: ledger and log are two witnesses of one thing."""
+    if isinstance(step, ModeChange):
+        message = f"mode: {step.scope}: {step.before or 'no switch'} -> {step.after or 'no switch'} by {step.actor}"
+        return message, {"severity": "NOTICE", "trail": step}
     message = f"{step.remediation}: {step.before or 'new'} -> {step.after} by {step.actor}"
     return message, {"severity": "NOTICE", "trail": step}
 

@@ -307,6 +307,8 @@ def _limits(denial: Denial, evidence: Evidence, *, predicted: bool) -> tuple[Rea
         reasons.append(Reason.MEMBER_UNKNOWN)
     if denial.reader is None:
         reasons.append(Reason.READER_UNKNOWN)
+    if denial.deployer is None and denial.reader is not Reader.DEPLOYER:
+        reasons.append(Reason.DEPLOYER_UNKNOWN)
     if same_project(denial) is None and denial.repository is not None:
         known = denial.deploy.project or denial.deploy.number
         reasons.append(Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN)

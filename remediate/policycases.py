@@ -49,6 +49,8 @@ class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deploy: GivenDeploy = GivenDeploy()
     image_ancestors: tuple[str, ...] | None = None
     reader: Reader = Reader.DEPLOYER
+    deployer: str | None = "user:deployer@example.com"
+    """Who deployed, where the reader is the service agent; null: not known."""
     doubts: tuple[Reason, ...] = ()
     evidence: GivenEvidence = GivenEvidence()
 
@@ -144,6 +146,7 @@ def _denial(given: Given) -> Denial:
     doubts = given.doubts if isinstance(member, Member) else (*given.doubts, member)
     known = member if isinstance(member, Member) else None
     where = given.deploy
+    deployer = known if given.reader is Reader.DEPLOYER else parse_member(given.deployer or "")
     return Denial(
         entry=EntryId(),
         deploy=Deploy(where.project, where.number, where.location, where.kind, where.name),
@@ -151,7 +154,7 @@ def _denial(given: Given) -> Denial:
         member=known,
         repository=image.repository if image else None,
         image=given.image,
-        deployer=known if given.reader is Reader.DEPLOYER else None,
+        deployer=deployer if isinstance(deployer, Member) else None,
         doubts=doubts,
     )
 

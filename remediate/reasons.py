@@ -53,6 +53,10 @@ class Reason(StrEnum):
     # Why a denial cannot be acted on as it stands: something is not known, or two witnesses disagree.
     REPOSITORY_UNKNOWN = "repository_unknown", "The entry does not tell which repository could not be read."
     MEMBER_UNKNOWN = "member_unknown", "The entry does not tell who could not read the image."
+    DEPLOYER_UNKNOWN = (
+        "deployer_unknown",
+        "Nobody knows who deployed, so look that it was not you: nobody approves their own deploy.",
+    )
     READER_UNKNOWN = (
         "reader_unknown",
         "The text does not tell whether the deployer or the service agent could not read the image.",

@@ -7,7 +7,7 @@ and gives the next one together with the trail record that says who did what, wh
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
@@ -58,11 +58,13 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
     State.PROPOSED: frozenset(
         {State.PROPOSED, State.APPROVED, State.REJECTED, State.REFUSED, State.FAILED, State.LAPSED}
     ),
-    State.APPROVED: frozenset({State.APPROVED, State.GRANTED, State.REFUSED, State.FAILED, State.LAPSED}),
+    State.APPROVED: frozenset(
+        {State.APPROVED, State.GRANTED, State.PROPOSED, State.REFUSED, State.FAILED, State.LAPSED}
+    ),
     State.GRANTED: frozenset({State.REMOVED, State.REVOKED, State.EXPIRED}),
     State.REJECTED: frozenset({State.PROPOSED, State.REFUSED}),
     State.REFUSED: frozenset({State.PROPOSED}),
-    State.FAILED: frozenset({State.APPROVED, State.REFUSED}),
+    State.FAILED: frozenset({State.APPROVED, State.PROPOSED, State.REFUSED}),
     State.REMOVED: frozenset({State.PROPOSED, State.REFUSED}),
     State.REVOKED: frozenset({State.PROPOSED, State.REFUSED}),
     State.EXPIRED: frozenset({State.PROPOSED, State.REFUSED}),
@@ -71,7 +73,8 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
 """Every transition there is; any other is impossible. None is "no record yet".
 
 A proposal that becomes a proposal is renewed: what a reviewer has to know about it has changed. An approval that was
-not carried out may be approved again, by somebody else or for another time.
+not carried out may be approved again, by somebody else or for another time; one that does not hold any more when it is
+to be carried out is proposed anew.
 What is over (rejected, refused, removed, revoked, expired, lapsed) begins its next cycle with a new denial.
 """
 
@@ -159,6 +162,8 @@ class TrailRecord(msgspec.Struct, frozen=True):
     """Where the last denied deploy went, id or number."""
     content: str | msgspec.UnsetType = msgspec.UNSET
     """`content_digest` of what was approved."""
+    terms: str | msgspec.UnsetType = msgspec.UNSET
+    """`terms_digest` of the record as this transition left it; not there in trails of before."""
 
 
 def remediation_id(repository: Repository, member: Member) -> str:
@@ -265,6 +270,13 @@ def content_digest(record: Remediation) -> str:
     return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:12]
 
 
+def terms_digest(record: Remediation) -> str:
+    """What a grant stands on, as twelve hexadecimal digits, so that its trail tells whether that was changed since."""
+    terms = (record.role, record.ours, record.expires, record.approver, record.cycle)
+    limits = (record.rule, record.lasts, record.reviewers, record.because)
+    return hashlib.sha256(msgspec.json.encode((*terms, *limits))).hexdigest()[:12]
+
+
 def settled(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
     """The reasons that come from the denial and the evidence, not from the mode or from what was done about it."""
     return tuple(sorted({reason for reason in reasons if reason not in _NOT_CONTENT}))
@@ -298,14 +310,17 @@ def moved(
     reasons: tuple[Reason, ...] | None = None,
     note: str = "",
     decision: Decision | None = None,
+    ours: bool = False,
+    expires: str | None = None,
 ) -> tuple[Remediation, TrailRecord]:
     """The record in its next state; `decision` is what took it there, None for a person or time.
 
-    Raises Refused where no such transition exists.
+    `reasons` outrank the decision's; `ours` and `expires` are said with an approval. Raises Refused where no such
+    transition exists.
     """
     if state not in TRANSITIONS[record.state]:
         raise Refused(f"{record.id} is {record.state}: it cannot become {state}")
-    why = record.reasons if reasons is None else reasons
+    why = reasons or (decision.reasons if decision else record.reasons)
     following = msgspec.structs.replace(record, version=record.version + 1, reasons=why, ending=None)
     if decision is not None:
         said = {"lasts": decision.expires_after, "reviewers": decision.reviewers, "because": decision.because}
@@ -313,10 +328,17 @@ def moved(
     if state is State.PROPOSED and record.state is not State.PROPOSED:
         following = msgspec.structs.replace(following, cycle=record.cycle + 1, expires=None, ours=False, approver=None)
     if state is State.APPROVED:
-        following = msgspec.structs.replace(following, approver=actor)
+        following = msgspec.structs.replace(following, approver=actor, ours=ours, expires=expires)
     if state in (State.REVOKED, State.REMOVED):
         following = msgspec.structs.replace(following, taken_away=instant(now))
     return _step(record.state, following, state, actor, now, why, note, decision)
+
+
+def ends(rule: float | None, reviewer: timedelta | None, now: datetime) -> str | None:
+    """When a grant made now ends: after the seconds of its rule, or what the reviewer says, whichever comes first."""
+    said = [timedelta(seconds=rule)] if rule is not None else []
+    said += [reviewer] if reviewer is not None else []
+    return instant(now + min(said)) if said else None
 
 
 def announced(record: Remediation, ending: Ending | None) -> Remediation:
@@ -354,8 +376,10 @@ def _step(
         project=last.project or last.number or msgspec.UNSET,
         content=content_digest(record) if state is State.APPROVED else msgspec.UNSET,
     )
+    following = msgspec.structs.replace(record, state=state, updated=moment, trail=trail.seq)
+    trail = msgspec.structs.replace(trail, terms=terms_digest(following))
     trail = msgspec.structs.replace(trail, hash=digest(trail))
-    following = msgspec.structs.replace(record, state=state, updated=moment, trail=trail.seq, trail_hash=trail.hash)
+    following = msgspec.structs.replace(following, trail_hash=trail.hash)
     return following, trail
 
 

@@ -6,29 +6,28 @@ Google Cloud and the ledger are Protocols here. To read it, follow `handle`: lea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
 import msgspec
 
 from remediate import remediation as records
+from remediate.approvals import Approvals, known
 from remediate.cloud.interface import Cloud
 from remediate.decider import Decider
 from remediate.denial import Denial, NotADenial, understand
-from remediate.errors import BadInput, Conflict, Refused, TerminalFault, TransientFault, Unreadable
+from remediate.errors import Conflict, Refused, TerminalFault, TransientFault, Unreadable
 from remediate.evidence import Investigator, Sight
 from remediate.execution import ACTOR, Executor, names
-from remediate.following import differs, following
+from remediate.following import following
 from remediate.foresight import aheads
 from remediate.ledger.interface import Filter, Ledger
 from remediate.logentry import read_entry
-from remediate.modes import Modes, switched
+from remediate.modes import ModeChange, Modes, switched
 from remediate.notify.interface import Notifier
 from remediate.policy import BUILT_IN, Decision, Evidence, Mode, Outcome, Rules, decide
-from remediate.principal import Member
 from remediate.reasons import Reason
-from remediate.remediation import RULE, Ending, Remediation, State, content_digest, instant, remediation_id
+from remediate.remediation import RULE, Ending, Remediation, State, content_digest, remediation_id
 from remediate.results import Applied, Handled, Limits, Proposal, Swept
 from remediate.reviewers import Reviewers
 
@@ -51,7 +50,7 @@ class Remediator:
         rules: Callable[[], Rules] = lambda: BUILT_IN,
         reviewers: Reviewers = Reviewers(),  # noqa: B008  (frozen)
         limits: Limits = Limits(),  # noqa: B008  (frozen)
-        told: Callable[[records.TrailRecord], None] = lambda _: None,
+        told: Callable[[records.TrailRecord | ModeChange], None] = lambda _: None,
         notifier: Notifier | None = None,
     ) -> None:
         self._ledger = ledger
@@ -59,6 +58,8 @@ class Remediator:
         self._investigator = Investigator(cloud, organization, opt_in_tag, clock)
         self._decider = Decider(ledger, self._investigator, rules, mode, limits, clock)
         self._executor = Executor(ledger, cloud.registry, clock, told, notifier)
+        self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, clock)
+        self._told = told
         self._now = clock
         self._reviewers = reviewers
         self._limits = limits
@@ -81,20 +82,25 @@ class Remediator:
         sight = self._decider.look()
         decision, note = self._decider.decide(denial, ident, sight, from_log=from_log)
         partners = self._propose_ahead(denial, ident, decision, sight)
-        record = self._executor.redone(lambda: self._record(denial, decision, ident, partners, note))
-        if record is None:
+        recorded = self._executor.redone(lambda: self._record(denial, decision, ident, partners, note))
+        if recorded is None:
             counted = denial.entry.key and self._ledger.counted(denial.entry.key, ident)
             return self._handled_before(denial, ident) if counted else Handled(decision, denial)
+        record, decision = recorded
         applied = self._executor.apply(record) if self._due(record, denial) else Applied(record, written=False)
         return Handled(decision, denial, applied.remediation, partners, applied.written)
 
     def _record(
         self, denial: Denial, decision: Decision, ident: str, partners: tuple[str, ...], note: str
-    ) -> Remediation | None:
-        """Count the denial and take the decision's transitions, in one commit. None where nothing is to be recorded."""
+    ) -> tuple[Remediation, Decision] | None:
+        """Count the denial and take the decision's transitions, in one commit. None where nothing is to be recorded.
+
+        Gives the decision too, as it turned out on the record of this moment.
+        """
         now, record = self._now(), self._ledger.get(ident)
         if denial.entry.key and self._ledger.counted(denial.entry.key, ident):
             return None
+        decision = self._decider.on_record(decision, record)
         trail: list[records.TrailRecord] = []
         if record is None:
             if decision.outcome is Outcome.IGNORE:
@@ -112,20 +118,10 @@ class Remediator:
         for state, actor, why in steps:
             made_by = None if record.state is State.GRANTED else decision  # that a grant is gone, no decision made
             record, step = self._moved(record, state, actor, why or note, made_by)
-            # A rule approves only what is not there yet.
-            approved = state is State.APPROVED
-            record = msgspec.structs.replace(
-                record, ours=approved, expires=self._end(record, None) if approved else None
-            )
             trail.append(step)
         record = msgspec.structs.replace(record, version=version)
-        return self._executor.commit(record, *trail, denial_key=denial.entry.key, decision=decision)
-
-    def _end(self, record: Remediation, lasts: timedelta | None) -> str | None:
-        """When a grant made now ends: after what its rule says, or what the reviewer says, whichever comes first."""
-        said = [timedelta(seconds=record.lasts)] if record.lasts is not None else []
-        said += [lasts] if lasts is not None else []
-        return instant(self._now() + min(said)) if said else None
+        self._executor.commit(record, *trail, denial_key=denial.entry.key, decision=decision)
+        return record, decision
 
     def _left_alone(self, record: Remediation) -> bool:
         """Whether a grant is still there; where that may not be read, nothing is concluded from that."""
@@ -152,8 +148,10 @@ class Remediator:
         if foreseen.outcome is not Outcome.ASK:
             return None
         record, trail = records.predicted(ahead, foreseen, actor=ACTOR, now=self._now())
-        with suppress(Conflict):  # another instance proposed it in the meantime
+        try:
             self._executor.commit(records.partnered(record, partner), trail)
+        except Conflict:  # another instance proposed it; our deployer may not approve it either
+            self._executor.redone(partial(self._foresee, ident, denial, partner))
         return ident
 
     def _foresee(self, ident: str, denial: Denial, partner: str) -> None:
@@ -168,7 +166,7 @@ class Remediator:
         record = self._ledger.get(ident)
         decision = Decision(Outcome.IGNORE, None, (Reason.DUPLICATE,))
         if record and self._due(record, denial):
-            applied = self._carry_out(record)
+            applied = self._approvals.carry_out(record)
             return Handled(decision, denial, applied.remediation, (), applied.written, duplicate=True)
         return Handled(decision, denial, record, duplicate=True)
 
@@ -176,32 +174,11 @@ class Remediator:
         """Whether an event may write what was approved: never in dry-run, where whoever approves also writes."""
         return record.state is State.APPROVED and self._decider.mode_at(denial) is Mode.ENFORCE
 
-    def _carry_out(self, record: Remediation) -> Applied:
-        """Apply an approval of some time ago, unless the world has changed so that it would be refused now.
-
-        A write that was done already is recorded first, whatever has changed: what is there must be known to be there.
-        """
-        if self._executor.was_written(record):
-            return self._executor.apply(record)
-        over = record.expires is not None and _moment(record.expires) <= self._now()
-        decision = None if over else self._decider.again(record)
-        if decision and decision.outcome is not Outcome.REFUSE:
-            return self._executor.apply(record)
-        state, note = (State.REFUSED, "") if decision else (State.LAPSED, f"was approved until {record.expires}")
-
-        def step() -> Remediation:
-            current = self._ledger.get(record.id) or record
-            if current.state is not State.APPROVED:
-                return current
-            return self._executor.commit(*self._moved(current, state, ACTOR, note, decision))
-
-        return Applied(self._executor.redone(step), written=False)
-
     # Reviews
 
     def proposal(self, ident: str) -> Proposal:
         """What a reviewer has to know, with the binding as it is now and as it would be. Raises as `approve` does."""
-        record = self._known(ident)
+        record = known(self._ledger, ident)
         return Proposal(record, content_digest(record), self._registry.change_by_adding(*names(record)))
 
     def approve(
@@ -214,41 +191,11 @@ class Remediator:
         has changed since.
         """
 
-        def step() -> Remediation:
-            record = self._known(ident)
-            person = self._reviewers.of(record, actor)
-            record = self._executor.end(record)  # what somebody began to take away is not approved half-way
-            if record.state is State.GRANTED and not self._executor.stands(record):
-                self._executor.commit(*self._moved(record, State.REMOVED, ACTOR))
-                raise Refused(f"{ident} was granted, and somebody took it away since; the next denial raises it again")
-            if record.state is State.GRANTED:
-                if lasts is not None:
-                    raise Refused(
-                        f"{ident} is granted already, until {record.expires or 'it is revoked'}: revoke it first"
-                    )
-                return record
-            approved, step = self._moved(record, State.APPROVED, person.id, note)
-            if content is not None and content != content_digest(record):
-                raise Refused(
-                    f"{ident} is not what you saw any more: its content is {content_digest(record)}, not {content}",
-                    advice=f"Look again: python -m remediate show {ident}",
-                )
-            if record.state is State.APPROVED and record.approver == person.id and lasts is None:
-                return record  # the same word again: it is carried out, if it still may be
-            ours = self._executor.was_written(record) or not self._reads_already(record, person)
-            ends = self._end(record, lasts) if ours else None
-            return self._executor.commit(msgspec.structs.replace(approved, expires=ends, ours=ours), step)
-
-        before = self._ledger.get(ident)
-        record = self._executor.redone(step)
-        if record.state is not State.APPROVED:
-            return Applied(record, written=False)
-        again = before is not None and before.state is State.APPROVED and record.version == before.version
-        return self._carry_out(record) if again else self._executor.apply(record)
+        return self._approvals.approve(ident, actor=actor, note=note, lasts=lasts, content=content)
 
     def evidence(self, ident: str) -> Evidence:
         """What Google Cloud says now about what the record asks for, all of it. Raises as `approve` does."""
-        return self._decider.evidence(self._known(ident))
+        return self._decider.evidence(known(self._ledger, ident))
 
     def may_review(self, record: Remediation | None, actor: str, *, about_own: bool = False) -> None:
         """Raises what a review of this record, or a switch (None), would raise about who asks, before they ask."""
@@ -261,15 +208,22 @@ class Remediator:
         """Decline what was proposed; the same denial is then counted, not raised again. Raises as `approve` does."""
 
         def step() -> Remediation:
-            record = self._known(ident)
+            record = known(self._ledger, ident)
             person = self._reviewers.of(record, actor)
+            if record.state is State.REJECTED and self._said_before(record, person.id, note):
+                return record
             return self._executor.commit(*self._moved(record, State.REJECTED, person.id, note))
 
         return self._executor.redone(step)
 
+    def _said_before(self, record: Remediation, actor: str, note: str) -> bool:
+        """Whether the last transition is this very word: its answer got lost, and it is said again."""
+        last = [(step.after, step.actor, step.note) for step in self._ledger.trail(record.id)][-1:]
+        return last == [(record.state, actor, note)]
+
     def revoke(self, ident: str, *, actor: str, note: str) -> Remediation:
         """Take away the member that we added, and nothing else. Raises Refused where we did not add it."""
-        record = self._known(ident)
+        record = known(self._ledger, ident)
         person = self._reviewers.of(record, actor, about_own=True)
         if record.state is not State.GRANTED:
             raise Refused(f"{ident} is {record.state}: it cannot become {State.REVOKED}")
@@ -290,36 +244,21 @@ class Remediator:
                 return modes
             switched_, change = switched(modes, scope, mode, actor=person.id, now=self._now(), note=note)
             self._ledger.switch(switched_, change)
+            self._told(change)
             return switched_
 
         return self._executor.redone(step)
 
-    def _known(self, ident: str) -> Remediation:
-        record = self._ledger.get(ident)
-        if record is None:
-            raise BadInput(f"there is no remediation {ident!r}", advice="`python -m remediate list` shows all.")
-        return record
-
-    def _reads_already(self, record: Remediation, person: Member) -> bool:
-        """Decide again; where it comes out differently than it was proposed, record that in its place, and refuse."""
-        decision = self._decider.again(record)
-        if decision.outcome is Outcome.REFUSE:
-            self._executor.commit(*self._moved(record, State.REFUSED, person.id, decision=decision))
-            raise Refused(f"{record.id} is refused now: {decision.reasons[0].sentence}")
-        if decision.outcome is Outcome.IGNORE:
-            return True
-        if record.state is State.PROPOSED and differs(record, decision):
-            note = "the world has changed since it was proposed"
-            self._executor.commit(*self._moved(record, State.PROPOSED, person.id, note, decision))
-            why = "; ".join(reason.sentence for reason in decision.reasons)
-            raise Refused(f"{record.id} is proposed anew, because the world has changed: {why}")
-        return False
-
     def _moved(
         self, record: Remediation, state: State, actor: str, note: str = "", decision: Decision | None = None
     ) -> tuple[Remediation, records.TrailRecord]:
-        reasons = decision.reasons if decision else None
-        return records.moved(record, state, actor=actor, now=self._now(), reasons=reasons, note=note, decision=decision)
+        now = self._now()
+        if state is State.APPROVED:  # a rule approves only what is not there yet
+            until = records.ends(decision.expires_after if decision else None, None, now)
+            return records.moved(
+                record, state, actor=actor, now=now, note=note, decision=decision, ours=True, expires=until
+            )
+        return records.moved(record, state, actor=actor, now=now, note=note, decision=decision)
 
     # Time
 
@@ -364,7 +303,7 @@ class Remediator:
             page = self._ledger.find(wanted, limit=500, after=page[-1])
 
     def _swept(self, ident: str) -> Remediation:
-        record = self._known(ident)
+        record = known(self._ledger, ident)
         now = self._now()
         late = now - _moment(record.updated) >= self._limits.lapse_after
         if record.state in (State.PROPOSED, State.APPROVED) and late and not self._executor.was_written(record):
@@ -374,7 +313,7 @@ class Remediator:
         if record.state is State.APPROVED:
             by_rule = (record.approver or "").startswith(RULE)
             due = not by_rule or self._due(record, records.last_denial(record))
-            return self._carry_out(record).remediation if due else record
+            return self._approvals.carry_out(record).remediation if due else record
         if record.state is State.GRANTED:
             if record.ending:
                 return self._executor.end(record)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from remediate.errors import BadInput, Refused
@@ -26,6 +28,11 @@ class Reviewers(msgspec.Struct, frozen=True):
             raise Refused(f"{person.id} is not among the reviewers", advice="REMEDIATE_REVIEWERS names who may review.")
         return person
 
+    def among(self, allowed: Sequence[str], approver: str) -> bool:
+        """Whether a rule that leaves it to these (to anybody, where there are none) leaves it to this approver."""
+        person = parse_member(approver)
+        return not allowed or (isinstance(person, Member) and bool({person.key, person.domain} & {*allowed}))
+
     def of(self, record: Remediation, actor: str, *, about_own: bool = False) -> Member:
         """The reviewer of this record. Raises Refused where they would decide about their own deploy."""
         person = self.person(actor)
@@ -35,7 +42,7 @@ class Reviewers(msgspec.Struct, frozen=True):
                 f"{person.id} may not review {record.id}: it is about their own deploy",
                 advice="Somebody who is neither the member nor the deployer has to.",
             )
-        if record.reviewers and not {person.key, person.domain} & set(record.reviewers):
+        if not self.among(record.reviewers, person.id):
             allowed = ", ".join(record.reviewers)
             raise Refused(f"{person.id} may not review {record.id}: rule {record.rule!r} leaves it to {allowed}")
         return person

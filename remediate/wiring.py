@@ -11,6 +11,7 @@ from remediate.cloud.interface import Cloud, Logs
 from remediate.errors import BadInput
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Ledger
+from remediate.modes import ModeChange
 from remediate.policy import BUILT_IN, Rules
 from remediate.remediation import TrailRecord
 from remediate.remediator import Remediator
@@ -163,7 +164,7 @@ def notifier_from(
 
 def remediator_from(
     settings: Settings,
-    told: Callable[[TrailRecord], None] = lambda _: None,
+    told: Callable[[TrailRecord | ModeChange], None] = lambda _: None,
     clock: Callable[[], datetime] = clock,
     warned: Callable[[str], None] = lambda _: None,
     notifier: Notifier | None = None,

@@ -107,8 +107,9 @@ class Lifecycle(RuleBasedStateMachine):
         except Refused:
             assert self.state is not State.PROPOSED
             return
-        assert self.state is State.PROPOSED
-        self._move(State.REJECTED)
+        assert self.state in (State.PROPOSED, State.REJECTED)
+        if self.state is State.PROPOSED:  # the same word once more is no second rejection
+            self._move(State.REJECTED)
 
     @precondition(lambda self: self.state is not None)
     @rule()

@@ -39,7 +39,11 @@ def test_the_second_hop_is_foreseen_under_grants_only() -> None:
 def test_a_second_hop_that_was_denied_is_no_prediction() -> None:
     for order in ((activity(), system_event()), (system_event(), activity())):
         [agent] = [each for each in planned(*order).grants if each.member == f"serviceAccount:{AGENT}"]
-        assert (agent.predicted, agent.denials, agent.reasons) == (False, 1, [Reason.CROSS_PROJECT])
+        assert (agent.predicted, agent.denials, agent.reasons) == (
+            False,
+            1,
+            [Reason.CROSS_PROJECT, Reason.DEPLOYER_UNKNOWN],
+        )
 
 
 def test_a_projects_number_may_stand_in_another_entry_but_not_two_of_them() -> None:

@@ -14,6 +14,7 @@ import typer
 from remediate.errors import BadInput
 
 if TYPE_CHECKING:
+    from remediate.modes import ModeChange
     from remediate.remediation import TrailRecord
     from remediate.results import Swept
     from remediate.settings import Settings
@@ -90,7 +91,11 @@ def _count(swept: list[Swept]) -> tuple[int, int]:
     return len(swept) - faults, faults
 
 
-def _tell(step: TrailRecord) -> None:
+def _tell(step: TrailRecord | ModeChange) -> None:
+    from remediate.modes import ModeChange
+
+    if isinstance(step, ModeChange):
+        return  # a sweep switches nothing
     change = f"{step.before or 'new'} -> {step.after}"
     about: dict[str, object] = {"remediation": step.remediation, "before": step.before, "state": step.after}
     about |= {"member": step.member, "repository": step.repository}

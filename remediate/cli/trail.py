@@ -120,6 +120,9 @@ def _verify(ledger: Ledger) -> None:
         if link:
             broken += 1
             say(f"{ident}  broken: {link}")
+    for ident in ledger.misfiled():
+        broken += 1
+        say(f"{ident}  broken: it is filed under another state, name or time than it says, so that nothing finds it")
     orphans = {step.remediation for step in _readable(ledger)} - set(known) - set(ledger.ids())
     for ident in sorted(orphans):
         broken += 1

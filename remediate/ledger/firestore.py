@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from remediate.errors import BadInput, Conflict, TerminalFault, TransientFault
-from remediate.ledger.interface import Filter, Mark, Page, TrailFilter, TrailPage
+from remediate.ledger.interface import Filter, Mark, Page, TrailFilter, TrailPage, filed
 from remediate.modes import ModeChange, Modes
 from remediate.notify.outbox import Parcel
 from remediate.remediation import Remediation, State, TrailRecord
@@ -106,15 +106,7 @@ class FirestoreLedger:
         parcels: Sequence[Parcel] = (),
     ) -> None:
         document = self._document(record.id)
-        fields = {
-            "version": record.version,
-            "state": str(record.state),
-            "repository": record.repository,
-            "member": record.member,
-            "last_seen": record.last_seen,
-            "updated": record.updated,
-            "record": msgspec.json.encode(record).decode(),
-        }
+        fields = {**filed(record), "record": msgspec.json.encode(record).decode()}
         batch = self._client.batch()
         with _translated():
             if record.version == 1:
@@ -182,6 +174,15 @@ class FirestoreLedger:
         with _translated():
             for each in _streamed(self._collection.select(["version"])):
                 yield str(each.id)
+
+    def misfiled(self) -> Iterator[str]:
+        with _translated():
+            for each in _streamed(self._collection):
+                with suppress(msgspec.MsgspecError):
+                    stored = each.to_dict() or {}
+                    record = _records.decode(stored.get("record", ""))
+                    if record.id != each.id or not filed(record).items() <= stored.items():
+                        yield str(each.id)
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         with _translated():

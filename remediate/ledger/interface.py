@@ -91,6 +91,18 @@ class TrailFilter(msgspec.Struct, frozen=True):
         return said and into and all(part is None or part.casefold() in text.casefold() for text, part in pairs)
 
 
+def filed(record: Remediation) -> dict[str, str | int]:
+    """What a record is found by, by the name of the field: each ledger files it so."""
+    return {
+        "version": record.version,
+        "state": str(record.state),
+        "repository": record.repository,
+        "member": record.member,
+        "last_seen": record.last_seen,
+        "updated": record.updated,
+    }
+
+
 class Mark(msgspec.Struct, frozen=True):
     """Where a page ended, so that the next one begins behind it: a moment, an id, and a transition's number."""
 
@@ -184,6 +196,12 @@ class Ledger(Protocol):
 
     def ids(self) -> Iterator[str]:
         """The id of every remediation."""
+
+    def misfiled(self) -> Iterator[str]:
+        """The ids of those that are filed under another state, name or time than their record says.
+
+        Such a one is looked up by its id as ever, and found by no filter: no sweep would end it.
+        """
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         """The trail records of one remediation, or of all, oldest first."""

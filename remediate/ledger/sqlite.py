@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from remediate.errors import BadInput, Conflict, TerminalFault, TransientFault
-from remediate.ledger.interface import Filter, Mark, Page, TrailFilter, TrailPage, words
+from remediate.ledger.interface import Filter, Mark, Page, TrailFilter, TrailPage, filed, words
 from remediate.modes import ModeChange, Modes
 from remediate.notify.outbox import Parcel
 from remediate.remediation import Remediation, State, TrailRecord
@@ -69,6 +69,7 @@ CREATE INDEX trail_by_repository ON trail (repository, at, remediation, seq);
 """What makes each schema out of the one before it; the first out of an empty file."""
 SCHEMA = len(_MIGRATIONS)
 
+_FILED = ("version", "state", "repository", "member", "last_seen", "updated")
 _records = msgspec.json.Decoder(Remediation)
 _trails = msgspec.json.Decoder(TrailRecord)
 _modes = msgspec.json.Decoder(Modes)
@@ -184,6 +185,14 @@ class SqliteLedger:
 
     def ids(self) -> Iterator[str]:
         return (str(row[0]) for row in self._all("SELECT id FROM remediations ORDER BY id"))
+
+    def misfiled(self) -> Iterator[str]:
+        for row in self._each(f"SELECT id, record, {', '.join(_FILED)} FROM remediations"):  # noqa: S608
+            with suppress(msgspec.MsgspecError):
+                record = _records.decode(row[1])
+                stored: tuple[object, ...] = (row[0], *row[2:])
+                if (record.id, *(filed(record)[name] for name in _FILED)) != stored:
+                    yield str(row[0])
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         if remediation is None:

@@ -408,6 +408,8 @@ def test_a_mistyped_ledger_is_named_not_made(shell: Shell, tmp_path: Path) -> No
     [
         ("UPDATE remediations SET record = replace(record, '\"state\":\"granted\"', '\"state\":\"revoked\"')", "says revoked"),
         ("UPDATE remediations SET record = replace(record, '\"approver\":\"user:platform-lead', '\"approver\":\"user:x')", "stands on the word of"),
+        ("UPDATE remediations SET record = replace(record, '\"ours\":true', '\"ours\":false')", "terms"),
+        ("UPDATE remediations SET state = 'revoked' WHERE id = '{0}'", "filed under another state"),
         ("UPDATE trail SET remediation = 'r-zzz' WHERE remediation = '{0}'", "is missing"),
         ("UPDATE trail SET record = '{{}}' WHERE remediation = '{0}' AND seq = 2", "cannot be read"),
         ("DELETE FROM remediations WHERE id = '{0}'", "the remediation that the trail belongs to is missing"),

@@ -292,6 +292,22 @@ def _with_schema(url: str, version: int) -> None:
     Client(project=project, database=database).collection("settings").document("schema").set({"version": version})
 
 
+def test_what_is_filed_under_another_state_than_it_says_is_found(fresh: Open, ledger_url: str) -> None:
+    record, trail = first()
+    fresh().commit(record, trail=[trail])
+    assert list(fresh().misfiled()) == []
+    if ledger_url.startswith("sqlite:"):
+        with sqlite3.connect(ledger_url.removeprefix("sqlite:///")) as connection:
+            connection.execute("UPDATE remediations SET state = 'revoked'")
+    else:
+        from google.cloud.firestore import Client
+
+        project, database = ledger_url.removeprefix("firestore://").split("/")
+        document = Client(project=project, database=database).collection("remediations").document(record.id)
+        document.update({"state": "revoked"})
+    assert list(fresh().misfiled()) == [record.id]
+
+
 def test_a_newer_schema_is_refused_with_what_to_do(fresh: Open, ledger_url: str) -> None:
     fresh().get("r-000000000000")
     _with_schema(ledger_url, 99)
