@@ -39,12 +39,16 @@ def accounts(found: Installation) -> Iterator[Finding]:
 
 def mode_of(found: Installation) -> Mode | None:
     """The mode that the deployed receiver is told; None where the switches decide, or it cannot be seen."""
+    if isinstance(found.receiver, Absent):
+        return Mode.DRY_RUN  # what is not there enforces nothing
     said = environment(found.receiver).get("REMEDIATE_MODE") if isinstance(found.receiver, Service) else None
     return Mode(said) if said in list(Mode) else None
 
 
 def rights(found: Installation) -> Iterator[Finding]:
     """Each identity holds at each place what it needs there, and nothing beyond."""
+    if isinstance(found.receiver, Unknown):  # whose mode says what it may hold
+        yield not_known(found.receiver)
     for policy in found.policies.values():
         yield from unseen(policy)
     told: set[tuple[Code, str]] = set()

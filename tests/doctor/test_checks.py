@@ -371,6 +371,17 @@ def test_an_api_that_does_not_answer_is_unknown_and_the_others_are_looked_at(war
     assert ward.codes(REMEDIATE_TIMEOUT="1") == {Code.NOT_KNOWN, Code.SINK_DISABLED}
 
 
+def test_a_setting_that_is_kept_in_a_secret_is_set(ward: Ward) -> None:
+    hidden = {"secretKeyRef": {"secret": "x", "version": "latest"}}
+    names = ("REMEDIATE_LEDGER", "REMEDIATE_REVIEWERS", "REMEDIATE_IDENTITIES", "REMEDIATE_ORGANIZATION")
+    for path in (RECEIVER, REVIEW, JOB):
+        kept = [each for each in ward.variables(path) if each["name"] not in names]
+        ward.change({path: _told(path, [*kept, *({"name": name, "valueSource": hidden} for name in names)])})
+    environ = {name: value for name, value in ward.environ.items() if name != "REMEDIATE_ORGANIZATION"}
+    ward.environ = environ
+    assert ward.codes() == set()
+
+
 def test_a_policy_file_in_a_bucket_is_read_as_the_receiver_reads_it(ward: Ward) -> None:
     ward.change(policed({"rules": [{"name": "n", "when": 'member.kind == "user"', "then": "ask"}]})(ward))
     assert ward.codes() == set()
