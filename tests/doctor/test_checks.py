@@ -231,6 +231,7 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("no account", {ACCOUNT: None, f"{ACCOUNT}/keys": None}, {Code.ACCOUNT_MISSING}),
     ("account off", {ACCOUNT: {"disabled": True}}, {Code.ACCOUNT_DISABLED}),
     ("a key", {f"{ACCOUNT}/keys": {"keys": [{"name": f"{ACCOUNT[4:]}/keys/0123"}]}}, {Code.ACCOUNT_KEYS}),
+    ("acted as", {f"{ACCOUNT}:getIamPolicy": bound(iam__serviceAccountTokenCreator=[MANY])}, {Code.ACCOUNT_IMPERSONATED}),
     ("receiver owns the project", also(HERE, "roles/owner", member("receiver")), {Code.WRITES_IN_DRY_RUN}),
     ("review owns the project", also(HERE, "roles/owner", member("review")), {Code.RIGHT_SUPERFLUOUS}),
     ("builder edits", also(HERE, "roles/editor", member("builder")), {Code.RIGHT_SUPERFLUOUS}),
@@ -350,7 +351,7 @@ def test_where_nothing_may_be_read_all_of_it_is_unknown_and_nothing_is_called_we
     [
         "sinks/remediate-denials", "topics/remediate-denials$", "topics/remediate-denials:getIam", "triggers/", "/services/remediate-receiver$",
         "subscriptions/eventarc[^:]*$", "subscriptions/eventarc.*:getIam", "dead-letters$", "dead-letters:getIam", "iap_web", "timeSeries",
-        "services/remediate-review:getIam", "jobs/remediate-sweep", "sinks/remediate-trail", "buckets/", "serviceAccounts/[^/]*$", "/keys$",
+        "services/remediate-review:getIam", "jobs/remediate-sweep", "sinks/remediate-trail", "buckets/", "serviceAccounts/[^/:]*$", "/keys$", "com:getIam",
         "projects/remediate-ops:getIam", "organizations/400000000001:getIam", "roles/remediateReader", "databases/remediate$", "indexes",
         "documents/settings/schema", "v3/projects/remediate-ops$", "folders/310000000002:getIam", "services:batchGet",
     ],
