@@ -343,7 +343,7 @@ def test_where_nothing_may_be_read_all_of_it_is_unknown_and_nothing_is_called_we
     assert codes == {Code.NOT_KNOWN}
     assert all(finding.severity is Severity.UNKNOWN for finding in report.findings)
     well = {check.title for check in report.checks if str(check.status) == "ok"}
-    assert well == {"settings of this environment", "reachable and migrated"}
+    assert well == {"settings of this environment"}
 
 
 @pytest.mark.parametrize(
