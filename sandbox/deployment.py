@@ -253,6 +253,7 @@ def _watched(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
         account = f"{names.project}/serviceAccounts/{names.email(task)}"
         found[f"/v1/{account}"] = {"name": account, "email": names.email(task), "projectId": seed.project}
         found[f"/v1/{account}/keys"] = {}
+        found[f"/v1/{account}:getIamPolicy"] = _policy({})
     found[f"/v1/{names.project}/services"] = {f"{api}.googleapis.com": "ENABLED" for api in APIS}
     series = [
         _series("num_undelivered_messages", f"{seed.name}-dead-letters", 0),

@@ -29,7 +29,7 @@ _SERVED = [
         ("cloudscheduler", r"/v1/projects/[^/]+/locations/[^/]+/jobs/[^/:]+(?::resume)?"),
         ("run", r"/v2/projects/[^/]+/locations/[^/]+/(?:services|jobs)/[^/:]+(?::getIamPolicy)?"),
         ("logging", r"/v2/(?:projects|folders|organizations)/[^/]+/(?:sinks/[^/]+|locations/[^/]+/buckets/[^/]+)"),
-        ("iam", r"/v1/projects/[^/]+/serviceAccounts/[^/:]+(?:/keys)?"),
+        ("iam", r"/v1/projects/[^/]+/serviceAccounts/[^/:]+(?:/keys|:getIamPolicy)?"),
         ("iam", r"/v1/roles/[^/]+"),
         ("firestore", r"/v1/projects/[^/]+/databases/[^/]+(?:/.*)?"),
         ("iap", r"/v1/projects/[^/]+/iap_web/[^/]+/services/[^/:]+:getIamPolicy"),

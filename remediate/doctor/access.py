@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from remediate.doctor.codes import Code
-from remediate.doctor.expected import ANCESTRY, NEEDS, SET_POLICY, TAGS, TROUBLESHOOTER_ROLES, Need
+from remediate.doctor.expected import ANCESTRY, IMPERSONATING, NEEDS, SET_POLICY, TAGS, TROUBLESHOOTER_ROLES, Need
 from remediate.doctor.facts import Absent, Account, AllowPolicy, Binding, Keys, ProjectFacts, Role, Service, Unknown
 from remediate.doctor.finding import APPLY, Finding, command, not_known, unseen
 from remediate.doctor.installation import Installation
@@ -13,9 +14,12 @@ from remediate.doctor.site import IDENTITIES, policy_words
 from remediate.doctor.variables import environment
 from remediate.policy import Mode
 
+_GOOGLES = re.compile(r"serviceAccount:service-[0-9]+@gcp-sa-[a-z-]+\.iam\.gserviceaccount\.com\Z")
+"""Google's own agents, such as Pub/Sub's, which signs a push subscription's tokens."""
+
 
 def accounts(found: Installation) -> Iterator[Finding]:
-    """Each service account is there, works, and has no key that could be copied."""
+    """Each service account is there, works, has no key that could be copied, and nobody else acts as it."""
     project = f"--project={found.site.project}"
     for who in IDENTITIES:
         email = found.site.account(who)
@@ -27,6 +31,16 @@ def accounts(found: Installation) -> Iterator[Finding]:
             case Account(disabled=True):
                 fix = command("gcloud", "iam", "service-accounts", "enable", email, project)
                 yield Finding(Code.ACCOUNT_DISABLED, f"service account {email} is disabled", fix)
+        policy = found.account_policies.get(who)
+        if isinstance(policy, Unknown):
+            yield not_known(policy)
+        for binding in policy.bindings if isinstance(policy, AllowPolicy) else ():
+            for member in binding.members if binding.role in IMPERSONATING else ():
+                if _GOOGLES.match(member):
+                    continue
+                remove = ("gcloud", "iam", "service-accounts", "remove-iam-policy-binding", email, project)
+                fix = command(*remove, f"--member={member}", f"--role={binding.role}")
+                yield Finding(Code.ACCOUNT_IMPERSONATED, f"{member} may act as {email} ({binding.role})", fix)
         match found.keys.get(who):
             case Unknown() as fact:
                 yield not_known(fact)
@@ -39,12 +53,16 @@ def accounts(found: Installation) -> Iterator[Finding]:
 
 def mode_of(found: Installation) -> Mode | None:
     """The mode that the deployed receiver is told; None where the switches decide, or it cannot be seen."""
+    if isinstance(found.receiver, Absent):
+        return Mode.DRY_RUN  # what is not there enforces nothing
     said = environment(found.receiver).get("REMEDIATE_MODE") if isinstance(found.receiver, Service) else None
     return Mode(said) if said in list(Mode) else None
 
 
 def rights(found: Installation) -> Iterator[Finding]:
     """Each identity holds at each place what it needs there, and nothing beyond."""
+    if isinstance(found.receiver, Unknown):  # whose mode says what it may hold
+        yield not_known(found.receiver)
     for policy in found.policies.values():
         yield from unseen(policy)
     told: set[tuple[Code, str]] = set()

@@ -159,6 +159,11 @@ class Code(StrEnum):
     ACCOUNT_MISSING = "account_missing", _P, "What runs as it cannot run."
     ACCOUNT_DISABLED = "account_disabled", _P, "What runs as it cannot call anything."
     ACCOUNT_KEYS = "account_keys", _W, "Whoever has a copy of a key can act as the service, from anywhere."
+    ACCOUNT_IMPERSONATED = (
+        "account_impersonated",
+        _W,
+        "Whoever may act as it can do what the service can, and the trail names only the service.",
+    )
     RIGHT_MISSING = "right_missing", _P, "A call that the service makes is refused."
     RIGHT_SUPERFLUOUS = (
         "right_superfluous",

@@ -73,6 +73,8 @@ def parts(found: Installation) -> Iterator[Finding]:
         except BadInput as error:
             for problem in str(error).splitlines():
                 variable = problem.partition("=")[0].split()[0]
+                if variable in secrets(part):
+                    continue  # it is set, to what nobody sees
                 fix = _told(found.site, name, f"--remove-env-vars={variable}")
                 yield Finding(Code.SETTINGS_INVALID, f"{name}: {problem}", fix)
     first = next(iter(told), None)
@@ -91,7 +93,7 @@ def doors(found: Installation) -> Iterator[Finding]:
     site = found.site
     if isinstance(found.receiver, Service):
         said = environment(found.receiver)
-        if "REMEDIATE_ORGANIZATION" not in said and site.by_sink:
+        if "REMEDIATE_ORGANIZATION" not in {*said, *secrets(found.receiver)} and site.by_sink:
             number = next((each.partition("/")[2] for each in site.watched if each.startswith("organ")), "NUMBER")
             change = f"--update-env-vars=REMEDIATE_ORGANIZATION={number}"
             what = f"REMEDIATE_ORGANIZATION is not set for {site.name}-receiver"
@@ -102,13 +104,14 @@ def doors(found: Installation) -> Iterator[Finding]:
             yield Finding(Code.LEDGER_EPHEMERAL, what, _told(site, f"{site.name}-receiver", change))
     if isinstance(found.review, Service):
         name, said = f"{site.name}-review", environment(found.review)
-        if "REMEDIATE_REVIEWERS" not in said:
+        if "REMEDIATE_REVIEWERS" not in {*said, *secrets(found.review)}:
             change = "--update-env-vars=REMEDIATE_REVIEWERS=example.com"
             what = f"REMEDIATE_REVIEWERS is not set for {name}"
             yield Finding(Code.REVIEWERS_UNSET, what, _told(site, name, change))
         listed = {each.strip().casefold() for each in said.get("REMEDIATE_IDENTITIES", "").split(",")}
         ours = [site.account(who) for who in IDENTITIES[:3]]
-        if missing := [each for each in ours if each not in listed]:
+        missing = [each for each in ours if each not in listed]
+        if missing and "REMEDIATE_IDENTITIES" not in secrets(found.review):
             change = f"--update-env-vars=^;^REMEDIATE_IDENTITIES={','.join(ours)}"
             what = f"REMEDIATE_IDENTITIES of {name} does not name {', '.join(missing)}"
             yield Finding(Code.IDENTITIES_UNSET, what, _told(site, name, change))

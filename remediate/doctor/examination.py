@@ -49,7 +49,8 @@ def on_this_machine(local: Local) -> Iterator[Checked]:
 def of_the_ledger(ledger: LedgerFacts | None, found: Installation | None = None) -> Iterator[Checked]:
     """The checks of the ledger that is in use."""
     if ledger is None:
-        yield _left_out(LEDGER, "reachable and migrated", "the settings are not accepted")
+        why = "which one is in use cannot be seen" if found else "the settings are not accepted"
+        yield _left_out(LEDGER, "reachable and migrated", why)
         return
     if found and isinstance(found.database, Absent):
         yield _left_out(LEDGER, "reachable and migrated", "there is no such database")

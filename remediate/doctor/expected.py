@@ -127,7 +127,15 @@ PUBLISHING = (
 INVOKING = ("roles/run.invoker", "roles/run.servicesInvoker", "roles/run.developer", "roles/run.admin")
 """The predefined roles that hold `run.routes.invoke`."""
 
-BASIC = ("roles/owner", "roles/editor", "roles/viewer")
-"""Roles that reach over every service; none of them is ever needed here."""
+IMPERSONATING = (
+    "roles/iam.serviceAccountTokenCreator",
+    "roles/iam.serviceAccountOpenIdTokenCreator",
+    "roles/iam.workloadIdentityUser",
+    "roles/iam.serviceAccountKeyAdmin",
+    "roles/iam.serviceAccountAdmin",
+    "roles/owner",
+    "roles/editor",
+)
+"""The predefined roles on a service account that let their members act as it, or let themselves in to."""
 
 EVERYBODY = ("allUsers", "allAuthenticatedUsers")

@@ -71,7 +71,7 @@ def unseen(fact: object) -> Iterator[Finding]:
     if isinstance(fact, Unknown):
         yield not_known(fact)
     elif isinstance(fact, Absent):
-        yield Finding(Code.NOT_KNOWN, f"Google says that there is no {fact.name}", "python -m remediate doctor --help")
+        yield Finding(Code.NOT_KNOWN, f"Google says that there is no {fact.name}", "gcloud projects list")
 
 
 def command(*words: str) -> str:

@@ -96,6 +96,8 @@ class Installation:
     quota_limits: Mapping[str, Fact[Measured]] = field(default_factory=dict)
     accounts: Mapping[str, Fact[Account]] = field(default_factory=dict)
     keys: Mapping[str, Fact[Keys]] = field(default_factory=dict)
+    account_policies: Mapping[str, Fact[AllowPolicy]] = field(default_factory=dict)
+    """Who may act as each service account."""
     policies: Mapping[str, Fact[AllowPolicy]] = field(default_factory=dict)
     """The allow policies of the project, the scope and what lies above the project, by name."""
     roles: Mapping[str, Fact[Role]] = field(default_factory=dict)

@@ -128,6 +128,10 @@ class Questions:
         right = Right("iam.serviceAccounts.get", "roles/iam.serviceAccountViewer", site.here)
         return self._cloud.read("IAM", f"/v1/{_account(site, who)}", facts.Account, right)
 
+    def account_policy(self, site: Site, who: str) -> Fact[AllowPolicy]:
+        right = Right("iam.serviceAccounts.getIamPolicy", "roles/iam.securityReviewer", site.here)
+        return self._cloud.read("IAM", f"/v1/{_account(site, who)}:getIamPolicy", AllowPolicy, right, {})
+
     def keys(self, site: Site, who: str) -> Fact[facts.Keys]:
         right = Right("iam.serviceAccountKeys.list", "roles/iam.serviceAccountViewer", site.here)
         return self._cloud.read("IAM", f"/v1/{_account(site, who)}/keys?keyTypes=USER_MANAGED", facts.Keys, right)

@@ -72,6 +72,7 @@ class Survey:
             trail_sink = self._put(ask.sink, site.trail_sink)
             policies = {here: self._put(ask.policy, here)}
             accounts = {who: self._put(ask.account, site, who) for who in IDENTITIES}
+            acting = {who: self._put(ask.account_policy, site, who) for who in IDENTITIES}
             keys = {who: self._put(ask.keys, site, who) for who in IDENTITIES}
             used = {api: self._put(ask.quota, site, api, "rate/net_usage") for api in QUOTAS}
             limits = {api: self._put(ask.quota, site, api, "limit") for api in QUOTAS}
@@ -126,6 +127,7 @@ class Survey:
                 quota_limits=_results(limits),
                 accounts=_results(accounts),
                 keys=_results(keys),
+                account_policies=_results(acting),
                 policies=known,
                 roles=_results(roles),
             )

@@ -77,7 +77,8 @@ def visit(
     site = site if site.scopes else survey.scoped(site, settings.organization)
     found = survey.installation(site, local=beside)
     deployed = environment(found.receiver).get("REMEDIATE_LEDGER") if isinstance(found.receiver, Service) else None
-    ledger = ledgers.look(deployed or settings.ledger, settings.endpoints, settings.timeout)
+    used = deployed or (settings.ledger if local.environ.get("REMEDIATE_LEDGER") else None)
+    ledger = ledgers.look(used, settings.endpoints, settings.timeout) if used else None
     checks += [*examination.of_the_ledger(ledger, found), *examination.of_an_installation(found, local.environ)]
     checks.append(_deployed_policy(found, settings))
     flight = None
@@ -133,7 +134,7 @@ def _cannot_fly(found: Installation) -> str:
 def _fly(
     found: Installation,
     settings: Settings,
-    ledger: LedgerFacts,
+    ledger: LedgerFacts | None,
     clock: Callable[[], datetime],
     wait: Callable[[float], None],
 ) -> tuple[Checked, Flight | None]:
@@ -174,8 +175,10 @@ class _Watcher:
         return self._ledger.get(canary.remediation) if counted else None
 
 
-def _opened(ledger: LedgerFacts, *, beside: bool) -> Ledger | str:
+def _opened(ledger: LedgerFacts | None, *, beside: bool) -> Ledger | str:
     """The ledger, where opening it changes nothing; or why it is not opened."""
+    if ledger is None:
+        return "which ledger is in use is not known"
     if ledger.fault or ledger.schema != ledger.newest:
         return ledger.fault or "it is not stored as this version stores it"
     if beside and not ledger.url.startswith("sqlite:") and "FIRESTORE_EMULATOR_HOST" not in os.environ:

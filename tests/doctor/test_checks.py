@@ -231,6 +231,7 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("no account", {ACCOUNT: None, f"{ACCOUNT}/keys": None}, {Code.ACCOUNT_MISSING}),
     ("account off", {ACCOUNT: {"disabled": True}}, {Code.ACCOUNT_DISABLED}),
     ("a key", {f"{ACCOUNT}/keys": {"keys": [{"name": f"{ACCOUNT[4:]}/keys/0123"}]}}, {Code.ACCOUNT_KEYS}),
+    ("acted as", {f"{ACCOUNT}:getIamPolicy": bound(iam__serviceAccountTokenCreator=[MANY])}, {Code.ACCOUNT_IMPERSONATED}),
     ("receiver owns the project", also(HERE, "roles/owner", member("receiver")), {Code.WRITES_IN_DRY_RUN}),
     ("review owns the project", also(HERE, "roles/owner", member("review")), {Code.RIGHT_SUPERFLUOUS}),
     ("builder edits", also(HERE, "roles/editor", member("builder")), {Code.RIGHT_SUPERFLUOUS}),
@@ -342,7 +343,7 @@ def test_where_nothing_may_be_read_all_of_it_is_unknown_and_nothing_is_called_we
     assert codes == {Code.NOT_KNOWN}
     assert all(finding.severity is Severity.UNKNOWN for finding in report.findings)
     well = {check.title for check in report.checks if str(check.status) == "ok"}
-    assert well == {"settings of this environment", "reachable and migrated"}
+    assert well == {"settings of this environment"}
 
 
 @pytest.mark.parametrize(
@@ -350,7 +351,7 @@ def test_where_nothing_may_be_read_all_of_it_is_unknown_and_nothing_is_called_we
     [
         "sinks/remediate-denials", "topics/remediate-denials$", "topics/remediate-denials:getIam", "triggers/", "/services/remediate-receiver$",
         "subscriptions/eventarc[^:]*$", "subscriptions/eventarc.*:getIam", "dead-letters$", "dead-letters:getIam", "iap_web", "timeSeries",
-        "services/remediate-review:getIam", "jobs/remediate-sweep", "sinks/remediate-trail", "buckets/", "serviceAccounts/[^/]*$", "/keys$",
+        "services/remediate-review:getIam", "jobs/remediate-sweep", "sinks/remediate-trail", "buckets/", "serviceAccounts/[^/:]*$", "/keys$", "com:getIam",
         "projects/remediate-ops:getIam", "organizations/400000000001:getIam", "roles/remediateReader", "databases/remediate$", "indexes",
         "documents/settings/schema", "v3/projects/remediate-ops$", "folders/310000000002:getIam", "services:batchGet",
     ],
@@ -369,6 +370,17 @@ def test_an_api_that_does_not_answer_is_unknown_and_the_others_are_looked_at(war
     ward.sandbox.faults({"match": "triggers/", "effect": "status", "code": 503, "times": None})
     ward.change({SINK: {"disabled": True}})
     assert ward.codes(REMEDIATE_TIMEOUT="1") == {Code.NOT_KNOWN, Code.SINK_DISABLED}
+
+
+def test_a_setting_that_is_kept_in_a_secret_is_set(ward: Ward) -> None:
+    hidden = {"secretKeyRef": {"secret": "x", "version": "latest"}}
+    names = ("REMEDIATE_LEDGER", "REMEDIATE_REVIEWERS", "REMEDIATE_IDENTITIES", "REMEDIATE_ORGANIZATION")
+    for path in (RECEIVER, REVIEW, JOB):
+        kept = [each for each in ward.variables(path) if each["name"] not in names]
+        ward.change({path: _told(path, [*kept, *({"name": name, "valueSource": hidden} for name in names)])})
+    environ = {name: value for name, value in ward.environ.items() if name != "REMEDIATE_ORGANIZATION"}
+    ward.environ = environ
+    assert ward.codes() == set()
 
 
 def test_a_policy_file_in_a_bucket_is_read_as_the_receiver_reads_it(ward: Ward) -> None:

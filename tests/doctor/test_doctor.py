@@ -279,3 +279,15 @@ def test_every_cure_is_a_command_that_gcloud_knows(ward: Ward) -> None:
 def _gcloud(fix: str) -> list[list[str]]:
     parts = [shlex.split(part) for part in fix.split(" && ")] if "log-filter" not in fix else [shlex.split(fix)]
     return [words[1:] for words in parts if words[0] == "gcloud"]
+
+
+def test_a_firestore_ledger_is_looked_at_and_not_migrated(firestore: str) -> None:
+    from remediate.doctor import ledgers
+    from remediate.ledger import open_ledger
+
+    unmade = ledgers.look(firestore, {}, 5)
+    assert (unmade.schema, unmade.fault) == (None, "")
+    assert ledgers.look(firestore, {}, 5) == unmade
+    open_ledger(firestore).modes()
+    made = ledgers.look(firestore, {}, 5)
+    assert (made.schema, made.fault) == (made.newest, "")

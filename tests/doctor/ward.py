@@ -114,8 +114,9 @@ def hospital() -> Iterator[SandboxProcess]:
 
 
 @pytest.fixture
-def ward(hospital: SandboxProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ward]:
-    """A healthy installation, healed again afterwards."""
+def ward(hospital: SandboxProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ward]:
+    """A healthy installation, healed again afterwards; far from the ledger that a reader of this checkout may have."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
     ward = Ward(hospital)
     yield ward
