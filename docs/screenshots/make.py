@@ -42,6 +42,7 @@ def main() -> None:
                 browser = playwright.chromium.launch(executable_path=chromium, args=flags)
                 _take(browser, pages.url, folder, whole=folder != HERE)
         finally:
+            pages.process.kill()
             pages.close()
             sandbox.close()
 

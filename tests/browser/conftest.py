@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from tests.browser.organization import live_through_three_months, write_organization
 from tests.sandbox_fixture import SandboxProcess
@@ -18,6 +18,7 @@ LEAD, SECURITY = "platform-lead@example.com", "security@example.com"
 ORGANIZATION = "400000000001"
 PHONE, WIDE = (390, 844), (1280, 860)
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
+_PATIENCE = 20_000  # milliseconds that a page may take on a busy machine
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -28,6 +29,7 @@ def browser() -> Iterator[Browser]:
     if found is None:
         pytest.skip("no Chromium is installed; `make test` as root installs Debian's")
     with sync_playwright() as playwright:
+        expect.set_options(timeout=_PATIENCE)
         opened = playwright.chromium.launch(executable_path=found, args=_FLAGS)
         yield opened
         opened.close()
@@ -72,7 +74,7 @@ class Scene:
             color_scheme="dark" if scheme == "dark" else "light",
             java_script_enabled=javascript,
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(_PATIENCE)
         self.contexts.append(context)
         page = context.new_page()
         page.on("request", self._asked)
@@ -93,8 +95,10 @@ class Scene:
     def close(self) -> None:
         for context in self.contexts:
             context.close()
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda process: process.close(), (self.function, *self.pages.values(), self.sandbox)))
+        for process in (self.function, *self.pages.values()):
+            process.process.kill()  # a browser keeps connections, for which a server that is only asked to end waits
+            process.close()
+        self.sandbox.close()
 
 
 @pytest.fixture
