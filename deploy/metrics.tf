@@ -14,7 +14,7 @@ locals {
       description = "Failed deploys that the filter let through and nobody understood"
       filter = join("\n", [
         local.receiver_says,
-        "jsonPayload.reasons=(${join(" OR ", formatlist("\"%s\"", local.not_understood))}) OR jsonPayload.message=\"unreadable event\"",
+        "(jsonPayload.reasons=(${join(" OR ", formatlist("\"%s\"", local.not_understood))}) OR jsonPayload.message=\"unreadable event\")",
       ])
     }
     errors = {

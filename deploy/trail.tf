@@ -13,10 +13,10 @@ locals {
   ])
 
   # What our own processes say.
-  ours = join(" OR ", [
+  ours = format("(%s)", join(" OR ", [
     "(resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"${var.name}-receiver\" OR \"${var.name}-review\"))",
     "(resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"${var.name}-sweep\")",
-  ])
+  ]))
 }
 
 resource "google_logging_project_bucket_config" "trail" {
@@ -35,7 +35,7 @@ resource "google_logging_project_sink" "trail" {
   name                   = "${var.name}-trail"
   description            = "Each transition, to the trail's bucket"
   destination            = "logging.googleapis.com/${google_logging_project_bucket_config.trail.id}"
-  filter                 = "(${local.ours})\njsonPayload.trail.remediation:*"
+  filter                 = "${local.ours}\njsonPayload.trail.remediation:*"
   unique_writer_identity = true
 }
 
