@@ -251,6 +251,7 @@ _NOT_CONTENT = (
     Reason.EVENT_UNVERIFIED,
     Reason.BRAKE,
     Reason.TAKEN_AWAY,
+    Reason.DEPLOYER_UNKNOWN,  # another denial of the same record may have named one
 )
 
 

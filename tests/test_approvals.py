@@ -177,6 +177,16 @@ def test_where_nobody_knows_who_deployed_no_rule_grants(world: World) -> None:
     assert Reason.DEPLOYER_UNKNOWN in handled.decision.reasons
 
 
+def test_a_denial_that_names_no_deployer_changes_nothing_about_what_is_approved(world: World) -> None:
+    world.instance().handle(cross())
+    handled = world.instance().handle(denial(system_event()))
+    assert handled.remediation
+    assert Reason.DEPLOYER_UNKNOWN in handled.decision.reasons
+    with pytest.raises(Refused, match="own deploy"):
+        world.instance().approve(handled.remediation.id, actor=DEPLOYER)
+    assert world.instance().approve(handled.remediation.id, actor=REVIEWER).written
+
+
 def test_an_image_that_the_log_does_not_name_is_no_ground_to_grant(world: World) -> None:
     prod = SAME_IMAGE.replace(":v2", ":prod")
     rules = parse_policy(

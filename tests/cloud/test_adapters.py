@@ -289,7 +289,11 @@ def test_without_credentials_a_project_is_unknown_not_a_fault(monkeypatch: pytes
 
 def test_what_an_organization_or_a_folder_holds_is_every_project_beneath_it(sandbox_server: SandboxProcess) -> None:
     projects = GoogleProjects(sandbox_server.url, 2.0)
-    assert projects.within("organizations/400000000001") == ["projects/platform-images", "projects/shop-frontend"]
+    assert projects.within("organizations/400000000001") == [
+        "projects/platform-images",
+        "projects/remediate-ops",
+        "projects/shop-frontend",
+    ]
     assert projects.within("folders/310000000001") == ["projects/shop-frontend"]
     assert projects.within("projects/shop-frontend") == ["projects/shop-frontend"]
     assert projects.within("folders/7") == []
