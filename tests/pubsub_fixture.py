@@ -27,7 +27,8 @@ class PubSub:
     def __init__(self, address: str) -> None:
         self.address = address
         self.url = f"http://{address}"
-        self.env = {"PUBSUB_EMULATOR_HOST": address}
+        endpoint = f"http://{address}"
+        self.env = {"PUBSUB_EMULATOR_HOST": address, "CLOUDSDK_API_ENDPOINT_OVERRIDES_PUBSUB": endpoint}
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and JSON of any request, such as `PUT projects/P/topics/T`."""

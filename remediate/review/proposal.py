@@ -11,8 +11,8 @@ from typing import TypeVar
 import flask
 
 from remediate.allowpolicy import BindingChange
-from remediate.audit import broken_trail
 from remediate.errors import BadInput, Refused, TerminalFault, TransientFault
+from remediate.ledger.checked import checked_trail
 from remediate.policy import Evidence
 from remediate.principal import Member
 from remediate.remediation import Remediation, State, content_digest
@@ -51,7 +51,7 @@ def proposal(desk: Desk, ident: str, who: str, said: Said | None = None, values:
         found, evidence = _answer(binding, until), _answer(known, until)
         unknown = next((each for each in (found, evidence) if isinstance(each, str)), "")
         change = None if isinstance(found, str) else found.policy
-    steps = list(desk.ledger.trail(ident))
+    steps, broken = checked_trail(desk.ledger, ident)
     partners = [each for each in map(desk.ledger.get, record.partners) if each]
     now = desk.now()
     about_own = record.state is State.GRANTED
@@ -69,7 +69,7 @@ def proposal(desk: Desk, ident: str, who: str, said: Said | None = None, values:
             "partners": [(each, sentence(each, now)) for each in partners],
             "together": [(each, content_digest(each)) for each in _together(desk, record, partners, who)],
             "steps": steps[::-1],
-            "broken": broken_trail(ident, record, steps),
+            "broken": broken,
             "links": links(record),
             "equivalents": equivalents(record),
             "retry": _retry(record, now),

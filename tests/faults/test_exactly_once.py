@@ -95,7 +95,8 @@ class Incident:
 
     def written(self) -> int:
         """How many policy writes were carried out, by Google Cloud's own audit log."""
-        wanted = {"resourceNames": ["organizations/400000000001"], "filter": 'protoPayload.methodName:"SetIamPolicy"'}
+        projects = ["projects/shop-frontend", "projects/platform-images"]
+        wanted = {"resourceNames": projects, "filter": 'protoPayload.methodName:"SetIamPolicy"'}
         return len(self.sandbox.call("POST", "/v2/entries:list", wanted)[1]["entries"])
 
 
