@@ -67,12 +67,16 @@ def _deliver_all(settings: dict[str, str], entries: list[str], seed: int) -> Non
         list(pool.map(deliver, order))
 
 
-def test_500_denials_on_5_repositories_by_32_workers_delivered_twice(tmp_path: Path) -> None:
+@pytest.mark.timeout(300)
+def test_500_denials_on_5_repositories_by_32_workers_delivered_twice(tmp_path: Path, ledger_url: str) -> None:
     entries = _organization(tmp_path / "organization.yaml")
     sandbox = SandboxProcess("--org", str(tmp_path / "organization.yaml"))
     try:
-        url = f"sqlite:///{tmp_path / 'ledger.db'}"
-        settings = sandbox.env | {"REMEDIATE_MODE": "enforce", "REMEDIATE_LEDGER": url, "REMEDIATE_TIMEOUT": "20"}
+        settings = sandbox.env | {
+            "REMEDIATE_MODE": "enforce",
+            "REMEDIATE_LEDGER": ledger_url,
+            "REMEDIATE_TIMEOUT": "20",
+        }
         settings |= {"REMEDIATE_GRANTS_AN_HOUR": str(DENIALS)}
         context = multiprocessing.get_context("spawn")
         # Each entry is delivered twice, to two different processes as often as not.
@@ -85,9 +89,9 @@ def test_500_denials_on_5_repositories_by_32_workers_delivered_twice(tmp_path: P
         for worker in workers:
             worker.start()
         for worker in workers:
-            worker.join(110)
+            worker.join(270)
         assert [worker.exitcode for worker in workers] == [0] * PROCESSES
-        ledger = open_ledger(url)
+        ledger = open_ledger(ledger_url)
         records = ledger.find(Filter(), limit=DENIALS + 1)
         assert len(records) == DENIALS
         assert {(record.state, record.denials, record.trail) for record in records} == {(State.GRANTED, 1, 3)}
