@@ -15,13 +15,14 @@ from remediate.audit import broken_trail
 from remediate.errors import BadInput, Refused, TerminalFault, TransientFault
 from remediate.policy import Evidence
 from remediate.principal import Member
-from remediate.remediation import Remediation, State, content_digest
+from remediate.remediation import Remediation, State, TrailRecord, content_digest
 from remediate.review.desk import Answer, Desk, Elsewhere, View, typed
 from remediate.review.links import equivalents, links
 from remediate.review.texts import RETRY_AFTER, RETRY_SURELY, answered, duration, parts, sentence
 
 _OPEN = (State.PROPOSED, State.FAILED, State.APPROVED)
 _PATIENCE = 4.0  # seconds that a page waits for Google Cloud; what is not known by then is unknown
+_LOOKS = 3  # at a record and its trail, which are read one after the other
 _LATE = "Google Cloud did not answer in time"
 _pool = ThreadPoolExecutor(8, thread_name_prefix="look")
 _T = TypeVar("_T")
@@ -51,7 +52,7 @@ def proposal(desk: Desk, ident: str, who: str, said: Said | None = None, values:
         found, evidence = _answer(binding, until), _answer(known, until)
         unknown = next((each for each in (found, evidence) if isinstance(each, str)), "")
         change = None if isinstance(found, str) else found.policy
-    steps = list(desk.ledger.trail(ident))
+    steps, broken = _life(desk, ident)
     partners = [each for each in map(desk.ledger.get, record.partners) if each]
     now = desk.now()
     about_own = record.state is State.GRANTED
@@ -69,7 +70,7 @@ def proposal(desk: Desk, ident: str, who: str, said: Said | None = None, values:
             "partners": [(each, sentence(each, now)) for each in partners],
             "together": [(each, content_digest(each)) for each in _together(desk, record, partners, who)],
             "steps": steps[::-1],
-            "broken": broken_trail(ident, record, steps),
+            "broken": broken,
             "links": links(record),
             "equivalents": equivalents(record),
             "retry": _retry(record, now),
@@ -80,6 +81,16 @@ def proposal(desk: Desk, ident: str, who: str, said: Said | None = None, values:
         },
         said.code,
     )
+
+
+def _life(desk: Desk, ident: str) -> tuple[list[TrailRecord], str | None]:
+    """The trail, and where it is broken. Somebody may move it on between two looks: only what stays broken is."""
+    for _ in range(_LOOKS):
+        record, steps = desk.ledger.get(ident), list(desk.ledger.trail(ident))
+        broken = broken_trail(ident, record, steps)
+        if broken is None:
+            break
+    return steps, broken
 
 
 def _answer(look: Future[_T], until: float) -> _T | str:
