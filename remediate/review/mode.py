@@ -11,12 +11,17 @@ from remediate.policy import Mode
 from remediate.review.desk import Answer, Desk, Elsewhere, View, typed
 
 _TO = {"dry-run": Mode.DRY_RUN, "enforce": Mode.ENFORCE, "clear": None}
+_LOOKS = 3
 _CHANGES = 50  # changes that are shown, the newest first
 
 
 def mode(desk: Desk, who: str, problem: str = "", code: int = 200, values: dict[str, str] | None = None) -> View:
     """The page. `values` are what somebody typed before, where it was not taken."""
-    changes, modes = list(desk.ledger.mode_changes()), desk.ledger.modes()
+    for _ in range(_LOOKS):  # somebody may switch between two looks: only what stays broken is
+        modes, changes = desk.ledger.modes(), list(desk.ledger.mode_changes())
+        broken = broken_switches(modes, changes)
+        if broken is None:
+            break
     last = {change.scope: change for change in changes}
     everywhere = modes.switches.get(EVERYWHERE)
     rest = desk.configured or Mode.DRY_RUN
@@ -30,7 +35,7 @@ def mode(desk: Desk, who: str, problem: str = "", code: int = 200, values: dict[
             "configured": desk.configured,
             "changes": changes[::-1][:_CHANGES],
             "older": max(0, len(changes) - _CHANGES),
-            "broken": broken_switches(modes, changes),
+            "broken": broken,
             "barred": desk.barred(None, who),
             "problem": problem,
             "typed": {name: (values or {}).get(name, "") for name in ("scope", "mode", "reason")},
