@@ -113,7 +113,7 @@ def _rows(steps: list[TrailRecord | ModeChange]) -> Iterator[tuple[str, ...]]:
 
 def _verify(ledger: Ledger) -> None:
     """Check every chain; names the first broken link of each that is broken, and exits 1 where there is one."""
-    from remediate.ledger.checked import checked_trail
+    from remediate.ledger.checked import checked_switches, checked_trail
 
     broken, known = 0, list(ledger.ids())
     for ident in known:
@@ -128,25 +128,14 @@ def _verify(ledger: Ledger) -> None:
     for ident in sorted(orphans):
         broken += 1
         say(f"{ident}  broken: the remediation that the trail belongs to is missing")
-    switches = _broken_modes(ledger) and _broken_modes(ledger)
-    if switches:
+    modes, _, link = checked_switches(ledger)
+    if link:
         broken += 1
-        say(f"{_MODE}  broken: {switches}")
-    checked = len(known) + len(orphans) + bool(ledger.modes().version)
+        say(f"{_MODE}  broken: {link}")
+    checked = len(known) + len(orphans) + bool(modes.version)
     say(f"{checked} hash chains checked, {broken} broken")
     if broken:
         raise typer.Exit(1)
-
-
-def _broken_modes(ledger: Ledger) -> str | None:
-    import msgspec
-
-    from remediate.audit import broken_switches
-
-    try:
-        return broken_switches(ledger.modes(), list(ledger.mode_changes()))
-    except msgspec.MsgspecError as error:
-        return f"a record cannot be read: {error}"
 
 
 def _readable(ledger: Ledger) -> Iterator[TrailRecord]:

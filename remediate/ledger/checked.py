@@ -1,18 +1,19 @@
-"""Reads a remediation's trail and checks it: two look-ups, between which somebody may have moved it on."""
+"""Reads a chain and what it belongs to, and checks them: two look-ups, between which somebody may have moved them on."""
 
 from __future__ import annotations
 
 import msgspec
 
-from remediate.audit import broken_trail
+from remediate.audit import broken_switches, broken_trail
 from remediate.ledger.interface import Ledger
+from remediate.modes import ModeChange, Modes
 from remediate.remediation import TrailRecord
 
 _LOOKS = 3  # what is broken each time is broken
 
 
 def checked_trail(ledger: Ledger, ident: str) -> tuple[list[TrailRecord], str | None]:
-    """The trail, and its first broken link in words; None where it is whole."""
+    """A remediation's trail, and its first broken link in words; None where it is whole."""
     steps: list[TrailRecord] = []
     link: str | None = None
     for _ in range(_LOOKS):
@@ -24,3 +25,18 @@ def checked_trail(ledger: Ledger, ident: str) -> tuple[list[TrailRecord], str | 
         if link is None:
             break
     return steps, link
+
+
+def checked_switches(ledger: Ledger) -> tuple[Modes, list[ModeChange], str | None]:
+    """The switches in force, every change of them, and the first broken link in words; None where they are whole."""
+    modes, changes = Modes(), list[ModeChange]()
+    link: str | None = None
+    for _ in range(_LOOKS):
+        try:
+            modes, changes = ledger.modes(), list(ledger.mode_changes())
+            link = broken_switches(modes, changes)
+        except msgspec.MsgspecError as error:
+            link = f"a record cannot be read: {error}"
+        if link is None:
+            break
+    return modes, changes, link

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import flask
 
-from remediate.audit import broken_switches
 from remediate.errors import BadInput, RemediateError, TransientFault
+from remediate.ledger.checked import checked_switches
 from remediate.modes import EVERYWHERE, scope_of
 from remediate.policy import Mode
 from remediate.review.desk import Answer, Desk, Elsewhere, View, typed
@@ -16,7 +16,7 @@ _CHANGES = 50  # changes that are shown, the newest first
 
 def mode(desk: Desk, who: str, problem: str = "", code: int = 200, values: dict[str, str] | None = None) -> View:
     """The page. `values` are what somebody typed before, where it was not taken."""
-    changes, modes = list(desk.ledger.mode_changes()), desk.ledger.modes()
+    modes, changes, broken = checked_switches(desk.ledger)
     last = {change.scope: change for change in changes}
     everywhere = modes.switches.get(EVERYWHERE)
     rest = desk.configured or Mode.DRY_RUN
@@ -30,7 +30,7 @@ def mode(desk: Desk, who: str, problem: str = "", code: int = 200, values: dict[
             "configured": desk.configured,
             "changes": changes[::-1][:_CHANGES],
             "older": max(0, len(changes) - _CHANGES),
-            "broken": broken_switches(modes, changes),
+            "broken": broken,
             "barred": desk.barred(None, who),
             "problem": problem,
             "typed": {name: (values or {}).get(name, "") for name in ("scope", "mode", "reason")},
