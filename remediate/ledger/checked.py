@@ -1,4 +1,4 @@
-"""Reads a chain and what it belongs to, and checks them: two look-ups, between which somebody may have moved them on."""
+"""Reads a chain and what it belongs to, and checks them: two look-ups, and somebody may move them on in between."""
 
 from __future__ import annotations
 
