@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
@@ -30,12 +31,17 @@ if TYPE_CHECKING:
 _PAGE = 1000  # entries, the most that Google gives at once
 _SCOPES = 100  # projects that one call may name
 _PATIENCE = 6  # as many times the time-out: a page may have to wait for the next minute's quota
-_CALLS = 50  # look-ups a minute that one instance makes; the rest of the 60 is for people and for the sweep
+_CALLS = 50  # requests a minute that one instance makes; the rest of the 60 is for people and for the sweep
 _MINUTE = 60.0
 _MOST_NAMED = 50  # entries that one query asks for
+_PAGES = 5  # that one look-up follows
 _REMEMBERED = 600.0  # seconds that an answer about deploys of before is kept
+_MOST_CALLS = 20  # of one operation; it has one or two
 _OPERATION_LASTS = timedelta(hours=1)
 _LOOKED_BACK = timedelta(days=90)
+
+_Q = TypeVar("_Q")
+_A = TypeVar("_A")
 
 
 class _Page(msgspec.Struct, rename="camel"):
@@ -58,8 +64,28 @@ class _Answer:
 
 
 def _fail(waiting: dict[EntryKey, _Answer], error: RemediateError) -> None:
+    """What was found before the fault is found all the same."""
     for answer in waiting.values():
-        answer.error = error
+        if not answer.entries:
+            answer.error = error
+
+
+class _Remembered(Generic[_Q, _A]):
+    """Answers by their question, each for so many seconds, and only so many."""
+
+    def __init__(self, lasts: float, most: int, monotonic: Callable[[], float]) -> None:
+        self._lasts, self._most, self._monotonic = lasts, most, monotonic
+        self._answers: dict[_Q, tuple[float, _A]] = {}
+
+    def get(self, question: _Q) -> _A | None:
+        found = self._answers.get(question)
+        return found[1] if found and self._monotonic() - found[0] < self._lasts else None
+
+    def keep(self, question: _Q, answer: _A) -> _A:
+        if len(self._answers) >= self._most:
+            self._answers.clear()
+        self._answers[question] = (self._monotonic(), answer)
+        return answer
 
 
 class GoogleLogs:
@@ -72,7 +98,8 @@ class GoogleLogs:
         self._calls: deque[float] = deque()
         self._counting, self._asking, self._queueing = threading.Lock(), threading.Lock(), threading.Lock()
         self._wanted: dict[EntryKey, _Answer] = {}
-        self._deploys: dict[tuple[str, Repository, Member], tuple[float, bool]] = {}
+        self._deploys = _Remembered[tuple[str, Repository, Member], bool](_REMEMBERED, 10_000, monotonic)
+        self._operations = _Remembered[tuple[str, str], list[bytes]](_MINUTE, 100, monotonic)
 
     @cached_property
     def _client(self) -> Client:
@@ -109,21 +136,25 @@ class GoogleLogs:
         return answer.entries
 
     def calls(self, project: str, operation: str, at: datetime) -> list[bytes]:
+        """Remembered for a minute: one decision asks twice, for the denial and for the entry that is read back."""
+        remembered = self._operations.get((project, operation))
+        if remembered is not None:
+            return remembered
         wanted = calls_of(operation, (instant(at - _OPERATION_LASTS), instant(at + _OPERATION_LASTS)))
-        page = self._looked_up([f"projects/{project}"], wanted, 20, f"list the calls of an operation in {project}")
-        return [bytes(each) for each in page.entries]
+        found = self._looked_up(
+            [f"projects/{project}"], wanted, _MOST_CALLS, f"list the calls of an operation in {project}"
+        )
+        calls = [bytes(each) for each in islice(found, _MOST_CALLS)]
+        return self._operations.keep((project, operation), calls)
 
     def deployed_before(self, project: str, repository: Repository, member: Member, before: datetime) -> bool:
         what = (project, repository, member)
         remembered = self._deploys.get(what)
-        if remembered and self._monotonic() - remembered[0] < _REMEMBERED:
-            return remembered[1]
+        if remembered is not None:
+            return remembered
         wanted = deployed_by(repository, member, instant(before - _LOOKED_BACK), instant(before))
-        page = self._looked_up([f"projects/{project}"], wanted, 1, f"list deploys in {project}")
-        if len(self._deploys) > 10_000:
-            self._deploys.clear()
-        self._deploys[what] = (self._monotonic(), bool(page.entries))
-        return bool(page.entries)
+        found = self._looked_up([f"projects/{project}"], wanted, 1, f"list deploys in {project}")
+        return self._deploys.keep(what, next(found, None) is not None)
 
     def _ask(self) -> None:
         """One query for everything that waits, so that a burst of denials costs one of the minute's calls."""
@@ -145,23 +176,45 @@ class GoogleLogs:
                     _fail(part, error)
         except RemediateError as error:
             _fail(waiting, error)
-        for answer in waiting.values():
-            answer.done = True
+        except BaseException as error:
+            _fail(waiting, TransientFault(f"read log entries back: {type(error).__name__}"))
+            raise
+        finally:  # whatever it was, nobody waits for an answer that does not come any more
+            for answer in waiting.values():
+                answer.done = True
 
     def _read_back(self, scopes: list[str], waiting: dict[EntryKey, _Answer]) -> None:
         wanted = entries_named([(key.log_name, key.insert_id, key.timestamp) for key in waiting])
-        page = self._looked_up(scopes, wanted, _PAGE, "read log entries back")
-        for raw in page.entries:
+        for raw in self._looked_up(scopes, wanted, _PAGE, "read log entries back"):
             named = msgspec.json.decode(raw, type=_Named)
             for key, answer in waiting.items():
                 if (key.insert_id, key.log_name) == (named.insert_id, named.log_name):
                     answer.entries.append(bytes(raw))
 
-    def _looked_up(self, scopes: list[str], wanted: str, most: int, what: str) -> _Page:
+    def _looked_up(self, scopes: list[str], wanted: str, size: int, what: str) -> Iterator[msgspec.Raw]:
+        """The entries, `size` a page, each page one of the minute's calls and each of its attempts too.
+
+        A page without entries is no "no" while a token comes with it: the search had no time to look everywhere
+        (`nextPageToken`, `entries.list`). Raises TransientFault where it has not after a few pages.
+        """
+        body: dict[str, object] = {
+            "resourceNames": scopes,
+            "filter": wanted,
+            "pageSize": size,
+            "orderBy": "timestamp asc",
+        }
+        for _ in range(_PAGES):
+            with translated(what):
+                page = retried(lambda: self._counted(body), self._timeout)
+            yield from page.entries
+            if not page.next_page_token:
+                return
+            body["pageToken"] = page.next_page_token
+        raise TransientFault(f"{what}: Cloud Logging was not done searching after {_PAGES} pages")
+
+    def _counted(self, wanted: dict[str, object]) -> _Page:
         self._spend()
-        body = {"resourceNames": scopes, "filter": wanted, "pageSize": most, "orderBy": "timestamp asc"}
-        with translated(what):
-            return retried(lambda: self._page(body), self._timeout)
+        return self._page(wanted)
 
     def _spend(self) -> None:
         """Take one of the minute's calls. Raises TransientFault where they are spent: the event comes again."""
@@ -177,4 +230,7 @@ class GoogleLogs:
         answer = self._client._connection.api_request(  # type: ignore[no-untyped-call]
             "POST", "/entries:list", data=wanted, expect_json=False, timeout=self._timeout
         )
-        return msgspec.json.decode(answer, type=_Page)
+        try:
+            return msgspec.json.decode(answer, type=_Page)
+        except msgspec.MsgspecError as error:  # a proxy's own page, for instance
+            raise TransientFault(f"Cloud Logging's answer cannot be read: {error}") from None

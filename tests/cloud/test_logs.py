@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -159,3 +163,105 @@ def test_deploys_of_before_are_found_by_who_what_and_when(sandbox_server: Sandbo
     assert sandbox_server.requests("entries:list") == reads
     fresh = GoogleLogs(sandbox_server.url, 2.0)
     assert not fresh.deployed_before("shop-frontend", app, ana, datetime(2026, 11, 22, tzinfo=UTC))
+
+
+@contextmanager
+def answering(*answers: tuple[int, Any]) -> Iterator[tuple[str, list[Any]]]:
+    """A Cloud Logging that gives these answers, the last of them from then on; and what it was asked."""
+    asked: list[Any] = []
+
+    class Logging(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            status, said = answers[min(len(asked), len(answers)) - 1]
+            body = said.encode() if isinstance(said, str) else json.dumps(said).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Logging) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+
+
+APP = Repository("shop-frontend", "asia-northeast1", "app")
+ANA = Member("user:ana@example.com")
+MORE = (200, {"nextPageToken": "more"})
+OPERATION = "0c1f7c2e-5a7b-4f57-9d54-3f6f0c0d1e2f"
+
+
+def test_an_empty_page_with_a_token_is_searched_on() -> None:
+    found = activity(insert_id="id-0")
+    with answering(MORE, MORE, (200, {"entries": [found]})) as (url, asked):
+        assert GoogleLogs(url, 2.0).deployed_before("shop-frontend", APP, ANA, AGO)
+        assert [each.get("pageToken") for each in asked] == [None, "more", "more"]
+        asked.clear()
+        assert len(GoogleLogs(url, 2.0).entry(_keys(1)[0])) == 1
+        asked.clear()
+        assert len(GoogleLogs(url, 2.0).calls("shop-frontend", OPERATION, AGO)) == 1
+        assert len(asked) == 3
+
+
+def test_a_search_that_is_not_done_is_unknown_and_never_no() -> None:
+    with answering(MORE) as (url, asked):
+        logs = GoogleLogs(url, 2.0)
+        for _ in range(2):  # nor is it remembered as one
+            with pytest.raises(TransientFault, match="not done searching after 5 pages"):
+                logs.deployed_before("shop-frontend", APP, ANA, AGO)
+        assert len(asked) == 10
+        with pytest.raises(TransientFault, match="not done searching"):
+            logs.calls("shop-frontend", OPERATION, AGO)
+        with pytest.raises(TransientFault, match="not done searching"):
+            logs.entry(_keys(1)[0])
+
+
+def test_what_was_found_before_a_search_was_given_up_is_found() -> None:
+    with answering((200, {"entries": [activity(insert_id="id-0")], "nextPageToken": "more"}), MORE) as (url, _):
+        logs = GoogleLogs(url, 2.0)
+        assert len(logs.entry(_keys(1)[0])) == 1
+        with pytest.raises(TransientFault, match="not done searching"):
+            logs.entry(_keys(1)[0])
+
+
+def test_every_attempt_is_one_of_the_minutes_calls() -> None:
+    with answering(*[(200, {})] * 48, (503, {})) as (url, asked):
+        logs = GoogleLogs(url, 2.0)
+        for key in _keys(48):
+            assert logs.entry(key) == []
+        with pytest.raises(TransientFault, match="50 log look-ups were made within a minute"):
+            logs.entry(_keys(1)[0])
+        assert len(asked) == 50
+
+
+def test_the_calls_of_an_operation_are_asked_once_a_minute() -> None:
+    now = [0.0]
+    with answering((200, {"entries": [activity()]}), (200, {})) as (url, asked):
+        logs = GoogleLogs(url, 2.0, monotonic=lambda: now[0])
+        first = logs.calls("shop-frontend", OPERATION, AGO)
+        assert logs.calls("shop-frontend", OPERATION, AGO) == first
+        assert len(asked) == 1
+        assert logs.calls("platform-images", OPERATION, AGO) == []
+        assert len(asked) == 2
+        now[0] = 60.0
+        assert logs.calls("shop-frontend", OPERATION, AGO) == []
+
+
+def test_an_answer_that_is_none_is_a_passing_fault_for_everybody_who_waits() -> None:
+    with answering((200, "<html>a proxy</html>")) as (url, _):
+        logs = GoogleLogs(url, 2.0)
+
+        def read(key: EntryKey) -> str:
+            with pytest.raises(TransientFault) as raised:
+                logs.entry(key)
+            return str(raised.value)
+
+        with ThreadPoolExecutor(8) as pool:
+            told = list(pool.map(read, _keys(8), timeout=20))
+        assert all("cannot be read" in each for each in told)
