@@ -24,7 +24,7 @@ from remediate.modes import ModeChange
 from remediate.notify.report import Sending
 from remediate.remediation import TrailRecord
 from remediate.settings import load_settings
-from remediate.wiring import notifier_from, remediator_from, review_from
+from remediate.wiring import notifier_from, remediator_from, review_from, rules_from
 
 log = logs.configure()
 
@@ -56,7 +56,8 @@ def target() -> str:
 try:
     settings = load_settings(os.environ)
     notifier = notifier_from(settings, said, background=True)
-    remediator = remediator_from(settings, told, warned=warned, notifier=notifier)
+    rules = rules_from(settings, warned)  # a policy that cannot be taken stops the start
+    remediator = remediator_from(settings, told, notifier=notifier, rules=rules)
     pages = review_from(settings, remediator) if target() == "review" else None
 except (BadInput, TransientFault) as error:
     raise SystemExit(f"remediate cannot start:\n{error}\n{error.advice}") from None

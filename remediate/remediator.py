@@ -16,7 +16,7 @@ from remediate.approvals import Approvals, known
 from remediate.cloud.interface import Cloud
 from remediate.decider import Decider
 from remediate.denial import Denial, NotADenial, understand
-from remediate.errors import Conflict, Refused, TerminalFault, TransientFault, Unreadable
+from remediate.errors import BadInput, Conflict, Refused, TerminalFault, TransientFault, Unreadable
 from remediate.evidence import Investigator, Sight
 from remediate.execution import ACTOR, Executor, names
 from remediate.following import following
@@ -276,7 +276,7 @@ class Remediator:
                 continue
             try:
                 done = self._executor.redone(partial(self._swept, ident))
-            except (TerminalFault, TransientFault) as fault:  # one that cannot be done must not keep the others waiting
+            except (TerminalFault, TransientFault, BadInput) as fault:  # one that cannot be done keeps no other waiting
                 yield Swept(record, record.state, str(fault))
                 continue
             if done.state is not record.state:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 from remediate.cloud.interface import Cloud, Logs
@@ -38,6 +39,16 @@ def rules_from(settings: Settings, told: Callable[[str], None]) -> Callable[[], 
     from remediate.policysource import PolicySource
 
     return PolicySource(settings.policy, told, endpoint=settings.endpoints.get("STORAGE"))
+
+
+def rules_when_needed(settings: Settings, told: Callable[[str], None]) -> Callable[[], Rules]:
+    """As `rules_from`, read when something is first decided: a switch or a revocation needs no policy file."""
+
+    @cache
+    def source() -> Callable[[], Rules]:
+        return rules_from(settings, told)
+
+    return lambda: source()()
 
 
 def logs_from(settings: Settings) -> Logs | None:
@@ -168,8 +179,9 @@ def remediator_from(
     clock: Callable[[], datetime] = clock,
     warned: Callable[[str], None] = lambda _: None,
     notifier: Notifier | None = None,
+    rules: Callable[[], Rules] | None = None,
 ) -> Remediator:
-    """The service as the settings want it.
+    """The service as the settings want it; its rules are read when they are first needed, where none are given.
 
     `told` hears of every transition once it is in the ledger, `warned` of a policy file that cannot be taken; the
     `notifier` has notices of them stored and sent.
@@ -177,7 +189,7 @@ def remediator_from(
     return Remediator(
         ledger=ledger_from(settings),
         cloud=cloud_from(settings),
-        rules=rules_from(settings, warned),
+        rules=rules or rules_when_needed(settings, warned),
         opt_in_tag=settings.opt_in_tag,
         mode=settings.mode,
         organization=settings.organization,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,18 +36,29 @@ def list_(
     state: Annotated[list[str] | None, typer.Option(help="Only these states (again for more).")] = None,
     repository: Annotated[str | None, typer.Option(help="Only repositories whose name contains this.")] = None,
     member: Annotated[str | None, typer.Option(help="Only members that contain this.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only last denied from this moment on (RFC 3339, or a date).")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Only last denied before this moment.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, newest first.")] = 100,
     format_: _Formats = Format.TABLE,
 ) -> None:
     """List remediations, most recently denied first."""
     from remediate.cli import output
+    from remediate.cli.times import moment
     from remediate.ledger.interface import Filter
-    from remediate.remediation import State
+    from remediate.remediation import State, instant
 
     for name in state or ():
         if name not in list(State):
             raise BadInput(f"--state {name!r}: expected one of {', '.join(State)}")
-    wanted = Filter(tuple(State(name) for name in state or ()), repository, member)
+    wanted = Filter(
+        tuple(State(name) for name in state or ()),
+        repository,
+        member,
+        since=instant(moment("--since", since)) if since is not None else None,
+        until=instant(moment("--until", until)) if until is not None else None,
+    )
     page = the_ledger().look(wanted, limit=limit)
     found = page.records
     if page.looked_at:
@@ -66,7 +78,7 @@ def list_(
             output.print_csv(columns, rows)
         case Format.TABLE if found:
             output.table(columns, rows)
-        case Format.TABLE if state or repository or member:
+        case Format.TABLE if wanted != Filter():
             print("No remediation matches.")
         case Format.TABLE:
             print("No remediations. They appear here when a deploy to Cloud Run fails because an image cannot be read.")
@@ -242,7 +254,12 @@ def the_ledger(settings: Settings | None = None) -> Ledger:
 def find(ledger: Ledger, ident: str) -> Remediation:
     """The one remediation whose id begins so, with or without its `r-`."""
     text = ident if ident.startswith("r-") else f"r-{ident}"
-    found = ledger.named(text) if len(text) > 2 else []
+    if not re.fullmatch(r"r-[0-9a-f]{1,12}", text):
+        raise BadInput(
+            f"{ident!r} is no id: expected r- and up to twelve of 0-9 and a-f",
+            advice="`python -m remediate list` shows all.",
+        )
+    found = ledger.named(text)
     if not found:
         raise BadInput(f"there is no remediation {ident!r}", advice="`python -m remediate list` shows all.")
     if len(found) > 1:

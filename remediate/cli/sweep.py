@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from remediate.errors import BadInput
+from remediate.errors import BadInput, TerminalFault, TransientFault
 
 if TYPE_CHECKING:
     from remediate.modes import ModeChange
@@ -57,7 +57,7 @@ def sweep(
     now = _as_of(settings, as_of) if as_of is not None else clock()
     at = (lambda: now) if as_of is not None else clock
     notifier = notifier_from(settings, clock=at)
-    remediator = remediator_from(settings, _tell, at, notifier=notifier)
+    remediator = remediator_from(settings, _tell, at, warned=_warned, notifier=notifier)
     changed = refused = 0
     with _progress() as advance:
         if since is not None:
@@ -66,8 +66,11 @@ def sweep(
                 raise BadInput("--since reads Cloud Logging, and CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING is not set")
             moment = _since(since, now)
             entries = logs.denials(projects_within(settings, _scopes(settings, scope)), moment)
-            found = list(remediator.pick_up(entries))
-            changed, refused = _count(found)
+            try:
+                changed, refused = _count(list(remediator.pick_up(entries)))
+            except (TransientFault, TerminalFault) as fault:  # what is due is done all the same
+                refused = 1
+                _line("ERROR", f"what never arrived is not known: {fault}", {"scope": scope})
         elif scope:
             raise BadInput("--scope says whose logs --since reads, and --since is missing")
         for done in remediator.sweep(advance):
@@ -100,6 +103,10 @@ def _tell(step: TrailRecord | ModeChange) -> None:
     about: dict[str, object] = {"remediation": step.remediation, "before": step.before, "state": step.after}
     about |= {"member": step.member, "repository": step.repository}
     _line("NOTICE", f"{step.remediation}: {change}", {**about, "trail": step})
+
+
+def _warned(text: str) -> None:
+    _line("CRITICAL", text, {})
 
 
 def _line(severity: str, message: str, fields: dict[str, object]) -> None:

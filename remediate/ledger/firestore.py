@@ -139,9 +139,12 @@ class FirestoreLedger:
             query = query.where(filter=FieldFilter("state", "in", [str(state) for state in wanted.states]))
         for name, text in wanted.whole().items():
             query = query.where(filter=FieldFilter(name, "==", text))
+        timed = [(sign, text) for sign, text in ((">=", wanted.since), ("<", wanted.until)) if text]
+        for sign, text in () if longest_waiting else timed:
+            query = query.where(filter=FieldFilter("last_seen", sign, text))
         if after is not None:
             query = query.start_after([after.at, self._document(after.id)])
-        most = _SCANNED if wanted.parts() else limit + 1
+        most = _SCANNED if wanted.parts() or (longest_waiting and timed) else limit + 1
         found: list[Remediation] = []
         looked_at = 0
         with _translated():

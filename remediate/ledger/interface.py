@@ -30,6 +30,10 @@ class Filter(msgspec.Struct, frozen=True):
     """A part of a project that was deployed to, or that holds the repository; id or number."""
     words: tuple[str, ...] = ()
     """What each has to stand somewhere in a record's `words`."""
+    since: str | None = None
+    """Last denied from this moment on, as records write it; an index serves it where the newest come first."""
+    until: str | None = None
+    """Last denied before this moment."""
 
     def whole(self) -> dict[str, str]:
         """The fields that are wanted by their whole value."""
@@ -49,7 +53,8 @@ class Filter(msgspec.Struct, frozen=True):
             (" ".join(projects(record)), self.project),
             *((words(record), word) for word in self.words),
         )
-        return all(part is None or part.casefold() in text.casefold() for text, part in pairs)
+        timely = (self.since or "") <= record.last_seen and (not self.until or record.last_seen < self.until)
+        return timely and all(part is None or part.casefold() in text.casefold() for text, part in pairs)
 
 
 class TrailFilter(msgspec.Struct, frozen=True):

@@ -158,6 +158,10 @@ class SqliteLedger:
         for column, text in wanted.whole().items():
             clauses.append(f"{column} = ?")
             values.append(text)
+        for operator, time in ((">=", wanted.since), ("<", wanted.until)):
+            if time:
+                clauses.append(f"last_seen {operator} ?")
+                values.append(time)
         for part in wanted.parts():
             clauses.append("words LIKE ? ESCAPE '\\'")
             values.append(_pattern(part))

@@ -174,7 +174,8 @@ def test_an_outage_at_approval_loses_nothing(shell: Shell, sandbox_server: Sandb
         (["trail", "--state", "nonsense"], "proposed"),
         (["trail", "--since", "0001-01-01T00:00:00+23:59"], "--since"),
         (["show", "FIRST", "--format", "csv"], "csv"),
-        (["show", "\udcff"], "no UTF-8"),
+        (["show", "\udcff"], "is no id"),
+        (["list", "--member", "\udcff"], "no UTF-8"),
     ],
 )
 def test_bad_input_is_named_and_exits_2(shell: Shell, arguments: list[str], named: str) -> None:

@@ -292,6 +292,20 @@ def _with_schema(url: str, version: int) -> None:
     Client(project=project, database=database).collection("settings").document("schema").set({"version": version})
 
 
+def test_what_was_last_denied_in_a_time_is_found_whole(fresh: Open) -> None:
+    records = []
+    for number in range(4):
+        record, trail = first(number, NOON + timedelta(hours=number))
+        fresh().commit(record, trail=[trail])
+        records.append(record)
+    between = {"since": records[1].last_seen, "until": records[3].last_seen}
+    for order in (False, True):
+        found = fresh().look(Filter(**between), longest_waiting=order).records
+        assert {record.id for record in found} == {record.id for record in records[1:3]}
+    page = fresh().look(Filter((State.PROPOSED,), **between), limit=1)
+    assert (page.records, page.more) == ([records[2]], True)
+
+
 def test_what_is_filed_under_another_state_than_it_says_is_found(fresh: Open, ledger_url: str) -> None:
     record, trail = first()
     fresh().commit(record, trail=[trail])

@@ -1,0 +1,58 @@
+"""What has to work when something else does not: the switch without a policy file, the sweep without a log."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_remediations import REVIEWER, Shell
+from tests.sandbox_fixture import DEPLOYER, SandboxProcess
+
+
+@pytest.fixture
+def shell(sandbox_server: SandboxProcess, tmp_path: Path) -> Shell:
+    return Shell(sandbox_server, tmp_path)
+
+
+def test_a_switch_and_a_revocation_need_no_policy_file(shell: Shell, sandbox_server: SandboxProcess) -> None:
+    shell.run("approve", shell.ids[0], "--as", REVIEWER)
+    shell.environment["REMEDIATE_POLICY"] = "/nowhere/policy.yaml"
+    assert "everywhere: dry-run" in shell.run("mode", "dry-run", "--as", REVIEWER, "--reason", "stop")
+    shell.run("revoke", shell.ids[0], "--as", REVIEWER, "--reason", "stop")
+    assert DEPLOYER not in sandbox_server.readers()
+    assert "/nowhere/policy.yaml: No such file" in shell.run("approve", shell.ids[1], "--as", REVIEWER, code=1)
+
+
+def test_a_sweep_ends_what_is_over_though_the_log_and_the_policy_cannot_be_read(
+    shell: Shell, sandbox_server: SandboxProcess
+) -> None:
+    shell.run("approve", shell.ids[0], "--as", REVIEWER, "--for", "1h")
+    sandbox_server.faults({"match": "entries:list", "effect": "status", "code": 403})
+    later = ("--as-of", "2099-01-01T00:00:00Z")
+    said = shell.run(
+        *("sweep", "--since", "1d", "--scope", "projects/shop-frontend", *later),
+        code=1,
+        REMEDIATE_POLICY="/nowhere/policy.yaml",
+    )
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert [line["severity"] for line in lines if "what never arrived is not known" in line["message"]] == ["ERROR"]
+    assert "expired" in {line.get("state") for line in lines}
+    assert DEPLOYER not in sandbox_server.readers()
+
+
+@pytest.mark.parametrize("ident", ["a/b", "r-xyz", "", "r-", "r-0123456789abc", "../x"])
+def test_what_is_no_id_is_named_with_what_is_accepted(shell: Shell, ident: str) -> None:
+    said = shell.run("show", ident, code=2)
+    assert "expected r- and up to twelve of 0-9 and a-f" in said
+    assert repr(ident) in said
+
+
+def test_a_list_of_a_time(shell: Shell) -> None:
+    moment = shell.json("list")[0]["last_seen"]
+    assert len(shell.json("list", "--since", moment)) == 2
+    assert shell.json("list", "--until", moment) == []
+    assert shell.json("list", "--since", "2099-01-01") == []
+    assert re.search(r"--since 'soon': expected RFC 3339", shell.run("list", "--since", "soon", code=2))
