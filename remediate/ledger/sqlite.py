@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,7 +87,7 @@ class SqliteLedger:
         self._local = threading.local()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with self._writing() as connection:
+            with _alone(path.parent), self._writing() as connection:
                 [version] = connection.execute("PRAGMA user_version").fetchone()
                 if version > SCHEMA:
                     raise BadInput(f"{path} has schema {version}; this version reads up to {SCHEMA}: use a newer one")
@@ -332,6 +334,17 @@ def _pattern(part: str) -> str:
     """What LIKE finds a part by, whatever signs of LIKE's own stand in it."""
     escaped = part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time opens a ledger here: SQLite does not wait while another makes the file one with a WAL."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

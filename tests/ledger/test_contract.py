@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -290,6 +291,19 @@ def _with_schema(url: str, version: int) -> None:
 
     project, database = url.removeprefix("firestore://").split("/")
     Client(project=project, database=database).collection("settings").document("schema").set({"version": version})
+
+
+def test_many_may_open_a_new_file_at_once(tmp_path: Path) -> None:
+    start = threading.Barrier(8)
+
+    def opened_at_once(url: str) -> Ledger:
+        start.wait(30)
+        return open_ledger(url)
+
+    with ThreadPoolExecutor(8) as pool:
+        for turn in range(20):
+            url = f"sqlite:///{tmp_path / f'{turn}.db'}"
+            assert len(list(pool.map(opened_at_once, [url] * 8))) == 8
 
 
 def test_what_was_last_denied_in_a_time_is_found_whole(fresh: Open) -> None:
