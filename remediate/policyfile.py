@@ -28,7 +28,7 @@ _AT = re.compile(r"at ([0-9]+):([0-9]+): ")
 _DURATION = r"^[1-9][0-9]{0,4}[hdw]$"
 _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
 _RESERVED = (INVARIANTS, OTHERWISE)
-_MOST = 1 << 20  # characters
+MOST = 1 << 20  # characters of a policy file
 
 
 Marks = dict[str, tuple[int, int, str]]
@@ -86,7 +86,8 @@ class CompiledRule(msgspec.Struct, frozen=True):
 
     def looks_at(self, variable: str) -> bool:
         """Whether the condition names the variable."""
-        return re.search(rf"(?<![\w.]){re.escape(variable)}(?![\w.])", self.expression) is not None
+        parts = r"\s*\.\s*".join(map(re.escape, variable.split(".")))  # `.a . b` is a.b too
+        return re.search(rf"(?<!\w){parts}(?!\w)", self.expression) is not None
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -112,10 +113,17 @@ class FileRules:
         return self._digest
 
     def judge(self, variables: Mapping[str, object]) -> tuple[Rule, bool]:
+        undecided: list[Rule] = []
         for each in self.rules:
             matches = each.when(variables)
-            if matches is not False:
-                return each.rule, matches is True
+            if matches is None:
+                undecided.append(each.rule)
+            elif matches and not undecided:
+                return each.rule, True
+            elif matches:
+                return _restricted(undecided[0], [*undecided, each.rule]), False
+        if undecided:
+            return _restricted(undecided[0], undecided), False
         return self._otherwise, True
 
     def explain(self, variables: Mapping[str, object]) -> list[Judged]:
@@ -135,10 +143,29 @@ class FileRules:
         return any(each.looks_at(variable) for each in self.rules)
 
 
+def _restricted(rule: Rule, candidates: list[Rule]) -> Rule:
+    """The rule, for whom each of the rules that may turn out to be the one would let review, and for the least time.
+
+    Where nobody is left, for those of the first that names any: knowing less must not let more people approve.
+    """
+    named = [each.reviewers for each in candidates if each.reviewers]
+    allowed = named[0] if named else ()
+    for others in named[1:]:
+        both = {*allowed, *others}
+        kept = {each for each in both if _covered(each, allowed) and _covered(each, others)}
+        allowed = tuple(sorted(kept)) or allowed
+    lasts = min((each.expires_after for each in candidates if each.expires_after is not None), default=None)
+    return msgspec.structs.replace(rule, reviewers=allowed, expires_after=lasts)
+
+
+def _covered(reviewer: str, allowed: tuple[str, ...]) -> bool:
+    return reviewer in allowed or reviewer.rpartition("@")[2] in allowed
+
+
 def parse_policy(text: str, name: str) -> FileRules:
     """The rules that a policy file's text says. Raises BadInput with `name`, line and column of every problem."""
-    if len(text) > _MOST:
-        raise BadInput(f"{name}: larger than a policy can be ({_MOST} characters)")
+    if len(text) > MOST:
+        raise BadInput(f"{name}: larger than a policy can be ({MOST} characters)")
     content, marks = load_yaml(text, name)
     try:
         written = msgspec.convert(content, PolicyText)
@@ -191,7 +218,7 @@ def compile_condition(expression: str) -> cel.Expression:
 
     try:
         program = _environment().compile(expression)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError) as error:
         raise BadInput(_in_cels_words(str(error))) from None
     if program.return_type() != cel.Type.BOOL:
         raise BadInput(f"the condition is a {program.return_type().name()}, and has to be true or false")
@@ -235,15 +262,28 @@ def load_yaml(text: str, name: str) -> tuple[object, Marks]:
             raise BadInput(f"{name}: the file is empty", advice=_ADVICE)
         marks: Marks = {}
         _mark(node, "$", marks, name, set())
-        return yaml.safe_load(text), marks
+        content = yaml.safe_load(text)
+        msgspec.json.encode(content)  # half a character ("\\ud800") is text to YAML, and to nobody else
+        return content, marks
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
         line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
         hint = " (what begins with ! needs quotes around it)" if re.search(r":\s+!", line) else ""
         raise BadInput(f"{place}: no YAML: {error.problem or error.context}{hint}") from None
+    except RecursionError:
+        raise BadInput(f"{name}: nested too deeply for a policy", advice=_ADVICE) from None
     except (yaml.YAMLError, ValueError) as error:
-        raise BadInput(f"{name}: no YAML: {str(error).splitlines()[0]}") from None
+        raise BadInput(f"{name}: no YAML: {(str(error).splitlines() or ['?'])[0]}") from None
+    except (
+        LookupError,
+        AttributeError,
+        TypeError,
+        OverflowError,
+    ) as error:  # PyYAML's own, for `!!bool x` and the like
+        raise BadInput(
+            f"{name}: a value is not what its tag says ({error}); expected plain text, lists and keys"
+        ) from None
 
 
 def _mark(node: Node, path: str, marks: Marks, name: str, seen: set[int]) -> None:
@@ -260,6 +300,9 @@ def _mark(node: Node, path: str, marks: Marks, name: str, seen: set[int]) -> Non
     elif isinstance(node, yaml.MappingNode):
         keys: set[str] = set()
         for key, value in node.value:
+            if key.tag != "tag:yaml.org,2002:str":
+                where = f"{name}:{key.start_mark.line + 1}:{key.start_mark.column + 1}"
+                raise BadInput(f"{where}: a key that is no text; expected one of the keys of a policy", advice=_ADVICE)
             text = str(key.value)
             place = (key.start_mark.line + 1, key.start_mark.column + 1)
             if text in keys:

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from remediate.errors import BadInput, RemediateError
+from remediate.errors import BadInput
 from remediate.policy import Rules
-from remediate.policyfile import parse_policy
+from remediate.policyfile import MOST, parse_policy
 
 _FRESH = 60.0  # seconds
 
@@ -53,7 +53,7 @@ class PolicySource:
             text = read_policy(self._place, self._endpoint)
             if text != self._text:
                 self._rules, self._text = parse_policy(text, self._place), text
-        except RemediateError as error:
+        except Exception as error:  # whatever is wrong with a new one, the one before decides
             self._told(f"the policy of before stays in force ({self._rules.digest}): {error}")
 
 
@@ -64,7 +64,8 @@ def read_policy(place: str, endpoint: str | None = None) -> str:
 
         return object_text(place, endpoint)
     try:
-        return Path(place).read_text()
+        with Path(place).open(encoding="utf-8") as file:
+            return file.read(MOST + 1)  # what is longer is none, and `/dev/zero` has no end
     except OSError as error:
         raise BadInput(f"{place}: {error.strerror or error}") from None
     except UnicodeDecodeError:

@@ -126,6 +126,71 @@ def test_what_is_wrong_is_told_with_its_place(change: tuple[str, str], told: str
     assert told in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rules:\n- {name: a, when: !!bool maybe, then: ask}\n",
+        "rules:\n- {name: a, when: !!timestamp x, then: ask}\n",
+        "rules:\n- {name: a, when: !!int '', then: ask}\n",
+        'rules:\n- {name: "\\ud800", when: true, then: grant}\n',
+        "rules: " + "[" * 3000 + "]" * 3000,
+        "rules: []\n1: x\n",
+        "? [a]\n: b\n",
+        "\x00",
+        "!!python/object:os.system x",
+    ],
+)
+def test_whatever_is_no_policy_is_named_and_a_reload_of_it_keeps_the_old_one(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadInput, match=r"^policy\.yaml"):
+        rules(text)
+    with pytest.raises(BadInput, match=r"^cases\.yaml"):
+        parse_cases(text, "cases.yaml")
+    path, now, said = tmp_path / "policy.yaml", [0.0], list[str]()
+    path.write_text(GOOD)
+    source = PolicySource(str(path), said.append, monotonic=lambda: now[0])
+    before = source().digest
+    path.write_text(text)
+    now[0] = 61.0
+    assert source().digest == before
+    assert len(said) == 1
+
+
+def test_a_policy_without_an_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(BadInput, match=r"/dev/zero"):
+        parse_policy(read_policy("/dev/zero"), "/dev/zero")
+
+
+@pytest.mark.parametrize("text", ["evidence.denials > 3", ".evidence.denials > 3", "evidence . denials > 3"])
+def test_a_variable_is_learnt_however_it_is_written(text: str) -> None:
+    [rule] = rules(f"rules:\n- {{name: a, when: '{text}', then: ask}}\n").rules
+    assert rule.looks_at("evidence.denials")
+    assert not rule.looks_at("evidence.denial")
+
+
+UNSURE = """
+rules:
+  - {name: unsure, when: evidence.previously_deployed, then: grant, expires_after: 90d%s}
+  - {name: sure, when: true, then: ask, expires_after: 12h%s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("unsure", "sure", "allowed"),
+    [
+        ("", ", reviewers: [security@example.com]", ("user:security@example.com",)),
+        (", reviewers: [example.com]", "", ("example.com",)),
+        (", reviewers: [example.com]", ", reviewers: [security@example.com, x.org]", ("user:security@example.com",)),
+        (", reviewers: [a@x.org]", ", reviewers: [b@x.org]", ("user:a@x.org",)),
+        ("", "", ()),
+    ],
+)
+def test_knowing_less_lets_nobody_more_approve_and_for_no_longer(
+    unsure: str, sure: str, allowed: tuple[str, ...]
+) -> None:
+    rule, certain = rules(UNSURE % (unsure, sure)).judge({"evidence.denials": 1})
+    assert (rule.name, certain, rule.reviewers, rule.expires_after) == ("unsure", False, allowed, 12 * 3600)
+
+
 def test_the_caret_stands_under_the_mistake() -> None:
     with pytest.raises(BadInput, match=r"\| image\.projct == .*\n \| \.+\^"):
         rules(GOOD.replace("image.project", "image.projct"))
