@@ -31,10 +31,15 @@ class GivenEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What Google Cloud says; null is "not known". What is left out says nothing against a grant."""
 
     repository_exists: bool | None = True
+    repository_format: str | None = "DOCKER"
+    repository_mode: str | None = None
+    redirected: bool | None = None
     inside_organization: bool | None = True
     opted_in: bool | None = True
     already_granted: bool | None = False
     inherited: bool | None = False
+    barred: bool | None = None
+    propagating: bool = False
     verified: bool | None = True
     previously_deployed: bool | None = None
     denials: int | None = 1
@@ -164,6 +169,11 @@ def _evidence(given: Given) -> Evidence:
     return msgspec.structs.replace(
         ASSUMED,
         repository_exists=said.repository_exists,
+        repository_format=said.repository_format if said.repository_exists else None,
+        repository_mode=said.repository_mode,
+        redirected=said.redirected,
+        barred=said.barred,
+        propagating=said.propagating,
         inside_organization=said.inside_organization,
         opted_in=said.opted_in,
         already_granted=said.already_granted,

@@ -170,6 +170,15 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     return msgspec.convert(found, Settings)
 
 
+def endpoint(environ: Mapping[str, str], service: str) -> str | None:
+    """The overridden address of one service, for a command that needs no other setting. Raises BadInput."""
+    problems: list[str] = []
+    found = _endpoints({name: text for name, text in environ.items() if name == _OVERRIDE + service}, problems)
+    if problems:
+        raise BadInput("\n".join(problems), advice="docs/settings.md names every variable.")
+    return found.get(service)
+
+
 def _organization(text: str) -> str | None:
     match = _ORGANIZATION.match(text)
     return match[1] if match else None

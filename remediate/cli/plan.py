@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,8 +101,9 @@ def _rules(policy: str | None) -> Rules:
     from remediate.policy import BUILT_IN
     from remediate.policyfile import parse_policy
     from remediate.policysource import read_policy
+    from remediate.settings import endpoint
 
-    return parse_policy(read_policy(policy), policy) if policy else BUILT_IN
+    return parse_policy(read_policy(policy, endpoint(os.environ, "STORAGE")), policy) if policy else BUILT_IN
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -86,11 +87,10 @@ def run_cases(
     """Run the cases beside a policy, and name the rules that no case reaches; exits 1 where one fails."""
     from remediate.cli import output
     from remediate.policycases import parse_cases, run
-    from remediate.policysource import read_policy
 
     policy, beside = _pair(file, cases)
     rules = _policy(policy)
-    results, unreached = run(rules, parse_cases(read_policy(beside), beside))
+    results, unreached = run(rules, parse_cases(_text(beside), beside))
     failed = [each for each in results if each.wrong]
     rows = [
         (each.place, each.name, each.decision.outcome, each.decision.rule, each.wrong or "as expected")
@@ -126,36 +126,50 @@ def diff(
     """Name the past denials that two policies decide differently; exits 1 where there are any."""
     from remediate.cli import output
     from remediate.policy import BUILT_IN, Rules, decide
+    from remediate.reasons import Reason
 
     before: Rules = BUILT_IN if old == BUILT_IN.digest else _policy(old)
     after = _policy(new)
-    rows, seen = [], 0
+    rows, seen, unsure = [], 0, 0
     for name in against:
         for denial in _denials(name):
             seen += 1
             one, two = decide(denial, rules=before), decide(denial, rules=after)
+            unsure += Reason.EVIDENCE_UNKNOWN in (*one.reasons, *two.reasons)
             if (one.outcome, one.expires_after, one.reviewers) != (two.outcome, two.expires_after, two.reviewers):
                 names = (str(denial.member or ""), str(denial.repository or ""))
                 rows.append((denial.entry.insert_id or "", *names, one.outcome, one.rule, two.outcome, two.rule))
+    if not seen:
+        files = ", ".join(against)
+        raise BadInput(f"{files}: no entry is an image-read denial", advice="`plan` says of each entry what it is.")
     columns = ("insert_id", "member", "repository", "before", "rule_before", "after", "rule_after")
     match format_:
         case Format.JSON:
-            output.print_json({"denials": seen, "changed": [dict(zip(columns, row, strict=True)) for row in rows]})
+            changed = [dict(zip(columns, row, strict=True)) for row in rows]
+            output.print_json({"denials": seen, "changed": changed, "unsure": unsure})
         case Format.CSV:
             output.print_csv(columns, rows)
         case Format.TABLE:
             if rows:
                 output.table(columns, rows)
             print(f"{seen} denials, {len(rows)} decided differently")
+            if unsure:
+                print(f"{unsure} hang on what an export does not tell (ancestors, deploys of before): both ask there")
     if rows:
         raise typer.Exit(1)
 
 
 def _policy(file: str) -> FileRules:
     from remediate.policyfile import parse_policy
-    from remediate.policysource import read_policy
 
-    return parse_policy(read_policy(file), file)
+    return parse_policy(_text(file), file)
+
+
+def _text(file: str) -> str:
+    from remediate.policysource import read_policy
+    from remediate.settings import endpoint
+
+    return read_policy(file, endpoint(os.environ, "STORAGE"))
 
 
 def _pair(file: str, cases: str | None) -> tuple[str, str]:
@@ -166,8 +180,8 @@ def _pair(file: str, cases: str | None) -> tuple[str, str]:
             if Path(stem + suffix).exists():
                 return stem + suffix, file
         raise BadInput(f"{file}: the policy {stem}.yaml that these cases are for is not there")
-    path = Path(file)
-    return file, cases or str(path.with_name(f"{path.stem}.test{path.suffix}"))
+    stem, dot, suffix = file.rpartition(".")
+    return file, cases or f"{stem}.test{dot}{suffix}"
 
 
 def _denials(name: str) -> Iterator[Denial]:

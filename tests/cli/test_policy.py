@@ -105,6 +105,43 @@ def test_diff_names_the_denials_that_would_be_decided_differently() -> None:
     assert ",grant,same project,ask,otherwise" in found
 
 
+def test_a_diff_says_what_hangs_on_what_an_export_does_not_tell(tmp_path: Path) -> None:
+    for name, folder, then in (("old", 421, "grant"), ("new", 999, "refuse")):
+        rule = f"{{name: teams, when: '\"folders/{folder}\" in deploy.ancestors', then: {then}}}"
+        (tmp_path / f"{name}.yaml").write_text(f"rules:\n- {rule}\n")
+    told = remediate("policy", "diff", str(tmp_path / "old.yaml"), str(tmp_path / "new.yaml"), "--against", EXPORT)
+    assert "4 denials, 0 decided differently" in told
+    assert "4 hang on what an export does not tell" in told
+
+
+@pytest.mark.parametrize("text", ["", "{}", "no log at all"])
+def test_a_diff_against_nothing_says_so(tmp_path: Path, text: str) -> None:
+    (tmp_path / "export.json").write_text(text)
+    policy = str(READY / "by-a-person.yaml")
+    told = remediate("policy", "diff", "built-in", policy, "--against", str(tmp_path / "export.json"), code=2)
+    assert "export.json" in told
+
+
+def test_cases_may_say_all_that_google_cloud_says(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("rules:\n- {name: all, when: true, then: grant}\n")
+    cases = {
+        "repository_format: MAVEN": "refuse",
+        "repository_exists: false": "refuse",
+        "repository_format: null": "ask",
+        "repository_mode: VIRTUAL_REPOSITORY": "grant",
+        "barred: true": "ignore",
+        "already_granted: true, propagating: true": "ignore",
+        "redirected: false": "grant",
+    }
+    given = "image: us-docker.pkg.dev/shop/app/web:v1, member: user:ana@example.com, deploy: {project: shop}"
+    text = "".join(
+        f"- {{name: '{said}', given: {{{given}, evidence: {{{said}}}}}, expect: {{outcome: {outcome}}}}}\n"
+        for said, outcome in cases.items()
+    )
+    (tmp_path / "p.test.yaml").write_text("cases:\n" + text)
+    assert "7 cases, 0 failed; 1 of 1 rules reached" in remediate("policy", "test", str(tmp_path / "p.yaml"))
+
+
 def test_a_plan_is_decided_by_the_same_file() -> None:
     by_option = remediate("plan", EXPORT, "--policy", str(READY / "by-a-person.yaml"), "--format", "json")
     by_setting = remediate("plan", EXPORT, "--format", "json", REMEDIATE_POLICY=str(READY / "by-a-person.yaml"))
