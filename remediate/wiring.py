@@ -60,6 +60,16 @@ def logs_from(settings: Settings) -> Logs | None:
     return GoogleLogs(settings.endpoints.get("LOGGING"), settings.timeout)
 
 
+def trail_log_from(settings: Settings, failed: Callable[[str], None]) -> Callable[[TrailRecord | ModeChange], None]:
+    """Who writes the lines of what is decided outside of the service; nobody with the embedded ledger."""
+    project, _, _ = settings.ledger.removeprefix("firestore://").partition("/")
+    if settings.ledger.startswith("sqlite:") or (_local(settings) and "LOGGING" not in settings.endpoints):
+        return lambda _: None
+    from remediate.cloud.traillog import TrailLog
+
+    return TrailLog(project, settings.endpoints.get("LOGGING"), settings.timeout, failed)
+
+
 def cloud_from(settings: Settings) -> Cloud:
     """Google Cloud at the endpoints that the settings name.
 

@@ -40,11 +40,11 @@ def mode(
     format_: Annotated[Format, typer.Option("--format", help="table, json or csv")] = Format.TABLE,
 ) -> None:
     """Show or switch the mode, without a redeploy. The strictest wins: one dry-run above a project is enough."""
-    from remediate.cli.remediations import say, the_ledger, the_settings
+    from remediate.cli.remediations import say, the_ledger, the_settings, warn
     from remediate.cli.reviews import reviewer
     from remediate.modes import EVERYWHERE, scope_of
     from remediate.policy import Mode
-    from remediate.wiring import remediator_from
+    from remediate.wiring import remediator_from, trail_log_from
 
     settings = the_settings()
     where = scope_of(scope) if scope is not None else EVERYWHERE
@@ -57,7 +57,8 @@ def mode(
         raise BadInput(f"say why: mode {wanted} --reason '...'; it stands on the trail")
     to = None if wanted is Wanted.CLEAR else Mode(wanted)
     before = the_ledger(settings).modes()
-    after = remediator_from(settings).switch(where, to, actor=reviewer(settings, actor), note=reason)
+    remediator = remediator_from(settings, trail_log_from(settings, warn))
+    after = remediator.switch(where, to, actor=reviewer(settings, actor), note=reason)
     if after.version == before.version:
         say(f"{where}: {to or 'no switch'}, as before; nothing was recorded")
         return

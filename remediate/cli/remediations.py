@@ -277,6 +277,13 @@ def every(ledger: Ledger, states: tuple[State, ...]) -> Iterator[Remediation]:
         page = ledger.find(Filter(states), limit=500, after=page[-1])
 
 
+def warn(text: str) -> None:
+    """Print what did not stop anything, and somebody should know, to standard error."""
+    from remediate.cli import output
+
+    print(output.printable(f"warning: {text}"), file=sys.stderr)
+
+
 def say(text: str) -> None:
     """Print a line, whole and without anything that drives a terminal."""
     from remediate.cli import output

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from remediate.cli.remediations import RETRY, every, find, needed_too, say, the_ledger, the_settings
+from remediate.cli.remediations import RETRY, every, find, needed_too, say, the_ledger, the_settings, warn
 from remediate.errors import BadInput, Refused, RemediateError
 
 if TYPE_CHECKING:
@@ -139,12 +139,12 @@ def _said(reason: str) -> None:
 
 def _each(idents: list[str], actor: str | None, word: str, act: Callable[[Remediator, Remediation, str], bool]) -> bool:
     """Act on each remediation in turn, telling what is refused; True where one was."""
-    from remediate.wiring import notifier_from, remediator_from
+    from remediate.wiring import notifier_from, remediator_from, trail_log_from
 
     settings = the_settings()
     person = reviewer(settings, actor)
     records = [find(the_ledger(settings), ident) for ident in idents]
-    remediator = remediator_from(settings, notifier=notifier_from(settings))
+    remediator = remediator_from(settings, trail_log_from(settings, warn), notifier=notifier_from(settings))
     failed = False
     for record in records:
         try:

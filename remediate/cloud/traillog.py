@@ -1,0 +1,42 @@
+"""Writes the line of a transition to Cloud Logging, where somebody decides from their own machine, not in the service.
+
+Ledger and log are two witnesses of one thing; a service's own lines come from its standard output. Source:
+`entries.write` (Cloud Logging API v2); the hash as insert id makes a line that is sent twice one entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from remediate.cloud.rest import post
+from remediate.errors import TerminalFault, TransientFault
+from remediate.logs import trail_line
+from remediate.modes import ModeChange
+from remediate.remediation import TrailRecord
+
+_GOOGLE = "https://logging.googleapis.com"
+
+
+class TrailLog:
+    """Hears of transitions, once they are in the ledger; `failed` hears of a line that could not be written."""
+
+    def __init__(self, project: str, endpoint: str | None, timeout: float, failed: Callable[[str], None]) -> None:
+        self._project = project
+        self._address = endpoint or _GOOGLE
+        self._timeout = timeout
+        self._failed = failed
+
+    def __call__(self, step: TrailRecord | ModeChange) -> None:
+        message, fields = trail_line(step)
+        entry = {
+            "logName": f"projects/{self._project}/logs/remediate",
+            "resource": {"type": "global", "labels": {"project_id": self._project}},
+            "severity": fields.pop("severity"),
+            "insertId": step.hash[:32],
+            "timestamp": step.at,
+            "jsonPayload": {"message": message, **fields},
+        }
+        try:
+            post(f"{self._address}/v2/entries:write", {"entries": [entry]}, self._timeout, "write the trail's line")
+        except (TransientFault, TerminalFault) as fault:
+            self._failed(f"the log has no line of this, the ledger alone: {fault}")
