@@ -17,11 +17,11 @@ from remediate.errors import Conflict, RemediateError
 from remediate.ledger.interface import Ledger
 from remediate.notify import outbox
 from remediate.notify.interface import Channel, Unsent
-from remediate.notify.notice import Terms, lapsing, told
+from remediate.notify.notice import Kind, Notice, Terms, lapsing, told
 from remediate.notify.notice import braked as braked_notice
 from remediate.notify.outbox import Parcel, parcel
 from remediate.notify.report import Sending
-from remediate.remediation import Remediation, TrailRecord, instant
+from remediate.remediation import Remediation, State, TrailRecord, instant
 
 _AT_ONCE = 100  # parcels looked at, and at most in one post
 
@@ -109,6 +109,10 @@ class Dispatcher:
     def _sent_some(self, channel: Channel, say: Callable[[Sending], None], end: float) -> bool:
         """Send what is due now; whether there may be more that this channel would take."""
         waiting = self._ledger.waiting(channel.name, instant(self._now()), _AT_ONCE)
+        if channel.for_people:
+            decided = [each for each in waiting if self._decided(each.notice)]
+            self._marked([outbox.overtaken(each) for each in decided])
+            waiting = [each for each in waiting if each not in decided]
         posts = [waiting] if len(waiting) >= channel.together else [[each] for each in waiting]
         any_sent = False
         for post in posts:
@@ -120,6 +124,13 @@ class Dispatcher:
                     return False
                 any_sent = True
         return any_sent
+
+    def _decided(self, notice: Notice) -> bool:
+        """Whether a notice asks for a decision that was made meanwhile."""
+        if notice.kind not in (Kind.PROPOSED, Kind.LAPSING):
+            return False
+        record = self._ledger.get(notice.remediation)
+        return record is None or (record.state, record.cycle) != (State.PROPOSED, notice.cycle)
 
     def _claimed(self, waiting: Sequence[Parcel]) -> list[Parcel]:
         """Those of them that nobody else claimed first."""

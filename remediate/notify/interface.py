@@ -35,6 +35,10 @@ class Channel(Protocol):
     def together(self) -> int:
         """From how many waiting notices on they go in one post; fewer go one by one."""
 
+    @property
+    def for_people(self) -> bool:
+        """Whether people read it, who need not be asked what was decided meanwhile; machines hear of everything."""
+
     def send(self, notices: Sequence[Notice]) -> None:
         """Send them in one post, within seconds. Raises Unsent."""
 

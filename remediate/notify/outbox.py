@@ -51,6 +51,11 @@ def delivered(sent: Parcel, now: datetime) -> Parcel:
     return msgspec.structs.replace(sent, due=None, delivered=instant(now), version=sent.version + 1)
 
 
+def overtaken(waiting: Parcel) -> Parcel:
+    """The parcel as one that nobody needs any more: what it asks was decided before it went out."""
+    return msgspec.structs.replace(waiting, due=None, version=waiting.version + 1)
+
+
 def postponed(sent: Parcel, now: datetime, after: timedelta | None) -> Parcel:
     """The parcel as one that did not arrive: due later, at the earliest `after` so long; or given up."""
     delay = min(FIRST_DELAY * 2 ** min(sent.attempts - 1, 16), LONGEST_DELAY)

@@ -24,6 +24,7 @@ class Topic:
 
     name = "pubsub"
     together = 1
+    for_people = False
 
     def __init__(self, topic: str, endpoint: str | None) -> None:
         self._topic = topic

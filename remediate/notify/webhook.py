@@ -30,6 +30,7 @@ class Webhook:
     """A Channel at one URL; `card` renders the body. More than five waiting notices are one post."""
 
     together = _MANY
+    for_people = True
 
     def __init__(self, name: str, url: str, card: Callable[[Sequence[Notice]], Card]) -> None:
         self.name = name

@@ -19,7 +19,7 @@ from remediate.notify.interface import Unsent
 from remediate.notify.outbox import GIVEN_UP_AFTER, LEASE
 from remediate.notify.webhook import Webhook
 from tests.notify.receivers import TOKEN, Receiver, dead_port, receiving, silent_port
-from tests.notify.scene import Scene
+from tests.notify.scene import REVIEWER, Scene
 from tests.pubsub_fixture import PubSub
 
 
@@ -96,6 +96,21 @@ def test_a_webhook_that_never_answers_ends_a_sweep_in_bounded_time(tmp_path: Pat
         scene.notifier.deliver(20)
         assert time.monotonic() - started < 9.5  # one time-out, and then nothing else is tried
     assert "slack: no answer (TimeoutError)" in {each.fault for each in scene.said}
+
+
+def test_people_are_not_asked_what_was_decided_meanwhile_and_machines_hear_of_everything(
+    tmp_path: Path, slack: Receiver, pubsub: PubSub
+) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscription(topic)
+    ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
+    scene = Scene(ledger, REMEDIATE_SLACK_WEBHOOK=slack.url, REMEDIATE_NOTIFY_TOPIC=topic, **pubsub.env)
+    [record] = scene.denied_at_home()
+    scene.remediator.reject(record.id, actor=REVIEWER, note="no")
+    scene.sweep()
+    assert slack.posts == []
+    assert scene.waiting("slack") == []
+    assert [attributes["id"] for _, attributes in pubsub.pull(subscription)] == [f"{record.id}.1.proposed"]
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 404, 400, 302])
