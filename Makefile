@@ -21,7 +21,7 @@ demo: $(BIN)/.service ## the whole story, unattended: deploy fails, two proposal
 test: $(BIN)/.development chromium ## set up and run everything that has to pass: linters, types, checks of deploy/, tests
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory checkov
-	$(BIN)/python -m pytest -n 3
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 lint: $(BIN)/.development ## ruff and mypy --strict
 	$(BIN)/ruff check .
