@@ -289,7 +289,7 @@ class Remediator:
                 handled = self.handle(understand(read_entry(raw)), from_log=True)
             except Unreadable:
                 continue
-            except (TerminalFault, TransientFault) as fault:
+            except (TerminalFault, TransientFault, BadInput) as fault:
                 yield Swept(None, None, str(fault))
                 continue
             if handled.remediation and not handled.duplicate:

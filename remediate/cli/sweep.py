@@ -51,25 +51,32 @@ def sweep(
     sent is a WARNING, and no fault of the sweep.
     """
     from remediate.settings import load_settings
-    from remediate.wiring import clock, logs_from, notifier_from, projects_within, remediator_from
+    from remediate.wiring import clock, logs_from, notifier_from, projects_within, remediator_from, rules_when_needed
 
     settings = load_settings(os.environ)
     now = _as_of(settings, as_of) if as_of is not None else clock()
     at = (lambda: now) if as_of is not None else clock
     notifier = notifier_from(settings, clock=at)
-    remediator = remediator_from(settings, _tell, at, warned=_warned, notifier=notifier)
-    changed = refused = 0
+    rules = rules_when_needed(settings, _warned)
+    remediator = remediator_from(settings, _tell, at, notifier=notifier, rules=rules)
+    changed, refused = 0, 0
+    try:
+        rules()
+    except (BadInput, TransientFault) as fault:  # what needs no decision is done all the same
+        refused += 1
+        _warned(f"nothing can be decided: {fault}")
     with _progress() as advance:
         if since is not None:
             logs = logs_from(settings)
             if logs is None:
                 raise BadInput("--since reads Cloud Logging, and CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING is not set")
-            moment = _since(since, now)
-            entries = logs.denials(projects_within(settings, _scopes(settings, scope)), moment)
+            moment, scopes = _since(since, now), _scopes(settings, scope)
             try:
-                changed, refused = _count(list(remediator.pick_up(entries)))
+                entries = logs.denials(projects_within(settings, scopes), moment)
+                more, faults = _count(list(remediator.pick_up(entries)))
+                changed, refused = changed + more, refused + faults
             except (TransientFault, TerminalFault) as fault:  # what is due is done all the same
-                refused = 1
+                refused += 1
                 _line("ERROR", f"what never arrived is not known: {fault}", {"scope": scope})
         elif scope:
             raise BadInput("--scope says whose logs --since reads, and --since is missing")

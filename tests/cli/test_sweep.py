@@ -43,6 +43,25 @@ def test_a_sweep_ends_what_is_over_though_the_log_and_the_policy_cannot_be_read(
     assert DEPLOYER not in sandbox_server.readers()
 
 
+def test_a_sweep_ends_what_is_over_though_projects_and_policy_cannot_be_had(
+    shell: Shell, sandbox_server: SandboxProcess
+) -> None:
+    shell.run("approve", shell.ids[0], "--as", REVIEWER, "--for", "1h")
+    later = ("--as-of", "2099-01-01T00:00:00Z", "--since", "1d")
+    sandbox_server.deploy()
+    broken = {"REMEDIATE_POLICY": "/nowhere/policy.yaml", "REMEDIATE_ORGANIZATION": "400000000001"}
+    sandbox_server.faults({"match": "projects:search", "effect": "status", "code": 503, "times": 50})
+    said = shell.run("sweep", *later, code=1, REMEDIATE_TIMEOUT="1", **broken)
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert lines[0]["severity"] == "CRITICAL"
+    assert "/nowhere/policy.yaml" in lines[0]["message"]
+    assert "ERROR" in {line["severity"] for line in lines}
+    assert "expired" in {line.get("state") for line in lines}
+    assert DEPLOYER not in sandbox_server.readers()
+    sandbox_server.faults()
+    assert "No such file" in shell.run("sweep", "--since", "1d", code=1, **broken)
+
+
 @pytest.mark.parametrize("ident", ["a/b", "r-xyz", "", "r-", "r-0123456789abc", "../x"])
 def test_what_is_no_id_is_named_with_what_is_accepted(shell: Shell, ident: str) -> None:
     said = shell.run("show", ident, code=2)
