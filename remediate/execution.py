@@ -178,7 +178,8 @@ class Executor:
 
         def step() -> Remediation:
             current = self._ledger.get(record.id) or record
-            if (current.state, current.cycle) != (before, record.cycle):
+            called_off = record.ending is not None and current.ending is None
+            if (current.state, current.cycle) != (before, record.cycle) or called_off:
                 return current
             moved = records.moved(current, state, actor=actor, now=self._now(), reasons=reasons, note=note)
             return self.commit(*moved)

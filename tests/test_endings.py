@@ -176,6 +176,25 @@ def test_a_removal_that_google_refuses_leaves_the_grant_as_it_is(world: World) -
     assert state(world, record.id) is State.REVOKED
 
 
+def test_an_end_that_another_instance_called_off_is_not_recorded(world: World) -> None:
+    record = granted(world)
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise TerminalFault("setIamPolicy: 403")
+
+    def overtaken(*args: Any, **kwargs: Any) -> PolicyChange:
+        with suppress(TerminalFault, Refused):
+            world.instance(registry=Registry(world, remove_reader=refused)).revoke(record.id, actor=SECOND, note="me")
+        return world.registry.remove_reader(*args, **kwargs)
+
+    slow = world.instance(registry=Registry(world, remove_reader=overtaken))
+    with pytest.raises(Refused):
+        slow.revoke(record.id, actor=REVIEWER, note="no")
+    assert state(world, record.id) is State.GRANTED
+    assert world.registry.readers(REPOSITORY) == [MEMBER]
+    world.check_trail()
+
+
 def test_somebody_who_comes_second_is_told(world: World) -> None:
     record = granted(world)
     world.instance().revoke(record.id, actor=REVIEWER, note="no")
