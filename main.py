@@ -18,7 +18,7 @@ from cloudevents.http import CloudEvent
 from remediate import logs
 from remediate.denial import understand
 from remediate.envelope import entry_of
-from remediate.errors import BadInput, TerminalFault, TransientFault, Unreadable
+from remediate.errors import BadInput, LedgerFault, TerminalFault, TransientFault, Unreadable
 from remediate.logentry import read_entry
 from remediate.modes import ModeChange
 from remediate.notify.report import Sending
@@ -59,7 +59,7 @@ try:
     rules = rules_from(settings, warned)  # a policy that cannot be taken stops the start
     remediator = remediator_from(settings, told, notifier=notifier, rules=rules)
     pages = review_from(settings, remediator) if target() == "review" else None
-except (BadInput, TransientFault) as error:
+except (BadInput, LedgerFault, TransientFault) as error:
     raise SystemExit(f"remediate cannot start:\n{error}\n{error.advice}") from None
 
 
@@ -82,6 +82,11 @@ def on_denial(event: CloudEvent) -> None:
     except TerminalFault as fault:
         line.error("Google Cloud's final answer", why=str(fault), insert_id=subject.entry.insert_id)
         return
+    except LedgerFault as fault:
+        line.critical(
+            "the ledger needs mending, the event comes again", why=str(fault), insert_id=subject.entry.insert_id
+        )
+        flask.abort(500)
     except Exception as error:  # whatever it is, the event is not lost, and no traceback shows what it carried
         line.critical("unexpected", why=logs.where(error), insert_id=subject.entry.insert_id)
         flask.abort(500)

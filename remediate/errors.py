@@ -35,5 +35,9 @@ class Missing(TerminalFault):
     """Google Cloud's final answer is a 404: what was asked about does not exist (any more)."""
 
 
+class LedgerFault(RemediateError):
+    """The ledger is damaged, or refuses what it is asked. A person has to mend it; what came comes again."""
+
+
 class Unreadable(RemediateError):
     """These bytes are no log entry, nor an envelope of one. Says where and what was expected, never the content."""

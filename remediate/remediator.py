@@ -16,12 +16,12 @@ from remediate.approvals import Approvals, known
 from remediate.cloud.interface import Cloud
 from remediate.decider import Decider
 from remediate.denial import Denial, NotADenial, understand
-from remediate.errors import BadInput, Conflict, Refused, TerminalFault, TransientFault, Unreadable
+from remediate.errors import BadInput, Conflict, LedgerFault, Refused, TerminalFault, TransientFault, Unreadable
 from remediate.evidence import Investigator, Sight
 from remediate.execution import ACTOR, Executor, names
 from remediate.following import following
 from remediate.foresight import aheads
-from remediate.ledger.interface import Filter, Ledger
+from remediate.ledger.interface import Ledger
 from remediate.logentry import read_entry
 from remediate.modes import ModeChange, Modes, switched
 from remediate.notify.interface import Notifier
@@ -30,6 +30,9 @@ from remediate.reasons import Reason
 from remediate.remediation import RULE, Ending, Remediation, State, content_digest, remediation_id
 from remediate.results import Applied, Handled, Limits, Proposal, Swept
 from remediate.reviewers import Reviewers
+
+_STOPS_NO_OTHER = (TerminalFault, TransientFault, BadInput, LedgerFault)
+"""What a sweep tells of one remediation, and goes on with the next."""
 
 
 class Remediator:
@@ -273,16 +276,15 @@ class Remediator:
         Idempotent, and safe beside running functions; gives each remediation that it changed, or could not change.
         `advance` hears how many were looked at, of how many.
         """
-        idents = list(self._open())
+        idents = list(self._ledger.ids((State.PROPOSED, State.APPROVED, State.GRANTED)))
         for number, ident in enumerate(idents):
             advance(number, len(idents))
-            record = self._ledger.get(ident)
-            if record is None:
-                continue
+            record = None
             try:
+                record = known(self._ledger, ident)
                 done = self._executor.redone(partial(self._swept, ident))
-            except (TerminalFault, TransientFault, BadInput) as fault:  # one that cannot be done keeps no other waiting
-                yield Swept(record, record.state, str(fault))
+            except _STOPS_NO_OTHER as fault:
+                yield Swept(record, record.state if record else None, str(fault), ident)
                 continue
             if done.state is not record.state:
                 yield Swept(done, record.state)
@@ -294,18 +296,11 @@ class Remediator:
                 handled = self.handle(understand(read_entry(raw)), from_log=True)
             except Unreadable:
                 continue
-            except (TerminalFault, TransientFault, BadInput) as fault:
+            except _STOPS_NO_OTHER as fault:
                 yield Swept(None, None, str(fault))
                 continue
             if handled.remediation and not handled.duplicate:
                 yield Swept(handled.remediation, None)
-
-    def _open(self) -> Iterator[str]:
-        wanted = Filter((State.PROPOSED, State.APPROVED, State.GRANTED))
-        page = self._ledger.find(wanted, limit=500)
-        while page:
-            yield from (record.id for record in page)
-            page = self._ledger.find(wanted, limit=500, after=page[-1])
 
     def _swept(self, ident: str) -> Remediation:
         record = known(self._ledger, ident)

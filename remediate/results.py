@@ -42,10 +42,12 @@ class Swept(msgspec.Struct, frozen=True):
     """What `sweep` did about one remediation; `fault` is Google Cloud's final answer where it could do nothing."""
 
     remediation: Remediation | None
-    """None where a denial that never arrived could not be handled."""
+    """None where a denial that never arrived could not be handled, or what is on record could not be read."""
     before: State | None
     """None where the sweep found a denial that never arrived, and opened the remediation."""
     fault: str = ""
+    ident: str = ""
+    """Whose record could not be read."""
 
 
 class Applied(msgspec.Struct, frozen=True):

@@ -80,8 +80,14 @@ def list_(
             output.table(columns, rows)
         case Format.TABLE if wanted != Filter():
             print("No remediation matches.")
-        case Format.TABLE:
+        case Format.TABLE if not page.damaged:
             print("No remediations. They appear here when a deploy to Cloud Run fails because an image cannot be read.")
+        case _:
+            pass
+    for fault in page.damaged:
+        warn(f"{fault}; whether it matches is not known")
+    if page.damaged:
+        raise typer.Exit(1)
 
 
 def show(

@@ -95,7 +95,7 @@ def _count(swept: list[Swept]) -> tuple[int, int]:
     """How many were changed, and how many could not be; each of these is told."""
     for done in swept:
         if done.fault:
-            ident = done.remediation.id if done.remediation else None
+            ident = done.remediation.id if done.remediation else done.ident or None
             _line("ERROR", f"{ident or 'a denial that never arrived'}: {done.fault}", {"remediation": ident})
     faults = sum(1 for done in swept if done.fault)
     return len(swept) - faults, faults

@@ -11,7 +11,7 @@ import typer
 
 from remediate.cli.output import Format
 from remediate.cli.remediations import find, say, the_ledger
-from remediate.errors import BadInput
+from remediate.errors import BadInput, LedgerFault
 
 if TYPE_CHECKING:
     from remediate.ledger.interface import Ledger
@@ -140,9 +140,7 @@ def _verify(ledger: Ledger) -> None:
 
 def _readable(ledger: Ledger) -> Iterator[TrailRecord]:
     """Every trail record up to one that cannot be read, which its own chain tells of."""
-    import msgspec
-
-    with suppress(msgspec.MsgspecError):
+    with suppress(LedgerFault):
         yield from ledger.trail()
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from remediate.audit import broken_switches, broken_trail
+from remediate.errors import LedgerFault
 from remediate.ledger.interface import Ledger
 from remediate.modes import ModeChange, Modes
 from remediate.remediation import TrailRecord
@@ -20,8 +19,8 @@ def checked_trail(ledger: Ledger, ident: str) -> tuple[list[TrailRecord], str | 
         try:
             steps = list(ledger.trail(ident))
             link = broken_trail(ident, ledger.get(ident), steps)
-        except msgspec.MsgspecError as error:
-            link = f"a record cannot be read: {error}"
+        except LedgerFault as fault:
+            link = str(fault)
         if link is None:
             break
     return steps, link
@@ -35,8 +34,8 @@ def checked_switches(ledger: Ledger) -> tuple[Modes, list[ModeChange], str | Non
         try:
             modes, changes = ledger.modes(), list(ledger.mode_changes())
             link = broken_switches(modes, changes)
-        except msgspec.MsgspecError as error:
-            link = f"a record cannot be read: {error}"
+        except LedgerFault as fault:
+            link = str(fault)
         if link is None:
             break
     return modes, changes, link

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from remediate.errors import BadInput, Conflict, TerminalFault, TransientFault
+from remediate.errors import BadInput, Conflict, LedgerFault, TransientFault
+from remediate.ledger import stored
 from remediate.ledger.interface import Filter, Mark, Page, TrailFilter, TrailPage, filed
 from remediate.modes import ModeChange, Modes
 from remediate.notify.outbox import Parcel
@@ -40,12 +41,6 @@ _REMEDIATIONS, _TRAIL, _DENIALS, _SETTINGS, _CHANGES = "remediations", "trail", 
 _PLACES, _PARCELS = "places", "parcels"
 _SCANNED = 10_000  # documents looked at, newest first, for a filter that no index serves
 
-_records = msgspec.json.Decoder(Remediation)
-_trails = msgspec.json.Decoder(TrailRecord)
-_modes = msgspec.json.Decoder(Modes)
-_changes = msgspec.json.Decoder(ModeChange)
-_parcels = msgspec.json.Decoder(Parcel)
-
 
 class FirestoreLedger:
     """A `Ledger` in one Firestore database. `FIRESTORE_EMULATOR_HOST` is honoured by Google's client."""
@@ -66,7 +61,9 @@ class FirestoreLedger:
                 found = schema.get(timeout=_TIMEOUT)
             except NotFound:
                 raise BadInput(f"there is no Firestore database {self._project}/{self._database}") from None
-            version = found.get("version") if found.exists else 0
+            version = _field(found, "version") if found.exists else 0
+            if not isinstance(version, int):
+                raise LedgerFault(f"settings/schema holds {version!r}: expected the schema's number")
             if version > SCHEMA:
                 name = f"firestore://{self._project}/{self._database}"
                 raise BadInput(f"{name} has schema {version}; this version reads up to {SCHEMA}: use a newer one")
@@ -85,13 +82,13 @@ class FirestoreLedger:
     def get(self, remediation: str) -> Remediation | None:
         with _translated():
             found = self._document(remediation).get(timeout=_TIMEOUT)
-        return _records.decode(found.get("record")) if found.exists else None
+        return stored.remediation(_field(found, "record"), remediation) if found.exists else None
 
     def named(self, prefix: str) -> list[Remediation]:
         with _translated():
             query = self._collection.order_by("__name__").start_at([self._document(prefix)])
             query = query.end_at([self._document(prefix + "\uf8ff")]).limit(10)
-            return [_records.decode(found.get("record")) for found in _streamed(query)]
+            return [stored.remediation(*_row(found)) for found in _streamed(query)]
 
     def counted(self, denial_key: str, remediation: str) -> bool:
         with _translated():
@@ -126,7 +123,7 @@ class FirestoreLedger:
             batch.commit(timeout=_TIMEOUT)
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
-        return self.look(wanted, limit=limit, after=Mark(after.last_seen, after.id) if after else None).records
+        return self.look(wanted, limit=limit, after=Mark(after.last_seen, after.id) if after else None).whole()
 
     def look(
         self, wanted: Filter, *, limit: int = 100, after: Mark | None = None, longest_waiting: bool = False
@@ -145,18 +142,10 @@ class FirestoreLedger:
         if after is not None:
             query = query.start_after([after.at, self._document(after.id)])
         most = _SCANNED if wanted.parts() or (longest_waiting and timed) else limit + 1
-        found: list[Remediation] = []
-        looked_at = 0
         with _translated():
-            for each in _streamed(query.limit(most)):
-                looked_at += 1
-                record = _records.decode(each.get("record"))
-                if not wanted.matches(record):
-                    continue
-                if len(found) == limit:
-                    return Page(found, more=True)
-                found.append(record)
-        return Page(found, more=False, looked_at=looked_at if looked_at == _SCANNED else None)
+            rows = map(_row, _streamed(query.limit(most)))
+            got = stored.gather(rows, stored.remediation, wanted.matches, limit, most=most)
+        return Page(got.found, got.more, _part(got), got.damaged)
 
     def counts(self, states: Sequence[State] = tuple(State), *, most: int | None = None) -> Mapping[State, int]:
         """By a count aggregation for each state, all at the same time; each reads an index alone."""
@@ -173,18 +162,22 @@ class FirestoreLedger:
         with _translated(), ThreadPoolExecutor(len(states)) as pool:
             return dict(zip(states, pool.map(count, states), strict=True))
 
-    def ids(self) -> Iterator[str]:
+    def ids(self, states: Sequence[State] = ()) -> Iterator[str]:
+        from google.cloud.firestore import FieldFilter
+
+        query: Query = self._collection.select(["version"])
+        if states:
+            query = query.where(filter=FieldFilter("state", "in", [str(state) for state in states]))
         with _translated():
-            for each in _streamed(self._collection.select(["version"])):
+            for each in _streamed(query):
                 yield str(each.id)
 
     def misfiled(self) -> Iterator[str]:
         with _translated():
             for each in _streamed(self._collection):
-                with suppress(msgspec.MsgspecError):
-                    stored = each.to_dict() or {}
-                    record = _records.decode(stored.get("record", ""))
-                    if record.id != each.id or not filed(record).items() <= stored.items():
+                with suppress(LedgerFault):
+                    record = stored.remediation(*_row(each))
+                    if record.id != each.id or not filed(record).items() <= (each.to_dict() or {}).items():
                         yield str(each.id)
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
@@ -194,7 +187,7 @@ class FirestoreLedger:
             else:
                 query = self._document(remediation).collection(_TRAIL).order_by("__name__")
             for each in _streamed(query):
-                yield _trails.decode(each.get("record"))
+                yield stored.step(*_row(each))
 
     def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Mark | None = None) -> TrailPage:
         """The time is looked up by an index; whatever else is wanted is looked for among so many, the newest first."""
@@ -209,18 +202,10 @@ class FirestoreLedger:
             last = self._document(before.id).collection(_TRAIL).document(f"{before.seq:08d}")
             query = query.start_after([before.at, last])
         most = limit + 1 if wanted.timeless() else _SCANNED
-        found: list[TrailRecord] = []
-        looked_at = 0
         with _translated():
-            for each in _streamed(query.limit(most)):
-                looked_at += 1
-                step = _trails.decode(each.get("record"))
-                if not wanted.matches(step):
-                    continue
-                if len(found) == limit:
-                    return TrailPage(found, more=True)
-                found.append(step)
-        return TrailPage(found, more=False, looked_at=looked_at if looked_at == _SCANNED else None)
+            rows = map(_row, _streamed(query.limit(most)))
+            got = stored.gather(rows, stored.step, wanted.matches, limit, most=most)
+        return TrailPage(got.found, got.more, _part(got), got.damaged)
 
     def take(self, name: str, limit: int, holder: str) -> bool:
         """Each place is a document of its own, and each holder looks from a place of its own on: none is contended."""
@@ -240,7 +225,7 @@ class FirestoreLedger:
     def modes(self) -> Modes:
         with _translated():
             found = self._modes.get(timeout=_TIMEOUT)
-        return _modes.decode(found.get("record")) if found.exists else Modes()
+        return stored.modes(_field(found, "record")) if found.exists else Modes()
 
     def switch(self, modes: Modes, change: ModeChange) -> None:
         fields = {"version": modes.version, "record": msgspec.json.encode(modes).decode()}
@@ -261,7 +246,7 @@ class FirestoreLedger:
     def mode_changes(self) -> Iterator[ModeChange]:
         with _translated():
             for each in _streamed(self._modes.collection(_CHANGES).order_by("__name__")):
-                yield _changes.decode(each.get("record"))
+                yield stored.change(*_row(each))
 
     def enqueue(self, parcels: Sequence[Parcel]) -> None:
         batch = self._client.batch()
@@ -275,7 +260,7 @@ class FirestoreLedger:
         query = self._client.collection(_PARCELS).where(filter=FieldFilter("channel", "==", channel))
         query = query.where(filter=FieldFilter("due", "<=", now)).order_by("due").limit(limit)
         with _translated():
-            return [_parcels.decode(each.get("record")) for each in query.stream(timeout=_TIMEOUT)]
+            return stored.gather(map(_row, _streamed(query)), stored.parcel, lambda _: True, limit).found
 
     def mark(self, parcel: Parcel) -> None:
         document = self._parcel(parcel)
@@ -309,6 +294,22 @@ class FirestoreLedger:
         return denial
 
 
+def _field(document: DocumentSnapshot[DocumentReference], name: str) -> object:
+    """What the document holds under this name; None where it holds nothing, where Google's own `get` has a KeyError."""
+    return (document.to_dict() or {}).get(name)
+
+
+def _row(document: DocumentSnapshot[DocumentReference]) -> tuple[object, str]:
+    """The record that a document holds, and the id of the remediation, switch or notice that it belongs to."""
+    path = str(document.reference.path).split("/")
+    return _field(document, "record"), path[1] if path[0] == _REMEDIATIONS else path[-1]
+
+
+def _part(got: stored.Gathered[Remediation] | stored.Gathered[TrailRecord]) -> int | None:
+    """How many documents were looked at, where it ended there though more may match."""
+    return got.looked_at if got.looked_at == _SCANNED and not got.more else None
+
+
 def _fields(parcel: Parcel) -> dict[str, object]:
     record = msgspec.json.encode(parcel).decode()
     return {"channel": parcel.channel, "due": parcel.due, "version": parcel.version, "record": record}
@@ -323,18 +324,25 @@ def _migrate(client: Client) -> None:
             if "updated" not in (each.to_dict() or {}):
                 option = client.write_option(last_update_time=each.update_time)
                 with suppress(Conflict), _translated():  # whoever was faster wrote the field
-                    record = _records.decode(each.get("record"))
+                    record = stored.remediation(*_row(each))
                     each.reference.update({"updated": record.updated}, option=option, timeout=_TIMEOUT)
         page = list(_streamed(query.start_after([page[-1].reference])))
 
 
 def _streamed(query: Query | CollectionReference) -> Iterator[DocumentSnapshot[DocumentReference]]:
-    """The documents of a query. Its own idea of retrying fails with an AttributeError when a stream breaks off."""
-    from google.api_core.exceptions import ServiceUnavailable
+    """The documents of a query. Its own idea of retrying fails with an AttributeError when a stream breaks off.
+
+    A query has no precondition of ours: one that fails wants an index ("Query requires an index", Firestore).
+    """
+    from google.api_core.exceptions import FailedPrecondition, ServiceUnavailable
     from google.api_core.retry import Retry, if_exception_type
 
     retry = Retry(predicate=if_exception_type(ServiceUnavailable), timeout=_TIMEOUT)
-    yield from query.stream(timeout=_TIMEOUT, retry=retry)
+    try:
+        yield from query.stream(timeout=_TIMEOUT, retry=retry)
+    except FailedPrecondition as error:
+        advice = "deploy/firestore.indexes.json has the indexes; after they are made they take minutes to be ready."
+        raise LedgerFault(f"the ledger refused: {error.message}", advice=advice) from error
 
 
 @contextmanager
@@ -349,4 +357,4 @@ def _translated() -> Iterator[None]:
     except (exceptions.ServerError, exceptions.TooManyRequests, exceptions.RetryError, GoogleAuthError) as error:
         raise TransientFault(f"the ledger could not answer: {type(error).__name__}") from error
     except exceptions.GoogleAPICallError as error:
-        raise TerminalFault(f"the ledger refused: {error.message}") from error
+        raise LedgerFault(f"the ledger refused: {error.message}") from error

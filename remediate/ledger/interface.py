@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from remediate.errors import LedgerFault
 from remediate.image import Repository
 from remediate.modes import ModeChange, Modes
 from remediate.notify.outbox import Parcel
@@ -117,12 +118,20 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A page of remediations. `more`: others follow."""
+    """A page of remediations. `more`: others follow, or may where one could not be read."""
 
     records: list[Remediation]
     more: bool
     looked_at: int | None = None
     """How many were looked at, where that was not all: what matches further on was not found. None: all were."""
+    damaged: Sequence[LedgerFault] = ()
+    """Those among them that cannot be read: whether they match is not known."""
+
+    def whole(self) -> list[Remediation]:
+        """The records. Raises LedgerFault where one cannot be read."""
+        for fault in self.damaged:
+            raise fault
+        return self.records
 
 
 class TrailPage(msgspec.Struct, frozen=True):
@@ -131,6 +140,7 @@ class TrailPage(msgspec.Struct, frozen=True):
     steps: list[TrailRecord]
     more: bool
     looked_at: int | None = None
+    damaged: Sequence[LedgerFault] = ()
 
 
 def projects(record: Remediation) -> list[str]:
@@ -156,7 +166,11 @@ def _whole(repository: str | None, member: str | None) -> dict[str, str]:
 
 
 class Ledger(Protocol):
-    """Remediations, their trail, and which denials were counted already."""
+    """Remediations, their trail, and which denials were counted already.
+
+    Whatever reads raises LedgerFault where it cannot read a record, and names it, save where a page or an iterator says
+    what else it does with one; TransientFault where the ledger does not answer.
+    """
 
     def get(self, remediation: str) -> Remediation | None:
         """The record with this id."""
@@ -182,7 +196,10 @@ class Ledger(Protocol):
         """
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
-        """The remediations that match, most recently seen first; `after` is the last one of the page before."""
+        """The remediations that match, most recently seen first; `after` is the last one of the page before.
+
+        Raises LedgerFault where one on the way cannot be read.
+        """
 
     def look(
         self, wanted: Filter, *, limit: int = 100, after: Mark | None = None, longest_waiting: bool = False
@@ -199,13 +216,14 @@ class Ledger(Protocol):
         more than that.
         """
 
-    def ids(self) -> Iterator[str]:
-        """The id of every remediation."""
+    def ids(self, states: Sequence[State] = ()) -> Iterator[str]:
+        """The id of every remediation, or of every one in these states; no record is read for it."""
 
     def misfiled(self) -> Iterator[str]:
         """The ids of those that are filed under another state, name or time than their record says.
 
-        Such a one is looked up by its id as ever, and found by no filter: no sweep would end it.
+        Such a one is looked up by its id as ever, and found by no filter: no sweep would end it. Those that cannot be
+        read are not among them.
         """
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
@@ -233,7 +251,7 @@ class Ledger(Protocol):
         """Store these parcels, save those that are there already. Raises Conflict where one was stored meanwhile."""
 
     def waiting(self, channel: str, now: str, limit: int) -> list[Parcel]:
-        """The parcels for this channel that are due, the longest due first."""
+        """The parcels for this channel that are due, the longest due first; one that cannot be read stops no other."""
 
     def mark(self, parcel: Parcel) -> None:
         """Store the parcel in place of the version before it. Raises Conflict where somebody else was faster."""

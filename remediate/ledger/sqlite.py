@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from remediate.errors import BadInput, Conflict, TerminalFault, TransientFault
+from remediate.errors import BadInput, Conflict, LedgerFault, TransientFault
+from remediate.ledger import stored
 from remediate.ledger.interface import Filter, Mark, Page, TrailFilter, TrailPage, filed, words
 from remediate.modes import ModeChange, Modes
 from remediate.notify.outbox import Parcel
@@ -72,11 +73,6 @@ CREATE INDEX trail_by_repository ON trail (repository, at, remediation, seq);
 SCHEMA = len(_MIGRATIONS)
 
 _FILED = ("version", "state", "repository", "member", "last_seen", "updated")
-_records = msgspec.json.Decoder(Remediation)
-_trails = msgspec.json.Decoder(TrailRecord)
-_modes = msgspec.json.Decoder(Modes)
-_changes = msgspec.json.Decoder(ModeChange)
-_parcels = msgspec.json.Decoder(Parcel)
 
 
 class SqliteLedger:
@@ -88,23 +84,30 @@ class SqliteLedger:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with _alone(path.parent), self._writing() as connection:
-                [version] = connection.execute("PRAGMA user_version").fetchone()
-                if version > SCHEMA:
-                    raise BadInput(f"{path} has schema {version}; this version reads up to {SCHEMA}: use a newer one")
-                for script in _MIGRATIONS[version:]:
-                    for statement in script.split(";"):
-                        connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {SCHEMA}")
+                self._migrate(connection)
         except (OSError, sqlite3.DatabaseError) as error:
             raise BadInput(f"{path} cannot be used as a ledger: {error}") from None
 
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        try:
+            [version] = connection.execute("PRAGMA user_version").fetchone()
+            if version > SCHEMA:
+                raise BadInput(f"{self._path} has schema {version}; this version reads up to {SCHEMA}: use a newer one")
+            for script in _MIGRATIONS[version:]:
+                for statement in script.split(";"):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        except sqlite3.DatabaseError as error:
+            raise BadInput(f"{self._path} cannot be brought to schema {SCHEMA}: {error}") from None
+
     def get(self, remediation: str) -> Remediation | None:
         row = self._one("SELECT record FROM remediations WHERE id = ?", remediation)
-        return _records.decode(row[0]) if row else None
+        return stored.remediation(row[0], remediation) if row else None
 
     def named(self, prefix: str) -> list[Remediation]:
-        rows = self._all("SELECT record FROM remediations WHERE id >= ? AND id < ? LIMIT 10", prefix, prefix + "\uffff")
-        return [_records.decode(row[0]) for row in rows]
+        query = "SELECT id, record FROM remediations WHERE id >= ? AND id < ? LIMIT 10"
+        rows = self._all(query, prefix, prefix + "\uffff")
+        return [stored.remediation(row[1], row[0]) for row in rows]
 
     def counted(self, denial_key: str, remediation: str) -> bool:
         query = "SELECT 1 FROM denials WHERE remediation = ? AND denial = ?"
@@ -147,7 +150,7 @@ class SqliteLedger:
             _insert(connection, parcels)
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
-        return self.look(wanted, limit=limit, after=Mark(after.last_seen, after.id) if after else None).records
+        return self.look(wanted, limit=limit, after=Mark(after.last_seen, after.id) if after else None).whole()
 
     def look(
         self, wanted: Filter, *, limit: int = 100, after: Mark | None = None, longest_waiting: bool = False
@@ -174,38 +177,35 @@ class SqliteLedger:
         condition = " AND ".join(clauses)
         # The index alone tells the ids, words included; to look at the words in each row takes twenty times as long.
         query = f"SELECT id FROM remediations WHERE {condition} ORDER BY {column} {way}, id {way}"  # noqa: S608
-        found: list[Remediation] = []
-        for (ident,) in self._each(query, *values):
-            record = self.get(str(ident))
-            if record is None or not wanted.matches(record):
-                continue
-            if len(found) == limit:
-                return Page(found, more=True)
-            found.append(record)
-        return Page(found, more=False)
+        one = "SELECT record, id FROM remediations WHERE id = ?"
+        rows = (row for found in self._each(query, *values) if (row := self._one(one, *found)))
+        got = stored.gather(rows, stored.remediation, wanted.matches, limit)
+        return Page(got.found, got.more, damaged=got.damaged)
 
     def counts(self, states: Sequence[State] = tuple(State), *, most: int | None = None) -> Mapping[State, int]:
         query = "SELECT count(*) FROM (SELECT 1 FROM remediations WHERE state = ? LIMIT ?)"
         limit = -1 if most is None else most + 1
-        return {state: int(row[0]) for state in states if (row := self._one(query, state, limit))}
+        return {state: int(str(row[0])) for state in states if (row := self._one(query, state, limit))}
 
-    def ids(self) -> Iterator[str]:
-        return (str(row[0]) for row in self._all("SELECT id FROM remediations ORDER BY id"))
+    def ids(self, states: Sequence[State] = ()) -> Iterator[str]:
+        condition = _among("state", len(states)) if states else "1"
+        rows = self._all(f"SELECT id FROM remediations WHERE {condition} ORDER BY id", *states)  # noqa: S608
+        return (str(row[0]) for row in rows)
 
     def misfiled(self) -> Iterator[str]:
         for row in self._each(f"SELECT id, record, {', '.join(_FILED)} FROM remediations"):  # noqa: S608
-            with suppress(msgspec.MsgspecError):
-                record = _records.decode(row[1])
-                stored: tuple[object, ...] = (row[0], *row[2:])
-                if (record.id, *(filed(record)[name] for name in _FILED)) != stored:
+            with suppress(LedgerFault):
+                record = stored.remediation(row[1], row[0])
+                found: tuple[object, ...] = (row[0], *row[2:])
+                if (record.id, *(filed(record)[name] for name in _FILED)) != found:
                     yield str(row[0])
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         if remediation is None:
-            rows = self._all("SELECT record FROM trail ORDER BY number")
+            rows = self._all("SELECT record, remediation FROM trail ORDER BY number")
         else:
-            rows = self._all("SELECT record FROM trail WHERE remediation = ? ORDER BY seq", remediation)
-        return (_trails.decode(row[0]) for row in rows)
+            rows = self._all("SELECT record, remediation FROM trail WHERE remediation = ? ORDER BY seq", remediation)
+        return (stored.step(*row) for row in rows)
 
     def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Mark | None = None) -> TrailPage:
         clauses, values, whole = ["1"], list[str | int](), wanted.whole()
@@ -228,15 +228,9 @@ class SqliteLedger:
             clauses.append("(at, remediation, seq) < (?, ?, ?)")
             values += [before.at, before.id, before.seq]
         order = "at DESC, remediation DESC, seq DESC"
-        found: list[TrailRecord] = []
-        for (blob,) in self._each(f"SELECT record FROM trail WHERE {' AND '.join(clauses)} ORDER BY {order}", *values):  # noqa: S608
-            step = _trails.decode(blob)
-            if not wanted.matches(step):
-                continue
-            if len(found) == limit:
-                return TrailPage(found, more=True)
-            found.append(step)
-        return TrailPage(found, more=False)
+        query = f"SELECT record, remediation FROM trail WHERE {' AND '.join(clauses)} ORDER BY {order}"  # noqa: S608
+        got = stored.gather(self._each(query, *values), stored.step, wanted.matches, limit)
+        return TrailPage(got.found, got.more, damaged=got.damaged)
 
     def take(self, name: str, limit: int, holder: str) -> bool:
         with self._writing() as connection:
@@ -250,7 +244,7 @@ class SqliteLedger:
 
     def modes(self) -> Modes:
         row = self._one("SELECT record FROM modes")
-        return _modes.decode(row[0]) if row else Modes()
+        return stored.modes(row[0]) if row else Modes()
 
     def switch(self, modes: Modes, change: ModeChange) -> None:
         values = (modes.version, msgspec.json.encode(modes))
@@ -265,15 +259,15 @@ class SqliteLedger:
             connection.execute("INSERT INTO mode_changes VALUES (?, ?)", (change.seq, msgspec.json.encode(change)))
 
     def mode_changes(self) -> Iterator[ModeChange]:
-        return (_changes.decode(row[0]) for row in self._all("SELECT record FROM mode_changes ORDER BY seq"))
+        return (stored.change(*row) for row in self._all("SELECT record, seq FROM mode_changes ORDER BY seq"))
 
     def enqueue(self, parcels: Sequence[Parcel]) -> None:
         with self._writing() as connection:
             _insert(connection, parcels)
 
     def waiting(self, channel: str, now: str, limit: int) -> list[Parcel]:
-        query = "SELECT record FROM parcels WHERE channel = ? AND due <= ? ORDER BY due, id LIMIT ?"
-        return [_parcels.decode(row[0]) for row in self._all(query, channel, now, limit)]
+        query = "SELECT record, id FROM parcels WHERE channel = ? AND due <= ? ORDER BY due, id"
+        return stored.gather(self._each(query, channel, now), stored.parcel, lambda _: True, limit).found
 
     def mark(self, parcel: Parcel) -> None:
         values = (parcel.due, parcel.version, msgspec.json.encode(parcel), parcel.id, parcel.version - 1)
@@ -298,25 +292,24 @@ class SqliteLedger:
         connection = self._connection()
         with _faults():
             connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        with _faults():
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
             connection.execute("COMMIT")
 
-    def _one(self, query: str, *values: object) -> tuple[bytes, ...] | None:
+    def _one(self, query: str, *values: object) -> tuple[object, ...] | None:
         with _faults():
-            row: tuple[bytes, ...] | None = self._connection().execute(query, values).fetchone()
+            row: tuple[object, ...] | None = self._connection().execute(query, values).fetchone()
         return row
 
-    def _each(self, query: str, *values: object) -> Iterator[tuple[bytes, ...]]:
+    def _each(self, query: str, *values: object) -> Iterator[tuple[object, ...]]:
         """The rows one by one, for whoever may have enough before the last."""
         with _faults(), closing(self._connection().execute(query, values)) as cursor:
             yield from cursor
 
-    def _all(self, query: str, *values: object) -> list[tuple[bytes, ...]]:
+    def _all(self, query: str, *values: object) -> list[tuple[object, ...]]:
         with _faults():
             return self._connection().execute(query, values).fetchall()
 
@@ -354,4 +347,4 @@ def _faults() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         raise TransientFault(f"the ledger could not answer: {error}") from error
     except sqlite3.DatabaseError as error:
-        raise TerminalFault(f"the ledger is damaged: {error}") from error
+        raise LedgerFault(f"the ledger is damaged: {error}") from error

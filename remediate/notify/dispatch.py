@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
-from remediate.errors import Conflict, RemediateError
+from remediate.errors import Conflict, LedgerFault, RemediateError
 from remediate.ledger.interface import Ledger
 from remediate.notify import outbox
 from remediate.notify.interface import Channel, Unsent
@@ -129,7 +129,10 @@ class Dispatcher:
         """Whether a notice asks for a decision that was made meanwhile."""
         if notice.kind not in (Kind.PROPOSED, Kind.LAPSING):
             return False
-        record = self._ledger.get(notice.remediation)
+        try:
+            record = self._ledger.get(notice.remediation)
+        except LedgerFault:
+            return True  # nobody could decide about what cannot be read
         return record is None or (record.state, record.cycle) != (State.PROPOSED, notice.cycle)
 
     def _claimed(self, waiting: Sequence[Parcel]) -> list[Parcel]:

@@ -69,6 +69,7 @@ def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerialize
             "everywhere": urlencode(kept | {"state": "all"}),
             "after": after,
             "looked_at": page.looked_at,
+            "damaged": [str(fault) for fault in page.damaged],
             "selected": args.get("select") == "all",
             "told": _told(args.get("told", ""), who, signer),
             "problem": problem,

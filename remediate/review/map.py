@@ -47,6 +47,7 @@ def map_page(desk: Desk, request: flask.Request) -> View:
             "fields": fields,
             "filtered": bool(kept or wanted),
             "found": len(page.records),
+            "damaged": [str(fault) for fault in (*page.damaged, *steps.damaged)],
             "cut": page.more or page.looked_at is not None,
             "plot": plotted(line),
             "now": now,

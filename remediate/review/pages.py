@@ -17,7 +17,7 @@ from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.routing import Map, Rule
 
-from remediate.errors import Refused, TerminalFault, TransientFault
+from remediate.errors import LedgerFault, Refused, TerminalFault, TransientFault
 from remediate.ledger.interface import Ledger
 from remediate.policy import Mode
 from remediate.remediator import Remediator
@@ -113,6 +113,8 @@ class Review:
             return self._failed(503, str(fault), _AGAIN, who)
         except TerminalFault as fault:
             return self._failed(502, str(fault), _FINAL, who)
+        except LedgerFault as fault:
+            return self._failed(500, str(fault), fault.advice, who)
         except HTTPException as error:
             who = who or self._known(request)
             advice = _WRONG_WAY if error.code == 405 else ""

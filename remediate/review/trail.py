@@ -54,6 +54,7 @@ def trail(desk: Desk, request: flask.Request) -> Answer:
             "newest": urlencode(kept),
             "first": not args.get("before"),
             "looked_at": page.looked_at,
+            "damaged": [str(fault) for fault in page.damaged],
             "problem": problem,
         },
         400 if problem else 200,

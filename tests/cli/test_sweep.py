@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,24 @@ def test_a_list_of_a_time(shell: Shell) -> None:
     assert shell.json("list", "--until", moment) == []
     assert shell.json("list", "--since", "2099-01-01") == []
     assert re.search(r"--since 'soon': expected RFC 3339", shell.run("list", "--since", "soon", code=2))
+
+
+def test_one_record_that_cannot_be_read_is_named_and_stops_no_other(
+    shell: Shell, sandbox_server: SandboxProcess
+) -> None:
+    shell.run("approve", shell.ids[0], "--as", REVIEWER, "--for", "1h")
+    path = shell.environment["REMEDIATE_LEDGER"].removeprefix("sqlite:///")
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE remediations SET record = '{}' WHERE id = ?", (shell.ids[1],))
+    named = f"the record of {shell.ids[1]} cannot be read"
+    said = shell.run("list", code=1)
+    assert named in said
+    assert shell.ids[0] in said
+    for command in (["show", shell.ids[1]], ["approve", shell.ids[1], "--as", REVIEWER]):
+        said = shell.run(*command, code=1)
+        assert named in said
+        assert "trail verify" in said
+        assert "unexpected" not in said
+    said = shell.run("sweep", "--as-of", "2099-01-01T00:00:00Z", code=1)
+    assert f"{shell.ids[1]}: {named}" in said
+    assert DEPLOYER not in sandbox_server.readers()

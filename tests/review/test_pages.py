@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import sqlite3
 import subprocess
 import sys
 import urllib.parse
@@ -115,6 +116,23 @@ def test_a_rejection_says_why(page: Page) -> None:
     text = page.ask(f"/r/{record.id}")[1]
     assert "not in this repository" in text
     assert page.say(f"/r/{record.id}/reject", reason="again")[0] == 409
+
+
+def test_a_record_that_cannot_be_read_is_named_and_hides_no_other(page: Page) -> None:
+    record = page.denied()
+    path = page.function.ledger_path
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE remediations SET record = '{}' WHERE id = ?", (record.id,))
+    other = next(each for each in page.remediator._ledger.ids() if each != record.id)
+    for path_ in ("/", "/map"):
+        status, text = page.ask(path_)
+        assert status == 200
+        assert f"the record of {record.id} cannot be read" in text
+    assert other in page.ask("/")[1]
+    status, text = page.ask(f"/r/{record.id}")
+    assert status == 500
+    assert f"the record of {record.id} cannot be read" in text
+    assert "trail verify" in text
 
 
 @pytest.mark.parametrize("token", ["", "x", "somebody else's"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -305,3 +306,17 @@ def test_the_brake_asks_what_comes_beyond_the_limit(start: Start) -> None:
     line = function.lines(2)[-1]
     assert (line["outcome"], line["reasons"], line["severity"]) == ("ask", ["same_project", "brake"], "ALERT")
     assert {record.state for record in function.records()} == {State.GRANTED, State.PROPOSED}
+
+
+def test_an_event_comes_again_while_its_record_cannot_be_read(start: Start) -> None:
+    function = start()
+    assert function.push(push_body(same_project())) == 200
+    [record] = function.records()
+    with sqlite3.connect(function.ledger_path) as connection:
+        connection.execute("UPDATE remediations SET record = '{}'")
+    assert function.push(push_body(same_project("2"))) == 500
+    with sqlite3.connect(function.ledger_path) as connection:
+        connection.execute("UPDATE remediations SET record = ?", (msgspec.json.encode(record),))
+    assert function.push(push_body(same_project("2"))) == 200
+    assert [each.denials for each in function.records()] == [2]
+    assert any(f"the record of {record.id} cannot be read" in line for line in function.output)
