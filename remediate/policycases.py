@@ -11,9 +11,10 @@ from remediate.denial import Denial, Deploy, EntryId, Kind, Reader
 from remediate.errors import BadInput
 from remediate.image import parse_image
 from remediate.policy import ASSUMED, Decision, Evidence, Outcome, decide
-from remediate.policyfile import FileRules, Judged, Marks, load_yaml, located, place_of
+from remediate.policyfile import FileRules, Judged
 from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
+from remediate.yamlfile import Marks, load_yaml, located, place_of
 
 
 class GivenDeploy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,6 +83,15 @@ class Cases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cases: tuple[Case, ...]
 
 
+_ACCEPTED = {
+    "outcome": ", ".join(Outcome),
+    "kind": ", ".join(Kind),
+    "reader": ", ".join(Reader),
+    "doubts": "the codes of docs/reasons.md",
+    "reasons": "the codes of docs/reasons.md",
+}
+
+
 class Explained(msgspec.Struct, frozen=True):
     """What a policy says of one denial, and what each of its rules does."""
 
@@ -107,7 +117,9 @@ def parse_cases(text: str, name: str) -> list[tuple[str, Case]]:
     try:
         cases = msgspec.convert(content, Cases).cases
     except msgspec.ValidationError as error:
-        raise BadInput(located(str(error), name, marks), advice="docs/policy.md shows a file of cases.") from None
+        raise BadInput(
+            located(str(error), name, marks, _ACCEPTED), advice="docs/policy.md shows a file of cases."
+        ) from None
     for number, case in enumerate(cases):
         _checked(case, name, marks, f"$.cases[{number}].given")
     return [(place_of(name, marks, f"$.cases[{number}]"), case) for number, case in enumerate(cases)]

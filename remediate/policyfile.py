@@ -19,20 +19,16 @@ from msgspec import Meta
 from remediate.errors import BadInput
 from remediate.policy import INVARIANTS, OTHERWISE, VARIABLES, Outcome, Rule
 from remediate.principal import reviewer_key
+from remediate.yamlfile import Marks, load_yaml, located, place_of
 
 if TYPE_CHECKING:
     from cel_expr_python import cel
-    from yaml import Node
 
 _AT = re.compile(r"at ([0-9]+):([0-9]+): ")
 _DURATION = r"^[1-9][0-9]{0,4}[hdw]$"
 _SECONDS = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
 _RESERVED = (INVARIANTS, OTHERWISE)
 MOST = 1 << 20  # characters of a policy file
-
-
-Marks = dict[str, tuple[int, int, str]]
-"""Line and column (from 1) of each value by its path (`$.rules[0].when`), and how it is written (`|`, `"`, ...)."""
 
 
 class Then(StrEnum):
@@ -170,7 +166,7 @@ def parse_policy(text: str, name: str) -> FileRules:
     try:
         written = msgspec.convert(content, PolicyText)
     except msgspec.ValidationError as error:
-        raise BadInput(located(str(error), name, marks), advice=_ADVICE) from None
+        raise BadInput(located(str(error), name, marks, _ACCEPTED), advice=_ADVICE) from None
     problems: list[str] = []
     names: set[str] = set()
     rules = []
@@ -203,6 +199,11 @@ def parse_policy(text: str, name: str) -> FileRules:
     return FileRules(tuple(rules), Outcome(written.otherwise), digest)
 
 
+_ACCEPTED = {
+    "then": ", ".join(Then),
+    "otherwise": ", ".join(Otherwise),
+    "expires_after": "hours, days or weeks, as in 12h, 90d or 8w",
+}
 _ADVICE = "docs/policy.md tells the keys and the variables; `python -m remediate policy schema` is for editors."
 
 
@@ -246,77 +247,6 @@ def _in_cels_words(text: str) -> str:
     return text + (f"\naccepted: {', '.join(VARIABLES)}" if unknown else "")
 
 
-# YAML with the place of every value
-
-
-def load_yaml(text: str, name: str) -> tuple[object, Marks]:
-    """The content of a YAML document, and where each value stands.
-
-    Raises BadInput for what is no YAML, and for a key that stands twice.
-    """
-    import yaml
-
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if node is None:
-            raise BadInput(f"{name}: the file is empty", advice=_ADVICE)
-        marks: Marks = {}
-        _mark(node, "$", marks, name, set())
-        content = yaml.safe_load(text)
-        msgspec.json.encode(content)  # half a character ("\\ud800") is text to YAML, and to nobody else
-        return content, marks
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
-        hint = " (what begins with ! needs quotes around it)" if re.search(r":\s+!", line) else ""
-        raise BadInput(f"{place}: no YAML: {error.problem or error.context}{hint}") from None
-    except RecursionError:
-        raise BadInput(f"{name}: nested too deeply for a policy", advice=_ADVICE) from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise BadInput(f"{name}: no YAML: {(str(error).splitlines() or ['?'])[0]}") from None
-    except (
-        LookupError,
-        AttributeError,
-        TypeError,
-        OverflowError,
-    ) as error:  # PyYAML's own, for `!!bool x` and the like
-        raise BadInput(
-            f"{name}: a value is not what its tag says ({error}); expected plain text, lists and keys"
-        ) from None
-
-
-def _mark(node: Node, path: str, marks: Marks, name: str, seen: set[int]) -> None:
-    import yaml
-
-    line, column = node.start_mark.line + 1, node.start_mark.column + 1
-    marks[path] = (line, column, getattr(node, "style", None) or "")
-    if id(node) in seen:
-        raise BadInput(f"{name}:{line}:{column}: YAML's aliases are not taken here: write it out")
-    seen.add(id(node))
-    if isinstance(node, yaml.SequenceNode):
-        for number, each in enumerate(node.value):
-            _mark(each, f"{path}[{number}]", marks, name, seen)
-    elif isinstance(node, yaml.MappingNode):
-        keys: set[str] = set()
-        for key, value in node.value:
-            if key.tag != "tag:yaml.org,2002:str":
-                where = f"{name}:{key.start_mark.line + 1}:{key.start_mark.column + 1}"
-                raise BadInput(f"{where}: a key that is no text; expected one of the keys of a policy", advice=_ADVICE)
-            text = str(key.value)
-            place = (key.start_mark.line + 1, key.start_mark.column + 1)
-            if text in keys:
-                raise BadInput(f"{name}:{place[0]}:{place[1]}: the key {text!r} stands twice")
-            keys.add(text)
-            marks[f"{path}.{text}!"] = (*place, "")
-            _mark(value, f"{path}.{text}", marks, name, seen)
-
-
-def place_of(name: str, marks: Marks, path: str) -> str:
-    line, column, _ = marks.get(path, (1, 1, ""))
-    return f"{name}:{line}:{column}"
-
-
 def _condition_problem(name: str, marks: Marks, path: str, rule: str, words: str) -> str:
     """CEL's words with the place in the file, where what is written can be counted in; the rule's own otherwise."""
     line, column, style = marks.get(path, (1, 1, ""))
@@ -325,17 +255,3 @@ def _condition_problem(name: str, marks: Marks, path: str, rule: str, words: str
     elif at and style == "|":
         line, column = line + int(at[1]), int(at[2])
     return f"{name}:{line}:{column}: rule {rule!r}: {_AT.sub('', words)}"
-
-
-def located(text: str, name: str, marks: Marks) -> str:
-    """msgspec's words (`Object missing required field ... - at `$.rules[0]``) with the place in the file."""
-    words, _, path = text.rpartition(" - at ")
-    path = path.strip("`") if words else "$"
-    words = words or text
-    if unknown := re.search(r"unknown field `(.+)`", words):
-        return f"{place_of(name, marks, f'{path}.{unknown[1]}!')}: unknown key {unknown[1]!r}"
-    if path.endswith(".expires_after") and "regex" in words:
-        words = "expected hours, days or weeks, as in 12h, 90d or 8w"
-    if "enum" in words:
-        words += f"; expected one of {', '.join(Otherwise if path.endswith('otherwise') else Then)}"
-    return f"{place_of(name, marks, path)}: {path.removeprefix('$').lstrip('.') or 'the policy'}: {words}"

@@ -112,12 +112,12 @@ def test_conditions_are_three_valued(when: str, value: bool | None) -> None:
         (("rules:", "rules: ["), "no YAML"),
         ((GOOD, ""), "the file is empty"),
         ((GOOD, "rules: 3"), "policy.yaml:1:8: rules: Expected `array`, got `int`"),
-        ((GOOD, "- a"), "policy.yaml:1:1: the policy: Expected `object`, got `array`"),
+        ((GOOD, "- a"), "policy.yaml:1:1: the file: Expected `object`, got `array`"),
         (("when: image", "whenever: 1\n    when: image"), "policy.yaml:3:5: unknown key 'whenever'"),
         (('image.project == "platform-images"', "image.project"), "no matching overload"),
-        (("when: image", "when: !evidence.x && image"), "(what begins with ! needs quotes around it)"),
-        (("when: image.project", "when: !image.project #"), "(what begins with ! needs quotes around it)"),
-        (("because: The", "because: 2026-13-45 #"), "no YAML: month must be in 1..12"),
+        (("when: image", "when: !evidence.x && image"), "what begins with ! needs quotes around it"),
+        (("when: image.project", "when: !image.project #"), "what begins with ! needs quotes around it"),
+        (("because: The", "because: 2026-13-45 #"), "policy.yaml:7:14: YAML takes this for a timestamp, text needs quotes around it"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_with_its_place(change: tuple[str, str], told: str) -> None:
@@ -141,9 +141,10 @@ def test_what_is_wrong_is_told_with_its_place(change: tuple[str, str], told: str
     ],
 )
 def test_whatever_is_no_policy_is_named_and_a_reload_of_it_keeps_the_old_one(tmp_path: Path, text: str) -> None:
-    with pytest.raises(BadInput, match=r"^policy\.yaml"):
+    place = "" if "[[[" in text else r":[0-9]+:[0-9]+"
+    with pytest.raises(BadInput, match=rf"^policy\.yaml{place}: "):
         rules(text)
-    with pytest.raises(BadInput, match=r"^cases\.yaml"):
+    with pytest.raises(BadInput, match=rf"^cases\.yaml{place}: "):
         parse_cases(text, "cases.yaml")
     path, now, said = tmp_path / "policy.yaml", [0.0], list[str]()
     path.write_text(GOOD)
@@ -362,6 +363,7 @@ def test_a_case_that_fails_says_what_was_expected_and_what_came_out() -> None:
     ("change", "told"),
     [
         (("outcome: grant", "outcome: yes"), "cases.yaml:7:23: cases[0].expect.outcome"),
+        (("outcome: grant", "outcome: give"), "Invalid enum value 'give'; expected one of grant, ask, refuse, ignore"),
         (("image: us-docker", "image: nowhere:://us-docker"), "cases.yaml:4:14: 'nowhere"),
         (("member: serviceAccount:", "member: nobody:"), "cases.yaml:5:15: 'nobody"),
         (("given:", "giving:"), "cases.yaml:3:5: unknown key 'giving'"),
