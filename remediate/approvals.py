@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from remediate.decider import Decider
-from remediate.errors import BadInput, Refused
+from remediate.errors import BadInput, Refused, Stale
 from remediate.execution import ACTOR, Executor
 from remediate.following import differs
 from remediate.ledger.interface import Ledger
@@ -48,7 +48,7 @@ class Approvals:
                 return self._granted(record, lasts)
             approving = moved(record, State.APPROVED, actor=person.id, now=self._now(), note=note)
             if content is not None and content != content_digest(record):
-                raise Refused(
+                raise Stale(
                     f"{ident} is not what you saw any more: its content is {content_digest(record)}, not {content}",
                     advice=f"Look again: python -m remediate show {ident}",
                 )

@@ -23,6 +23,10 @@ class Refused(RemediateError):
     """The request is understood and not allowed (wrong state, wrong approver). CLI exit 1."""
 
 
+class Stale(Refused):
+    """The approver saw another content than the record has now."""
+
+
 class TransientFault(RemediateError):
     """Google Cloud (or the ledger) could not answer now; the same call may succeed later."""
 

@@ -1,8 +1,11 @@
-"""Turns the decision about a new denial into the transitions that it takes a record through."""
+"""What follows: the transitions that a new denial's decision takes a record through, and what a deploy still lacks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from remediate.policy import Decision, Outcome
+from remediate.principal import Member
 from remediate.reasons import Reason
 from remediate.remediation import RULE, Ending, Remediation, State, settled
 
@@ -34,6 +37,23 @@ def following(record: Remediation, decision: Decision, *, actor: str, held: bool
     if decision.outcome is Outcome.GRANT:
         steps.append((State.APPROVED, f"{RULE}{decision.rule}", ""))
     return steps
+
+
+def lacking(record: Remediation, partners: Iterable[Remediation]) -> tuple[Remediation, ...]:
+    """Who else has to read before the deploy behind a granted record gets through: until then a retry fails too.
+
+    A service agent serves many deployers: once one of them can read, its deploys get through.
+    """
+    found = tuple(partners)
+    absent = tuple(each for each in found if each.state is not State.GRANTED and not _READS & set(each.reasons))
+    if Member(record.member).run_agent_of is None:
+        return absent
+    deployers = [each for each in found if Member(each.member).run_agent_of is None]
+    return () if any(each not in absent for each in deployers) else absent
+
+
+_READS = {Reason.ALREADY_GRANTED, Reason.STILL_PROPAGATING}
+"""Reasons that say of a member that it can read, though nothing of ours was granted."""
 
 
 def differs(record: Remediation, decision: Decision) -> bool:

@@ -127,13 +127,14 @@ def review_from(settings: Settings, remediator: Remediator) -> Review:
     """The review pages. Raises BadInput where nothing would tell who makes a request."""
     import secrets
 
-    from remediate.cloud.rest import get
+    from remediate.cloud.rest import get_public
     from remediate.review.identity import KEYS, IapIdentity, Identity, LocalIdentity
     from remediate.review.pages import Review
 
     identity: Identity
     if settings.iap_audience is not None:
-        identity = IapIdentity(settings.iap_audience, lambda: get(KEYS, settings.timeout, "get IAP's public keys"))
+        what = "get IAP's public keys"
+        identity = IapIdentity(settings.iap_audience, lambda: get_public(KEYS, settings.timeout, what))
     elif settings.ledger.startswith("sqlite:") and not os.environ.get("K_SERVICE"):
         identity = LocalIdentity(settings.local_reviewer)
     else:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _Formats = Annotated[Format, typer.Option("--format", help="table, json or csv")]
 _SHOWN = 5  # members of a binding that are shown before the new one
 _OPEN = ("proposed", "failed", "approved")
-RETRY = "A retry of the deploy is worth it from two minutes on; IAM may take seven or more."
+_RETRY = "A retry of the deploy is worth it from two minutes on; IAM may take seven or more."
 
 
 def register(app: typer.Typer) -> None:
@@ -199,6 +199,17 @@ def needed_too(ledger: Ledger, record: Remediation) -> list[Remediation]:
     ]
 
 
+def retry(ledger: Ledger, record: Remediation) -> str:
+    """From when on a retry of the deploy is worth it, once this was granted."""
+    from remediate.following import lacking
+
+    absent = lacking(record, filter(None, map(ledger.get, record.partners)))
+    if not absent:
+        return _RETRY
+    named = ", ".join(f"{each.id} ({each.state})" for each in absent)
+    return f"A retry fails until {named} is granted: the same deploy needs it too."
+
+
 def _next(record: Remediation, following: list[Remediation]) -> list[str]:
     who = " --as you@example.com" if the_settings().ledger.startswith("sqlite:") else ""
     revoke = [f"To take it away: python -m remediate revoke {record.id}{who} --reason '...'"] if record.ours else []
@@ -216,7 +227,7 @@ def _next(record: Remediation, following: list[Remediation]) -> list[str]:
             return ["The write is due: `python -m remediate sweep` carries it out."]
         case "granted":
             until = [f"It ends by itself at {record.expires}."] if record.expires else []
-            return [RETRY, *until, *revoke]
+            return [retry(the_ledger(), record), *until, *revoke]
         case "refused":
             return ["Nobody can approve this; it is looked at again when it is denied again."]
         case "rejected":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from remediate.cli.remediations import RETRY, every, find, needed_too, say, the_ledger, the_settings, warn
+from remediate.cli.remediations import every, find, needed_too, retry, say, the_ledger, the_settings, warn
 from remediate.errors import BadInput, Refused, RemediateError
 
 if TYPE_CHECKING:
@@ -92,8 +92,9 @@ def approve(
         return True
 
     failed = _each(chosen, actor, "approved", act)
-    if granted:
-        say(RETRY)
+    done = filter(None, map(the_ledger().get, granted))
+    for line in dict.fromkeys(retry(the_ledger(), record) for record in done):
+        say(line)
     for ident in partners:
         other = the_ledger().get(ident)
         if other and other.state == "proposed":

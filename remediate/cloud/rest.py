@@ -20,19 +20,26 @@ def get(url: str, timeout: float, what: str) -> bytes:
     return _asked("GET", url, None, timeout, what)
 
 
+def get_public(url: str, timeout: float, what: str) -> bytes:
+    """As `get`, of what anybody may read: no credentials go there."""
+    return _asked("GET", url, None, timeout, what, anonymous=True)
+
+
 def post(url: str, body: dict[str, object], timeout: float, what: str) -> bytes:
     """The body of the answer to a question that changes nothing. Raises as `get` does."""
     return _asked("POST", url, body, timeout, what)
 
 
-def _asked(method: str, url: str, body: dict[str, object] | None, timeout: float, what: str) -> bytes:
+def _asked(
+    method: str, url: str, body: dict[str, object] | None, timeout: float, what: str, *, anonymous: bool = False
+) -> bytes:
     from google.api_core.exceptions import from_http_response
 
     data = None if body is None else msgspec.json.encode(body)
     headers = {"Content-Type": "application/json"} if data else {}
 
     def call() -> bytes:
-        session = _session(anonymous=url.startswith("http://"))
+        session = _session(anonymous=anonymous or url.startswith("http://"))
         answer = session.request(method, url, data=data, headers=headers, timeout=timeout)
         if answer.status_code != 200:
             raise from_http_response(answer)  # type: ignore[no-untyped-call]
@@ -44,7 +51,7 @@ def _asked(method: str, url: str, body: dict[str, object] | None, timeout: float
 
 @cache
 def _session(*, anonymous: bool) -> requests.Session:
-    """A session with the credentials of this environment; none at all where no TLS protects them."""
+    """A session with the credentials of this environment, or none at all: where no TLS protects them, for one."""
     import google.auth
     import requests
     from google.auth.transport.requests import AuthorizedSession

@@ -12,6 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from remediate.deploy import Deploy
+from remediate.following import lacking
 from remediate.image import Repository
 from remediate.reasons import Reason
 from remediate.remediation import RULE, Remediation, State, TrailRecord, instant
@@ -193,16 +194,16 @@ def _proposed(record: Remediation, step: TrailRecord, terms: Terms) -> Notice:
 def _granted(
     record: Remediation, step: TrailRecord, terms: Terms, known: Callable[[str], Remediation | None]
 ) -> Notice:
-    found = ((each, known(each)) for each in record.partners)
-    open_ = (State.PROPOSED, State.APPROVED)
-    waits = tuple(ident for ident, other in found if other is not None and other.state in open_)
+    absent = lacking(record, filter(None, map(known, record.partners)))
+    waits = tuple(each.id for each in absent)
     ready = datetime.fromisoformat(step.at) + PROPAGATION
     ends = f" until {_moment(datetime.fromisoformat(record.expires))}" if record.expires else ""
     by = (record.approver or step.actor).removeprefix("user:").replace(RULE, "the rule ")
     summary = f"{_who(record)} can read images in {_where(record)}{ends}, on the word of {by}."
     advice = f"Deploy again from {_moment(ready)} on: IAM needs about 2 minutes, sometimes 7 or more."
     if waits:
-        advice = f"Wait: the same deploy needs {', '.join(waits)} too. Deploy again two minutes after that is granted."
+        named = ", ".join(f"{each.id} ({each.state})" for each in absent)
+        advice = f"Wait: the same deploy needs {named} too. Deploy again two minutes after that is granted."
     notice = _notice(Kind.GRANTED, record, step.at, terms, summary, advice, step)
     retry_from = None if waits else instant(ready)
     return msgspec.structs.replace(notice, expires=record.expires, retry_from=retry_from, waits_for=waits)

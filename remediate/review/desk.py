@@ -16,6 +16,8 @@ from remediate.remediator import Remediator
 from remediate.results import Limits
 
 LONGEST = 500  # characters of anything that somebody types
+_LONGEST_ID = 40  # characters of an id in a mark
+_MOST_STEPS = 1 << 31  # of one trail
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,11 @@ def marked(text: str) -> Mark | None:
     ident, _, seq = rest.partition("~")
     try:
         datetime.fromisoformat(at)
-        return Mark(at, ident, int(seq or 0)) if ident.isascii() and "/" not in ident and ident else None
+        number = int(seq or 0)
     except ValueError:
         return None
+    ours = ident.isascii() and "/" not in ident and 0 < len(ident) <= _LONGEST_ID and 0 <= number < _MOST_STEPS
+    return Mark(at, ident, number) if ours else None
 
 
 def mark_text(mark: Mark) -> str:

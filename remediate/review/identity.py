@@ -18,7 +18,7 @@ from typing import Protocol
 
 import msgspec
 
-from remediate.errors import Refused, TransientFault
+from remediate.errors import Refused, TerminalFault, TransientFault
 from remediate.principal import Member, MemberKind, parse_member
 
 KEYS = "https://www.gstatic.com/iap/verify/public_key"
@@ -27,6 +27,8 @@ HEADER = "X-Goog-IAP-JWT-Assertion"
 _SKEW = 30  # seconds that clocks may differ
 _KEPT = 3600.0  # seconds that the public keys are kept
 _SOONEST = 60.0  # seconds between two looks at them, whatever keys a token names
+_AGAIN = 5.0  # seconds after a look that failed
+_GOOGLE = "accounts.google.com:"  # before addresses that Google itself signed in
 _LONGEST = 8192  # characters of a token
 _HOST = re.compile(r"\[?([0-9A-Za-z.:-]*?)\]?(?::[0-9]{1,5})?\Z")
 
@@ -79,9 +81,9 @@ class IapIdentity:
         self._fetch = fetch
         self._now = now
         self._monotonic = monotonic
-        self._lock = threading.Lock()
+        self._looking = threading.Lock()
         self._keys: dict[str, str] = {}
-        self._fetched = float("-inf")
+        self._fetched = self._failed = float("-inf")
 
     def address(self, headers: Mapping[str, str], remote: str | None) -> str:
         del remote
@@ -95,23 +97,39 @@ class IapIdentity:
             raise Refused("the identity of this request is for somebody else")
         if not claims.iat - _SKEW <= now <= claims.exp + _SKEW:
             raise Refused("the identity of this request is out of time; load the page again")
-        person = parse_member(claims.email.rpartition(":")[2])
+        # Before an external identity stands the tenant that vouches for it, which may let anybody sign up.
+        address = claims.email.removeprefix(_GOOGLE)
+        person = None if ":" in address else parse_member(address)
         if not isinstance(person, Member) or person.kind is MemberKind.PRINCIPAL:
             raise Refused("the identity of this request names no address")
         return person.id.partition(":")[2]
 
     def _key(self, kid: str) -> str | None:
-        """The public key of this name; looked for again where it is new, as keys are rotated."""
-        with self._lock:
-            age = self._monotonic() - self._fetched
-            if age >= _KEPT or (kid not in self._keys and age >= _SOONEST):
-                try:
-                    self._keys = msgspec.json.decode(self._fetch(), type=dict[str, str])
-                    self._fetched = self._monotonic()
-                except (TransientFault, msgspec.MsgspecError):
-                    if not self._keys:
-                        raise TransientFault("Identity-Aware Proxy's public keys cannot be had just now") from None
-            return self._keys.get(kid)
+        """The public key of this name; looked for again where it is new, as keys are rotated.
+
+        One thread looks, and whoever has a key that is held does not wait. A look that fails leaves what is held.
+        """
+        if self._is_due(kid) and self._looking.acquire(blocking=kid not in self._keys):
+            try:
+                if self._is_due(kid):
+                    self._look()
+            finally:
+                self._looking.release()
+        if not self._keys:
+            raise TransientFault("Identity-Aware Proxy's public keys cannot be had just now")
+        return self._keys.get(kid)
+
+    def _is_due(self, kid: str) -> bool:
+        now = self._monotonic()
+        age = now - self._fetched
+        return now - self._failed >= _AGAIN and (age >= _KEPT or (kid not in self._keys and age >= _SOONEST))
+
+    def _look(self) -> None:
+        try:
+            self._keys = msgspec.json.decode(self._fetch(), type=dict[str, str])
+            self._fetched = self._monotonic()
+        except (TransientFault, TerminalFault, msgspec.MsgspecError):
+            self._failed = self._monotonic()
 
 
 class _Header(msgspec.Struct):
@@ -135,7 +153,7 @@ def _parts(token: str) -> tuple[_Header, _Claims]:
     try:
         decoded = [base64.urlsafe_b64decode(piece + "=" * (-len(piece) % 4)) for piece in pieces[:2]]
         return msgspec.json.decode(decoded[0], type=_Header), msgspec.json.decode(decoded[1], type=_Claims)
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
+    except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError):
         raise Refused("this request bears no identity") from None
 
 

@@ -7,20 +7,19 @@ from urllib.parse import urlencode
 
 import flask
 import msgspec
-from itsdangerous import BadSignature, URLSafeSerializer
+from itsdangerous import URLSafeSerializer
 
-from remediate.errors import RemediateError
 from remediate.ledger.interface import Filter, Mark
 from remediate.remediation import Remediation, State, content_digest
-from remediate.review.desk import Answer, Desk, Elsewhere, View, mark_text, marked, typed
+from remediate.review.desk import Desk, View, mark_text, marked, typed
 from remediate.review.texts import person, place, short
+from remediate.review.together import told
 
-PAGE = 50  # remediations on one page, and approvals in one go
+PAGE = 50  # remediations on one page
 _COUNTED = 1_000  # remediations of a state; beyond, how many more there are makes no difference
 _WORDS = 8  # of a search
 _FIELDS = ("q", "project", "repository", "member")
 _ALWAYS = (State.PROPOSED, State.GRANTED)  # states that are offered even when nothing is in them
-_LONGEST_TOLD = 2500  # characters of an address, which gunicorn cuts at 4,094
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -45,7 +44,8 @@ def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerialize
         problem = f"state {wanted[:40]!r}: expected all or one of {', '.join(State)}"
         wanted = State.PROPOSED.value
     states = () if wanted == "all" else (State(wanted),)
-    words = tuple(fields["q"].split())[:_WORDS]
+    typed_words = tuple(fields["q"].split())
+    words = typed_words[:_WORDS]
     sought = Filter(states, fields["repository"] or None, fields["member"] or None, fields["project"] or None, words)
     waiting = wanted == State.PROPOSED
     page = desk.ledger.look(sought, limit=PAGE, after=marked(args.get("after", "")), longest_waiting=waiting)
@@ -55,10 +55,12 @@ def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerialize
         last = page.records[-1]
         after = urlencode(kept | {"after": mark_text(Mark(last.updated if waiting else last.last_seen, last.id))})
     counts = desk.ledger.counts(most=_COUNTED)
+    rows = [_row(desk, each, who) for each in page.records]
     return View(
         "inbox.html",
         {
-            "rows": [_row(desk, each, who) for each in page.records],
+            "rows": rows,
+            "mine": any(row.record.state is State.PROPOSED and not row.barred for row in rows),
             "wanted": wanted,
             "fields": fields,
             "filtered": any(fields.values()),
@@ -71,8 +73,9 @@ def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerialize
             "looked_at": page.looked_at,
             "damaged": [str(fault) for fault in page.damaged],
             "selected": args.get("select") == "all",
-            "told": _told(args.get("told", ""), who, signer),
+            "told": told(desk, args.get("told", ""), who, signer),
             "problem": problem,
+            "cut": len(typed_words) > _WORDS,
         },
         400 if problem else 200,
     )
@@ -104,45 +107,3 @@ def _tabs(wanted: str, kept: dict[str, str], counts: Mapping[State, int]) -> lis
         *tabs,
         ("all", "/?" + urlencode(kept | {"state": "all"}), _told_count(counts, tuple(State)), wanted == "all"),
     ]
-
-
-def approve_selected(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerializer) -> Answer:
-    """Approve each one as it was shown; what became of each is told on the inbox."""
-    told = []
-    for item in dict.fromkeys(request.form.getlist("item")[:PAGE]):
-        ident, _, content = item.partition("@")
-        try:
-            done = desk.remediator.approve(ident, actor=who, content=content).remediation
-            told.append((done.id, str(done.state), person(done.member)[:80]))
-        except RemediateError as error:
-            told.append((ident[:20], "", str(error)[:160]))
-    text = str(signer.dumps([who, told]))
-    if len(text) > _LONGEST_TOLD:
-        text = str(signer.dumps([who, [(ident, state, "") for ident, state, _ in told]]))
-    return Elsewhere(f"/?told={text}")
-
-
-class Told(msgspec.Struct, frozen=True):
-    """What became of approvals that were just made: id, state (empty: not approved) and a word about each."""
-
-    asked: bool
-    items: list[tuple[str, str, str]]
-
-    @property
-    def approved(self) -> int:
-        return sum(bool(state) for _, state, _ in self.items)
-
-    @property
-    def granted(self) -> bool:
-        return any(state == State.GRANTED for _, state, _ in self.items)
-
-
-def _told(text: str, who: str, signer: URLSafeSerializer) -> Told | None:
-    """What the address tells; None where it tells nothing that we said to this person."""
-    if not text:
-        return Told(asked=False, items=[])
-    try:
-        said_to, items = signer.loads(text)
-    except (BadSignature, ValueError):
-        return None
-    return Told(asked=True, items=[tuple(item) for item in items]) if said_to == who else None

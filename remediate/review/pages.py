@@ -7,6 +7,7 @@ may do what, and whether the page is stale, is decided there, where the write ha
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import flask
 import jinja2
 from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 from werkzeug.routing import Map, Rule
 
 from remediate.errors import LedgerFault, Refused, TerminalFault, TransientFault
@@ -22,7 +23,7 @@ from remediate.ledger.interface import Ledger
 from remediate.policy import Mode
 from remediate.remediator import Remediator
 from remediate.results import Limits
-from remediate.review import inbox, map, mode, proposal, trail
+from remediate.review import inbox, map, mode, proposal, together, trail
 from remediate.review.desk import LONGEST, Answer, Desk, Download, Elsewhere, View
 from remediate.review.identity import Identity
 from remediate.review.texts import breakable, exact, person, relative, short
@@ -118,7 +119,10 @@ class Review:
         except HTTPException as error:
             who = who or self._known(request)
             advice = _WRONG_WAY if error.code == 405 else ""
-            return self._failed(error.code or 400, _SAID.get(error.code or 0, ""), advice, who)
+            response = self._failed(error.code or 400, _SAID.get(error.code or 0, ""), advice, who)
+            if isinstance(error, MethodNotAllowed):
+                response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+            return response
 
     def failed(self, request: flask.Request) -> flask.Response:
         """The response where something unexpected happened; what, stands in the log."""
@@ -126,18 +130,15 @@ class Review:
 
     def _known(self, request: flask.Request) -> str:
         """Who asks, where they are known: an error's page shows the way back to nobody else."""
-        try:
+        with suppress(Exception):  # whatever is wrong with it was told already
             return self._identity.address(dict(request.headers), request.remote_addr)
-        except (Refused, TransientFault):
-            return ""
+        return ""
 
     def _routed(self, endpoint: str, request: flask.Request, who: str, values: dict[str, str]) -> flask.Response:
         if request.method == "POST" and not 0 <= (request.content_length or 0) <= _LARGEST:
             raise RequestEntityTooLarge  # functions-framework reads what is left of it, so no limit of flask's is set
         if request.method == "POST" and not self._from_our_form(request, who):
-            return self._failed(
-                403, "Nothing was changed: the page was too old, or somebody else opened it.", _OLD, who
-            )
+            return self._failed(403, _NOT_OURS, _OLD, who)
         match endpoint:
             case "style":
                 return self._file("style.css", "text/css; charset=utf-8")
@@ -158,7 +159,7 @@ class Review:
             case "revoke":
                 return proposal.revoke(desk, ident, request, who)
             case "approve_selected":
-                return inbox.approve_selected(desk, request, who, self._notes)
+                return together.approve_together(desk, request, who, self._notes)
             case "trail":
                 return trail.trail(desk, request)
             case "map":

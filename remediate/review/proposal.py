@@ -11,7 +11,8 @@ from typing import TypeVar
 import flask
 
 from remediate.allowpolicy import BindingChange
-from remediate.errors import BadInput, Refused, TerminalFault, TransientFault
+from remediate.errors import BadInput, Refused, Stale, TerminalFault, TransientFault
+from remediate.following import lacking
 from remediate.ledger.checked import checked_trail
 from remediate.policy import Evidence
 from remediate.principal import Member
@@ -73,6 +74,7 @@ def proposal(desk: Desk, ident: str, who: str, said: Said | None = None, values:
             "links": links(record),
             "equivalents": equivalents(record),
             "retry": _retry(record, now),
+            "lacking": lacking(record, partners),
             "hold_days": desk.limits.hold_rejections.days,
             "said": said,
             "typed": values or {"reason": "", "lasts": ""},
@@ -146,6 +148,9 @@ def _said(desk: Desk, ident: str, request: flask.Request, who: str, word: Callab
     """Carry out somebody's word and show what became of it; or the page again, with what they typed, and why not."""
     try:
         return Elsewhere(f"/r/{word().id}")
+    except Stale:
+        values = {name: typed(request.form, name) for name in ("reason", "lasts")}
+        return proposal(desk, ident, who, Said(_STALE, _READ_AGAIN, 409), values)
     except (Refused, BadInput, TerminalFault) as error:
         values = {name: typed(request.form, name) for name in ("reason", "lasts")}
         return proposal(desk, ident, who, Said(str(error), error.advice, 409), values)
@@ -153,3 +158,7 @@ def _said(desk: Desk, ident: str, request: flask.Request, who: str, word: Callab
         values = {name: typed(request.form, name) for name in ("reason", "lasts")}
         advice = "Nothing is lost: say it again in a moment. What was begun is finished by itself."
         return proposal(desk, ident, who, Said(str(fault), advice, 503), values)
+
+
+_STALE = "It is not what you saw any more, so nothing was done."
+_READ_AGAIN = "This page shows it as it is now: read it, and say it again."

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from remediate.errors import BadInput
 from remediate.image import Repository
 from remediate.policy import Evidence
-from remediate.remediation import Remediation
+from remediate.remediation import Remediation, State
 
 _DURATION = re.compile(r"([1-9][0-9]{0,3})([hdw])\Z")
 _JOINTS = re.compile(r"([@/:.](?=\w))")
@@ -92,6 +92,9 @@ def short(repository: str) -> str:
     return f"{named.project}/{named.name} ({named.location})" if named else repository
 
 
+_STILL_OPEN = (State.PROPOSED, State.APPROVED, State.FAILED)
+
+
 class Part(msgspec.Struct, frozen=True):
     """A piece of a sentence; `name`: somebody or something goes by it."""
 
@@ -103,8 +106,18 @@ def parts(record: Remediation, now: datetime) -> list[Part]:
     """What happened, in plain words, with the names told apart from the words."""
     who, what = Part(person(record.member), name=True), Part(short(record.repository), name=True)
     doing = [Part(" while deploying "), Part(place(record), name=True)]
+    if not record.denials and record.state is State.GRANTED:
+        return [
+            who,
+            Part(" can read images in "),
+            what,
+            Part(": it was granted before it was denied"),
+            *doing,
+            Part("."),
+        ]
     if not record.denials:
-        return [who, Part(" will not be able to read images in "), what, *doing, Part(": it was not denied yet.")]
+        will = "will" if record.state in _STILL_OPEN else "would"
+        return [who, Part(f" {will} not be able to read images in "), what, *doing, Part(": it was not denied yet.")]
     told = since(record.first_seen, now)
     times = f"{record.denials:,} times since {told}"
     if record.denials == 1:

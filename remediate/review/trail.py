@@ -27,13 +27,13 @@ def trail(desk: Desk, request: flask.Request) -> Answer:
     """The page that the address asks for, or exactly what stands on it as a file."""
     args = request.args
     fields = {name: typed(args, name) for name in _FIELDS}
-    problem, page = "", TrailPage([], more=False)
+    problem, page, wanted = "", TrailPage([], more=False), TrailFilter()
     try:
-        page = desk.ledger.steps(_filter(fields, desk), limit=PAGE, before=marked(args.get("before", "")))
+        wanted = _filter(fields, desk)
+        page = desk.ledger.steps(wanted, limit=PAGE, before=marked(args.get("before", "")))
     except BadInput as error:
         problem = str(error)
     kept = {name: value for name, value in fields.items() if value}
-    here = kept | ({"before": args["before"]} if args.get("before") else {})
     match args.get("format"):
         case "json" if not problem:
             return Download("trail.json", msgspec.json.encode(page.steps).decode(), "application/json")
@@ -49,7 +49,7 @@ def trail(desk: Desk, request: flask.Request) -> Answer:
             "filtered": bool(kept),
             "outcomes": [each for each in Outcome if each is not Outcome.IGNORE],
             "states": list(State),
-            "here": urlencode(here),
+            "here": urlencode(kept | _pinned(wanted, page)),
             "older": urlencode(kept | {"before": older}) if older else "",
             "newest": urlencode(kept),
             "first": not args.get("before"),
@@ -59,6 +59,14 @@ def trail(desk: Desk, request: flask.Request) -> Answer:
         },
         400 if problem else 200,
     )
+
+
+def _pinned(wanted: TrailFilter, page: TrailPage) -> dict[str, str]:
+    """What an address says besides, so that it goes on to mean just these, whatever is written meanwhile."""
+    times = {name: text for name, text in (("since", wanted.since), ("until", wanted.until)) if text}
+    newest = page.steps[0] if page.steps else None
+    # The first page ends behind its newest transition: a mark is what comes before.
+    return times | ({"before": mark_text(Mark(newest.at, newest.remediation, newest.seq + 1))} if newest else {})
 
 
 def _filter(fields: dict[str, str], desk: Desk) -> TrailFilter:

@@ -14,6 +14,7 @@ import pytest
 from remediate.cloud.interface import Kind, Project
 from remediate.cloud.projects import GoogleProjects
 from remediate.cloud.registry import GoogleRegistry
+from remediate.cloud.rest import get_public
 from remediate.errors import TerminalFault, TransientFault
 from remediate.image import Repository
 from remediate.principal import Member
@@ -297,3 +298,12 @@ def test_what_an_organization_or_a_folder_holds_is_every_project_beneath_it(sand
     assert projects.within("folders/310000000001") == ["projects/shop-frontend"]
     assert projects.within("projects/shop-frontend") == ["projects/shop-frontend"]
     assert projects.within("folders/7") == []
+
+
+def test_what_anybody_may_read_is_asked_for_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_credentials(**_: object) -> None:
+        raise AssertionError("credentials were looked for")
+
+    monkeypatch.setattr("google.auth.default", no_credentials)
+    with pytest.raises(TransientFault, match="get the keys"):
+        get_public("https://127.0.0.1:1/keys", 0.2, "get the keys")

@@ -73,7 +73,7 @@ def test_a_grant_says_what_the_deployer_does_now_and_from_when(scene: Scene) -> 
     if first.remediation == agent.id:
         first, last = last, first
     assert (first.retry_from, first.waits_for) == (None, (agent.id,))
-    assert first.advice.startswith(f"Wait: the same deploy needs {agent.id} too.")
+    assert first.advice.startswith(f"Wait: the same deploy needs {agent.id} (proposed) too.")
     assert (last.retry_from, last.waits_for) == ("2026-11-23T12:02:00.000000Z", ())
     assert last.advice == "Deploy again from 2026-11-23 12:02 UTC on: IAM needs about 2 minutes, sometimes 7 or more."
     assert "until 2026-12-23 12:00 UTC, on the word of ana@example.com" in last.summary

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from remediate.errors import Refused, TransientFault
+from remediate.errors import Refused, TerminalFault, TransientFault
 from remediate.review.identity import HEADER, ISSUER, IapIdentity, LocalIdentity
 
 AUDIENCE = "/projects/1/locations/europe-west1/services/review"
@@ -167,7 +169,7 @@ def test_without_keys_nobody_is_let_in_and_with_old_ones_they_still_are() -> Non
     who = IapIdentity(AUDIENCE, fetch, now=lambda: NOW, monotonic=lambda: clock[0])
     with pytest.raises(TransientFault):
         who.address({HEADER: token()}, None)
-    broken[0] = False
+    broken[0], clock[0] = False, 5.0
     assert who.address({HEADER: token()}, None) == "ana@example.com"
     broken[0], clock[0] = True, 4000.0
     assert who.address({HEADER: token()}, None) == "ana@example.com"
@@ -196,3 +198,70 @@ def test_this_machine_goes_by_its_own_names(host: str) -> None:
 def test_a_name_that_was_made_to_lead_here_is_not_this_machine(host: str) -> None:
     with pytest.raises(Refused):
         LocalIdentity("you@example.com").address({"Host": host}, "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "securetoken.google.com/my-project/tenant:ana@example.com",
+        "evil.example:ana@example.com",
+        "group:ana@example.com",
+        "accounts.google.com:accounts.google.com:ana@example.com",
+        "user:ana@example.com",
+        "example.com",
+        "",
+    ],
+)
+def test_an_address_that_somebody_else_vouches_for_is_nobodys(email: str) -> None:
+    with pytest.raises(Refused, match="names no address"):
+        ask(token(email=email))
+
+
+def test_a_token_that_is_nested_too_deeply_is_refused() -> None:
+    deep = base64.urlsafe_b64encode(b'{"alg":"ES256","kid":"one","x":' + b"[" * 2900 + b"]" * 2900 + b"}").decode()
+    with pytest.raises(Refused, match="bears no identity"):
+        ask(f"{deep}.{token().split('.')[1]}.x")
+
+
+@pytest.mark.parametrize("fault", [TransientFault("503"), TerminalFault("404")])
+def test_while_keys_cannot_be_had_those_that_are_held_do_and_nobody_waits(fault: Exception) -> None:
+    clock, tries, entered, leave = [0.0], list[int](), threading.Event(), threading.Event()
+
+    def fetch() -> bytes:
+        tries.append(1)
+        if len(tries) == 1:
+            return json.dumps({"one": public(KEY)}).encode()
+        entered.set()
+        assert leave.wait(30)
+        raise fault
+
+    who = IapIdentity(AUDIENCE, fetch, now=lambda: NOW, monotonic=lambda: clock[0])
+    assert who.address({HEADER: token()}, None) == "ana@example.com"
+    clock[0] = 4000.0
+    with ThreadPoolExecutor() as pool:
+        looking = pool.submit(who.address, {HEADER: token()}, None)
+        assert entered.wait(30)
+        for _ in range(8):
+            assert who.address({HEADER: token()}, None) == "ana@example.com"
+        leave.set()
+        assert looking.result(30) == "ana@example.com"
+    for _ in range(8):
+        assert who.address({HEADER: token()}, None) == "ana@example.com"
+    assert len(tries) == 2
+    clock[0] += 6
+    assert who.address({HEADER: token()}, None) == "ana@example.com"
+    assert len(tries) == 3
+
+
+def test_a_first_look_that_fails_is_not_repeated_by_everybody() -> None:
+    clock, tries = [0.0], list[int]()
+
+    def fetch() -> bytes:
+        tries.append(1)
+        raise TerminalFault("404")
+
+    who = IapIdentity(AUDIENCE, fetch, now=lambda: NOW, monotonic=lambda: clock[0])
+    for _ in range(8):
+        with pytest.raises(TransientFault, match="keys cannot be had"):
+            who.address({HEADER: token()}, None)
+    assert len(tries) == 1

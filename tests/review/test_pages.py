@@ -49,7 +49,12 @@ def test_a_proposal_is_read_approved_and_revoked_on_its_page(page: Page) -> None
     assert (status, page.headers["location"]) == (303, f"/r/{record.id}")
     assert DEPLOYER in page.sandbox.readers()
     text = page.ask(page.headers["location"])[1]
-    assert "A retry of the deploy is worth it from" in text
+    assert "a retry of the deploy still fails" in text
+    [other] = record.partners
+    assert page.say(f"/r/{other}/approve", content=page.content(other))[0] == 303
+    for ident in (other, record.id):
+        assert "A retry of the deploy is worth it from" in page.ask(f"/r/{ident}")[1]
+    text = page.ask(f"/r/{record.id}")[1]
     assert f"on the word of {LEAD}" in text
     assert page.say(f"/r/{record.id}/revoke", reason="")[0] == 409
     assert page.say(f"/r/{record.id}/revoke", reason="over")[0] == 303
@@ -116,6 +121,28 @@ def test_a_rejection_says_why(page: Page) -> None:
     text = page.ask(f"/r/{record.id}")[1]
     assert "not in this repository" in text
     assert page.say(f"/r/{record.id}/reject", reason="again")[0] == 409
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/trail?before=2026-01-01~r~99999999999999999999",
+        "/trail?before=2026-01-01~r~-1",
+        f"/?after=2026-01-01~{'r' * 9000}",
+        "/trail?before=2999-01-01~%00~1",
+        "/?after=9999-12-31T23:59:59%2B99:99~r",
+    ],
+)
+def test_a_mark_that_is_none_of_ours_is_the_first_page(page: Page, path: str) -> None:
+    page.denied()
+    status, text = page.ask(path[:4000])
+    assert status == 200
+    assert DEPLOYER.removeprefix("serviceAccount:") in text
+
+
+def test_a_wrong_method_is_told_with_the_right_ones(page: Page) -> None:
+    assert page.ask("/r/r-000000000000/approve")[0] == 405
+    assert page.headers["allow"] == "POST"
 
 
 def test_a_record_that_cannot_be_read_is_named_and_hides_no_other(page: Page) -> None:

@@ -12,7 +12,7 @@ from remediate.denial import Deploy, Kind
 from remediate.errors import BadInput
 from remediate.plaintext import csv_text
 from remediate.policy import Evidence
-from remediate.remediation import instant
+from remediate.remediation import State, instant
 from remediate.review.desk import mark_text, marked
 from remediate.review.links import equivalents, links
 from remediate.review.texts import answered, breakable, exact, moment, relative, sentence, since
@@ -41,7 +41,10 @@ def test_a_proposal_is_one_sentence() -> None:
     )
     once = replace(made, denials=1, first_seen=instant(NOON - timedelta(hours=2)))
     assert sentence(once, NOON).endswith("while deploying web in shop, once, at 10:00 UTC today.")
-    assert "will not be able to read images" in sentence(replace(made, denials=0), NOON)
+    ahead = replace(made, denials=0)
+    assert f"{who} can read images in images/containers (us): it was granted before" in sentence(ahead, NOON)
+    assert "will not be able to read images" in sentence(replace(ahead, state=State.PROPOSED), NOON)
+    assert "would not be able to read images" in sentence(replace(ahead, state=State.REJECTED), NOON)
     job = replace(made, deploys=(Deploy(kind=Kind.WORKER_POOL, number="12"),))
     assert "while deploying worker pool something in 12," in sentence(job, NOON)
     assert "while deploying something," in sentence(replace(made, deploys=()), NOON)

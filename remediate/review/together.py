@@ -1,0 +1,75 @@
+"""Several approvals in one go, and what became of them, told on the inbox that it leads back to."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import flask
+import msgspec
+from itsdangerous import BadSignature, URLSafeSerializer
+
+from remediate.errors import RemediateError
+from remediate.following import lacking
+from remediate.remediation import Remediation, State
+from remediate.review.desk import Answer, Desk, Elsewhere, typed
+from remediate.review.texts import RETRY_AFTER, duration, person
+
+_MOST = 50  # approvals in one go, as many as an inbox shows
+_LONGEST = 2500  # characters of what an address tells; gunicorn cuts addresses at 4,094
+_FRESH = timedelta(minutes=15)  # after that an address tells nothing any more
+
+
+def approve_together(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerializer) -> Answer:
+    """Approve each one as it was shown, all for the same time and reason."""
+    results = []
+    for item in dict.fromkeys(request.form.getlist("item")[:_MOST]):
+        ident, _, content = item.partition("@")
+        try:
+            lasts, note = duration(request.form.get("lasts", "")), typed(request.form, "reason")
+            done = desk.remediator.approve(ident, actor=who, note=note, lasts=lasts, content=content).remediation
+            results.append((done.id, str(done.state), person(done.member)[:80]))
+        except RemediateError as error:
+            results.append((ident[:20], "", str(error)[:160]))
+    at = desk.now().isoformat()
+    text = str(signer.dumps([who, at, results]))
+    if len(text) > _LONGEST:
+        text = str(signer.dumps([who, at, [(ident, state, "") for ident, state, _ in results]]))
+    return Elsewhere(f"/?told={text}")
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What became of approvals that were just made: id, state (empty: not approved) and a word about each."""
+
+    items: list[tuple[str, str, str]]
+    retry: str | None = None
+    """From when on a retry of the deploys is worth it; None where none of them would get through."""
+    absent: tuple[Remediation, ...] = ()
+    """What deploys behind them need besides, and is not granted."""
+
+    @property
+    def approved(self) -> int:
+        return sum(bool(state) for _, state, _ in self.items)
+
+
+def told(desk: Desk, text: str, who: str, signer: URLSafeSerializer) -> Told | str:
+    """What the address tells; a text where it tells nothing that we said to this person just now, and why."""
+    if not text:
+        return ""
+    try:
+        said_to, at, items = signer.loads(text)
+        since = datetime.fromisoformat(at)
+    except (BadSignature, ValueError, TypeError):
+        return "What was told here is no longer known; the list below is as it stands."
+    if said_to != who:
+        return "What was told here is no longer known; the list below is as it stands."
+    if desk.now() - since > _FRESH:
+        return ""
+    granted = [record for ident, state, _ in items if state == State.GRANTED and (record := desk.ledger.get(ident))]
+    absent: dict[str, Remediation] = {}
+    through = False
+    for record in granted:
+        others = lacking(record, filter(None, map(desk.ledger.get, record.partners)))
+        absent |= {each.id: each for each in others}
+        through = through or not others
+    retry = (since + RETRY_AFTER).isoformat() if through else None
+    return Told([tuple(item) for item in items], retry, tuple(absent.values()))

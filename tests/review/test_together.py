@@ -1,0 +1,129 @@
+"""Decisions about what one deploy needs, together: for the same time and reason, and what a retry is worth after it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from itsdangerous import URLSafeSerializer
+from msgspec.structs import replace
+
+from remediate.following import lacking
+from remediate.ledger import open_ledger
+from remediate.reasons import Reason
+from remediate.remediation import Remediation, State
+from remediate.results import Limits
+from remediate.review.desk import Desk
+from remediate.review.together import told
+from tests.review.conftest import LEAD, Page
+from tests.review.records import NOON, record
+from tests.sandbox_fixture import AGENT
+
+
+def test_both_are_approved_for_the_time_and_the_reason_that_were_typed(page: Page) -> None:
+    denied = page.denied()
+    items = re.findall(r'name="item" value="([^"]+)"', page.ask(f"/r/{denied.id}")[1])
+    form = [("token", page.token()), *(("item", item) for item in items), ("lasts", "7d"), ("reason", "only a week")]
+    assert page.ask("/approve", form)[0] == 303
+    for ident in (denied.id, *denied.partners):
+        done = page.remediator._ledger.get(ident)
+        assert done
+        assert (done.state, bool(done.expires)) == (State.GRANTED, True)
+        assert "only a week" in page.ask(f"/r/{ident}")[1]
+
+
+def test_one_button_of_the_form_approves_both(page: Page) -> None:
+    text = page.ask(f"/r/{page.denied().id}")[1]
+    [form] = re.findall(r"<form[^>]*/approve\">.*?</form>", text, re.DOTALL)
+    assert 'formaction="/approve">Approve both' in form
+    assert form.count('name="item"') == 2
+    assert 'name="lasts"' in form
+
+
+@pytest.mark.parametrize("first", ["deployer", "agent"])
+def test_a_retry_is_worth_nothing_where_the_other_was_rejected(page: Page, first: str) -> None:
+    deployer = page.denied()
+    [agent] = deployer.partners
+    granted, rejected = (deployer.id, agent) if first == "deployer" else (agent, deployer.id)
+    assert page.say(f"/r/{rejected}/reject", reason="not this one")[0] == 303
+    assert page.say(f"/r/{granted}/approve", content=page.content(granted))[0] == 303
+    text = page.ask(f"/r/{granted}")[1]
+    assert "a retry of the deploy still fails" in text
+    assert "worth it from" not in text
+
+
+def test_the_inbox_tells_when_a_retry_is_worth_it_and_what_is_needed_too(page: Page) -> None:
+    deployer = page.denied()
+    items = dict(item.split("@") for item in re.findall(r'name="item" value="([^"]+)"', page.ask("/")[1]))
+    assert page.ask("/approve", {"token": page.token(), "item": f"{deployer.id}@{items[deployer.id]}"})[0] == 303
+    text = page.ask(page.headers["location"])[1]
+    assert "a retry fails until they are granted" in text
+    assert "worth it from" not in text
+    [agent] = deployer.partners
+    assert page.ask("/approve", {"token": page.token(), "item": f"{agent}@{page.content(agent)}"})[0] == 303
+    text = page.ask(page.headers["location"])[1]
+    assert re.search(r"A retry of the deploys is worth it from <time[^>]*>[0-9]{2}:[0-9]{2} UTC", text)
+    assert "fails until" not in text
+
+
+def test_what_an_address_tells_is_for_whoever_did_it_and_for_a_while(ledger_url: str) -> None:
+    now = [NOON]
+    desk = Desk(None, open_ledger(ledger_url), lambda: now[0], None, Limits())  # type: ignore[arg-type]
+    signer = URLSafeSerializer("secret", salt="review-note")
+    text = str(signer.dumps([LEAD, NOON.isoformat(), [("r-1", "granted", "")]]))
+    found = told(desk, text, LEAD, signer)
+    assert not isinstance(found, str)
+    assert found.approved == 1
+    assert "no longer known" in str(told(desk, text, "eve@example.com", signer))
+    assert "no longer known" in str(told(desk, str(signer.dumps([LEAD, 3, []])), LEAD, signer))
+    now[0] += timedelta(minutes=16)
+    assert told(desk, text, LEAD, signer) == ""
+
+
+def _granted(**changes: object) -> Remediation:
+    return replace(record(), state=State.GRANTED, **changes)
+
+
+@pytest.mark.parametrize(
+    ("make", "absent"),
+    [
+        (lambda deployer, agent: (deployer, [agent]), 0),
+        (lambda deployer, agent: (deployer, [replace(agent, state=State.PROPOSED)]), 1),
+        (lambda deployer, agent: (deployer, [replace(agent, state=State.EXPIRED)]), 1),
+        (lambda deployer, agent: (deployer, [replace(agent, state=State.REFUSED)]), 1),
+        (lambda deployer, agent: (deployer, [replace(agent, state=State.REFUSED, reasons=(Reason.ALREADY_GRANTED,))]), 0),
+        (lambda deployer, agent: (agent, [replace(deployer, state=State.REJECTED)]), 1),
+        (lambda deployer, agent: (agent, [replace(deployer, state=State.REJECTED), replace(deployer, id="r-2")]), 0),
+        (lambda _, agent: (agent, []), 0),
+    ],
+)  # fmt: skip
+def test_what_a_deploy_lacks(
+    make: Callable[[Remediation, Remediation], tuple[Remediation, list[Remediation]]], absent: int
+) -> None:
+    deployer = _granted(id="r-1", reasons=())
+    agent = _granted(id="r-3", member=AGENT, reasons=())
+    assert len(lacking(*make(deployer, agent))) == absent
+
+
+def test_a_file_is_what_the_page_showed_whatever_was_written_since(page: Page) -> None:
+    denied = page.denied()
+    text = page.ask("/trail?since=1d")[1]
+    shown = re.findall(r'<a href="/r/(r-[0-9a-f]+)">', text)
+    links = re.findall(r'href="(/trail[^"]*format=(?:csv|json))"', text.replace("&amp;", "&"))
+    page.say(f"/r/{denied.id}/reject", reason="meanwhile")
+    rows = list(csv.DictReader(io.StringIO(page.ask(next(each for each in links if each.endswith("csv")))[1])))
+    assert [row["remediation"] for row in rows] == shown
+    steps = json.loads(page.ask(next(each for each in links if each.endswith("json")))[1])
+    assert [step["remediation"] for step in steps] == shown
+    assert len(re.findall(r'<a href="/r/(r-[0-9a-f]+)">', page.ask("/trail?since=1d")[1])) == len(shown) + 1
+
+
+def test_a_search_of_too_many_words_says_so(page: Page) -> None:
+    page.denied()
+    assert "Only the first eight words" in page.ask("/?q=a+b+c+d+e+f+g+h+zzzzz")[1]
+    assert "Only the first eight words" not in page.ask("/?q=a+b+c+d+e+f+g+h")[1]
