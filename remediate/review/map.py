@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 import flask
 
+from remediate.image import Repository
 from remediate.ledger.interface import Filter, TrailFilter
 from remediate.remediation import Remediation, State
 from remediate.review.desk import Desk, View, typed
@@ -15,6 +16,7 @@ from remediate.review.graph import LINKS, OTHERS, UNKNOWN, WORDS, Edge, Graph, L
 _LOOKED_AT = 2_000  # remediations that are drawn, and transitions that the line over time goes back
 _ROWS = 200  # of the table
 _FIELDS = ("project", "repository", "member")
+_JUST = ("reads", "holds")
 _CHANGES = (State.GRANTED, State.REVOKED, State.EXPIRED, State.REMOVED)
 """Into which states a transition makes or ends a grant."""
 
@@ -28,11 +30,13 @@ def map_page(desk: Desk, request: flask.Request) -> View:
     states = tuple(state for link in links for state in LINKS[link])
     sought = Filter(states, fields["repository"] or None, fields["member"] or None, fields["project"] or None)
     page = desk.ledger.look(sought, limit=_LOOKED_AT)
-    graph = graph_of(_about(record, fields["project"]) for record in page.records)
+    just = args.get("just", "") if args.get("just") in _JUST else ""
+    told = (_about(record, fields["project"], just) for record in page.records)
+    graph = graph_of(record for record in told if record)
     now = desk.ledger.counts((State.GRANTED,))[State.GRANTED]
     steps = desk.ledger.steps(TrailFilter(states=_CHANGES), limit=_LOOKED_AT)
     line = standing(desk.now(), now, steps.steps)
-    kept = {name: value for name, value in fields.items() if value}
+    kept = {name: value for name, value in {**fields, "just": just}.items() if value}
     return View(
         "map.html",
         {
@@ -45,6 +49,7 @@ def map_page(desk: Desk, request: flask.Request) -> View:
             "shown": links,
             "wanted": wanted if wanted in list(Link) else "",
             "fields": fields,
+            "just": just,
             "filtered": bool(kept or wanted),
             "found": len(page.records),
             "damaged": [str(fault) for fault in (*page.damaged, *steps.damaged)],
@@ -59,10 +64,19 @@ def map_page(desk: Desk, request: flask.Request) -> View:
     )
 
 
-def _about(record: Remediation, project: str) -> Remediation:
-    """The record with the deploys that were asked for alone, so that no other project is drawn beside it."""
+def _about(record: Remediation, project: str, just: str) -> Remediation | None:
+    """The record with the deploys that were asked for alone, so that no other project is drawn beside it.
+
+    `just`: the project goes by this very name, and `reads`, or `holds` the repository; None where it does not.
+    """
     import msgspec
 
+    if just == "holds":
+        held = Repository.parse(record.repository)
+        return record if held and held.project == project else None
+    if just == "reads":
+        kept = tuple(each for each in record.deploys if project in (each.project, each.number))
+        return msgspec.structs.replace(record, deploys=kept) if kept else None
     part = project.casefold()
     kept = tuple(each for each in record.deploys if part in (each.project or each.number or "").casefold())
     return msgspec.structs.replace(record, deploys=kept) if part and kept else record
@@ -74,12 +88,16 @@ def _table(graph: Graph) -> list[tuple[Edge, Node, Node]]:
 
 
 def _only(node: Node, side: str, kept: dict[str, str], wanted: str) -> str:
-    """Where a node leads: the map of it alone; nowhere for what is gathered or not known."""
-    if node.key in (OTHERS, UNKNOWN):
+    """Where a node leads: the map of it alone; to the table for what is gathered, nowhere for what is not known."""
+    if node.key == OTHERS:
+        return "#table"
+    if node.key == UNKNOWN:
         return ""
-    name = "repository" if side == "right" and not node.gathered else "project"
-    key = node.key if name == "repository" else node.key.removeprefix("projects/")
-    return "/map?" + urlencode(kept | {name: key} | ({"link": wanted} if wanted else {}))
+    if side == "right" and not node.gathered:
+        asked = {"repository": node.key}
+    else:
+        asked = {"project": node.key.removeprefix("projects/"), "just": "holds" if side == "right" else "reads"}
+    return "/map?" + urlencode(kept | asked | ({"link": wanted} if wanted else {}))
 
 
 def _list_of(left: Node, right: Node, link: Link) -> str:

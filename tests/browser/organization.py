@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from remediate.denial import Denial
+from remediate.policy import Mode
 from remediate.remediation import Remediation
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
@@ -92,7 +93,19 @@ def live_through_three_months(environment: dict[str, str], now: datetime | None 
         assert record
         for each in (record, *_partners(remediator, record)):
             _decide(remediator, clock, each, number, now)
+    for days, (scope, mode, note) in zip((80, 60, 40, 20, 2), _SWITCHES, strict=True):
+        clock[0] = now - timedelta(days=days)
+        remediator.switch(scope, mode, actor="platform-lead@example.com", note=note)
     clock[0] = now
+
+
+_SWITCHES = (
+    ("everywhere", Mode.DRY_RUN, "to begin with"),
+    ("folders/310000000001", Mode.ENFORCE, "the pilot was quiet for three weeks"),
+    ("projects/customer-notifications-production", Mode.DRY_RUN, "asked by its owners"),
+    ("organizations/400000000001", Mode.ENFORCE, "after the review of 12 October"),
+    ("everywhere", None, "the pilot is over"),
+)
 
 
 def _pairs(places: list[tuple[str, str]]) -> Iterator[tuple[str, tuple[str, str]]]:

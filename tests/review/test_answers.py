@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from remediate.policy import decide
+from remediate.remediation import State, opened
+from tests.entries import activity, denial, user_text
 from tests.review.conftest import Page
+from tests.review.records import NOON
 from tests.sandbox_fixture import SandboxProcess
 
 
@@ -152,3 +156,25 @@ def test_the_map_answers_with_a_graph_and_the_same_as_a_table(page: Page) -> Non
     assert "Nothing was granted yet." in text
     assert "Nothing to draw that matches." in page.ask("/map?project=nobody")[1]
     assert "style=" not in text
+
+
+def test_a_node_leads_to_the_map_of_it_alone(page: Page) -> None:
+    ledger = page.remediator._ledger
+    for number, (team, registry) in enumerate(
+        (("payments", "images"), ("data-pipelines", "payments-registry"), ("payments-web", "payments"))
+    ):
+        image = f"us-docker.pkg.dev/{registry}/containers/web:v1"
+        entry = activity(user_text(image), images=(image,), project=team, insert_id=str(number))
+        found = denial(entry)
+        made, step = opened(found, decide(found), State.PROPOSED, actor="remediate", now=NOON)
+        ledger.commit(made, trail=[step])
+    rows = r"<tr><td>([a-z-]+)</td><td>containers<br><span class=\"dim\">([a-z-]+) "
+    assert len(re.findall(rows, page.ask("/map?project=payments")[1])) == 3
+    drawn = page.ask("/map?project=payments&just=reads")[1]
+    assert re.findall(rows, drawn) == [("payments", "images")]
+    assert "Just what payments reads" in drawn
+    assert re.findall(rows, page.ask("/map?project=payments&just=holds")[1]) == [("payments-web", "payments")]
+    links = re.findall(r'<a href="(/map\?project=payments&[^"]*)">', page.ask("/map")[1].replace("&amp;", "&"))
+    assert links
+    assert all("just=reads" in link for link in links)
+    assert len(re.findall(rows, page.ask("/map?project=payments&just=nonsense")[1])) == 3
