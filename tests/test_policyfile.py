@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -432,3 +434,43 @@ def test_a_policy_may_lie_in_cloud_storage() -> None:
         with pytest.raises(TransientFault, match="503"):
             read_policy("gs://bucket/busy", endpoint)
         server.shutdown()
+
+
+_PEOPLE = ("ana@x.example", "ben@x.example", "cy@y.example")
+_FACTS = ("member.shared", "evidence.same_project", "evidence.inherited", "evidence.predicted")
+_REVIEWERS = st.lists(st.sampled_from([*_PEOPLE, "x.example", "y.example"]), max_size=2)
+
+
+def _may(person: str, reviewers: tuple[str, ...]) -> bool:
+    domain = person.partition("@")[2]
+    return not reviewers or f"user:{person}" in reviewers or domain in reviewers
+
+
+@given(
+    named=st.lists(_REVIEWERS, min_size=1, max_size=4),
+    said=st.lists(st.sampled_from([True, False, None]), min_size=4, max_size=4),
+)
+def test_knowing_less_never_widens_who_may_approve(named: list[list[str]], said: list[bool | None]) -> None:
+    texts = [
+        {"name": f"rule {number}", "when": fact, "then": "ask", "reviewers": reviewers}
+        for number, (fact, reviewers) in enumerate(zip(_FACTS, named, strict=False))
+    ]
+    file = rules(json.dumps({"rules": texts}))
+    told = dict(zip(_FACTS, said, strict=True))
+    rule, certain = file.judge({name: value for name, value in told.items() if value is not None})
+    unknown = [name for name, value in told.items() if value is None]
+    completions = []  # each way in which one rule may turn out to be the one
+    for values in itertools.product((True, False), repeat=len(unknown)):
+        found, sure = file.judge(told | dict(zip(unknown, values, strict=True)))
+        assert sure
+        if found.name != "otherwise":
+            completions.append(found)
+    if certain:
+        assert all(found.reviewers == rule.reviewers for found in completions)
+        return
+    allowed = {person for person in _PEOPLE if _may(person, rule.reviewers)}
+    each = [{person for person in _PEOPLE if _may(person, found.reviewers)} for found in completions]
+    common = set.intersection(*each)
+    first = next((found for found in sorted(completions, key=lambda found: found.name) if found.reviewers), None)
+    assert allowed <= (common or {person for person in _PEOPLE if first and _may(person, first.reviewers)})
+    assert bool(rule.reviewers) is (first is not None)
