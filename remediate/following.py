@@ -42,12 +42,15 @@ def following(record: Remediation, decision: Decision, *, actor: str, held: bool
 def lacking(record: Remediation, partners: Iterable[Remediation]) -> tuple[Remediation, ...]:
     """Who else has to read before the deploy behind a granted record gets through: until then a retry fails too.
 
-    A service agent serves many deployers: once one of them can read, its deploys get through.
+    Of a deployer it is the last deploy that counts, with its project's service agent. An agent serves many deployers:
+    once one of them can read, its deploys get through.
     """
     found = tuple(partners)
     absent = tuple(each for each in found if each.state is not State.GRANTED and not _READS & set(each.reasons))
     if Member(record.member).run_agent_of is None:
-        return absent
+        number = record.deploys[-1].number if record.deploys else None
+        agents = {each.id: Member(each.member).run_agent_of for each in absent}
+        return tuple(each for each in absent if None in (number, agents[each.id]) or agents[each.id] == number)
     deployers = [each for each in found if Member(each.member).run_agent_of is None]
     return () if any(each not in absent for each in deployers) else absent
 

@@ -13,6 +13,7 @@ import pytest
 from itsdangerous import URLSafeSerializer
 from msgspec.structs import replace
 
+from remediate.deploy import Deploy
 from remediate.following import lacking
 from remediate.ledger import open_ledger
 from remediate.reasons import Reason
@@ -86,7 +87,7 @@ def test_what_an_address_tells_is_for_whoever_did_it_and_for_a_while(ledger_url:
 
 
 def _granted(**changes: object) -> Remediation:
-    return replace(record(), state=State.GRANTED, **changes)
+    return replace(record(), state=State.GRANTED, deploys=(Deploy(number="123456789012"),), **changes)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,8 @@ def _granted(**changes: object) -> Remediation:
         (lambda deployer, agent: (deployer, [agent]), 0),
         (lambda deployer, agent: (deployer, [replace(agent, state=State.PROPOSED)]), 1),
         (lambda deployer, agent: (deployer, [replace(agent, state=State.EXPIRED)]), 1),
+        (lambda deployer, agent: (replace(deployer, deploys=(Deploy(number="7"),)), [replace(agent, state=State.PROPOSED)]), 0),
+        (lambda deployer, agent: (replace(deployer, deploys=()), [replace(agent, state=State.PROPOSED)]), 1),
         (lambda deployer, agent: (deployer, [replace(agent, state=State.REFUSED)]), 1),
         (lambda deployer, agent: (deployer, [replace(agent, state=State.REFUSED, reasons=(Reason.ALREADY_GRANTED,))]), 0),
         (lambda deployer, agent: (agent, [replace(deployer, state=State.REJECTED)]), 1),
