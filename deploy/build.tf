@@ -3,7 +3,7 @@
 locals {
   root = "${path.module}/.."
 
-  # What the service needs and nothing else: no tests, no sandbox, no configuration of this checkout.
+  # What the service needs and nothing else, as in gcloudignore: no tests, no sandbox, no configuration of this checkout.
   sources = setunion(
     ["main.py", "pyproject.toml", "requirements.txt"],
     [for each in fileset(local.root, "remediate/**") : each if !strcontains(each, "__pycache__")],
@@ -17,20 +17,6 @@ locals {
     "${var.name}-${substr(local.source_digest, 0, 12)}",
   ])
   source_digest = sha256(join("\n", [for each in sort(local.sources) : "${each} ${filesha256("${local.root}/${each}")}"]))
-}
-
-data "archive_file" "source" {
-  type        = "zip"
-  output_path = "${path.module}/.terraform/${var.name}-source.zip"
-
-  dynamic "source" {
-    for_each = local.sources
-
-    content {
-      filename = source.value
-      content  = file("${local.root}/${source.value}")
-    }
-  }
 }
 
 resource "google_storage_bucket" "source" {
@@ -60,12 +46,6 @@ resource "google_storage_bucket" "source" {
   depends_on = [google_project_service.used]
 }
 
-resource "google_storage_bucket_object" "source" {
-  bucket = google_storage_bucket.source.name
-  name   = "source/${local.source_digest}.zip"
-  source = data.archive_file.source.output_path
-}
-
 resource "google_storage_bucket_object" "policy" {
   count = var.policy_file == null ? 0 : 1
 
@@ -82,23 +62,28 @@ resource "google_artifact_registry_repository" "images" {
   description   = "The image of ${var.name}"
   labels        = local.labels
 
-  cleanup_policies {
-    id     = "keep"
-    action = "KEEP"
-
-    most_recent_versions {
-      keep_count = 1
-    }
-  }
-
-  cleanup_policies {
-    id     = "old"
-    action = "DELETE"
-
-    condition {
-      older_than = "7776000s"
-    }
-  }
-
   depends_on = [google_project_service.used]
+}
+
+# Cloud Run's own build settings describe a build and start none, so this starts it, as install.sh does; what runs the
+# image waits for it. Source: "build_config" (google_cloud_run_v2_service), and the provider's issue 22263.
+resource "terraform_data" "image" {
+  triggers_replace = [local.image]
+
+  provisioner "local-exec" {
+    working_dir = local.root
+
+    command = join(" ", [
+      "gcloud builds submit . --quiet --project=${var.project} --region=${var.region}",
+      "--config=deploy/build.yaml --ignore-file=deploy/gcloudignore --substitutions=_IMAGE=${local.image}",
+      "--service-account=${google_service_account.of["builder"].id}",
+      "--gcs-source-staging-dir=gs://${google_storage_bucket.source.name}/source",
+    ])
+  }
+
+  depends_on = [
+    google_artifact_registry_repository_iam_member.builder,
+    google_project_iam_member.builder,
+    google_storage_bucket_iam_member.builder,
+  ]
 }

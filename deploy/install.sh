@@ -42,10 +42,16 @@ done
 [[ $scope =~ ^(organizations/[1-9][0-9]*|folders/[1-9][0-9]*(,folders/[1-9][0-9]*)*|projects/[a-z0-9-]+)$ ]] ||
   fail "--scope=$scope: expected organizations/NUMBER, folders/NUMBER,folders/NUMBER or projects/ID"
 [[ $scope != projects/* || $scope == "projects/$project" ]] || fail "--scope=$scope: a single project is watched from within, so it has to be --project"
-[[ $reviewers =~ ^((group:)?[^@:/[:space:],]*@?[a-z0-9-]+(\.[a-z0-9-]+)+)(,(group:)?[^@:/[:space:],]*@?[a-z0-9-]+(\.[a-z0-9-]+)+)*$ ]] ||
+domain='[a-z0-9-]+(\.[a-z0-9-]+)+' address='[^@:/[:space:],]+@'
+one="(group:$address$domain|($address)?$domain)"
+[[ $reviewers =~ ^$one(,$one)*$ ]] ||
   fail "--reviewers=$reviewers: expected addresses, domains or group:ADDRESS, separated by commas"
 [[ $mode == dry-run || $mode == enforce ]] || fail "--mode=$mode: expected dry-run or enforce"
-[[ $name =~ ^[a-z][a-z0-9-]{2,18}[a-z0-9]$ ]] || fail "--name=$name: expected 4 to 20 lower-case letters, digits and hyphens"
+[[ $name =~ ^[a-z][a-z0-9-]{2,18}[a-z0-9]$ && $name != goog* ]] ||
+  fail "--name=$name: expected 4 to 20 lower-case letters, digits and hyphens, not beginning with goog"
+for tool in ${dry:-gcloud curl sha256sum}; do
+  [[ $tool == yes ]] || command -v "$tool" >/dev/null || fail "$tool is not installed, and this script needs it"
+done
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
@@ -149,11 +155,22 @@ grant() {
   run "${words[@]}" add-iam-policy-binding "${1#*/}" --quiet --role="$2" --member="$3" --condition="${4:-None}"
 }
 
-# withdraw PLACE ROLE MEMBER: where it was not granted, Google says so, and all is well.
+# unless_said PATTERN COMMAND...: run it; where it fails in these words, all is well.
+unless_said() {
+  local pattern=$1 said && shift
+  if said=$(run "$@" 2>&1); then
+    printf '%s\n' "$said"
+  else
+    printf '%s\n' "$said" >&2
+    [[ $said =~ $pattern ]]
+  fi
+}
+
+# withdraw PLACE ROLE MEMBER: where it was not granted, all is well.
 withdraw() {
   local words
   policy "$1"
-  run "${words[@]}" remove-iam-policy-binding "${1#*/}" --quiet --role="$2" --member="$3" --all 2>/dev/null || true
+  unless_said 'not found' "${words[@]}" remove-iam-policy-binding "${1#*/}" --quiet --role="$2" --member="$3" --all
 }
 writers=(review sweep)
 [[ $mode != enforce ]] || writers+=(receiver)
@@ -177,8 +194,7 @@ unless gcloud firestore databases describe --database="$name" "${here_[@]}" -- \
   gcloud firestore databases create --database="$name" "${here_[@]}" --location="$region" --type=firestore-native --delete-protection --enable-pitr
 while IFS= read -r words; do
   read -ra fields <<<"$words"
-  # An index that is there already is an error of its own kind, and no failure.
-  run gcloud firestore indexes composite create "${fields[@]}" --database="$name" "${here_[@]}" --async || [[ -z $dry ]]
+  unless_said 'ALREADY_EXISTS|already exists' gcloud firestore indexes composite create "${fields[@]}" --database="$name" "${here_[@]}" --async
 done < <("$python" - "$here/firestore.indexes.json" <<'END'
 import json, sys
 for each in json.load(open(sys.argv[1]))["indexes"]:
@@ -261,7 +277,7 @@ run gcloud beta run deploy "$name-review" "${here_[@]}" "${sized[@]}" "${served[
   --min-instances=0 --max-instances=2 --command=/cnb/lifecycle/launcher --args=--,functions-framework,--target,review \
   --set-secrets="REMEDIATE_SECRET=$name-review:latest" --set-env-vars="^@@^$environment@@THREADS=8@@REMEDIATE_IAP_AUDIENCE=$audience"
 reads=''
-for each in "${scopes[@]}"; do reads+=,--scope,$each; done
+for each in "${scopes[@]}"; do reads+=,--scope=$each; done
 run gcloud run jobs deploy "$name-sweep" "${here_[@]}" "${sized[@]}" --service-account="$(email sweep)" --task-timeout=1800 --max-retries=1 \
   --command=/cnb/lifecycle/launcher --args="--,python3,-m,remediate,sweep,--since,1d$reads" --set-env-vars="^@@^$environment"
 
@@ -300,7 +316,11 @@ sink() {
   local at=(--"${1%s/*}=${1#*/}")
   local below=(--include-children)
   [[ $1 != projects/* ]] || below=()
-  unless gcloud logging sinks describe "$2" "${at[@]}" -- gcloud logging sinks create "$2" "$3" --quiet "${at[@]}" "${below[@]}" --log-filter="$4"
+  if [[ -z $dry ]] && gcloud logging sinks describe "$2" "${at[@]}" >/dev/null 2>&1; then
+    run gcloud logging sinks update "$2" "$3" --quiet "${at[@]}" --log-filter="$4"
+  else
+    run gcloud logging sinks create "$2" "$3" --quiet "${at[@]}" "${below[@]}" --log-filter="$4"
+  fi
   identity=$(ask "SINK_OF_$1" gcloud logging sinks describe "$2" "${at[@]}" --format='value(writerIdentity)')
 }
 for place in "${scopes[@]}"; do
@@ -335,7 +355,8 @@ fi
 for trigger in "${triggers[@]}"; do
   subscription=$(ask "SUBSCRIPTION_OF_$trigger" gcloud eventarc triggers describe "$trigger" "${here_[@]}" --location="$region" --format='value(transport.pubsub.subscription)')
   run gcloud pubsub subscriptions add-iam-policy-binding "$subscription" "${here_[@]}" --role=roles/pubsub.subscriber --member="$agent"
-  run gcloud pubsub subscriptions update "$subscription" "${here_[@]}" --dead-letter-topic="projects/$project/topics/$name-dead-letters" --max-delivery-attempts=20
+  run gcloud pubsub subscriptions update "$subscription" "${here_[@]}" --dead-letter-topic="projects/$project/topics/$name-dead-letters" --max-delivery-attempts=20 \
+    --ack-deadline=120 # a push is over with it, whatever the service may take; ten seconds, if unsaid
 done
 
 printf '\n# Done. Reviewers decide at %s\n' "$page"

@@ -7,7 +7,7 @@ locals {
     understood = {
       bucket      = null
       description = "Denials that were understood: who could not read which repository"
-      filter      = "${local.receiver_says}\njsonPayload.outcome=(\"grant\" OR \"ask\" OR \"refuse\")\njsonPayload.repository:*\njsonPayload.member:*"
+      filter      = "${local.receiver_says}\njsonPayload.outcome=(\"grant\" OR \"ask\" OR \"refuse\")\njsonPayload.repository:*\njsonPayload.member:*\nNOT jsonPayload.insert_id=~\"^canary-\"" # the doctor's own denial says nothing of others
     }
     not-understood = {
       bucket      = null
@@ -20,7 +20,7 @@ locals {
     errors = {
       bucket      = null
       description = "Errors that the service itself told of"
-      filter      = "${local.ours}\nseverity>=ERROR"
+      filter      = "${local.ours}\nseverity>=ERROR\njsonPayload.message:*" # what we say, not Cloud Run's own lines of requests
     }
     # These two are counted in the trail's bucket, where both witnesses are.
     writes = {
@@ -41,9 +41,9 @@ locals {
   # The metrics as PromQL names them: everything that is no letter, digit or colon is an underscore there.
   counted = {
     for key, each in local.metrics : key => format(
-      "logging_googleapis_com:user_%s{monitored_resource=\"%s\"}",
+      "logging_googleapis_com:user_%s{monitored_resource%s}",
       replace("${var.name}-${key}", "-", "_"),
-      each.bucket == null ? "cloud_run_revision" : "logging_bucket",
+      each.bucket != null ? "=\"logging_bucket\"" : key == "errors" ? "=~\"cloud_run_revision|cloud_run_job\"" : "=\"cloud_run_revision\"",
     )
   }
 }

@@ -31,10 +31,9 @@ output "try_it" {
 output "switch_mode" {
   description = "How rules come to write, and how they are stopped."
   value       = <<-EOT
-    # To enforce: the receiver gets the writer's role, and rules grant what they say.
-    terraform apply -var=mode=enforce
-    # Back: at once by a switch (the mode page of ${google_cloud_run_v2_service.review.uri}), for good by taking the role away.
-    terraform apply -var=mode=dry-run
+    # Set `mode = "enforce"` where the other variables stand (terraform.tfvars, or the module's block), and apply again: the
+    # receiver gets the writer's role, and rules grant what they say. A -var on the command line lasts until the next apply.
+    # Back: at once by a switch (${google_cloud_run_v2_service.review.uri}/mode), for good by `mode = "dry-run"` and apply.
   EOT
 }
 
@@ -46,5 +45,7 @@ output "remove" {
     # ${google_firestore_database.ledger.name} with its delete protection, and the bucket ${google_logging_project_bucket_config.trail.bucket_id} if it is locked, until its ${var.trail_days} days are over.
     gcloud firestore databases update --project=${var.project} --database=${google_firestore_database.ledger.name} --no-delete-protection
     gcloud firestore databases delete --project=${var.project} --database=${google_firestore_database.ledger.name}
+    # To install again and go on with the ledger that stayed (in a module, with its name before the address):
+    terraform import google_firestore_database.ledger projects/${var.project}/databases/${google_firestore_database.ledger.name}
   EOT
 }

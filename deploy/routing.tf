@@ -212,12 +212,13 @@ resource "google_pubsub_subscription_iam_member" "dead_letters" {
 resource "terraform_data" "dead_letters" {
   for_each = local.triggers
 
-  triggers_replace = [local.subscriptions[each.key], google_pubsub_topic.dead_letters.id, var.delivery_attempts]
+  triggers_replace = [local.subscriptions[each.key], google_pubsub_topic.dead_letters.id, var.delivery_attempts, var.timeout_seconds]
 
   provisioner "local-exec" {
     command = join(" ", [
       "gcloud pubsub subscriptions update ${local.subscriptions[each.key]} --quiet --project=${var.project}",
       "--dead-letter-topic=${google_pubsub_topic.dead_letters.id} --max-delivery-attempts=${var.delivery_attempts}",
+      "--ack-deadline=${var.timeout_seconds}", # a push is over with it, whatever the service may take; ten seconds, if unsaid
     ])
   }
 

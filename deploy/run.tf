@@ -1,9 +1,8 @@
 # What runs: one image, built of this repository as it is, in three processes.
 #
-# The receiver's service builds it (functions-framework buildpack, which compiles every module to bytecode); the review
-# pages and the sweep run the same image with another command. Source: "Deploy a Cloud Run function" and "Build a Python
-# application" (Cloud Run, buildpacks). Automatic base image updates stay off: such an image is no whole without its base,
-# and a job could not run it.
+# build.tf has it built (functions-framework buildpack, which compiles every module to bytecode). The receiver runs it as it
+# is; the review pages and the sweep run it with another command. Source: "Deploy a Cloud Run function" and "Build a Python
+# application" (Cloud Run, buildpacks).
 
 locals {
   launcher = "/cnb/lifecycle/launcher"
@@ -47,15 +46,6 @@ resource "google_cloud_run_v2_service" "receiver" {
   ingress             = "INGRESS_TRAFFIC_INTERNAL_ONLY"
   deletion_protection = false
   labels              = local.labels
-
-  build_config {
-    source_location          = "gs://${google_storage_bucket_object.source.bucket}/${google_storage_bucket_object.source.name}"
-    function_target          = "on_denial"
-    image_uri                = local.image
-    enable_automatic_updates = false
-    environment_variables    = { GOOGLE_PYTHON_VERSION = "3.13.x" }
-    service_account          = google_service_account.of["builder"].id
-  }
 
   template {
     service_account                  = google_service_account.of["receiver"].email
@@ -103,12 +93,10 @@ resource "google_cloud_run_v2_service" "receiver" {
   }
 
   depends_on = [
-    google_artifact_registry_repository_iam_member.builder,
-    google_project_iam_member.builder,
     google_project_iam_member.ledger,
     google_secret_manager_secret_iam_member.webhooks,
-    google_storage_bucket_iam_member.builder,
     google_storage_bucket_iam_member.policy,
+    terraform_data.image,
   ]
 }
 
@@ -193,9 +181,9 @@ resource "google_cloud_run_v2_service" "review" {
   }
 
   depends_on = [
-    google_cloud_run_v2_service.receiver, # which builds the image
     google_secret_manager_secret_iam_member.review,
     google_secret_manager_secret_version.review,
+    terraform_data.image,
   ]
 }
 
@@ -238,7 +226,7 @@ resource "google_cloud_run_v2_job" "sweep" {
         command = [local.launcher]
         args = concat(
           ["--", "python3", "-m", "remediate", "sweep", "--since", var.sweep_since],
-          flatten([for each in var.scope : ["--scope", each]]),
+          [for each in var.scope : "--scope=${each}"],
         )
 
         resources {
@@ -272,7 +260,7 @@ resource "google_cloud_run_v2_job" "sweep" {
     }
   }
 
-  depends_on = [google_cloud_run_v2_service.receiver] # which builds the image
+  depends_on = [terraform_data.image]
 }
 
 resource "google_cloud_run_v2_job_iam_binding" "sweep" {

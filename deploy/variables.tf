@@ -23,6 +23,7 @@ variable "region" {
 variable "scope" {
   description = "What is watched: [\"organizations/N\"], [\"folders/N\", ...], or [\"projects/ID\"], which has to be this project."
   type        = list(string)
+  nullable    = false
 
   validation {
     condition = (
@@ -43,6 +44,7 @@ variable "scope" {
 variable "reviewers" {
   description = "Who decides: addresses, domains, or group:ADDRESS. Identity-Aware Proxy lets them in, and nobody else."
   type        = list(string)
+  nullable    = false
 
   validation {
     condition = length(var.reviewers) > 0 && alltrue([
@@ -91,18 +93,33 @@ variable "grants_an_hour" {
   description = "How many grants rules may make in an hour; what comes beyond is asked."
   type        = number
   default     = 60
+
+  validation {
+    condition     = var.grants_an_hour >= 1 && var.grants_an_hour <= 10000 && floor(var.grants_an_hour) == var.grants_an_hour
+    error_message = "grants_an_hour: expected a whole number from 1 to 10000."
+  }
 }
 
 variable "grants_to_a_member" {
   description = "How many of them to one member."
   type        = number
   default     = 10
+
+  validation {
+    condition     = var.grants_to_a_member >= 1 && var.grants_to_a_member <= 10000 && floor(var.grants_to_a_member) == var.grants_to_a_member
+    error_message = "grants_to_a_member: expected a whole number from 1 to 10000."
+  }
 }
 
 variable "troubleshooter" {
   description = "Ask Policy Troubleshooter about deny policies. It needs iam.securityReviewer and iam.denyReviewer, which read much, so it is off."
   type        = bool
   default     = false
+
+  validation {
+    condition     = !var.troubleshooter || !startswith(try(var.scope[0], ""), "projects/")
+    error_message = "troubleshooter: expected false for a single project: what it asks about is granted on what lies above."
+  }
 }
 
 # Who is told
@@ -111,6 +128,11 @@ variable "alert_emails" {
   description = "Who hears of alerts, by e-mail."
   type        = list(string)
   default     = []
+
+  validation {
+    condition     = alltrue([for each in var.alert_emails : can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", each))])
+    error_message = "alert_emails: expected e-mail addresses."
+  }
 }
 
 variable "notification_channels" {
@@ -123,12 +145,22 @@ variable "slack_webhook_secret" {
   description = "The id of a secret in this project that holds a Slack webhook's address; null: no Slack."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.slack_webhook_secret == null || can(regex("^[A-Za-z0-9_-]{1,255}$", var.slack_webhook_secret))
+    error_message = "slack_webhook_secret: expected the id of a secret, such as slack-webhook, not the address itself."
+  }
 }
 
 variable "chat_webhook_secret" {
   description = "The id of a secret in this project that holds a Google Chat webhook's address; null: no Chat."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.chat_webhook_secret == null || can(regex("^[A-Za-z0-9_-]{1,255}$", var.chat_webhook_secret))
+    error_message = "chat_webhook_secret: expected the id of a secret, such as slack-webhook, not the address itself."
+  }
 }
 
 variable "documentation" {
@@ -145,8 +177,8 @@ variable "trail_days" {
   default     = 400
 
   validation {
-    condition     = var.trail_days >= 1 && var.trail_days <= 3650
-    error_message = "trail_days: expected 1 to 3650."
+    condition     = var.trail_days >= 1 && var.trail_days <= 3650 && floor(var.trail_days) == var.trail_days
+    error_message = "trail_days: expected a whole number from 1 to 3650."
   }
 }
 
@@ -160,6 +192,11 @@ variable "ledger_location" {
   description = "Where the Firestore database lives, such as eur3 or nam5; null: the region. Cannot be changed later."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.ledger_location == null || can(regex("^[a-z]+[0-9]$|^[a-z]+-[a-z]+[0-9]+$", var.ledger_location))
+    error_message = "ledger_location: expected a location of Firestore, such as eur3 or europe-west1."
+  }
 }
 
 # How it runs: see docs/operations.md, "Sizes", for what was measured
@@ -170,8 +207,8 @@ variable "name" {
   default     = "remediate"
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{2,18}[a-z0-9]$", var.name))
-    error_message = "name: expected 4 to 20 lower-case letters, digits and hyphens."
+    condition     = can(regex("^[a-z][a-z0-9-]{2,18}[a-z0-9]$", var.name)) && !startswith(var.name, "goog")
+    error_message = "name: expected 4 to 20 lower-case letters, digits and hyphens, not beginning with goog."
   }
 }
 
@@ -179,30 +216,55 @@ variable "threads" {
   description = "Threads an instance, and requests that it is given at once: the two have to be the same."
   type        = number
   default     = 8
+
+  validation {
+    condition     = var.threads >= 1 && var.threads <= 1000 && floor(var.threads) == var.threads
+    error_message = "threads: expected a whole number from 1 to 1000."
+  }
 }
 
 variable "min_instances" {
   description = "Receivers that are always there. With none, the first denial in a while waits for a cold start, which nobody notices."
   type        = number
   default     = 0
+
+  validation {
+    condition     = var.min_instances >= 0 && var.min_instances <= 1000 && floor(var.min_instances) == var.min_instances && var.min_instances <= var.max_instances
+    error_message = "min_instances: expected a whole number from 0 to max_instances."
+  }
 }
 
 variable "max_instances" {
   description = "Receivers at most. All instances share 60 log look-ups a minute, so more than a few do not go faster."
   type        = number
   default     = 4
+
+  validation {
+    condition     = var.max_instances >= 1 && var.max_instances <= 1000 && floor(var.max_instances) == var.max_instances
+    error_message = "max_instances: expected a whole number from 1 to 1000."
+  }
 }
 
 variable "memory" {
   description = "Memory of an instance."
   type        = string
   default     = "512Mi"
+
+  validation {
+    condition     = can(regex("^[1-9][0-9]*(Mi|Gi)$", var.memory))
+    error_message = "memory: expected an amount such as 512Mi or 1Gi."
+  }
 }
 
 variable "timeout_seconds" {
-  description = "Seconds that one event, or one page, may take."
+  description = "Seconds that one event, or one page, may take: of Cloud Run, and of the subscription, which is told so too."
   type        = number
   default     = 120
+
+  validation {
+    condition     = var.timeout_seconds >= 10 && var.timeout_seconds <= 600 && floor(var.timeout_seconds) == var.timeout_seconds
+    error_message = "timeout_seconds: expected a whole number from 10 to 600, the longest that Pub/Sub waits for an answer."
+  }
 }
 
 variable "delivery_attempts" {
@@ -211,8 +273,8 @@ variable "delivery_attempts" {
   default     = 20
 
   validation {
-    condition     = var.delivery_attempts >= 5 && var.delivery_attempts <= 100
-    error_message = "delivery_attempts: expected 5 to 100."
+    condition     = var.delivery_attempts >= 5 && var.delivery_attempts <= 100 && floor(var.delivery_attempts) == var.delivery_attempts
+    error_message = "delivery_attempts: expected a whole number from 5 to 100."
   }
 }
 
@@ -220,16 +282,31 @@ variable "sweep_schedule" {
   description = "When the sweep runs (unix-cron, UTC)."
   type        = string
   default     = "7 * * * *"
+
+  validation {
+    condition     = can(regex("^(\\S+ ){4}\\S+$", var.sweep_schedule))
+    error_message = "sweep_schedule: expected five fields of unix-cron, such as 7 * * * *."
+  }
 }
 
 variable "sweep_since" {
   description = "How far back the sweep looks for denials that never arrived."
   type        = string
   default     = "1d"
+
+  validation {
+    condition     = can(regex("^[1-9][0-9]*[hdw]$", var.sweep_since))
+    error_message = "sweep_since: expected hours, days or weeks, such as 12h, 1d or 2w."
+  }
 }
 
 variable "labels" {
   description = "Labels for everything that takes them."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = alltrue([for key, value in var.labels : can(regex("^[a-z][a-z0-9_-]{0,62}$", key)) && can(regex("^[a-z0-9_-]{0,63}$", value))])
+    error_message = "labels: expected keys and values of lower-case letters, digits, underscores and hyphens, a key beginning with a letter."
+  }
 }

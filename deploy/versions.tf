@@ -7,10 +7,6 @@ terraform {
       source  = "hashicorp/google"
       version = ">= 7.0, < 8.0"
     }
-    archive = {
-      source  = "hashicorp/archive"
-      version = ">= 2.4, < 3.0"
-    }
     random = {
       source  = "hashicorp/random"
       version = ">= 3.7, < 4.0"

@@ -78,8 +78,6 @@ def read(kind: str, values: Json) -> Json:
             return {"number": NUMBER, "id": f"projects/{PROJECT}"}
         case "data.google_folder":
             return {"organization": f"organizations/{ORGANIZATION}", "id": values["folder"]}
-        case "data.archive_file":
-            return {"id": "zip", "output_sha256": "0" * 64}
         case "ephemeral.random_password":
             return {"result": "x" * 48}
     return {}
@@ -128,7 +126,7 @@ class Paper:
             shutil.copy(ROOT / part, folder / part)
         (folder / "remediate" / "__pycache__").mkdir()
         (folder / "remediate" / "__pycache__" / "x.pyc").write_text("stale")
-        self.providers = [Provider(name, names) for name in ("google", "archive", "random")]
+        self.providers = [Provider(name, names) for name in ("google", "random")]
         reattached = {f"registry.terraform.io/hashicorp/{each.name}": each.reattached for each in self.providers}
         (folder / "terraform.rc").write_text("")
         self._environment = os.environ | {

@@ -24,17 +24,6 @@ _OTHERS: dict[str, Any] = {
         "special": {"req": False, "type": "boolean"},
         "result": {"req": False, "type": "string", "computed": "only"},
     },
-    "data.archive_file": {
-        "type": {"req": True, "type": "string"},
-        "output_path": {"req": True, "type": "string"},
-        "source": {
-            "req": False,
-            "many": True,
-            "block": {"filename": {"req": True, "type": "string"}, "content": {"req": True, "type": "string"}},
-        },
-        "id": {"req": False, "type": "string", "computed": "only"},
-        "output_sha256": {"req": False, "type": "string", "computed": "only"},
-    },
 }
 
 

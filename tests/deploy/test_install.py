@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -202,6 +205,9 @@ def _normal(text: str) -> str:
         ("--region=Belgium", "--region=Belgium: expected"),
         ("--project=X", "--project=X: expected"),
         ("--colour=blue", "unknown argument: --colour=blue"),
+        ("--reviewers=group:example.com", "--reviewers=group:example.com: expected"),
+        ("--reviewers=@example.com", "--reviewers=@example.com: expected"),
+        ("--name=google-remediate", "not beginning with goog"),
     ],
 )
 def test_a_wrong_argument_is_told_before_anything_is_done(wrong: str, told: str) -> None:
@@ -242,3 +248,79 @@ def test_readme_shows_five_variables_that_plan(paper: Paper) -> None:
     finally:
         (paper.folder / "deploy" / "terraform.tfvars").unlink()
     assert len(given.splitlines()) == 5
+
+
+GCLOUD = """#!/bin/sh
+# A gcloud whose project has everything already, but for what the environment says.
+echo "$*" >> "$GCLOUD_LOG"
+case "$*" in
+  *"remove-iam-policy-binding"*) echo "ERROR: $GCLOUD_SAYS" >&2; exit 1 ;;
+  *"indexes composite create"*) echo "ERROR: $GCLOUD_INDEX" >&2; exit 1 ;;
+  *"value(projectNumber)"*) echo 123456789012 ;;
+  *"writerIdentity"*) echo serviceAccount:sink@gcp-sa-logging.iam.gserviceaccount.com ;;
+  *"print-access-token"*) echo token ;;
+  *) echo fine ;;
+esac
+"""
+ABSENT = "Policy binding with the specified member and role not found!"
+THERE = "ALREADY_EXISTS: index already exists"
+
+
+@pytest.mark.parametrize(
+    ("says", "index", "code"),
+    [
+        (ABSENT, THERE, 0),
+        ("PERMISSION_DENIED: resourcemanager.organizations.setIamPolicy", THERE, 1),
+        (ABSENT, "PERMISSION_DENIED: datastore.indexes.create", 1),
+    ],
+)
+def test_run_again_it_brings_up_to_date_and_passes_over_no_failure(
+    tmp_path: Path, says: str, index: str, code: int
+) -> None:
+    for name, text in (("gcloud", GCLOUD), ("curl", "#!/bin/sh\ncat > /dev/null\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    log = tmp_path / "log"
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GCLOUD_LOG": str(log)}
+    environment |= {"GCLOUD_SAYS": says, "GCLOUD_INDEX": index}
+    arguments = [f"--project={PROJECT}", f"--region={REGION}", "--scope=folders/1,folders/2", "--reviewers=example.com"]
+    done = subprocess.run(
+        [str(SCRIPT), *arguments], env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert ("# Done." in done.stdout) is (code == 0)
+    if code:
+        assert "PERMISSION_DENIED" in done.stderr
+        return
+    ran = log.read_text()
+    assert ran.count("logging sinks update remediate-denials") == 2
+    assert "logging sinks create" not in ran
+
+
+def test_without_its_tools_it_says_which_before_anything_is_done(tmp_path: Path) -> None:
+    for name in ("bash", "env", "dirname"):
+        (tmp_path / name).symlink_to(shutil.which(name) or name)
+    arguments = [f"--project={PROJECT}", f"--region={REGION}", "--scope=folders/1", "--reviewers=example.com"]
+    done = subprocess.run(
+        [str(SCRIPT), *arguments], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "gcloud is not installed" in done.stderr
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_gcloud_itself_takes_the_commands_that_run_things(scope: str) -> None:
+    if shutil.which("gcloud") is None:
+        pytest.skip("gcloud is not installed")
+    commands = [shlex.join(["gcloud", *words]) for words in printed(scope, "dry-run") if "deploy" in words]
+    assert len(commands) == 3
+    for command in commands:
+        done = subprocess.run(
+            ["gcloud", "meta", "lint-gcloud-commands", f"--command-string={command}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        [told] = json.loads(done.stdout)
+        assert told["success"], told["error_message"]

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import hcl2
@@ -240,7 +241,7 @@ def test_no_message_is_lost_behind_a_trigger(plans: dict[tuple[str, str], Plan],
     assert len(made) == (8 if scope == "project" else 1)
     replaced = [each["triggers_replace"] for name, each in plan.of("terraform_data").items() if "dead_letters" in name]
     topic = f"projects/{PROJECT}/topics/remediate-dead-letters"
-    assert sorted(replaced) == sorted([each, topic, 20] for each in made)
+    assert sorted(replaced) == sorted([each, topic, 20, 120] for each in made)
     subscriber = plan.of("google_pubsub_subscription_iam_member").values()
     assert sorted(each["subscription"] for each in subscriber) == sorted(made)
     [kept] = plan.of("google_pubsub_subscription").values()
@@ -255,18 +256,15 @@ def test_no_message_is_lost_behind_a_trigger(plans: dict[tuple[str, str], Plan],
 @SCOPED
 def test_one_image_runs_in_all_three(plans: dict[tuple[str, str], Plan], scope: str) -> None:
     running = containers(plans[scope, "dry-run"])
-    images = {
-        json.dumps(values).count(f'"{REGION}-docker.pkg.dev/{PROJECT}/remediate/remediate-')
-        for values in running.values()
-    }
-    assert images == {1, 2}  # the receiver names it twice: built there, run there
     found = {
         name: re.findall(r'"([a-z0-9-]+-docker\.pkg\.dev/[^"]+)"', json.dumps(values))
         for name, values in running.items()
     }
-    assert len(set().union(*found.values())) == 1
-    [built] = running["receiver"]["build_config"]
-    assert (built["function_target"], built["enable_automatic_updates"]) == ("on_denial", False)
+    [image] = set().union(*found.values())
+    assert image.startswith(f"{REGION}-docker.pkg.dev/{PROJECT}/remediate/remediate-")
+    built = plans[scope, "dry-run"].of("terraform_data")["terraform_data.image"]
+    assert built["triggers_replace"] == [image]  # Cloud Run itself builds nothing
+    assert not any("build_config" in values and values["build_config"] for values in running.values())
 
 
 @SCOPED
@@ -323,16 +321,46 @@ def test_no_secret_is_in_a_plan(plans: dict[tuple[str, str], Plan], paper: Paper
     assert readers == {who("receiver"), who("review"), who("sweep")}
 
 
-def test_the_source_is_what_the_service_needs_and_nothing_else(plans: dict[tuple[str, str], Plan]) -> None:
-    packed = {each["filename"] for each in plans["organization", "dry-run"].read["data.archive_file.source"]["source"]}
+@pytest.mark.parametrize(
+    "changed", ["main.py", "remediate/policy.py", "remediate/review/templates/base.html", "requirements.txt"]
+)
+def test_a_changed_source_is_another_image_and_nothing_else_is(paper: Paper, changed: str) -> None:
+    """What names the image is what gcloudignore uploads: a change of it is built, whatever else lies beside it is not."""
+    scope = SCOPES["organization"]
+    before = _image(paper.plan(scope=scope, **FIVE))
+    (paper.folder / "remediate" / "__pycache__" / "y.pyc").write_text("stale")
+    (paper.folder / "requirements-dev.txt").write_text("changed")
+    assert _image(paper.plan(scope=scope, **FIVE)) == before
+    path = paper.folder / changed
+    kept = path.read_text()
+    path.write_text(kept + "\n")
+    try:
+        assert _image(paper.plan(scope=scope, **FIVE)) != before
+    finally:
+        path.write_text(kept)
+
+
+def _image(plan: Plan) -> str:
+    [image] = plan.of("terraform_data")["terraform_data.image"]["triggers_replace"]
+    return str(image)
+
+
+def test_what_is_uploaded_is_what_the_service_needs(tmp_path: Path) -> None:
+    """gcloudignore has git's own syntax: git says what it leaves."""
     tracked = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "remediate"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert packed == {"main.py", "pyproject.toml", "requirements.txt", *tracked.stdout.split()}
+    names = tracked.stdout.split()
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text((DEPLOY / "gcloudignore").read_text())
+    for name in [*names, "remediate/__pycache__/x.pyc"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    left = subprocess.run(
+        ["git", "ls-files", "-o", "--exclude-standard"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    wanted = {name for name in names if name.startswith("remediate/")}
+    assert set(left.stdout.split()) == {"main.py", "pyproject.toml", "requirements.txt", *wanted}
 
 
 def test_the_ledger_is_kept(plans: dict[tuple[str, str], Plan]) -> None:
@@ -378,7 +406,11 @@ def test_a_wrong_scope_is_told_with_what_is_accepted(paper: Paper, scope: list[s
 
 def test_all_wrong_values_are_told_at_once_by_name_and_what_is_accepted(paper: Paper) -> None:
     wrong: dict[str, Any] = {"mode": "yolo", "region": "Belgium", "project": "Remediate Ops", "name": "x"}
-    wrong |= {"reviewers": ["user:ana@example.com"], "delivery_attempts": 4, "trail_days": 0}
+    wrong |= {"reviewers": ["user:ana@example.com"], "delivery_attempts": 4, "trail_days": 1.5}
+    wrong |= {"threads": 0, "min_instances": 9, "memory": "lots", "timeout_seconds": 9000}
+    wrong |= {"sweep_since": "soon", "sweep_schedule": "hourly", "grants_an_hour": -1, "grants_to_a_member": 1.5}
+    wrong |= {"ledger_location": "", "alert_emails": ["nobody"], "labels": {"App": "X"}}
+    wrong |= {"slack_webhook_secret": "https://hooks.slack.com/x", "chat_webhook_secret": "a b"}
     with pytest.raises(AssertionError) as told:
         paper.plan(scope=SCOPES["organization"], **wrong)
     for name in wrong:
@@ -456,7 +488,7 @@ def test_every_reference_is_to_something_declared() -> None:
     for path in DEPLOY.glob("*.tf"):
         text = re.sub(r"(?m)^\s*#.*$", "", path.read_text())
         for each in re.finditer(
-            r"(?<![\w.\"/-])((?:data\.|ephemeral\.)?(?:google_\w+|terraform_data|archive_file|random_password)|var|local)\.(\w+)",
+            r"(?<![\w.\"/-])((?:data\.|ephemeral\.)?(?:google_\w+|terraform_data|random_password)|var|local)\.(\w+)",
             text,
         ):
             found.add(f"{each[1]}.{each[2]}")

@@ -54,6 +54,11 @@ def test_each_signal_sees_its_line_and_no_other(
     understood = seen(metrics["understood"])
     assert [each.partition(":")[0] for each in understood] == ["grant", "ask"]
     assert seen(brake) == understood[1:]
+    canary = dict(lines[0], jsonPayload=lines[0]["jsonPayload"] | {"insert_id": "canary-1"})
+    assert compile_filter(metrics["understood"])(lines[0])
+    assert not compile_filter(metrics["understood"])(
+        canary
+    )  # else a daily doctor would hide that nothing is understood
     assert seen(metrics["not-understood"]) == ["unreadable event"]
     steps = seen(trail)
     assert [each.partition(": ")[2].partition(" by ")[0] for each in steps] == [

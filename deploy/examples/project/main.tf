@@ -1,4 +1,4 @@
-# One project, for trying out: no right on an organization is needed, nor an organization.
+# One project, for trying out: no right on its organization is needed. Reviewers are people of that organization.
 module "remediate" {
   source = "../.."
 
