@@ -146,6 +146,7 @@ def _routing(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
             "state": "ACTIVE",
             "pushConfig": push,
             "deadLetterPolicy": {"deadLetterTopic": dead_topic, "maxDeliveryAttempts": 20},
+            "ackDeadlineSeconds": 120,
         },
         f"/v1/{names.subscription}:getIamPolicy": _policy({subscriber: [names.agent("pubsub")]}),
         f"/v1/{dead_topic}": {"name": dead_topic},

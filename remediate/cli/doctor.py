@@ -35,7 +35,9 @@ def register(app: typer.Typer) -> None:
 def doctor(
     project: Annotated[
         str | None,
-        typer.Option(help="Where the service is deployed. [GOOGLE_CLOUD_PROJECT, gcloud's, a firestore:// ledger's]"),
+        typer.Option(
+            help="Where the service is deployed. [GOOGLE_CLOUD_PROJECT, CLOUDSDK_CORE_PROJECT, a firestore:// ledger's]"
+        ),
     ] = None,
     region: Annotated[str | None, typer.Option(help="Its region. [CLOUDSDK_RUN_REGION]")] = None,
     name: Annotated[str | None, typer.Option(help="What its names begin with. [remediate]")] = None,

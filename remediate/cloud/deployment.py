@@ -48,8 +48,9 @@ class Right(NamedTuple):
 class GoogleDeployment:
     """Reads for one project. `endpoints` override Google's addresses; `local`: nothing but these is ever called."""
 
-    def __init__(self, project: str, endpoints: Mapping[str, str], timeout: float, *, local: bool) -> None:
+    def __init__(self, project: str, endpoints: Mapping[str, str], timeout: float, *, local: bool, again: str) -> None:
         self._project = project
+        self._again = again
         self._endpoints = endpoints
         self._timeout = timeout
         self._local = local
@@ -61,7 +62,9 @@ class GoogleDeployment:
     ) -> Fact[_T]:
         """What is at this path of a service, which is asked by GET, or by POST where there is a body."""
         if service in self._silent:  # an API that does not answer is not waited for sixty times
-            return Unknown(path, self._silent[service], right.permission, again(self._project))
+            return Unknown(
+                path.partition("?")[0].split("/", 2)[2], self._silent[service], right.permission, self._again
+            )
         address = self._endpoints.get(service)
         if address is None and self._local:
             name = f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{service}"
@@ -81,12 +84,10 @@ class GoogleDeployment:
             with self._lock:
                 self._silent.setdefault(service, why)
             no_credentials = "credentials" in why
-            fix = "gcloud auth application-default login" if no_credentials else again(self._project)
+            fix = "gcloud auth application-default login" if no_credentials else self._again
             return Unknown(name, why, right.permission, fix)
         except msgspec.MsgspecError as error:
-            return Unknown(
-                name, f"the answer is not what it should be: {error}", right.permission, again(self._project)
-            )
+            return Unknown(name, f"the answer is not what it should be: {error}", right.permission, self._again)
 
     def _cure(self, service: str, fault: TerminalFault, right: Right) -> str:
         if getattr(fault.__cause__, "reason", None) == "SERVICE_DISABLED":
@@ -94,11 +95,6 @@ class GoogleDeployment:
         kind, _, own = right.on.partition("/")
         words = {"organizations": "organizations", "folders": "resource-manager folders", "projects": "projects"}[kind]
         return f"gcloud {words} add-iam-policy-binding {own} --member={_ME} --role={right.role}"
-
-
-def again(project: str) -> str:
-    """The command that looks once more."""
-    return f"python -m remediate doctor --project={project}"
 
 
 def _google_said(fault: Exception, name: str) -> str:

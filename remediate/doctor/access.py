@@ -21,6 +21,13 @@ _GOOGLES = re.compile(r"serviceAccount:service-[0-9]+@gcp-sa-[a-z-]+\.iam\.gserv
 def accounts(found: Installation) -> Iterator[Finding]:
     """Each service account is there, works, has no key that could be copied, and nobody else acts as it."""
     project = f"--project={found.site.project}"
+    for place, above in found.above.items():
+        for role in IMPERSONATING[:4]:
+            for member in above.members_of(role):
+                if not _GOOGLES.match(member):
+                    fix = command("gcloud", *policy_words(place, "remove"), f"--member={member}", f"--role={role}")
+                    what = f"{member} may act as every service account in {place} ({role})"
+                    yield Finding(Code.ACCOUNT_IMPERSONATED, what, fix)
     for who in IDENTITIES:
         email = found.site.account(who)
         match found.accounts.get(who):
@@ -200,5 +207,6 @@ def _condition(found: Installation, need: Need) -> str:
     for policy in found.policies.values():
         for binding in policy.bindings if isinstance(policy, AllowPolicy) else ():
             if binding.role.endswith(own) and binding.condition:
-                return f"title={binding.condition.get('title', own)},expression={binding.condition.get('expression')}"
+                title, expression = binding.condition.get("title", own), binding.condition.get("expression")
+                return f"^;^title={title};expression={expression}"
     return "None"

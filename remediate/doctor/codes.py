@@ -123,6 +123,11 @@ class Code(StrEnum):
         "Events are not kept for the service; the trigger has to be made again.",
     )
     SUBSCRIPTION_BROKEN = "subscription_broken", _P, "Nothing is delivered."
+    SUBSCRIPTION_IMPATIENT = (
+        "subscription_impatient",
+        _W,
+        "An event that takes longer comes again beside itself, and is a dead letter sooner.",
+    )
     SUBSCRIPTION_NO_DEAD_LETTER = (
         "subscription_no_dead_letter",
         _P,

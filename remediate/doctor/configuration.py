@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from remediate.doctor.codes import Code
@@ -75,17 +76,21 @@ def parts(found: Installation) -> Iterator[Finding]:
                 variable = problem.partition("=")[0].split()[0]
                 if variable in secrets(part):
                     continue  # it is set, to what nobody sees
-                fix = _told(found.site, name, f"--remove-env-vars={variable}")
+                gone = "is no setting" in problem
+                fix = _told(found.site, name, f"--remove-env-vars={variable}" if gone else _set(variable, "..."))
                 yield Finding(Code.SETTINGS_INVALID, f"{name}: {problem}", fix)
     first = next(iter(told), None)
     for name, part in told.items():
         assert first is not None
         for variable in (f"REMEDIATE_{each}" for each in _SAME):
             ours, theirs = environment(told[first]).get(variable), environment(part).get(variable)
+            if variable in secrets(told[first]) | secrets(part):
+                continue  # what nobody sees cannot be compared
             if ours != theirs:
                 what = f"{variable} is {ours or 'not set'} for {first} and {theirs or 'not set'} for {name}"
-                change = f"--update-env-vars={variable}={ours}" if ours else f"--remove-env-vars={variable}"
-                yield Finding(Code.SETTINGS_DISAGREE, what, _told(found.site, name, change))
+                change = _set(variable, ours or theirs or "")
+                where = name if ours else first
+                yield Finding(Code.SETTINGS_DISAGREE, what, _told(found.site, where, change))
 
 
 def doors(found: Installation) -> Iterator[Finding]:
@@ -112,7 +117,7 @@ def doors(found: Installation) -> Iterator[Finding]:
         ours = [site.account(who) for who in IDENTITIES[:3]]
         missing = [each for each in ours if each not in listed]
         if missing and "REMEDIATE_IDENTITIES" not in secrets(found.review):
-            change = f"--update-env-vars=^;^REMEDIATE_IDENTITIES={','.join(ours)}"
+            change = _set("REMEDIATE_IDENTITIES", ",".join(ours))
             what = f"REMEDIATE_IDENTITIES of {name} does not name {', '.join(missing)}"
             yield Finding(Code.IDENTITIES_UNSET, what, _told(site, name, change))
         if "REMEDIATE_SECRET" not in said and "REMEDIATE_SECRET" not in secrets(found.review):
@@ -148,7 +153,7 @@ def database(found: Installation) -> Iterator[Finding]:
     if isinstance(found.indexes, Unknown):
         yield not_known(found.indexes)
     elif isinstance(found.indexes, Indexes):
-        ready = {index.paths for index in found.indexes.indexes if index.state == "READY"}
+        ready = {index.paths for index in found.indexes.indexes if index.state == "READY" and index.newest_first}
         for wanted in INDEXES:
             if wanted not in ready:
                 own = found.database.name.rpartition("/")[2] if isinstance(found.database, Database) else site.name
@@ -171,12 +176,14 @@ def tag(found: Installation) -> Iterator[Finding]:
         yield Finding(Code.TAG_MISSING, f"there is no tag value {said}", made)
     if isinstance(found.tag, TagValue):
         own = f"/roles/{found.site.role('Writer')}"
+        tested = re.compile(r"resource\.matchTag(?:Id)?\('[^']*', *'[^']*'\)\Z")
         names = {found.tag.name, found.tag.namespaced_name.rpartition("/")[0]} - {""}
         for place in found.site.watched:
             policy = found.policies.get(place)
             for binding in policy.bindings if isinstance(policy, AllowPolicy) else ():
                 expression = binding.condition.get("expression", "")
-                if binding.role.endswith(own) and not any(f"'{name}'" in expression for name in names):
+                held = tested.match(expression) and any(f"'{name}'" in expression for name in names)
+                if binding.role.endswith(own) and not held:
                     what = f"{place}: {binding.role} is bound without the condition that the project bears {said}"
                     yield Finding(Code.TAG_NOT_ENFORCED, what, APPLY)
 
@@ -188,6 +195,11 @@ def _parts(found: Installation) -> dict[str, object]:
 
 def _ours(variable: str) -> bool:
     return variable.startswith(("REMEDIATE_", "CLOUDSDK_API_ENDPOINT_OVERRIDES_"))
+
+
+def _set(variable: str, value: str) -> str:
+    """The words that set a variable; commas in it ask for another sign between pairs ("gcloud topic escaping")."""
+    return f"--update-env-vars={'^;^' if ',' in value else ''}{variable}={value}"
 
 
 def _told(site: Site, name: str, change: str) -> str:

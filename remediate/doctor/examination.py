@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from remediate.doctor import access, configuration, routing, services, signals
-from remediate.doctor.facts import Absent, Service
-from remediate.doctor.finding import Checked, Finding
+from remediate.doctor.codes import Code
+from remediate.doctor.facts import Absent, Service, Unknown
+from remediate.doctor.finding import Checked, Finding, command, not_known
 from remediate.doctor.installation import Installation, LedgerFacts, Local
+from remediate.doctor.site import Site
 
 CONFIGURATION, LEDGER, APIS, ROUTING = "configuration", "ledger", "APIs and quotas", "the way of an entry"
 SERVICES, IDENTITIES, CANARY = "services", "identities", "synthetic denial"
-_LAPTOP = "no project is named: --project, GOOGLE_CLOUD_PROJECT or a firestore:// ledger names one"
+_LAPTOP = "no installation is named: --project (or GOOGLE_CLOUD_PROJECT) and --region (or CLOUDSDK_RUN_REGION) name one"
+_UNSETTLED = "the settings of this environment are not accepted: see above"
+
+_SILENT = "the receiver cannot be asked: see there"
 
 _Checks = tuple[tuple[str, str, Callable[[Installation], Iterator[Finding]]], ...]
 _TOLD: _Checks = (
@@ -69,14 +74,12 @@ def of_an_installation(found: Installation, environ: Mapping[str, str]) -> Itera
         yield _checked(CONFIGURATION, "this environment means what is deployed", configuration.mine(found, environ))
     title = "opt-in tag"
     if found.tag is None:
-        why = (
-            "REMEDIATE_OPT_IN_TAG is not set: no registry has to opt in" if deployed else "there is no receiver to ask"
-        )
+        why = "REMEDIATE_OPT_IN_TAG is not set: no registry has to opt in" if deployed else _SILENT
         yield _left_out(CONFIGURATION, title, why)
     else:
         yield _checked(CONFIGURATION, title, configuration.tag(found))
     if found.database is None:
-        yield _left_out(LEDGER, "database and indexes", "the ledger is no Firestore database")
+        yield _left_out(LEDGER, "database and indexes", "the ledger is no Firestore database" if deployed else _SILENT)
     else:
         yield _checked(LEDGER, "database and indexes", configuration.database(found))
     yield _checked(APIS, "APIs enabled", signals.apis(found))
@@ -91,10 +94,23 @@ def of_an_installation(found: Installation, environ: Mapping[str, str]) -> Itera
             yield _checked(section, title, check(found))
 
 
-def without_an_installation() -> Iterator[Checked]:
-    """What is left out where no project is named."""
+def without_an_installation(*, named: bool) -> Iterator[Checked]:
+    """What is left out where none is named, or the settings that it would be looked at with are not accepted."""
     for section in (APIS, ROUTING, SERVICES, IDENTITIES, CANARY):
-        yield _left_out(section, "all of it", _LAPTOP)
+        yield _left_out(section, "all of it", _UNSETTLED if named else _LAPTOP)
+
+
+def without_a_scope(site: Site, fact: Unknown | Absent) -> Iterator[Checked]:
+    """What is left where it cannot be told what is watched: the wrong scope would make wrong of what is right."""
+    if isinstance(fact, Unknown):
+        finding = not_known(fact)
+    else:
+        what = f"there is neither a receiver nor a sweep: {site.service('receiver')}, {site.job}"
+        listed = command("gcloud", "run", "services", "list", f"--project={site.project}")
+        finding = Finding(Code.SERVICE_MISSING, what, listed)
+    yield Checked(SERVICES, "what is watched", (finding,))
+    for section in (APIS, ROUTING, IDENTITIES, CANARY):
+        yield _left_out(section, "all of it", "what is watched is not known; --scope says it")
 
 
 def told_once(checks: Iterable[Checked]) -> Iterator[Checked]:
@@ -118,4 +134,4 @@ def _left_out(section: str, title: str, why: str) -> Checked:
 
 
 def _no_receiver(title: str) -> Checked:
-    return _left_out(CONFIGURATION, title, "there is no receiver to ask")
+    return _left_out(CONFIGURATION, title, _SILENT)

@@ -103,6 +103,7 @@ class Subscription(_Shape, frozen=True):
     state: str = "ACTIVE"
     detached: bool = False
     dead_letter_policy: DeadLetterPolicy | None = None
+    ack_deadline_seconds: int = 10
 
 
 class Attribute(_Shape, frozen=True):
@@ -268,6 +269,11 @@ class Index(_Shape, frozen=True):
     def paths(self) -> tuple[str, ...]:
         """Its fields in order, without the document's name, which Firestore adds to every index."""
         return tuple(each.field_path for each in self.fields if each.field_path != "__name__")
+
+    @property
+    def newest_first(self) -> bool:
+        """Whether it orders `last_seen`, where it has it, as lists ask for it."""
+        return all(each.order == "DESCENDING" for each in self.fields if each.field_path == "last_seen")
 
 
 class Indexes(_Shape, frozen=True):

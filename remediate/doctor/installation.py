@@ -101,4 +101,11 @@ class Installation:
     policies: Mapping[str, Fact[AllowPolicy]] = field(default_factory=dict)
     """The allow policies of the project, the scope and what lies above the project, by name."""
     roles: Mapping[str, Fact[Role]] = field(default_factory=dict)
-    """The roles that our identities hold there, by name."""
+    """The roles that our identities hold there, and what others hold on the topic, by name."""
+
+    @property
+    def above(self) -> dict[str, AllowPolicy]:
+        """The allow policies that reach everything in the installation's project: its own, and of what lies above."""
+        known = self.project.ancestors if isinstance(self.project, ProjectFacts) else ()
+        found = ((place, self.policies.get(place)) for place in (self.site.here, *known))
+        return {place: policy for place, policy in found if isinstance(policy, AllowPolicy)}

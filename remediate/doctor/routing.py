@@ -6,14 +6,25 @@ from collections.abc import Iterator
 
 from remediate.doctor.codes import Code
 from remediate.doctor.expected import PUBLISHING
-from remediate.doctor.facts import Absent, AllowPolicy, Measured, ProjectFacts, Sink, Subscription, Trigger, Unknown
+from remediate.doctor.facts import (
+    Absent,
+    AllowPolicy,
+    Measured,
+    ProjectFacts,
+    Role,
+    Sink,
+    Subscription,
+    Trigger,
+    Unknown,
+)
 from remediate.doctor.finding import APPLY, Finding, command, not_known, unseen
 from remediate.doctor.installation import Installation
-from remediate.doctor.site import Site
+from remediate.doctor.site import Site, policy_words
 from remediate.logfilter import DENIALS
 
 PUBLISHED, WRITTEN = "google.cloud.pubsub.topic.v1.messagePublished", "google.cloud.audit.log.v1.written"
 _ATTEMPTS = "20"
+_DEADLINE, _ENOUGH = 60, 120  # seconds that a push may take: too few, and as deployed
 _BEHIND = 600  # seconds; Pub/Sub's own longest back-off
 
 
@@ -77,15 +88,17 @@ def publishers(found: Installation) -> Iterator[Finding]:
             yield Finding(Code.TOPIC_WRITER, what, _topic(site, "add", writer, "roles/pubsub.publisher"))
         for binding in found.topic_policy.bindings:
             extra = [each for each in binding.members if each not in writers]
-            for member in extra if binding.role in PUBLISHING and every_writer_known else ():
+            role = found.roles.get(binding.role)
+            custom = isinstance(role, Role) and "pubsub.topics.publish" in role.included_permissions
+            for member in extra if (binding.role in PUBLISHING or custom) and every_writer_known else ():
                 what = f"{member} may publish to {site.topic} ({binding.role}) and is no sink's writer"
                 yield Finding(Code.TOPIC_EXTRA_PUBLISHER, what, _topic(site, "remove", member, binding.role))
-    if isinstance(own, AllowPolicy):
-        for binding in own.bindings:
+    for place, policy in found.above.items():
+        for binding in policy.bindings:
             for member in binding.members if binding.role in PUBLISHING[:3] else ():
                 if member not in writers and not member.startswith("deleted:"):
-                    what = f"{member} may publish to every topic of {site.here} ({binding.role})"
-                    words = ("gcloud", "projects", "remove-iam-policy-binding", site.project)
+                    what = f"{member} may publish to every topic of {place} ({binding.role})"
+                    words = ("gcloud", *policy_words(place, "remove"))
                     fix = command(*words, f"--member={member}", f"--role={binding.role}")
                     yield Finding(Code.TOPIC_INHERITED_PUBLISHER, what, fix)
 
@@ -152,6 +165,17 @@ def subscriptions(found: Installation) -> Iterator[Finding]:
                     state = "detached" if subscription.detached else subscription.state
                     fix = command(*words, "describe", short, f"--project={site.project}")
                     yield Finding(Code.SUBSCRIPTION_BROKEN, f"subscription {short} is {state}", fix)
+                listened = {_trigger_topic(found, each) for each in _users(found, name)} - {""}
+                listened = {site.topic} if site.by_sink else listened
+                if listened and subscription.topic and subscription.topic not in listened:
+                    instead = ", ".join(sorted(listened))
+                    what = f"subscription {short} reads {subscription.topic}, and its trigger {instead}"
+                    fix = command(*words, "describe", short, f"--project={site.project}")
+                    yield Finding(Code.SUBSCRIPTION_BROKEN, what, fix)
+                if subscription.ack_deadline_seconds < _DEADLINE:
+                    what = f"subscription {short} waits {subscription.ack_deadline_seconds} seconds for an answer"
+                    fix = command(*words, "update", short, f"--ack-deadline={_ENOUGH}", f"--project={site.project}")
+                    yield Finding(Code.SUBSCRIPTION_IMPATIENT, what, fix)
                 policy = subscription.dead_letter_policy
                 if policy is None or policy.dead_letter_topic != site.dead_letter_topic:
                     instead = policy.dead_letter_topic if policy else "nowhere"
@@ -183,6 +207,12 @@ def dead_letters(found: Installation) -> Iterator[Finding]:
     ):
         if isinstance(fact, Unknown):
             yield not_known(fact)
+        elif isinstance(fact, Subscription) and (fact.detached or fact.topic not in ("", site.dead_letter_topic)):
+            what = f"{name} reads {'nothing, as it is detached' if fact.detached else fact.topic}"
+            remove = command(
+                "gcloud", "pubsub", "subscriptions", "delete", name.rpartition("/")[2], f"--project={site.project}"
+            )
+            yield Finding(Code.DEAD_LETTER_MISSING, f"{what}: dead letters are kept nowhere", f"{remove} && {APPLY}")
         elif isinstance(fact, Absent):
             topic = (f"--topic={site.name}-dead-letters",) if kind == "subscription" else ()
             words = ("gcloud", "pubsub", f"{kind}s", "create", f"{site.name}-dead-letters", *topic)
@@ -220,6 +250,11 @@ def _dead_letter_rights(found: Installation) -> Iterator[Finding]:
 def _holds_above(found: Installation, member: str, roles: tuple[str, ...]) -> bool:
     known = (policy for policy in found.policies.values() if isinstance(policy, AllowPolicy))
     return any(member in policy.members_of(*roles) for policy in known)
+
+
+def _trigger_topic(found: Installation, name: str) -> str:
+    trigger = found.triggers[name]
+    return trigger.transport.pubsub.topic if isinstance(trigger, Trigger) else ""
 
 
 def _users(found: Installation, subscription: str) -> list[str]:

@@ -20,7 +20,7 @@ from remediate.doctor.facts import (
 )
 from remediate.doctor.finding import APPLY, Finding, command, not_known, unseen
 from remediate.doctor.installation import Installation
-from remediate.doctor.site import Site
+from remediate.doctor.site import Site, policy_words
 from remediate.doctor.variables import environment
 
 _ACCESSOR = "roles/iap.httpsResourceAccessor"
@@ -70,6 +70,12 @@ def _reviewers(found: Installation) -> Iterator[Finding]:
             yield not_known(found.iap_policy)
         case policy:
             allowed = policy.members_of(_ACCESSOR) if isinstance(policy, AllowPolicy) else []
+            for place, above in found.above.items():
+                for member in sorted({*above.members_of(_ACCESSOR)} & {*EVERYBODY}):
+                    words_ = ("gcloud", *policy_words(place, "remove"), f"--member={member}", f"--role={_ACCESSOR}")
+                    what = f"{member} may pass every proxy in {place} ({_ACCESSOR})"
+                    yield Finding(Code.IAP_EVERYBODY, what, command(*words_))
+                allowed += above.members_of(_ACCESSOR)
             for member in sorted({*allowed} & {*EVERYBODY}):
                 command_ = [word.format("remove-iam-policy-binding") for word in words]
                 fix = command(*command_, *where, f"--member={member}")
@@ -138,6 +144,10 @@ def trail(found: Installation) -> Iterator[Finding]:
         case Sink(disabled=True):
             fix = command("gcloud", "logging", "sinks", "update", name, "--no-disabled", f"--project={site.project}")
             yield Finding(Code.TRAIL_NOT_KEPT, f"sink {name} is disabled", fix)
+        case Sink(filter=selects) if "jsonPayload.trail" not in selects:
+            fix = command("gcloud", "logging", "sinks", "describe", name, f"--project={site.project}")
+            what = f"sink {name} does not take the trail's lines: {selects or 'no filter'}"
+            yield Finding(Code.TRAIL_NOT_KEPT, what, fix)
         case Sink(destination=destination):
             match found.trail_bucket:
                 case Unknown():
@@ -189,18 +199,44 @@ def _called_by(
         what = f"{caller} may not call {name}"
         line = command(*fix, f"--member={caller}", "--role=roles/run.invoker")
         yield Finding(Code.SERVICE_CALLER_MISSING, what, line)
+    yield from _called_from_above(found, caller)
     for binding in policy.bindings:
-        for member in binding.members if binding.role in INVOKING[:2] else ():
-            if member != caller:
+        for member in binding.members if binding.role in INVOKING else ():
+            if member != caller and (binding.role in INVOKING[:2] or member in EVERYBODY):
                 fix = [word.format("remove-iam-policy-binding") for word in words]
                 code = Code.SERVICE_OPEN if member in EVERYBODY else Code.SERVICE_EXTRA_CALLER
                 line = command(*fix, f"--member={member}", f"--role={binding.role}")
                 yield Finding(code, f"{member} may call {name} ({binding.role})", line)
 
 
+def _called_from_above(found: Installation, caller: str) -> Iterator[Finding]:
+    """Who may call every service of the project, and so these."""
+    for place, above in found.above.items():
+        for role in INVOKING[:2]:
+            for member in above.members_of(role):
+                if member != caller:
+                    words = ("gcloud", *policy_words(place, "remove"), f"--member={member}", f"--role={role}")
+                    code = Code.SERVICE_OPEN if member in EVERYBODY else Code.SERVICE_EXTRA_CALLER
+                    yield Finding(code, f"{member} may call every service in {place} ({role})", command(*words))
+
+
 def _starts(found: Installation, caller: str) -> Iterator[Finding]:
-    """The schedule's identity may start the job."""
+    """The schedule's identity may start the job, and nobody that anybody can be."""
     site, policy = found.site, found.sweep_policy
+    starting = (*INVOKING, "roles/run.jobsExecutor")
+    bound = [each for each in policy.bindings if each.role in starting] if isinstance(policy, AllowPolicy) else []
+    for role, members in ((each.role, each.members) for each in bound):
+        for member in sorted({*members} & {*EVERYBODY}):
+            words = (
+                "gcloud",
+                "run",
+                "jobs",
+                "remove-iam-policy-binding",
+                f"{site.name}-sweep",
+                f"--region={site.region}",
+            )
+            fix = command(*words, f"--project={site.project}", f"--member={member}", f"--role={role}")
+            yield Finding(Code.SERVICE_OPEN, f"{member} may start {site.name}-sweep ({role})", fix)
     if isinstance(policy, Unknown):
         yield not_known(policy)
     elif isinstance(policy, AllowPolicy) and caller not in policy.members_of(*INVOKING, "roles/run.jobsExecutor"):

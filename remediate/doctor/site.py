@@ -38,6 +38,16 @@ class Site(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...] = ()
 
     @property
+    def flags(self) -> tuple[str, ...]:
+        """How the doctor is told of it."""
+        own = (f"--project={self.project}", f"--region={self.region}")
+        return (
+            *own,
+            *([f"--name={self.name}"] if self.name != "remediate" else []),
+            *map("--scope={}".format, self.scopes),
+        )
+
+    @property
     def here(self) -> str:
         """`projects/P`."""
         return f"projects/{self.project}"

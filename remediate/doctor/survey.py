@@ -39,13 +39,22 @@ class Survey:
         self._advance = advance
         self._answered = self._asked = 0
 
-    def scoped(self, site: Site, organization: str | None) -> Site:
-        """The site with the scopes it watches: what its sweep is told, else its organization, else its own project."""
+    def scoped(self, site: Site, organization: str | None) -> Site | facts.Unknown | facts.Absent:
+        """The site with the scopes it watches: what its sweep is told, else its organization, else its own project.
+
+        Unknown where the sweep cannot be seen, as the wrong scope would make wrong of everything that is right; Absent
+        where there is neither a sweep nor a receiver.
+        """
         job = self._questions.job(site)
+        if isinstance(job, facts.Unknown):
+            return job
         said = _told_scopes(job) if isinstance(job, facts.Job) else ()
         receiver = self._questions.service(site, "receiver")
-        if organization is None and isinstance(receiver, facts.Service):
-            organization = environment(receiver).get("REMEDIATE_ORGANIZATION", "").rpartition("/")[2] or None
+        if isinstance(receiver, facts.Service):
+            told = environment(receiver).get("REMEDIATE_ORGANIZATION", "").rpartition("/")[2]
+            organization = told or organization
+        elif not said and (organization is None or isinstance(job, facts.Absent)):
+            return receiver
         return msgspec.structs.replace(
             site, scopes=said or ((f"organizations/{organization}",) if organization else ())
         )
@@ -93,7 +102,8 @@ class Survey:
             tag = self._put(ask.tag, site, tag_name) if tag_name else None
 
             known = _results(policies)
-            roles = {role: self._put(ask.role, site, role) for role in _held(site, known.values())}
+            held = dict.fromkeys([*_held(site, known.values()), *_custom(_result(topic_policy))])
+            roles = {role: self._put(ask.role, site, role) for role in held}
             return Installation(
                 site=site,
                 local=local,
@@ -167,6 +177,12 @@ def _held(site: Site, policies: Iterable[Fact[AllowPolicy]]) -> list[str]:
     ours = {f"serviceAccount:{site.account(who)}" for who in IDENTITIES}
     known = [policy for policy in policies if isinstance(policy, AllowPolicy)]
     return list(dict.fromkeys(each.role for policy in known for each in policy.bindings if ours & set(each.members)))
+
+
+def _custom(policy: Fact[AllowPolicy] | None) -> list[str]:
+    """The custom roles that anybody holds by this policy."""
+    bindings = policy.bindings if isinstance(policy, AllowPolicy) else ()
+    return [each.role for each in bindings if not each.role.startswith("roles/")]
 
 
 def _results(futures: Mapping[str, Future[_T]]) -> dict[str, _T]:

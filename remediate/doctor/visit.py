@@ -17,7 +17,7 @@ from remediate.doctor import configuration, examination, ledgers
 from remediate.doctor.canary import Canary, Flight, Line
 from remediate.doctor.codes import Code
 from remediate.doctor.facts import Service, Topic, Trigger
-from remediate.doctor.finding import Checked, Finding
+from remediate.doctor.finding import Checked, Finding, command
 from remediate.doctor.installation import Installation, LedgerFacts, Local
 from remediate.doctor.site import Site
 from remediate.doctor.survey import Survey
@@ -69,12 +69,17 @@ def visit(
     settings = local.settings
     if settings is None or site is None:
         ledger = ledgers.look(settings.ledger, settings.endpoints, settings.timeout) if settings else None
-        rest = (*examination.of_the_ledger(ledger), *examination.without_an_installation())
+        rest = (*examination.of_the_ledger(ledger), *examination.without_an_installation(named=site is not None))
         return Report(site, _sorted([*checks, *rest]))
     beside = settings.endpoints.get("ARTIFACTREGISTRY", "").startswith("http://")
-    reader = GoogleDeployment(site.project, settings.endpoints, settings.timeout, local=beside)
+    look_again = command("python", "-m", "remediate", "doctor", *site.flags)
+    reader = GoogleDeployment(site.project, settings.endpoints, settings.timeout, local=beside, again=look_again)
     survey = Survey(reader, clock(), advance)
-    site = site if site.scopes else survey.scoped(site, settings.organization)
+    scoped = site if site.scopes else survey.scoped(site, settings.organization)
+    if not isinstance(scoped, Site):
+        rest = (*examination.of_the_ledger(_own_ledger(local)), *examination.without_a_scope(site, scoped))
+        return Report(site, _sorted([*checks, *rest]))
+    site = scoped
     found = survey.installation(site, local=beside)
     deployed = environment(found.receiver).get("REMEDIATE_LEDGER") if isinstance(found.receiver, Service) else None
     used = deployed or (settings.ledger if local.environ.get("REMEDIATE_LEDGER") else None)
@@ -93,12 +98,22 @@ def visit(
     return Report(site, _sorted(checks), flight)
 
 
+def _own_ledger(local: Local) -> LedgerFacts | None:
+    """The ledger that this environment names itself; None where it names none."""
+    settings = local.settings
+    if settings is None or not local.environ.get("REMEDIATE_LEDGER"):
+        return None
+    return ledgers.look(settings.ledger, settings.endpoints, settings.timeout)
+
+
 def _deployed_policy(found: Installation, settings: Settings) -> Checked:
     """The policy file that the receiver names, read as the receiver reads it."""
     title = "policy file of the receiver"
     place = environment(found.receiver).get("REMEDIATE_POLICY") if isinstance(found.receiver, Service) else None
     why = ""
-    if place is None:
+    if not isinstance(found.receiver, Service):
+        why = "the receiver cannot be asked: see there"
+    elif place is None:
         why = "it names none: the built-in rules decide"
     elif not place.startswith("gs://"):
         why = f"{place} is a file of its image, and cannot be read from here"
@@ -141,7 +156,7 @@ def _fly(
     site, path = found.site, CanaryPath(found.site, settings.endpoints, settings.timeout)
     sent = canaries.canary(site, clock(), secrets.token_hex(6))
     title = f"a denial of {sent.member.partition(':')[2]} comes through"
-    skip = f"python -m remediate doctor --project={site.project} --region={site.region} --no-canary"
+    skip = command("python", "-m", "remediate", "doctor", *site.flags, "--no-canary")
     try:
         if not path.free(sent.repository):
             fix = f"gcloud artifacts repositories describe {sent.repository}"

@@ -149,6 +149,22 @@ def no_such_tag(ward: Ward) -> dict[str, Any]:
     return also(SCOPE, "roles/resourcemanager.tagViewer", looker)(ward)
 
 
+def published_by_a_custom_role(ward: Ward) -> dict[str, Any]:
+    """Everybody publishes, by a custom role that holds the permission."""
+    bindings = ward.sandbox.call("GET", f"{TOPIC}:getIamPolicy")[1]["bindings"]
+    more = holding(WRITER, "pubsub.topics.publish")(ward)
+    return {f"{TOPIC}:getIamPolicy": {"bindings": [*bindings, {"role": WRITER, "members": ["allUsers"]}]}} | more
+
+
+def oldest_first(ward: Ward) -> dict[str, Any]:
+    """Every index in ascending order."""
+    indexes = ward.sandbox.call("GET", INDEXES)[1]["indexes"]
+    for index in indexes:
+        for each in index["fields"]:
+            each["order"] = "ASCENDING"
+    return {INDEXES: {"indexes": indexes}}
+
+
 Patch = dict[str, Any] | Callable[[Ward], dict[str, Any]]
 
 BROKEN: list[tuple[str, Patch, set[Code]]] = [
@@ -175,6 +191,11 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("none named", {TRIGGER: {"transport": {"pubsub": {"subscription": None}}}}, {Code.SUBSCRIPTION_MISSING}),
     ("detached", {SUBSCRIPTION: {"detached": True}}, {Code.SUBSCRIPTION_BROKEN}),
     ("resource error", {SUBSCRIPTION: {"state": "RESOURCE_ERROR"}}, {Code.SUBSCRIPTION_BROKEN}),
+    ("its topic was deleted", {SUBSCRIPTION: {"topic": "_deleted-topic_"}}, {Code.SUBSCRIPTION_BROKEN}),
+    ("impatient", {SUBSCRIPTION: {"ackDeadlineSeconds": 10}}, {Code.SUBSCRIPTION_IMPATIENT}),
+    ("dead letters of another topic", {DEAD_KEPT: {"topic": "_deleted-topic_"}}, {Code.DEAD_LETTER_MISSING}),
+    ("publisher of the organization", also(SCOPE, "roles/pubsub.publisher", EVE), {Code.TOPIC_INHERITED_PUBLISHER}),
+    ("publisher by a role of one's own", published_by_a_custom_role, {Code.TOPIC_EXTRA_PUBLISHER, Code.ROLE_SUPERFLUOUS}),
     ("no dead letters kept", {SUBSCRIPTION: {"deadLetterPolicy": None}}, {Code.SUBSCRIPTION_NO_DEAD_LETTER}),
     ("behind", measuring("oldest_unacked_message_age", 4000), {Code.SUBSCRIPTION_BEHIND}),
     ("no dead letter topic", {DEAD_TOPIC: None, f"{DEAD_TOPIC}:getIamPolicy": None}, {Code.DEAD_LETTER_MISSING}),
@@ -193,6 +214,11 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("trigger may not call", {f"{RECEIVER}:getIamPolicy": {"bindings": None}}, {Code.SERVICE_CALLER_MISSING}),
     ("schedule may not start", {f"{JOB}:getIamPolicy": {"bindings": None}}, {Code.SERVICE_CALLER_MISSING}),
     ("somebody else calls", {f"{RECEIVER}:getIamPolicy": bound(run__invoker=[member("trigger"), EVE])}, {Code.SERVICE_EXTRA_CALLER}),
+    ("anybody starts the sweep", {f"{JOB}:getIamPolicy": bound(run__invoker=[member("trigger"), "allUsers"])}, {Code.SERVICE_OPEN}),
+    ("anybody administers", {f"{RECEIVER}:getIamPolicy": bound(run__invoker=[member("trigger")], run__admin=["allUsers"])}, {Code.SERVICE_OPEN}),
+    ("called from above", also(HERE, INVOKER, MANY), {Code.SERVICE_EXTRA_CALLER}),
+    ("everybody let in from above", also(HERE, "roles/iap.httpsResourceAccessor", "allAuthenticatedUsers"), {Code.IAP_EVERYBODY}),
+    ("trail of something else", {TRAIL: {"filter": "severity>=EMERGENCY"}}, {Code.TRAIL_NOT_KEPT}),
     ("no proxy", {REVIEW: {"iapEnabled": None}}, {Code.IAP_OFF}),
     ("another audience", told(REVIEW, REMEDIATE_IAP_AUDIENCE="/projects/1/locations/r/services/s"), {Code.IAP_AUDIENCE}),
     ("no audience", without(REVIEW, "REMEDIATE_IAP_AUDIENCE"), {Code.IAP_AUDIENCE}),
@@ -216,6 +242,8 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("no secret", without(REVIEW, "REMEDIATE_SECRET"), {Code.SECRET_UNSET}),
     ("no such tag", no_such_tag, {Code.TAG_MISSING}),
     ("tag without IAM", tagged(None), {Code.TAG_NOT_ENFORCED}),
+    ("tag under a wider condition", tagged({"title": "x", "expression": "true || resource.matchTagId('tagKeys/1', 'tagValues/77')"}), {Code.TAG_NOT_ENFORCED}),
+    ("indexes the wrong way", oldest_first, {Code.INDEX_MISSING}),
     ("no policy file", policed(None), {Code.POLICY_UNREADABLE}),
     ("a policy that is none", policed({"rules": [{"when": "x"}]}), {Code.POLICY_UNREADABLE}),
     ("no database", {DATABASE: None, SCHEMA: None, INDEXES: None}, {Code.DATABASE_MISSING}),
@@ -232,6 +260,7 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("account off", {ACCOUNT: {"disabled": True}}, {Code.ACCOUNT_DISABLED}),
     ("a key", {f"{ACCOUNT}/keys": {"keys": [{"name": f"{ACCOUNT[4:]}/keys/0123"}]}}, {Code.ACCOUNT_KEYS}),
     ("acted as", {f"{ACCOUNT}:getIamPolicy": bound(iam__serviceAccountTokenCreator=[MANY])}, {Code.ACCOUNT_IMPERSONATED}),
+    ("acted as, from above", also(HERE, "roles/iam.serviceAccountTokenCreator", MANY), {Code.ACCOUNT_IMPERSONATED}),
     ("receiver owns the project", also(HERE, "roles/owner", member("receiver")), {Code.WRITES_IN_DRY_RUN}),
     ("review owns the project", also(HERE, "roles/owner", member("review")), {Code.RIGHT_SUPERFLUOUS}),
     ("builder edits", also(HERE, "roles/editor", member("builder")), {Code.RIGHT_SUPERFLUOUS}),
@@ -344,6 +373,61 @@ def test_where_nothing_may_be_read_all_of_it_is_unknown_and_nothing_is_called_we
     assert all(finding.severity is Severity.UNKNOWN for finding in report.findings)
     well = {check.title for check in report.checks if str(check.status) == "ok"}
     assert well == {"settings of this environment"}
+
+
+@pytest.mark.parametrize("code", [403, 503])
+def test_where_the_sweep_cannot_be_seen_nothing_is_said_of_a_scope_that_is_not_known(ward: Ward, code: int) -> None:
+    ward.sandbox.faults({"match": "/v2/projects/.*/(services|jobs)/", "effect": "status", "code": code, "times": None})
+    report = ward.visit(REMEDIATE_TIMEOUT="1")
+    assert [finding.code for finding in report.findings] == [Code.NOT_KNOWN]
+    assert "what is watched is not known; --scope says it" in {check.note for check in report.checks}
+    assert ward.visit(Site("remediate-ops", "asia-northeast1", scopes=(SCOPE,)), REMEDIATE_TIMEOUT="1").findings
+
+
+def test_where_nothing_is_deployed_it_is_said_once(ward: Ward) -> None:
+    report = ward.visit(Site("remediate-ops", "asia-northeast2"))
+    [finding] = report.findings
+    assert finding.code is Code.SERVICE_MISSING
+    assert "there is neither a receiver nor a sweep" in finding.what
+
+
+def test_reviewers_may_be_let_in_from_above(ward: Ward) -> None:
+    ward.change({IAP: {"bindings": None}})
+    ward.change(also(HERE, "roles/iap.httpsResourceAccessor", "domain:example.com")(ward))
+    assert ward.codes() == set()
+
+
+@pytest.mark.parametrize("variable", ["REMEDIATE_REVIEWERS", "REMEDIATE_IDENTITIES", "REMEDIATE_GRANTS_AN_HOUR"])
+def test_no_cure_removes_what_keeps_others_out(ward: Ward, variable: str) -> None:
+    wrong = "ana@" if variable != "REMEDIATE_GRANTS_AN_HOUR" else "-1"
+    ward.change({k: v for p in (RECEIVER, REVIEW, JOB) for k, v in told(p, **{variable: wrong})(ward).items()})
+    cures = [finding.fix for finding in ward.visit().findings if finding.code is Code.SETTINGS_INVALID]
+    assert len(cures) == 3
+    assert all(f"--update-env-vars={variable}=..." in cure for cure in cures)
+    ward.heal()
+    ward.change(without(RECEIVER, "REMEDIATE_REVIEWERS")(ward))
+    [cure] = {finding.fix for finding in ward.visit().findings if finding.code is Code.SETTINGS_DISAGREE}
+    assert shlex.split(cure)[4] == "remediate-receiver"
+    assert "--update-env-vars=" in cure
+
+
+def test_lists_and_conditions_are_written_as_gcloud_takes_them(ward: Ward) -> None:
+    ward.change(told(REVIEW, REMEDIATE_REVIEWERS="user:ana@example.com,example.com")(ward))
+    cures = [finding.fix for finding in ward.visit().findings if finding.code is Code.SETTINGS_DISAGREE]
+    assert cures
+    assert all("," not in cure or "--update-env-vars=^;^" in cure for cure in cures)
+    ward.heal()
+    condition = {"title": "opted in", "expression": "resource.matchTagId('tagKeys/1', 'tagValues/77')"}
+    ward.change(tagged(condition)(ward))
+    listed = ward.policy(SCOPE)
+    for binding in listed:
+        if binding["role"] == WRITER:
+            binding["members"] = [each for each in binding["members"] if each != member("review")]
+    ward.change({f"policy {SCOPE}": listed})
+    cures = [finding.fix for finding in ward.visit().findings if finding.code is Code.RIGHT_MISSING]
+    assert any(
+        f"--condition=^;^title=opted in;expression={condition['expression']}" in shlex.split(cure) for cure in cures
+    )
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ def test_a_file_as_ledger_in_a_real_cloud_run_is_told(ward: Ward) -> None:
 
     ward.tell(REMEDIATE_LEDGER="sqlite:////tmp/ledger.db")
     at = {name.rpartition("_")[2]: url.rstrip("/") for name, url in ward.sandbox.env.items()}
-    survey = Survey(GoogleDeployment(PROJECT, at, 5, local=True), clock())
+    survey = Survey(GoogleDeployment(PROJECT, at, 5, local=True, again="doctor"), clock())
     found = survey.installation(ward.site, local=True)
     assert list(configuration.doors(found)) == []
     assert [each.code for each in configuration.doors(replace(found, local=False))][:1] == [Code.LEDGER_EPHEMERAL]
