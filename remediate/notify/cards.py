@@ -78,15 +78,22 @@ def _facts(notice: Notice) -> Facts:
     return [(label, _plain(value)) for label, value in found if value]
 
 
+_FIRST = (Kind.BRAKE, Kind.REFUSED, Kind.LAPSING, Kind.PROPOSED, Kind.GRANTED)
+"""What a digest lists first: what nobody else tells, and what somebody has to do."""
+
+
 def _digest(notices: Sequence[Notice]) -> tuple[str, list[str], tuple[str | None, str]]:
     """The title with the counts, a line a notice, and the way to the inbox."""
+    notices = sorted(notices, key=lambda notice: _FIRST.index(notice.kind))
     counts = Counter(notice.kind for notice in notices)
     title = ", ".join(f"{counts[kind]} {TITLES[kind].lower()}" for kind in Kind if counts[kind])
-    lines = [_escaped(f"{TITLES[each.kind]}: {each.summary}") for each in notices[:_LISTED]]
+    told = ((each, f" {each.advice}" if each.kind is Kind.BRAKE else "") for each in notices[:_LISTED])
+    lines = [_escaped(f"{TITLES[each.kind]}: {each.summary}{advice}") for each, advice in told]
     if len(notices) > _LISTED:
         lines.append(f"and {len(notices) - _LISTED} more")
     link = next((each.link for each in notices if each.link), None)
-    inbox = f"{link.rpartition('/r/')[0]}/" if link and "/r/" in link else link
+    own = next((each for each in notices if each.link and each.kind is not Kind.BRAKE), None)
+    inbox = f"{(own.link or '').removesuffix(f'/r/{own.remediation}')}/" if own else link
     return f"{len(notices)} notices: {title}", lines, (inbox, "python -m remediate list")
 
 

@@ -21,7 +21,7 @@ from remediate.notify.notice import Kind, Notice, Terms, lapsing, told
 from remediate.notify.notice import braked as braked_notice
 from remediate.notify.outbox import Parcel, parcel
 from remediate.notify.report import Sending
-from remediate.remediation import Remediation, State, TrailRecord, instant
+from remediate.remediation import Remediation, TrailRecord, instant
 
 _AT_ONCE = 100  # parcels looked at, and at most in one post
 
@@ -109,31 +109,32 @@ class Dispatcher:
     def _sent_some(self, channel: Channel, say: Callable[[Sending], None], end: float) -> bool:
         """Send what is due now; whether there may be more that this channel would take."""
         waiting = self._ledger.waiting(channel.name, instant(self._now()), _AT_ONCE)
-        if channel.for_people:
-            decided = [each for each in waiting if self._decided(each.notice)]
-            self._marked([outbox.overtaken(each) for each in decided])
-            waiting = [each for each in waiting if each not in decided]
-        posts = [waiting] if len(waiting) >= channel.together else [[each] for each in waiting]
         any_sent = False
-        for post in posts:
+        if channel.for_people:
+            over = [each for each in waiting if self._over(each.notice)]
+            any_sent = bool(self._marked([outbox.overtaken(each) for each in over]))
+            waiting = [each for each in waiting if each not in over]
+        posts = [waiting] if len(waiting) >= channel.together else [[each] for each in waiting]
+        for number, post in enumerate(posts):
             mine = self._still_mine(self._claimed(post)) if time.monotonic() < end else []
             if mine:
-                sending, down = self._sent(channel, mine)
-                say(sending)
-                if down:
+                fault = self._sent(channel, mine, say)
+                if fault and fault.down:
+                    later = [each for others in posts[number + 1 :] for each in others] if fault.after else []
+                    self._marked([outbox.held(each, self._now(), fault.after) for each in later])
                     return False
                 any_sent = True
         return any_sent
 
-    def _decided(self, notice: Notice) -> bool:
-        """Whether a notice asks for a decision that was made meanwhile."""
-        if notice.kind not in (Kind.PROPOSED, Kind.LAPSING):
+    def _over(self, notice: Notice) -> bool:
+        """Whether what a notice tells, or asks for, is not so any more."""
+        if notice.kind is Kind.BRAKE:
             return False
         try:
             record = self._ledger.get(notice.remediation)
         except LedgerFault:
             return True  # nobody could decide about what cannot be read
-        return record is None or (record.state, record.cycle) != (State.PROPOSED, notice.cycle)
+        return record is None or (record.state, record.cycle) != (notice.state, notice.cycle)
 
     def _claimed(self, waiting: Sequence[Parcel]) -> list[Parcel]:
         """Those of them that nobody else claimed first."""
@@ -145,9 +146,8 @@ class Dispatcher:
         now = instant(self._now())
         return [each for each in claimed if each.due is not None and now < each.due]
 
-    def _sent(self, channel: Channel, mine: Sequence[Parcel]) -> tuple[Sending, bool]:
-        """One post, and what became of it written down; whether the channel is down."""
-        notices = tuple(each.notice.id for each in mine)
+    def _sent(self, channel: Channel, mine: Sequence[Parcel], say: Callable[[Sending], None]) -> Unsent | None:
+        """One post, and what became of it said and written down; why it did not arrive."""
         try:
             channel.send([each.notice for each in mine])
         except Unsent as unsent:
@@ -156,10 +156,14 @@ class Dispatcher:
             fault = Unsent(f"{channel.name}: unexpected {type(error).__name__}", down=False)
         else:
             self._marked([outbox.delivered(each, self._now()) for each in mine])
-            return Sending(channel.name, notices), False
+            say(Sending(channel.name, tuple(each.notice.id for each in mine)))
+            return None
         later = [outbox.postponed(each, self._now(), fault.after) for each in mine]
         self._marked(later)
-        return Sending(channel.name, notices, str(fault), given_up=all(each.due is None for each in later)), fault.down
+        for given_up in (True, False):
+            if notices := tuple(each.notice.id for each in later if (each.due is None) is given_up):
+                say(Sending(channel.name, notices, str(fault), given_up=given_up))
+        return fault
 
     def _marked(self, parcels: Sequence[Parcel]) -> list[Parcel]:
         """Those that could be stored; somebody else was faster with the others."""

@@ -262,7 +262,7 @@ def _denied(record: Remediation) -> str:
     """Who could not read what, deploying where, how often."""
     deploy = record.deploys[-1] if record.deploys else Deploy()
     project = deploy.project or deploy.number
-    what = f"{deploy.kind or 'service'} {deploy.name}" if deploy.name else "something"
+    what = f"{(deploy.kind or 'service').replace('_', ' ')} {deploy.name}" if deploy.name else "something"
     place = f"{what} in {project}" if project else what
     if not record.denials:
         return f"{_who(record)} will not be able to read images in {_where(record)} when {place} is deployed again."
@@ -271,7 +271,9 @@ def _denied(record: Remediation) -> str:
 
 
 def _who(record: Remediation) -> str:
-    return record.member.partition(":")[2] or record.member
+    """An address alone; whoever has none, as IAM writes it."""
+    kind, _, rest = record.member.partition(":")
+    return rest if kind in ("user", "serviceAccount") else record.member
 
 
 def _where(record: Remediation) -> str:

@@ -56,6 +56,12 @@ def overtaken(waiting: Parcel) -> Parcel:
     return msgspec.structs.replace(waiting, due=None, version=waiting.version + 1)
 
 
+def held(waiting: Parcel, now: datetime, after: timedelta | None) -> Parcel:
+    """The parcel as one that the channel asked to wait with, when it was sent another: due `after` so long."""
+    due = instant(now + min(after or timedelta(0), timedelta(days=1)))
+    return msgspec.structs.replace(waiting, due=max(due, waiting.due or due), version=waiting.version + 1)
+
+
 def postponed(sent: Parcel, now: datetime, after: timedelta | None) -> Parcel:
     """The parcel as one that did not arrive: due later, at the earliest `after` so long; or given up."""
     delay = min(FIRST_DELAY * 2 ** min(sent.attempts - 1, 16), LONGEST_DELAY)

@@ -81,7 +81,7 @@ def _retry_after(value: str | None) -> timedelta | None:
     """Seconds, or a moment (RFC 9110, "Retry-After"); None for anything else."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.strip().isascii() and value.strip().isdigit():
         return timedelta(seconds=min(int(value.strip()[:9]), 86_400))
     try:
         moment = parsedate_to_datetime(value)

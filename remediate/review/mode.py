@@ -24,6 +24,7 @@ def mode(desk: Desk, who: str, problem: str = "", code: int = 200, values: dict[
         "mode.html",
         {
             "switches": sorted(modes.switches.items()),
+            "overruled": lambda switch: desk.configured is Mode.DRY_RUN and switch is not Mode.DRY_RUN,
             "last": last,
             "rest": rest,
             "everywhere": everywhere is not None,

@@ -178,3 +178,16 @@ def test_a_node_leads_to_the_map_of_it_alone(page: Page) -> None:
     assert links
     assert all("just=reads" in link for link in links)
     assert len(re.findall(rows, page.ask("/map?project=payments&just=nonsense")[1])) == 3
+
+
+def test_a_switch_that_the_environment_outranks_is_not_shown_as_in_force(
+    sandbox_server: SandboxProcess, tmp_path: Path
+) -> None:
+    page = Page(sandbox_server, tmp_path, REMEDIATE_MODE="dry-run")
+    try:
+        assert page.say("/mode", scope="everywhere", mode="enforce", reason="go")[0] == 303
+        text = page.ask("/mode")[1]
+        assert "overruled by the environment" in text
+        assert 'class="state enforce"' not in text
+    finally:
+        page.function.close()
