@@ -103,8 +103,7 @@ here_=(--project="$project" --quiet)
 
 echo "# APIs, and Google's own identities"
 run gcloud services enable "${here_[@]}" {artifactregistry,cloudbuild,cloudresourcemanager,cloudscheduler,eventarc,firestore,iam,iap,logging,monitoring,pubsub,run,secretmanager,storage}.googleapis.com
-run gcloud beta services identity create "${here_[@]}" --service=iap.googleapis.com
-run gcloud beta services identity create "${here_[@]}" --service=pubsub.googleapis.com
+for each in eventarc iap pubsub; do run gcloud beta services identity create "${here_[@]}" --service="$each.googleapis.com"; done
 number=$(ask PROJECT_NUMBER gcloud projects describe "$project" --format='value(projectNumber)')
 organization=''
 case $kind in
@@ -187,6 +186,9 @@ for each in receiver review sweep; do
   grant "projects/$project" "projects/$project/roles/${camel}Ledger" "$(member $each)" "^;^title=the ledger alone;expression=$only"
 done
 grant "projects/$project" roles/logging.logWriter "$(member builder)"
+for each in eventarc pubsub; do # asked for, they hold nothing yet
+  grant "projects/$project" "roles/$each.serviceAgent" "serviceAccount:service-$number@gcp-sa-$each.iam.gserviceaccount.com"
+done
 [[ $kind != projects ]] || grant "projects/$project" roles/eventarc.eventReceiver "$(member trigger)"
 
 echo "# The ledger"

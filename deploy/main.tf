@@ -16,8 +16,9 @@ locals {
 
   # Google's own identities, which act in this project. Source: "Service agents" (IAM).
   agents = {
-    iap    = "serviceAccount:service-${local.number}@gcp-sa-iap.iam.gserviceaccount.com"
-    pubsub = "serviceAccount:service-${local.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+    eventarc = "serviceAccount:service-${local.number}@gcp-sa-eventarc.iam.gserviceaccount.com"
+    iap      = "serviceAccount:service-${local.number}@gcp-sa-iap.iam.gserviceaccount.com"
+    pubsub   = "serviceAccount:service-${local.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
   }
 
   services = toset([
@@ -57,14 +58,21 @@ resource "google_project_service" "used" {
   disable_on_destroy = false
 }
 
-# Identity-Aware Proxy and Pub/Sub act through identities that exist once they are asked for.
+# Eventarc, Identity-Aware Proxy and Pub/Sub act through identities that exist once they are asked for. Those of Eventarc and
+# Pub/Sub hold nothing yet then: their own role, which others in this project may need too, so that no destroy takes it away.
 resource "terraform_data" "agents" {
-  for_each = toset(["iap.googleapis.com", "pubsub.googleapis.com"])
+  for_each = toset(["eventarc.googleapis.com", "iap.googleapis.com", "pubsub.googleapis.com"])
 
   triggers_replace = [var.project, each.value]
 
   provisioner "local-exec" {
-    command = "gcloud beta services identity create --quiet --project=${var.project} --service=${each.value}"
+    command = join(" && ", concat(
+      ["gcloud beta services identity create --quiet --project=${var.project} --service=${each.value}"],
+      [for agent in ["eventarc", "pubsub"] : join(" ", [
+        "gcloud projects add-iam-policy-binding ${var.project} --quiet --condition=None",
+        "--role=roles/${agent}.serviceAgent --member=${local.agents[agent]}",
+      ]) if startswith(each.value, agent)],
+    ))
   }
 
   depends_on = [google_project_service.used]

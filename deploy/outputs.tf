@@ -40,6 +40,8 @@ output "switch_mode" {
 output "remove" {
   description = "How to remove everything, and what stays by choice."
   value       = <<-EOT
+    # First take the tag off the projects that bear it (registry_opt_in), and forget a trail that is locked, as neither can be
+    # deleted before (gcloud resource-manager tags bindings delete ...; terraform state rm google_logging_project_bucket_config.trail).
     terraform destroy
     # What stays: every grant that was made (revoke them on the page first, if they are to go), the Firestore database
     # ${google_firestore_database.ledger.name} with its delete protection, and the bucket ${google_logging_project_bucket_config.trail.bucket_id} if it is locked, until its ${var.trail_days} days are over.

@@ -111,7 +111,7 @@ resource "google_eventarc_trigger" "denials" {
     }
   }
 
-  depends_on = [google_cloud_run_v2_service_iam_binding.receiver]
+  depends_on = [google_cloud_run_v2_service_iam_binding.receiver, terraform_data.agents]
 }
 
 resource "google_eventarc_trigger" "calls" {
@@ -148,6 +148,7 @@ resource "google_eventarc_trigger" "calls" {
   depends_on = [
     google_cloud_run_v2_service_iam_binding.receiver,
     google_project_iam_member.events,
+    terraform_data.agents,
   ]
 }
 

@@ -92,7 +92,7 @@ _DECIDES = ("receiver", "review", "sweep")
 
 NEEDS = (
     *(Need(who, "scope", (*READER, *ANCESTRY), may=(TAGS,), by="Reader") for who in _DECIDES),
-    *(Need(who, "above", ANCESTRY, by="Ancestry") for who in _DECIDES),
+    *(Need(who, "above", (*ANCESTRY, "iam.roles.get"), by="Ancestry") for who in _DECIDES),
     *(Need(who, "scope", WRITER, may=WRITER_MAY, by="Writer") for who in ("review", "sweep")),
     Need("receiver", "scope", WRITER, may=WRITER_MAY, by="Writer", mode=Mode.ENFORCE),
     *(Need(who, "project", LEDGER, ("roles/datastore.user",), may_roles=_LOGS, by="Ledger") for who in _DECIDES),
