@@ -41,7 +41,6 @@ class Curve(msgspec.Struct, frozen=True):
     width: float
     left: Node
     right: Node
-    middle: tuple[int, int]
 
 
 class Drawing(msgspec.Struct, frozen=True):
@@ -70,8 +69,7 @@ def drawn(graph: Graph) -> Drawing:
         bend = (x2 - x1) // 2
         path = f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
         width = 1.5 if edge.count == 1 else min(5.0, 1.5 + len(str(edge.count)))
-        middle = ((x1 + x2) // 2, (y1 + y2) // 2)
-        curves.append(Curve(path, edge.link, edge.count, width, one.node, two.node, middle))
+        curves.append(Curve(path, edge.link, edge.count, width, one.node, two.node))
     return Drawing(WIDTH, height, (_BOX, _ROW), (*left, *right), tuple(curves))
 
 
@@ -142,7 +140,7 @@ def _change(step: TrailRecord) -> int:
     return (step.after is State.GRANTED) - (step.before is State.GRANTED)
 
 
-def days(line: Sequence[Standing], steps: Iterable[TrailRecord], most: int = 31) -> list[Day]:
+def days(line: Sequence[Standing], steps: Iterable[TrailRecord], most: int = 2_000) -> list[Day]:
     """The last days on which grants were made or ended, newest first."""
     granted: Counter[str] = Counter()
     ended: Counter[str] = Counter()

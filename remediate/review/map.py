@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 import flask
+import msgspec
 
 from remediate.image import Repository
 from remediate.ledger.interface import Filter, TrailFilter
@@ -69,8 +70,6 @@ def _about(record: Remediation, project: str, just: str) -> Remediation | None:
 
     `just`: the project goes by this very name, and `reads`, or `holds` the repository; None where it does not.
     """
-    import msgspec
-
     if just == "holds":
         held = Repository.parse(record.repository)
         return record if held and held.project == project else None
@@ -105,5 +104,5 @@ def _list_of(left: Node, right: Node, link: Link) -> str:
     query = {} if left.key in (OTHERS, UNKNOWN) else {"project": left.key}
     if right.key != OTHERS and not right.gathered:
         query["repository"] = right.key
-    state = {Link.GRANTED: "granted", Link.OPEN: "proposed"}.get(link, "all")
+    state = "granted" if link is Link.GRANTED else "all"
     return "/?" + urlencode(query | {"state": state})
