@@ -23,7 +23,7 @@ locals {
       title    = "a brake holds: rules granted as much as they may"
       text     = "More grants in an hour, or to one member, than the limits allow; what comes now is asked."
       query    = null
-      log      = "${local.receiver_says}\nseverity=ALERT\njsonPayload.reasons=\"brake\""
+      log      = "${local.receiver_says}\nseverity=ALERT\njsonPayload.reasons=(\"brake\" OR \"member_brake\")"
     }
     unknown-write = {
       severity = "CRITICAL"

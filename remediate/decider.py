@@ -69,8 +69,8 @@ class Decider:
             return asked(decision, Reason.TAKEN_AWAY), ""
         verified = from_log or self._investigator.verified(denial)
         decision = decide(denial, msgspec.structs.replace(evidence, verified=verified), rules)
-        if decision.outcome is Outcome.GRANT and not self._within_limits(denial, ident):
-            return asked(decision, Reason.BRAKE), ""
+        if decision.outcome is Outcome.GRANT and (brake := self._brake(denial, ident)):
+            return asked(decision, brake), ""
         return decision, ""
 
     def on_record(self, decision: Decision, record: Remediation | None) -> Decision:
@@ -131,9 +131,9 @@ class Decider:
         since = record.taken_away
         return since is not None and self._now() - datetime.fromisoformat(since) < self._limits.hold_rejections
 
-    def _within_limits(self, denial: Denial, ident: str) -> bool:
-        """Whether rules may still grant this hour, to this member and at all; takes one of the hour's places."""
+    def _brake(self, denial: Denial, ident: str) -> Reason | None:
+        """What keeps rules from granting more this hour, to this member or at all; else takes one of its places."""
         hour, member = f"{self._now():%Y-%m-%dT%H}", denial.member.key if denial.member else ""
         if not self._ledger.take(f"{hour} {member}", self._limits.grants_to_a_member, ident):
-            return False
-        return self._ledger.take(hour, self._limits.grants_an_hour, ident)
+            return Reason.MEMBER_BRAKE
+        return None if self._ledger.take(hour, self._limits.grants_an_hour, ident) else Reason.BRAKE

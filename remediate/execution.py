@@ -22,7 +22,7 @@ from remediate.notify.interface import Notifier
 from remediate.notify.outbox import Parcel
 from remediate.policy import Decision
 from remediate.principal import Member, parse_member
-from remediate.reasons import Reason
+from remediate.reasons import BRAKES, Reason
 from remediate.remediation import Ending, Remediation, State
 from remediate.results import Applied
 
@@ -63,8 +63,8 @@ class Executor:
         """
         parcels: Sequence[Parcel] = ()
         if self._notifier is not None:
-            braked = decision is not None and Reason.BRAKE in decision.reasons
-            parcels = self._notifier.parcels(record, trail, braked=braked, known=self._ledger.get)
+            brake = next((each for each in BRAKES if decision and each in decision.reasons), None)
+            parcels = self._notifier.parcels(record, trail, brake=brake, known=self._ledger.get)
         self._ledger.commit(record, trail=trail, denial_key=denial_key, parcels=parcels)
         for step in trail:
             self._told(step)

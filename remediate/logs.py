@@ -16,7 +16,7 @@ import structlog
 from remediate.denial import Denial
 from remediate.modes import ModeChange
 from remediate.policy import Outcome
-from remediate.reasons import Reason
+from remediate.reasons import BRAKES, Reason
 from remediate.remediation import TrailRecord
 from remediate.results import Handled
 
@@ -83,7 +83,7 @@ def decision_line(handled: Handled, seconds: float) -> tuple[str, dict[str, obje
     }
     if {Reason.INHERITED, Reason.BARRED} & set(handled.decision.reasons):
         fields["severity"] = "WARNING"  # the deploy fails for another cause than the one that is cured here
-    if Reason.BRAKE in handled.decision.reasons:
+    if {*BRAKES} & {*handled.decision.reasons}:
         fields["severity"] = "ALERT"
     if handled.decision.outcome is Outcome.ASK and record is None:
         fields["severity"] = "WARNING"  # nobody will find this one in the ledger

@@ -130,6 +130,10 @@ class Reason(StrEnum):
         "It was granted before, and somebody took it away; a person decides whether it comes back.",
     )
     BRAKE = "brake", "More grants were made by rules within an hour than the limit allows; a person decides."
+    MEMBER_BRAKE = (
+        "member_brake",
+        "More grants were made by rules to this member within an hour than the limit allows; a person decides.",
+    )
     OTHER_ORGANIZATION = "other_organization", "The repository belongs to another organization."
     ORGANIZATION_UNKNOWN = (
         "organization_unknown",
@@ -160,3 +164,7 @@ class Reason(StrEnum):
         "Granted less than 15 minutes ago, and IAM may not know it everywhere yet: deploy again in a few minutes.",
     )
     TERMINAL_ANSWER = "terminal_answer", "Google Cloud refused the change for good."
+
+
+BRAKES = (Reason.BRAKE, Reason.MEMBER_BRAKE)
+"""Reasons of what a rule would have granted, had it not granted so much this hour."""

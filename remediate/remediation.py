@@ -19,7 +19,7 @@ from remediate.errors import Refused
 from remediate.image import Repository
 from remediate.policy import ROLE, Decision, Outcome
 from remediate.principal import Member, parse_member
-from remediate.reasons import Reason
+from remediate.reasons import BRAKES, Reason
 
 _T = TypeVar("_T")
 RULE = "rule:"
@@ -249,7 +249,7 @@ _NOT_CONTENT = (
     Reason.PREDICTED,
     Reason.TERMINAL_ANSWER,
     Reason.EVENT_UNVERIFIED,
-    Reason.BRAKE,
+    *BRAKES,
     Reason.TAKEN_AWAY,
     Reason.DEPLOYER_UNKNOWN,  # another denial of the same record may have named one
 )

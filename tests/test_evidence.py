@@ -259,7 +259,7 @@ def test_the_brake_counts_an_hour_a_member_and_everything(world: World) -> None:
     assert enforce(world, of(1), limits=limits).written
     assert enforce(world, of(1), limits=limits).duplicate
     braked = enforce(world, of(2), limits=limits).decision
-    assert (braked.outcome, braked.reasons) == (Outcome.ASK, (Reason.SAME_PROJECT, Reason.BRAKE))
+    assert (braked.outcome, braked.reasons) == (Outcome.ASK, (Reason.SAME_PROJECT, Reason.MEMBER_BRAKE))
     assert enforce(world, of(3, "ana@example.com"), limits=limits).written
     assert enforce(world, of(4, "bo@example.com"), limits=limits).decision.reasons[-1] is Reason.BRAKE
     world.now += timedelta(hours=1)

@@ -17,10 +17,10 @@ from remediate.errors import Conflict, LedgerFault, RemediateError
 from remediate.ledger.interface import Ledger
 from remediate.notify import outbox
 from remediate.notify.interface import Channel, Unsent
-from remediate.notify.notice import Kind, Notice, Terms, lapsing, told
-from remediate.notify.notice import braked as braked_notice
+from remediate.notify.notice import Kind, Notice, Terms, braked, lapsing, told
 from remediate.notify.outbox import Parcel, parcel
 from remediate.notify.report import Sending
+from remediate.reasons import Reason
 from remediate.remediation import Remediation, TrailRecord, instant
 
 _AT_ONCE = 100  # parcels looked at, and at most in one post
@@ -54,11 +54,12 @@ class Dispatcher:
         record: Remediation,
         trail: Sequence[TrailRecord],
         *,
-        braked: bool,
+        brake: Reason | None,
         known: Callable[[str], Remediation | None],
     ) -> Sequence[Parcel]:
         now = self._now()
-        notices = [told(record, trail, self._terms, known), braked_notice(record, now, self._terms) if braked else None]
+        held = braked(record, now, self._terms, brake) if brake else None
+        notices = [told(record, trail, self._terms, known), held]
         return [parcel(each, channel.name, now) for each in notices if each for channel in self._channels]
 
     def reminders(self, record: Remediation) -> Sequence[Parcel]:

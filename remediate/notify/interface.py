@@ -9,6 +9,7 @@ from typing import Protocol
 from remediate.errors import RemediateError
 from remediate.notify.notice import Notice
 from remediate.notify.outbox import Parcel
+from remediate.reasons import Reason
 from remediate.remediation import Remediation, TrailRecord
 
 
@@ -51,10 +52,10 @@ class Notifier(Protocol):
         record: Remediation,
         trail: Sequence[TrailRecord],
         *,
-        braked: bool,
+        brake: Reason | None,
         known: Callable[[str], Remediation | None],
     ) -> Sequence[Parcel]:
-        """What is to be told of this step. `known` looks up a remediation."""
+        """What is to be told of this step. `brake`: what kept a rule from granting; `known` looks up a remediation."""
 
     def reminders(self, record: Remediation) -> Sequence[Parcel]:
         """What is to be told of a proposal that waits."""

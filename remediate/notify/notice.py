@@ -5,6 +5,7 @@ Pure. One notice a remediation's cycle and kind, by its id: the same thing that 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -169,17 +170,19 @@ def lapsing(record: Remediation, now: datetime, terms: Terms) -> Notice | None:
     return msgspec.structs.replace(notice, lapses=instant(end))
 
 
-def braked(record: Remediation, now: datetime, terms: Terms) -> Notice:
-    """The notice that rules grant no more this hour: one an hour, however much is held back."""
+def braked(record: Remediation, now: datetime, terms: Terms, brake: Reason) -> Notice:
+    """The notice that rules grant no more this hour, in all or to one member: one each, however much is held back."""
+    to = f" to {_who(record)}" if brake is Reason.MEMBER_BRAKE else ""
     summary = (
-        "Rules made as many grants this hour, to one member or in all, as the limits allow. What would be granted now "
-        f"is asked, until the next hour begins. The first: {_who(record)} on {_where(record)}."
+        f"Rules made as many grants this hour{to} as the limits allow. What would be granted{to} now is asked, until "
+        f"the next hour begins. The first: {_who(record)} on {_where(record)}."
     )
     advice = (
         "See in the inbox whether these denials are real; somebody may be flooding the log. The next hour starts anew."
     )
     notice = _notice(Kind.BRAKE, record, instant(now), terms, summary, advice)
-    return msgspec.structs.replace(notice, id=f"brake.{now:%Y-%m-%dT%H}", link=_link(terms, "/"))
+    whose = f".{hashlib.sha256(record.member.encode()).hexdigest()[:12]}" if to else ""
+    return msgspec.structs.replace(notice, id=f"brake.{now:%Y-%m-%dT%H}{whose}", link=_link(terms, "/"))
 
 
 def _proposed(record: Remediation, step: TrailRecord, terms: Terms) -> Notice:

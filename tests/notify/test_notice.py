@@ -13,9 +13,12 @@ from remediate.notify.notice import NEEDS_A_PERSON, Kind, Notice
 from remediate.reasons import Reason
 from remediate.remediation import State
 from remediate.results import Limits
-from tests.entries import REPOSITORY, bare_text
+from tests.entries import REPOSITORY, bare_text, user_text
 from tests.notify.receivers import dead_port
 from tests.notify.scene import PAGES, REVIEWER, Scene
+
+OTHER_REPOSITORY = "projects/shop-frontend/locations/asia-northeast1/repositories/other"
+OTHER_IMAGE = "asia-northeast1-docker.pkg.dev/shop-frontend/other/admin:v1"
 
 
 @pytest.fixture
@@ -152,6 +155,22 @@ def test_a_rejection_or_revocation_is_told_to_nobody(scene: Scene) -> None:
     scene.remediator.approve(deployer.id, actor=REVIEWER)
     scene.remediator.revoke(deployer.id, actor=REVIEWER, note="enough")
     assert set(kinds(scene)) == {Kind.PROPOSED, Kind.GRANTED}
+
+
+def test_a_members_brake_does_not_hide_that_of_everything(enforce: Callable[..., Scene]) -> None:
+    scene = enforce(grants_an_hour=2, grants_to_a_member=1)
+    scene.registry.policies[OTHER_REPOSITORY] = []
+    busy = "deployer-0@shop-frontend.iam.gserviceaccount.com"
+    scene.denied_at_home("0", email=busy)
+    scene.denied("1", message=user_text(OTHER_IMAGE), images=(OTHER_IMAGE,), email=busy)
+    for number in range(2, 5):
+        scene.denied_at_home(str(number), email=f"deployer-{number}@shop-frontend.iam.gserviceaccount.com")
+    member, everything = sorted(
+        (each for each in notices(scene) if each.kind is Kind.BRAKE), key=lambda each: -len(each.id)
+    )
+    assert f"this hour to {busy} as the limits allow" in member.summary
+    assert everything.id == "brake.2026-11-23T12"
+    assert "this hour as the limits allow" in everything.summary
 
 
 def test_the_brake_is_told_once_an_hour(enforce: Callable[..., Scene]) -> None:

@@ -304,7 +304,7 @@ def test_the_brake_asks_what_comes_beyond_the_limit(start: Start) -> None:
     legacy = "us-docker.pkg.dev/shop-frontend/gcr.io/legacy:v1"
     assert function.push(push_body(activity(user_text(legacy), images=(legacy,), insert_id="2"))) == 200
     line = function.lines(2)[-1]
-    assert (line["outcome"], line["reasons"], line["severity"]) == ("ask", ["same_project", "brake"], "ALERT")
+    assert (line["outcome"], line["reasons"], line["severity"]) == ("ask", ["same_project", "member_brake"], "ALERT")
     assert {record.state for record in function.records()} == {State.GRANTED, State.PROPOSED}
 
 
