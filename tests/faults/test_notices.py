@@ -31,7 +31,8 @@ def test_a_process_killed_between_a_grant_and_its_notice_loses_no_notice_and_dou
         assert done.returncode == 0, done.stderr
         steps: list[str] = json.loads(done.stdout)
         granted = len(steps) - steps[::-1].index("ledger.commit")  # the step that records the grant
-        assert steps[granted:] == ["ledger.waiting", "ledger.mark", "webhook", "ledger.mark", "ledger.waiting"]
+        looked = ["ledger.waiting", "ledger.get"]  # what is due, and whether it is so still
+        assert steps[granted:] == [*looked, "ledger.mark", "webhook", "ledger.mark", "ledger.waiting"]
         assert len(receiver.posts) == 1
         whole.check()
     for number, name in list(enumerate(steps, 1))[granted - 1 :]:
