@@ -302,16 +302,6 @@ unless gcloud scheduler jobs describe "$name-sweep" "${here_[@]}" --location="$r
   --uri="https://run.googleapis.com/v2/projects/$project/locations/$region/jobs/$name-sweep:run" --oauth-service-account-email="$(email trigger)"
 
 echo "# The trail"
-unless gcloud logging buckets describe "$name-trail" "${here_[@]}" --location="$region" -- \
-  gcloud logging buckets create "$name-trail" "${here_[@]}" --location="$region" --retention-days=400
-trail=logging.googleapis.com/projects/$project/locations/$region/buckets/$name-trail
-ours="((resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"$name-receiver\" OR \"$name-review\")) OR (resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"$name-sweep\"))"
-unless gcloud logging sinks describe "$name-trail" "${here_[@]}" -- \
-  gcloud logging sinks create "$name-trail" "$trail" "${here_[@]}" --log-filter="$ours"$'\n''jsonPayload.trail.remediation:*'
-writes='protoPayload.methodName="google.devtools.artifactregistry.v1.ArtifactRegistry.SetIamPolicy"
-logName:"cloudaudit.googleapis.com%2Factivity"
-protoPayload.authenticationInfo.principalEmail=("'"$(email receiver)"'" OR "'"$(email review)"'" OR "'"$(email sweep)"'")
-NOT severity>=ERROR'
 
 # sink PLACE NAME DESTINATION FILTER: make a sink there; its identity is in $identity.
 sink() {
@@ -325,6 +315,15 @@ sink() {
   fi
   identity=$(ask "SINK_OF_$1" gcloud logging sinks describe "$2" "${at[@]}" --format='value(writerIdentity)')
 }
+unless gcloud logging buckets describe "$name-trail" "${here_[@]}" --location="$region" -- \
+  gcloud logging buckets create "$name-trail" "${here_[@]}" --location="$region" --retention-days=400
+trail=logging.googleapis.com/projects/$project/locations/$region/buckets/$name-trail
+ours="((resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"$name-receiver\" OR \"$name-review\")) OR (resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"$name-sweep\"))"
+sink "projects/$project" "$name-trail" "$trail" "$ours"$'\n''jsonPayload.trail.remediation:*'
+writes='protoPayload.methodName="google.devtools.artifactregistry.v1.ArtifactRegistry.SetIamPolicy"
+logName:"cloudaudit.googleapis.com%2Factivity"
+protoPayload.authenticationInfo.principalEmail=("'"$(email receiver)"'" OR "'"$(email review)"'" OR "'"$(email sweep)"'")
+NOT severity>=ERROR'
 for place in "${scopes[@]}"; do
   sink "$place" "$name-writes" "$trail" "$writes"
   [[ $kind == projects ]] || grant "projects/$project" roles/logging.bucketWriter "$identity" \

@@ -134,7 +134,7 @@ class Dispatcher:
         try:
             record = self._ledger.get(notice.remediation)
         except LedgerFault:
-            return True  # nobody could decide about what cannot be read
+            return False  # what it tells may be so still, and nobody else tells it
         return record is None or (record.state, record.cycle) != (notice.state, notice.cycle)
 
     def _claimed(self, waiting: Sequence[Parcel]) -> list[Parcel]:

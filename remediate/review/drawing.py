@@ -140,8 +140,8 @@ def _change(step: TrailRecord) -> int:
     return (step.after is State.GRANTED) - (step.before is State.GRANTED)
 
 
-def days(line: Sequence[Standing], steps: Iterable[TrailRecord], most: int = 2_000) -> list[Day]:
-    """The last days on which grants were made or ended, newest first."""
+def days(line: Sequence[Standing], steps: Iterable[TrailRecord]) -> list[Day]:
+    """The days on which grants were made or ended, newest first."""
     granted: Counter[str] = Counter()
     ended: Counter[str] = Counter()
     for step in steps:
@@ -149,7 +149,7 @@ def days(line: Sequence[Standing], steps: Iterable[TrailRecord], most: int = 2_0
         ended[step.at[:10]] += step.before is State.GRANTED
     last = {f"{each.at.astimezone(UTC):%Y-%m-%d}": each.count for each in line}
     changed = sorted((date for date in last if granted[date] or ended[date]), reverse=True)
-    return [Day(date, granted[date], ended[date], last[date]) for date in changed[:most]]
+    return [Day(date, granted[date], ended[date], last[date]) for date in changed]
 
 
 def plotted(line: Sequence[Standing]) -> Plot | None:

@@ -17,6 +17,7 @@ from remediate.review.texts import RETRY_AFTER, duration, person
 _MOST = 50  # approvals in one go, as many as an inbox shows
 _LONGEST = 2500  # characters of what an address tells; gunicorn cuts addresses at 4,094
 _FRESH = timedelta(minutes=15)  # after that an address tells nothing any more
+_UNKNOWN = "What was told here is no longer known; the list below is as it stands."
 
 
 def approve_together(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerializer) -> Answer:
@@ -59,9 +60,9 @@ def told(desk: Desk, text: str, who: str, signer: URLSafeSerializer) -> Told | s
         said_to, at, items = signer.loads(text)
         since = datetime.fromisoformat(at)
     except (BadSignature, ValueError, TypeError):
-        return "What was told here is no longer known; the list below is as it stands."
+        return _UNKNOWN
     if said_to != who:
-        return "What was told here is no longer known; the list below is as it stands."
+        return _UNKNOWN
     if desk.now() - since > _FRESH:
         return ""
     granted = [record for ident, state, _ in items if state == State.GRANTED and (record := desk.ledger.get(ident))]

@@ -214,7 +214,7 @@ def test_a_file_as_ledger_in_a_real_cloud_run_is_told(ward: Ward) -> None:
     from remediate.doctor.survey import Survey
     from remediate.wiring import clock
 
-    ward.tell(REMEDIATE_LEDGER="sqlite:////tmp/ledger.db")
+    ward.tell(REMEDIATE_LEDGER="sqlite:////ledger.db")
     at = {name.rpartition("_")[2]: url.rstrip("/") for name, url in ward.sandbox.env.items()}
     survey = Survey(GoogleDeployment(PROJECT, at, 5, local=True, again="doctor"), clock())
     found = survey.installation(ward.site, local=True)

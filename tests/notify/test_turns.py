@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from remediate.notify import cards
-from remediate.notify.notice import Kind
+from remediate.notify.notice import Kind, Notice
 from tests.notify.receivers import Receiver, receiving
 from tests.notify.scene import REVIEWER, Scene
 from tests.notify.test_cards import notice
@@ -99,7 +100,7 @@ def test_an_odd_retry_after_is_none(scene: Scene, slack: Receiver, after: str) -
 
 
 @pytest.mark.parametrize("make", [cards.slack, cards.chat])
-def test_a_digest_tells_the_brake_first_and_leads_to_the_inbox(make: object) -> None:
+def test_a_digest_tells_the_brake_first_and_leads_to_the_inbox(make: Callable[[list[Notice]], Any]) -> None:
     brake = notice(
         kind=Kind.BRAKE,
         id="brake.1",
@@ -108,7 +109,7 @@ def test_a_digest_tells_the_brake_first_and_leads_to_the_inbox(make: object) -> 
         link="https://h/r/app/",
     )
     others = [notice(link="https://h/r/app/r/r-000000000000") for _ in range(30)]
-    text = str(make([*others, brake]))  # type: ignore[operator]
+    text = str(make([*others, brake]))
     assert "Rules made many grants. See the inbox." in text
     assert text.index("Rules made many grants.") < text.index("somebody could not read something.")
     assert "https://h/r/app/" in text

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from remediate.deploy import Deploy
 from remediate.following import lacking
-from remediate.ledger import open_ledger
 from remediate.reasons import Reason
 from remediate.remediation import Remediation, State
 from remediate.results import Limits
@@ -72,9 +71,9 @@ def test_the_inbox_tells_when_a_retry_is_worth_it_and_what_is_needed_too(page: P
     assert "fails until" not in text
 
 
-def test_what_an_address_tells_is_for_whoever_did_it_and_for_a_while(ledger_url: str) -> None:
+def test_what_an_address_tells_is_for_whoever_did_it_and_for_a_while(page: Page) -> None:
     now = [NOON]
-    desk = Desk(None, open_ledger(ledger_url), lambda: now[0], None, Limits())  # type: ignore[arg-type]
+    desk = Desk(page.remediator, page.remediator._ledger, lambda: now[0], None, Limits())
     signer = URLSafeSerializer("secret", salt="review-note")
     text = str(signer.dumps([LEAD, NOON.isoformat(), [("r-1", "granted", "")]]))
     found = told(desk, text, LEAD, signer)
