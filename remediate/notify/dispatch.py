@@ -59,7 +59,7 @@ class Dispatcher:
     ) -> Sequence[Parcel]:
         now = self._now()
         held = braked(record, now, self._terms, brake) if brake else None
-        notices = [told(record, trail, self._terms, known), held]
+        notices = [told(record, trail, self._terms, _readable(known)), held]
         return [parcel(each, channel.name, now) for each in notices if each for channel in self._channels]
 
     def reminders(self, record: Remediation) -> Sequence[Parcel]:
@@ -174,6 +174,17 @@ class Dispatcher:
                 self._ledger.mark(each)
                 stored.append(each)
         return stored
+
+
+def _readable(known: Callable[[str], Remediation | None]) -> Callable[[str], Remediation | None]:
+    """The look-up, where a partner that cannot be read is in the way of no step: it is told as if there were none."""
+
+    def look_up(ident: str) -> Remediation | None:
+        with suppress(LedgerFault):
+            return known(ident)
+        return None
+
+    return look_up
 
 
 class _Lane:

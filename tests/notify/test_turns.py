@@ -11,6 +11,7 @@ import pytest
 
 from remediate.notify import cards
 from remediate.notify.notice import Kind, Notice
+from remediate.remediation import State
 from tests.notify.receivers import Receiver, receiving
 from tests.notify.scene import REVIEWER, Scene
 from tests.notify.test_cards import notice
@@ -90,6 +91,16 @@ def test_a_notice_that_cannot_be_read_keeps_no_other_waiting(scene: Scene, slack
         )
     scene.sweep()
     assert len(slack.posts) == 2
+
+
+def test_a_partner_that_cannot_be_read_is_in_the_way_of_no_grant(scene: Scene, slack: Receiver) -> None:
+    deployer, agent = scene.denied()
+    scene.sweep()
+    with sqlite3.connect(scene.ledger_url.removeprefix("sqlite:///")) as connection:
+        connection.execute("UPDATE remediations SET record = '{}' WHERE id = ?", (agent.id,))
+    assert scene.remediator.approve(deployer.id, actor=REVIEWER).remediation.state is State.GRANTED
+    scene.sweep()
+    assert len(slack.posts) == 3
 
 
 @pytest.mark.parametrize("after", ["²", "٣", "soon", "-1", ""])
