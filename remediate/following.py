@@ -55,7 +55,7 @@ def lacking(record: Remediation, partners: Iterable[Remediation]) -> tuple[Remed
     return () if any(each not in absent for each in deployers) else absent
 
 
-_READS = {Reason.ALREADY_GRANTED, Reason.STILL_PROPAGATING}
+_READS = {Reason.ALREADY_GRANTED, Reason.STILL_PROPAGATING, Reason.INHERITED}
 """Reasons that say of a member that it can read, though nothing of ours was granted."""
 
 

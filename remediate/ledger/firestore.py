@@ -110,7 +110,7 @@ class FirestoreLedger:
                 batch.create(document, fields)
             else:
                 stored = document.get(["version"], timeout=_TIMEOUT)
-                if not stored.exists or stored.get("version") != record.version - 1:
+                if not stored.exists or _field(stored, "version") != record.version - 1:
                     raise Conflict(f"{record.id} was changed by somebody else")
                 option = self._client.write_option(last_update_time=stored.update_time)
                 batch.update(document, fields, option=option)
@@ -235,7 +235,7 @@ class FirestoreLedger:
                 batch.create(self._modes, fields)
             else:
                 stored = self._modes.get(["version"], timeout=_TIMEOUT)
-                if not stored.exists or stored.get("version") != modes.version - 1:
+                if not stored.exists or _field(stored, "version") != modes.version - 1:
                     raise Conflict("the mode was switched by somebody else")
                 option = self._client.write_option(last_update_time=stored.update_time)
                 batch.update(self._modes, fields, option=option)
@@ -266,7 +266,7 @@ class FirestoreLedger:
         document = self._parcel(parcel)
         with _translated():
             stored = document.get(["version"], timeout=_TIMEOUT)
-            if not stored.exists or stored.get("version") != parcel.version - 1:
+            if not stored.exists or _field(stored, "version") != parcel.version - 1:
                 raise Conflict(f"{parcel.id} was taken by somebody else")
             option = self._client.write_option(last_update_time=stored.update_time)
             document.update(_fields(parcel), option=option, timeout=_TIMEOUT)

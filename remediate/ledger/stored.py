@@ -28,7 +28,7 @@ class Reader(Generic[_Record]):
             if not isinstance(stored, str | bytes):
                 raise msgspec.ValidationError(f"expected JSON, got {type(stored).__name__}")
             return self._decoder.decode(stored)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise LedgerFault(
                 f"{' '.join(filter(None, (self._name, str(ident))))} cannot be read: {error}",
                 advice="`python -m remediate trail verify` checks every record; a backup of the ledger has it whole.",

@@ -19,7 +19,7 @@ from remediate.remediation import Remediation, State, instant
 from tests.ledger.test_contract import NOON, first, told
 
 Open = Callable[[], Ledger]
-NO_RECORDS = ["{}", "not json", '{"id": 7}', "[]", ""]
+NO_RECORDS = ["{}", "not json", '{"id": 7}', "[]", "", '{"x": ' + "[" * 5000 + "]" * 5000 + "}"]
 
 
 @pytest.fixture
