@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from remediate.cli.remediations import every, find, needed_too, retry, say, the_ledger, the_settings, warn
-from remediate.errors import BadInput, Refused, RemediateError
+from remediate.errors import BadInput, LedgerFault, Refused, RemediateError
 
 if TYPE_CHECKING:
     from remediate.remediation import Remediation
@@ -93,8 +93,11 @@ def approve(
 
     failed = _each(chosen, actor, "approved", act)
     done = filter(None, map(the_ledger().get, granted))
-    for line in dict.fromkeys(retry(the_ledger(), record) for record in done):
-        say(line)
+    try:
+        for line in dict.fromkeys(retry(the_ledger(), record) for record in done):
+            say(line)
+    except LedgerFault as fault:  # what was granted is granted, and told
+        warn(f"whether a retry is worth it is not known: {fault}")
     for ident in partners:
         other = the_ledger().get(ident)
         if other and other.state == "proposed":

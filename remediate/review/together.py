@@ -8,7 +8,7 @@ import flask
 import msgspec
 from itsdangerous import BadSignature, URLSafeSerializer
 
-from remediate.errors import RemediateError
+from remediate.errors import LedgerFault, RemediateError
 from remediate.following import lacking
 from remediate.remediation import Remediation, State
 from remediate.review.desk import Answer, Desk, Elsewhere, typed
@@ -65,6 +65,17 @@ def told(desk: Desk, text: str, who: str, signer: URLSafeSerializer) -> Told | s
         return _UNKNOWN
     if desk.now() - since > _FRESH:
         return ""
+    try:
+        retry, absent = _worth(desk, items, since)
+    except LedgerFault:  # what was granted is granted, and told; whether a retry is worth it is not known
+        retry, absent = None, ()
+    return Told([tuple(item) for item in items], retry, absent)
+
+
+def _worth(
+    desk: Desk, items: list[tuple[str, str, str]], since: datetime
+) -> tuple[str | None, tuple[Remediation, ...]]:
+    """From when on a retry is worth it, and what the deploys lack besides."""
     granted = [record for ident, state, _ in items if state == State.GRANTED and (record := desk.ledger.get(ident))]
     absent: dict[str, Remediation] = {}
     through = False
@@ -73,4 +84,4 @@ def told(desk: Desk, text: str, who: str, signer: URLSafeSerializer) -> Told | s
         absent |= {each.id: each for each in others}
         through = through or not others
     retry = (since + RETRY_AFTER).isoformat() if through else None
-    return Told([tuple(item) for item in items], retry, tuple(absent.values()))
+    return retry, tuple(absent.values())
