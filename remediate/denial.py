@@ -66,6 +66,12 @@ class Denial(msgspec.Struct, frozen=True):
     """Who else stands behind the call: the outside identity, and each that impersonated another."""
     operation: str | None = None
     """What joins a system event with the call that it comes from."""
+    call: EntryId | None = None
+    """The call's entry that named the deployer, where the denial's own entry does not."""
+    authorized: bool | None = None
+    """Whether Google's own record says that the caller may deploy here; None where there is no such record."""
+    image_confirmed: bool = False
+    """Whether text and structure name the same image, or the same repository; False where one of them is silent."""
 
 
 class NotADenial(msgspec.Struct, frozen=True):

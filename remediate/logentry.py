@@ -45,6 +45,8 @@ class AuditLog(msgspec.Struct, frozen=True, rename="camel"):
     resource_name: str | None = None
     status: Status | None = None
     authentication_info: AuthenticationInfo | None = None
+    authorization_info: msgspec.Raw = _NOTHING
+    """Which permissions were asked for, on which resource, and whether each was granted."""
     resource_location: ResourceLocation | None = None
     request: msgspec.Raw = _NOTHING
     response: msgspec.Raw = _NOTHING
@@ -64,6 +66,14 @@ class LogSplit(msgspec.Struct, frozen=True):
     uid: str | None = None
 
 
+class Operation(msgspec.Struct, frozen=True):
+    """What joins the two entries of one v2 call: `first` has the request, `last` the outcome."""
+
+    id: str | None = None
+    first: bool | None = None
+    last: bool | None = None
+
+
 class LogEntry(msgspec.Struct, frozen=True, rename="camel"):
     """A Cloud Logging entry; `proto_payload` is None where it is not an audit log entry."""
 
@@ -72,6 +82,7 @@ class LogEntry(msgspec.Struct, frozen=True, rename="camel"):
     timestamp: str | None = None
     resource: MonitoredResource | None = None
     split: LogSplit | None = None
+    operation: Operation | None = None
     proto_payload: AuditLog | None = None
 
 
