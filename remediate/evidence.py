@@ -15,19 +15,18 @@ import msgspec
 from remediate.access import can_read
 from remediate.allowpolicy import AlreadyThere, Binding, edit_to_add
 from remediate.cloud.interface import Cloud, EntryKey, Kind, Project, Projects, Registry
-from remediate.denial import Denial, NotADenial, Reader, joined, understand
+from remediate.denial import Denial, NotADenial, joined, understand
 from remediate.errors import TerminalFault, TransientFault, Unreadable
 from remediate.image import Repository, is_project_number
 from remediate.logentry import read_entry
 from remediate.modes import Place
 from remediate.policy import Evidence, Rules
-from remediate.principal import Member, MemberKind
+from remediate.principal import Member
 from remediate.remediation import when
 
 _LAG = timedelta(minutes=2)
 """How long an entry may take from its event to being readable; after that it is not known to exist."""
 _LOG_NAME = re.compile(r"(?:projects|folders|organizations)/[a-z0-9][a-z0-9.:-]{0,80}/logs/[A-Za-z0-9._%-]{1,300}\Z")
-_BEFORE = "evidence.previously_deployed"
 
 
 class Sight:
@@ -118,9 +117,18 @@ class Investigator:
         return Sight(self._registry, self._projects)
 
     def evidence(
-        self, denial: Denial, rules: Rules, sight: Sight, *, propagating: bool = False, denials: int = 1
+        self,
+        denial: Denial,
+        rules: Rules,  # noqa: ARG002  (what is dear is learnt only where rules look at it)
+        sight: Sight,
+        *,
+        propagating: bool = False,
+        denials: int = 1,
     ) -> Evidence:
-        """What a denial with repository and member is decided on. Raises TerminalFault where Google says no."""
+        """What a denial with repository and member is decided on. Raises TerminalFault where Google says no.
+
+        What the log tells of the member's past is not in it: see `History`.
+        """
         assert denial.repository is not None
         assert denial.member is not None
         inside = self._inside(denial.repository)
@@ -139,7 +147,6 @@ class Investigator:
             barred=None if already or bindings is None else self._barred(denial.repository, denial.member),
             propagating=propagating,
             verified=True,  # until somebody wants to write on it: see `verified`
-            previously_deployed=self._previously_deployed(denial) if rules.mentions(_BEFORE) else None,
             denials=denials,
             deploy_ancestors=self._ancestors(denial.deploy.project or denial.deploy.number),
             image_ancestors=self._ancestors(denial.repository.project),
@@ -205,17 +212,6 @@ class Investigator:
         with suppress(Unreadable):
             subject = understand(read_entry(raw))
             return self.identified(subject) if isinstance(subject, Denial) else subject
-        return None
-
-    def _previously_deployed(self, denial: Denial) -> bool | None:
-        """Whether this member deployed from this repository before; None where that cannot be told."""
-        project, repository, member = denial.deploy.project, denial.repository, denial.member
-        if self._logs is None or not project or repository is None or member is None:
-            return None
-        if denial.reader is not Reader.DEPLOYER or member.kind is MemberKind.PRINCIPAL:
-            return None  # a service agent deploys nothing, and a federated identity has no address to look for
-        with suppress(TerminalFault, TransientFault):
-            return self._logs.deployed_before(project, repository, member, when(denial, self._now()))
         return None
 
     def places(self, denial: Denial) -> list[Place]:

@@ -81,7 +81,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     verified: bool | None = None
     """Whether Cloud Logging itself has the entry, and it says the same."""
     previously_deployed: bool | None = None
-    """Whether this member deployed an image of this repository successfully before."""
+    """Whether this member deployed an image of this repository successfully within 400 days, as the log proves."""
+    access_removed: bool | None = None
+    """Whether somebody took the member's access to the repository away since that deploy."""
     denials: int | None = None
     """How often it was denied, this time included."""
     deploy_ancestors: tuple[str, ...] | None = None
@@ -232,7 +234,8 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "member.shared": ("bool", "whether many deploys run as this identity"),
     "reader": ("string", "deployer or service_agent"),
     "evidence.same_project": ("bool", "whether the image lies in the deploying project"),
-    "evidence.previously_deployed": ("bool", "whether this member deployed from this repository before"),
+    "evidence.previously_deployed": ("bool", "whether this member deployed from this repository within 400 days"),
+    "evidence.access_removed": ("bool", "whether somebody took the member's access away since that deploy"),
     "evidence.inherited": ("bool", "whether the member can read it by another role, or from further up"),
     "evidence.predicted": ("bool", "whether it was foreseen, and not denied yet"),
     "evidence.denials": ("int", "how often it was denied, this time included"),
@@ -255,6 +258,7 @@ def variables(denial: Denial, evidence: Evidence, *, predicted: bool = False) ->
         "reader": str(denial.reader) if denial.reader else None,
         "evidence.same_project": same_project(denial),
         "evidence.previously_deployed": evidence.previously_deployed,
+        "evidence.access_removed": evidence.access_removed,
         "evidence.inherited": evidence.inherited,
         "evidence.predicted": predicted,
         "evidence.denials": evidence.denials,

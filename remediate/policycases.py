@@ -43,6 +43,7 @@ class GivenEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     propagating: bool = False
     verified: bool | None = True
     previously_deployed: bool | None = None
+    access_removed: bool | None = None
     denials: int | None = 1
     predicted: bool = False
 
@@ -192,6 +193,7 @@ def _evidence(given: Given) -> Evidence:
         inherited=said.inherited,
         verified=said.verified,
         previously_deployed=said.previously_deployed,
+        access_removed=said.access_removed,
         denials=said.denials,
         deploy_ancestors=given.deploy.ancestors,
         image_ancestors=given.image_ancestors,

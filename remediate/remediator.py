@@ -21,6 +21,7 @@ from remediate.evidence import Investigator, Sight
 from remediate.execution import ACTOR, Executor, names
 from remediate.following import following
 from remediate.foresight import aheads
+from remediate.history import History
 from remediate.ledger.interface import Ledger
 from remediate.logentry import read_entry
 from remediate.modes import ModeChange, Modes, switched
@@ -59,7 +60,8 @@ class Remediator:
         self._ledger = ledger
         self._registry = cloud.registry
         self._investigator = Investigator(cloud, organization, opt_in_tag, clock)
-        self._decider = Decider(ledger, self._investigator, rules, mode, limits, clock)
+        history = History(cloud, clock, own=reviewers.service)
+        self._decider = Decider(ledger, self._investigator, history, rules, mode, limits, clock)
         self._executor = Executor(ledger, cloud.registry, clock, told, notifier)
         self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, clock)
         self._told = told

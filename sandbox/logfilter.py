@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from sandbox.errors import refuse
 
@@ -96,6 +97,12 @@ class _Parser:
             if self.take() != ")":
                 self.fail()
             return inner
+        if token.lower() == "log_id" and self.peek() == "(":
+            self.take()
+            log_id = quote(_unquote(self.take()), safe="")
+            if self.take() != ")":
+                self.fail()
+            return lambda entry: str(entry.get("logName", "")).partition("/logs/")[2] == log_id
         if token.startswith("-") and len(token) > 1:
             self.position -= 1
             self.tokens[self.position] = token[1:]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import datetime
 from typing import Any
 
 from remediate.denial import Denial, NotADenial, understand
+from remediate.image import Repository
 from remediate.logentry import read_entry
+from remediate.principal import Member, MemberKind
+from remediate.remediation import instant
 
 IMAGE = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/web:v2"
 REPOSITORY = "projects/platform-images/locations/asia-northeast1/repositories/containers"
@@ -98,6 +102,68 @@ def activity(
             "status": {"code": code, "message": message},
             "request": request,
         },
+    }
+
+
+def deployed(
+    member: Member,
+    project: str,
+    repository: Repository,
+    at: datetime,
+    *,
+    api: str = "v1",
+    kind: str = "service",
+    insert_id: str = "deployed",
+) -> dict[str, Any]:
+    """The entry of a deploy of the repository's image that went well, as far as it takes one entry to say so."""
+    address = member.id.partition(":")[2]
+    federated = member.kind is MemberKind.PRINCIPAL
+    image = f"{repository.location}-docker.pkg.dev/{repository.project.replace(':', '/')}/{repository.name}/web:v1"
+    entry = activity(
+        "",
+        api=api,
+        kind=kind,
+        images=(image,),
+        email=None if federated else address,
+        subject=member.id if federated else None,
+        project=project,
+        number=None,
+        insert_id=insert_id,
+    )
+    payload = entry["protoPayload"]
+    del payload["status"]
+    payload["authorizationInfo"] = [
+        {"resource": payload["resourceName"], "permission": "run.services.update", "granted": True}
+    ]
+    return entry | {"severity": "NOTICE", "timestamp": instant(at)}
+
+
+def policy_set(
+    resource: str, *deltas: tuple[str, str, str], at: datetime, by: str = "owner@example.com", project: str = PROJECT
+) -> dict[str, Any]:
+    """The entry of a SetIamPolicy on a repository or a project; `deltas` are action, role and member."""
+    registry = "/repositories/" in resource
+    payload: dict[str, Any] = {
+        "@type": "type.googleapis.com/google.cloud.audit.AuditLog",
+        "serviceName": "artifactregistry.googleapis.com" if registry else "cloudresourcemanager.googleapis.com",
+        "methodName": "google.devtools.artifactregistry.v1.ArtifactRegistry.SetIamPolicy"
+        if registry
+        else "SetIamPolicy",
+        "resourceName": resource,
+        "authenticationInfo": {"principalEmail": by},
+        "serviceData": {
+            "@type": "type.googleapis.com/google.iam.v1.logging.AuditData",
+            "policyDelta": {
+                "bindingDeltas": [{"action": action, "role": role, "member": member} for action, role, member in deltas]
+            },
+        },
+    }
+    return {
+        "insertId": "policy",
+        "logName": f"projects/{project}/logs/cloudaudit.googleapis.com%2Factivity",
+        "timestamp": instant(at),
+        "severity": "NOTICE",
+        "protoPayload": payload,
     }
 
 

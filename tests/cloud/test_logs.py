@@ -23,11 +23,14 @@ from remediate.logentry import read_entry
 from remediate.logfilter import DENIALS
 from remediate.principal import Member
 from sandbox.logfilter import compile_filter
-from tests.entries import activity, agent_text, bare_text, system_event, understood, user_text
+from tests.entries import activity, agent_text, bare_text, deployed, policy_set, system_event, understood, user_text
 from tests.sandbox_fixture import SandboxProcess
 from tests.test_corpus import CORPUS, ENTRIES, MESSAGES, published
 
 AGO = datetime(2026, 1, 1, tzinfo=UTC)
+WHEN, AFTER = datetime(2026, 11, 23, 8, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC)
+APP = Repository("shop-frontend", "asia-northeast1", "app")
+ANA, BO = Member("user:ana@example.com"), Member("user:bo@example.com")
 SCOPE = ["projects/shop-frontend", "projects/platform-images"]
 
 
@@ -144,25 +147,67 @@ def test_a_log_that_may_not_be_read_hides_no_other(sandbox_server: SandboxProces
     assert "403" in str(found[3])
 
 
-def test_deploys_of_before_are_found_by_who_what_and_when(sandbox_server: SandboxProcess) -> None:
-    image = "asia-northeast1-docker.pkg.dev/shop-frontend/app/web:v1"
-    app = Repository("shop-frontend", "asia-northeast1", "app")
-    ana, bo = Member("user:ana@example.com"), Member("user:bo@example.com")
-    done = activity("", images=(image,), email="ana@example.com", insert_id="done")
-    done["severity"] = "NOTICE"
-    del done["protoPayload"]["status"]
-    failed = activity(images=(image,), email="bo@example.com", insert_id="failed")
-    sandbox_server.log(done, failed)
+def _deployed(member: Member, at: datetime = WHEN, repository: Repository = APP, **how: Any) -> dict[str, Any]:
+    return deployed(member, "shop-frontend", repository, at, insert_id=f"{member}{at}", **how)
+
+
+def _deploys(logs: GoogleLogs, *members: Member, repository: Repository = APP, before: datetime = AFTER) -> list[str]:
+    numbered = Repository("123456789012", repository.location, repository.name)
+    found = logs.deploys("shop-frontend", [repository, numbered], members, AGO, before)
+    return [json.loads(each)["insertId"] for each in found]
+
+
+def test_earlier_deploys_are_preselected_by_who_what_and_when(sandbox_server: SandboxProcess) -> None:
+    pool = Member("principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/github/subject/s")
+    gcr = Repository("shop-frontend", "us", "gcr.io")
+    older, newer, bos, pools = _deployed(ANA, AGO), _deployed(ANA), _deployed(BO), _deployed(pool)
+    typed = _deployed(ANA, repository=Repository("elsewhere", "us", "x"))
+    typed["protoPayload"]["request"]["service"]["metadata"] = {"annotations": {"x": "y/shop-frontend/app/z"}}
+    failed = activity(images=("asia-northeast1-docker.pkg.dev/shop-frontend/app/web",), email="bo@example.com")
+    numbered = _deployed(BO, WHEN + timedelta(hours=1), Repository("123456789012", "asia-northeast1", "app"))
+    legacy = _deployed(BO, repository=Repository("elsewhere", "us", "x"))
+    legacy["protoPayload"]["request"]["service"]["spec"]["template"]["spec"]["containers"][0]["image"] = (
+        "gcr.io:443/shop-frontend/web"
+    )
+    theirs = _deployed(ANA) | {"logName": "projects/shop-frontend/logs/x%2Fcloudaudit.googleapis.com%2Factivity"}
+    sandbox_server.log(older, newer, bos, pools, failed, theirs)
     logs = GoogleLogs(sandbox_server.url, 2.0)
-    after = datetime(2026, 11, 24, tzinfo=UTC)
-    assert logs.deployed_before("shop-frontend", app, ana, after)
-    assert not logs.deployed_before("shop-frontend", app, bo, after)
-    assert not logs.deployed_before("shop-frontend", Repository("shop-frontend", "asia-northeast1", "ap"), ana, after)
-    reads = sandbox_server.requests("entries:list")
-    assert logs.deployed_before("shop-frontend", app, ana, after)
-    assert sandbox_server.requests("entries:list") == reads
-    fresh = GoogleLogs(sandbox_server.url, 2.0)
-    assert not fresh.deployed_before("shop-frontend", app, ana, datetime(2026, 11, 22, tzinfo=UTC))
+    assert _deploys(logs, ANA) == [newer["insertId"], older["insertId"]]
+    assert _deploys(logs, pool) == [pools["insertId"]]
+    assert sorted(_deploys(logs, ANA, BO, pool)) == sorted(each["insertId"] for each in (older, newer, bos, pools))
+    assert _deploys(logs, ANA, before=WHEN) == [older["insertId"]]
+    assert _deploys(logs, ANA, repository=Repository("shop-frontend", "asia-northeast1", "ap")) == []
+    sandbox_server.log(numbered, typed, legacy)
+    assert _deploys(logs, BO) == [numbered["insertId"], bos["insertId"]]
+    assert _deploys(logs, BO, repository=gcr) == [legacy["insertId"]]
+    assert len(_deploys(logs, ANA)) == 3  # what somebody typed is preselected too: its reader judges
+
+
+def test_the_ends_of_operations_are_found_by_their_ids(sandbox_server: SandboxProcess) -> None:
+    first, last, other, typed = (_deployed(ANA, api="v2") for _ in range(4))
+    first["operation"] = {"id": "op-1", "first": True}
+    last["operation"] = {"id": "op-1", "last": True}
+    other["operation"] = {"id": "op-11", "last": True}
+    typed["protoPayload"]["request"]["x"] = 'operation.id="op-1"'
+    sandbox_server.log(first, last | {"insertId": "last"}, other, typed)
+    found = GoogleLogs(sandbox_server.url, 2.0).ends("shop-frontend", ["op-1", 'op-2" OR "'], AGO)
+    assert [json.loads(each)["insertId"] for each in found] == ["last"]
+
+
+def test_who_set_a_policy_is_one_look_up_for_the_repository_and_its_project(sandbox_server: SandboxProcess) -> None:
+    def change(resource: str, hours: int) -> dict[str, Any]:
+        entry = policy_set(resource, ("REMOVE", "roles/viewer", str(ANA)), at=WHEN + timedelta(hours=hours))
+        return entry | {"insertId": str(hours)}
+
+    numbered = Repository("123456789012", APP.location, APP.name)
+    wanted = [change(str(APP), 0), change(str(numbered), 1), change("projects/shop-frontend", 2)]
+    another, older = change(f"{APP.project}/locations/{APP.location}/repositories/other", 3), change(str(APP), -9999)
+    theirs = change(str(APP), 4) | {"logName": "projects/shop-frontend/logs/mine"}
+    sandbox_server.log(*wanted, another, older, theirs, activity())
+    before = sandbox_server.requests("entries:list")
+    found = [json.loads(each)["insertId"] for each in GoogleLogs(sandbox_server.url, 2.0).policy_changes(APP, AGO)]
+    assert found == ["2", "1", "0"]
+    assert sandbox_server.requests("entries:list") == before + 1
 
 
 @contextmanager
@@ -191,8 +236,6 @@ def answering(*answers: tuple[int, Any]) -> Iterator[tuple[str, list[Any]]]:
             server.shutdown()
 
 
-APP = Repository("shop-frontend", "asia-northeast1", "app")
-ANA = Member("user:ana@example.com")
 MORE = (200, {"nextPageToken": "more"})
 OPERATION = "0c1f7c2e-5a7b-4f57-9d54-3f6f0c0d1e2f"
 
@@ -200,7 +243,7 @@ OPERATION = "0c1f7c2e-5a7b-4f57-9d54-3f6f0c0d1e2f"
 def test_an_empty_page_with_a_token_is_searched_on() -> None:
     found = activity(insert_id="id-0")
     with answering(MORE, MORE, (200, {"entries": [found]})) as (url, asked):
-        assert GoogleLogs(url, 2.0).deployed_before("shop-frontend", APP, ANA, AGO)
+        assert _deploys(GoogleLogs(url, 2.0), ANA) == ["id-0"]
         assert [each.get("pageToken") for each in asked] == [None, "more", "more"]
         asked.clear()
         assert len(GoogleLogs(url, 2.0).entry(_keys(1)[0])) == 1
@@ -212,9 +255,9 @@ def test_an_empty_page_with_a_token_is_searched_on() -> None:
 def test_a_search_that_is_not_done_is_unknown_and_never_no() -> None:
     with answering(MORE) as (url, asked):
         logs = GoogleLogs(url, 2.0)
-        for _ in range(2):  # nor is it remembered as one
-            with pytest.raises(TransientFault, match="not done searching after 5 pages"):
-                logs.deployed_before("shop-frontend", APP, ANA, AGO)
+        for search in (lambda: _deploys(logs, ANA), lambda: list(logs.policy_changes(APP, AGO))):
+            with pytest.raises(TerminalFault, match="not done searching after 5 pages"):  # nor will it be tomorrow
+                search()
         assert len(asked) == 10
         with pytest.raises(TransientFault, match="not done searching"):
             logs.calls("shop-frontend", OPERATION, AGO)
