@@ -18,10 +18,11 @@ from remediate.evidence import Investigator, Sight
 from remediate.history import History
 from remediate.ledger.interface import Ledger
 from remediate.modes import effective
-from remediate.policy import INVARIANTS, BuiltIn, Decision, Evidence, Mode, Outcome, Rules, asked, decide, in_mode
+from remediate.policy import INVARIANTS, BuiltIn, Decision, Mode, Outcome, Rules, asked, decide, in_mode
 from remediate.reasons import Reason
 from remediate.remediation import Remediation, State
 from remediate.results import Limits
+from remediate.variables import Evidence
 
 
 class _EverythingMatters(BuiltIn):

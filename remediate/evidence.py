@@ -14,15 +14,17 @@ import msgspec
 
 from remediate.access import can_read
 from remediate.allowpolicy import AlreadyThere, Binding, edit_to_add
+from remediate.belonging import Home, Names, home_by_name, home_project
 from remediate.cloud.interface import Cloud, EntryKey, Kind, Project, Projects, Registry
 from remediate.denial import Denial, NotADenial, joined, understand
 from remediate.errors import TerminalFault, TransientFault, Unreadable
 from remediate.image import Repository, is_project_number
 from remediate.logentry import read_entry
 from remediate.modes import Place
-from remediate.policy import Evidence, Rules
+from remediate.policy import Rules
 from remediate.principal import Member
 from remediate.remediation import when
+from remediate.variables import NEWCOMERS, Evidence
 
 _LAG = timedelta(minutes=2)
 """How long an entry may take from its event to being readable; after that it is not known to exist."""
@@ -78,7 +80,9 @@ class Investigator:
         organization: str | None,
         opt_in_tag: str | None,
         clock: Callable[[], datetime],
+        ours: Names = Names(),  # noqa: B008  (frozen)
     ) -> None:
+        self._ours = ours
         self._roles = cloud.roles
         self._troubleshooter = cloud.troubleshooter
         self._opt_in_tag = opt_in_tag
@@ -134,6 +138,8 @@ class Investigator:
         inside = self._inside(denial.repository)
         kind = sight.kind(denial.repository) if inside else None
         bindings = sight.bindings(denial.repository) if kind else None
+        opted_in, newcomers = self._opted_in(denial.repository, kind)
+        home = self._home(denial)
         already = None if bindings is None else isinstance(edit_to_add(bindings, denial.member), AlreadyThere)
         return Evidence(
             repository_exists=kind is not None if inside else None,
@@ -141,7 +147,10 @@ class Investigator:
             repository_mode=kind.mode if kind else None,
             redirected=kind.redirected if kind else None,
             inside_organization=inside,
-            opted_in=self._opted_in(denial.repository),
+            opted_in=opted_in,
+            newcomers=newcomers,
+            member_inside=home.inside,
+            member_ancestors=home.ancestors,
             already_granted=already,
             inherited=None if already or bindings is None else self._inherited(denial, bindings, sight),
             barred=None if already or bindings is None else self._barred(denial.repository, denial.member),
@@ -170,17 +179,38 @@ class Investigator:
             return self._troubleshooter.barred(repository, member)
         return None
 
-    def _opted_in(self, repository: Repository) -> bool | None:
-        """Whether the registry project bears the tag that lets rules grant; None where that cannot be told."""
+    def _opted_in(self, repository: Repository, kind: Kind | None) -> tuple[bool | None, bool | None]:
+        """Whether the registry's owner lets rules grant here, and to newcomers; None where that cannot be told."""
+        labelled = kind is not None and kind.newcomers
         if self._opt_in_tag is None:
-            return True
+            return True, labelled
+        tags = self._tags(repository)
+        if tags is None:
+            return None, True if labelled else None
+        enters, newcomers = opt_in_values(self._opt_in_tag)
+        return bool(tags & {enters, newcomers}), labelled or newcomers in tags
+
+    def _tags(self, repository: Repository) -> frozenset[str] | None:
         project = self._projects.find(repository.project)
-        if project is None:
-            return None
         with suppress(TerminalFault, TransientFault):
-            tags = self._projects.tags(project)
-            return None if tags is None else self._opt_in_tag in tags
+            return None if project is None else self._projects.tags(project)
         return None
+
+    def _home(self, denial: Denial) -> Home:
+        """Where the member lives: in our organization or outside; unknown where its project cannot be seen."""
+        assert denial.member is not None
+        deployed = denial.deploy.project or denial.deploy.number
+        deploying = self._projects.find(deployed) if deployed else None
+        ours = self._organization or (deploying.organization if deploying else None)
+        organization = ours if isinstance(ours, str) else None
+        name = home_project(denial.member)
+        if name is None:
+            return home_by_name(denial.member, self._ours, organization)
+        project = self._projects.find(name)
+        if project is None or not _organization_known(project):
+            return Home()
+        inside = project.organization == organization if organization else project == deploying or None
+        return Home(inside, (f"projects/{project.id}", *project.ancestors))
 
     def _ancestors(self, name: str | None) -> tuple[str, ...] | None:
         project = self._projects.find(name) if name else None
@@ -261,6 +291,17 @@ def _says_the_same(found: Denial | NotADenial, denial: Denial) -> bool:
     if not isinstance(found, Denial):
         return False
     return msgspec.structs.replace(found, entry=denial.entry) == denial
+
+
+def opt_in_values(tag: str) -> tuple[str, str | None]:
+    """The tag's two values: the one that lets rules grant, and the one that lets them grant to newcomers too.
+
+    Of `ORGANIZATION/KEY/VALUE` the second is the same key's `deployers`; of `tagValues/N,tagValues/M` the latter.
+    """
+    first, _, second = tag.partition(",")
+    if first.startswith("tagValues/"):
+        return first, second or None
+    return first, f"{first.rpartition('/')[0]}/{NEWCOMERS}"
 
 
 def _organization_known(project: Project) -> bool:

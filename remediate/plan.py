@@ -7,10 +7,12 @@ from datetime import datetime
 
 import msgspec
 
+from remediate.belonging import Names, home_offline
 from remediate.denial import Denial, Deploy, NotADenial, Reader
 from remediate.foresight import ahead
-from remediate.policy import ASSUMED, BUILT_IN, ROLE, Decision, Outcome, Rules, decide, same_project, second_hop
+from remediate.policy import BUILT_IN, ROLE, Decision, Outcome, Rules, assumed, decide, second_hop
 from remediate.reasons import Reason
+from remediate.variables import same_project
 
 _STRICTEST = (Outcome.REFUSE, Outcome.ASK, Outcome.GRANT)
 _ORDER = {outcome: place for place, outcome in enumerate((Outcome.GRANT, Outcome.ASK, Outcome.REFUSE))}
@@ -68,8 +70,9 @@ class Report(msgspec.Struct, frozen=True):
 class Plan:
     """Takes entries in order and gives the Report. Pure: no network, no clock."""
 
-    def __init__(self, rules: Rules = BUILT_IN) -> None:
+    def __init__(self, rules: Rules = BUILT_IN, ours: Names = Names()) -> None:  # noqa: B008  (frozen)
         self._rules = rules
+        self._inside = home_offline(ours)
         self._entries: list[PlannedEntry] = []
         self._grants: dict[tuple[str, str], PlannedGrant] = {}
         self._crossing: list[Denial] = []
@@ -83,7 +86,7 @@ class Plan:
         """Decide about one entry."""
         if subject.deploy and subject.deploy.project and subject.deploy.number:
             self._numbers.setdefault(subject.deploy.project, set()).add(subject.deploy.number)
-        decision = decide(subject, rules=self._rules)
+        decision = decide(subject, assumed(subject, self._inside), self._rules)
         if isinstance(subject, Denial):
             identity = (subject.entry.key, subject.reader, _text(subject.member), _text(subject.repository))
             if subject.entry.key and identity in self._seen:
@@ -124,9 +127,8 @@ class Plan:
         if agent is None or denial.repository is None:
             return
         key = (str(denial.repository), agent.key)
-        foreseen = decide(
-            ahead(denial, Reader.SERVICE_AGENT, agent, denial.repository), ASSUMED, self._rules, predicted=True
-        )
+        next_denial = ahead(denial, Reader.SERVICE_AGENT, agent, denial.repository)
+        foreseen = decide(next_denial, assumed(next_denial, self._inside), self._rules, predicted=True)
         if foreseen.outcome is Outcome.ASK and (key not in grants or grants[key].predicted):
             _merge(grants, key, denial, str(agent), foreseen, [Reader.SERVICE_AGENT], denials=0)
 

@@ -115,8 +115,28 @@ class Reason(StrEnum):
     UNVERIFIED_EVENT = "unverified_event", "Cloud Logging does not have this entry, or has another text under its name."
     NOT_OPTED_IN = (
         "not_opted_in",
-        "The registry project does not bear the tag that lets rules grant there.",
+        "The registry project does not have the opt-in tag for automatic grants.",
     )
+    IMAGE_UNCONFIRMED = "image_unconfirmed", "The error text and the deploy do not both name the image."
+    NOT_DEPLOYED_BEFORE = (
+        "not_deployed_before",
+        "The member did not deploy from this repository within 400 days, and the registry's owner did not opt in to newcomers.",
+    )
+    DEPLOYS_UNKNOWN = (
+        "deploys_unknown",
+        "Could not check whether the member deployed from this repository before.",
+    )
+    ACCESS_REMOVED = "access_removed", "The member's access was removed after its last deploy from this repository."
+    ACCESS_REMOVED_UNKNOWN = (
+        "access_removed_unknown",
+        "Could not check whether the member's access was removed after its last deploy.",
+    )
+    MEMBER_OUTSIDE = "member_outside", "The member does not belong to this organization."
+    MEMBER_ORGANIZATION_UNKNOWN = (
+        "member_organization_unknown",
+        "Could not check whether the member belongs to this organization.",
+    )
+    MODE_UNKNOWN = "mode_unknown", "Could not check whether the repository is a standard one."
     INHERITED = (
         "inherited",
         "The member can read the repository already, by another role or from further up: IAM's delay, or another cause.",

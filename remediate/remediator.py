@@ -13,6 +13,7 @@ import msgspec
 
 from remediate import remediation as records
 from remediate.approvals import Approvals, known
+from remediate.belonging import Names
 from remediate.cloud.interface import Cloud
 from remediate.decider import Decider
 from remediate.denial import Denial, NotADenial, understand
@@ -26,11 +27,12 @@ from remediate.ledger.interface import Ledger
 from remediate.logentry import read_entry
 from remediate.modes import ModeChange, Modes, switched
 from remediate.notify.interface import Notifier
-from remediate.policy import BUILT_IN, Decision, Evidence, Mode, Outcome, Rules, decide
+from remediate.policy import BUILT_IN, Decision, Mode, Outcome, Rules, decide
 from remediate.reasons import Reason
 from remediate.remediation import RULE, Ending, Remediation, State, content_digest, remediation_id
 from remediate.results import Applied, Handled, Limits, Proposal, Swept
 from remediate.reviewers import Reviewers
+from remediate.variables import Evidence
 
 _STOPS_NO_OTHER = (TerminalFault, TransientFault, BadInput, LedgerFault)
 """What a sweep tells of one remediation, and goes on with the next."""
@@ -50,6 +52,7 @@ class Remediator:
         mode: Mode | None,
         organization: str | None,
         opt_in_tag: str | None = None,
+        ours: Names = Names(),  # noqa: B008  (frozen)
         clock: Callable[[], datetime],
         rules: Callable[[], Rules] = lambda: BUILT_IN,
         reviewers: Reviewers = Reviewers(),  # noqa: B008  (frozen)
@@ -59,7 +62,7 @@ class Remediator:
     ) -> None:
         self._ledger = ledger
         self._registry = cloud.registry
-        self._investigator = Investigator(cloud, organization, opt_in_tag, clock)
+        self._investigator = Investigator(cloud, organization, opt_in_tag, clock, ours)
         history = History(cloud, clock, own=reviewers.service)
         self._decider = Decider(ledger, self._investigator, history, rules, mode, limits, clock)
         self._executor = Executor(ledger, cloud.registry, clock, told, notifier)

@@ -13,10 +13,11 @@ from remediate.denial import Denial
 from remediate.errors import TerminalFault, TransientFault
 from remediate.history import History, Past
 from remediate.image import Repository
-from remediate.policy import Evidence, Mode, Outcome
+from remediate.policy import Mode, Outcome
 from remediate.policyfile import parse_policy
 from remediate.principal import Member
 from remediate.remediation import instant
+from remediate.variables import Evidence
 from tests.entries import DEPLOYER, NUMBER, PROJECT, activity, denial, deployed, policy_set, system_event, user_text
 from tests.fakes import MemoryLogs, MemoryRegistry, MemoryRoles, projects
 from tests.test_remediator import NOON, SAME_IMAGE, SAME_REPOSITORY, World, same, same_entry, world

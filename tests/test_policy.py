@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from remediate.policy import ASSUMED, ROLE, Mode, Outcome, decide, in_mode
+from remediate.policy import ROLE, Mode, Outcome, decide, in_mode
 from remediate.reasons import Reason
+from remediate.variables import ASSUMED
 from tests.entries import PROJECT, activity, denial, user_text
 
 IMAGE = f"us-docker.pkg.dev/{PROJECT}/app/web"

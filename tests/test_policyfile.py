@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from remediate.errors import BadInput, TransientFault
-from remediate.policy import ASSUMED, BUILT_IN, Evidence, Outcome, decide
+from remediate.policy import BUILT_IN, Outcome, decide
 from remediate.policycases import parse_cases, run
 from remediate.policyfile import FileRules, parse_policy, policy_schema
 from remediate.policysource import PolicySource, read_policy
 from remediate.reasons import Reason
+from remediate.variables import ASSUMED, Evidence
 from tests.entries import DEPLOYER, PROJECT, activity, denial, user_text
 from tests.sandbox_fixture import ROOT
 

@@ -55,8 +55,9 @@ def explain(
     Nobody is asked: what only Google Cloud could tell is unknown here, and the repository is taken to exist.
     """
     from remediate.cli import output
-    from remediate.policy import ASSUMED, decide, variables
+    from remediate.policy import decide
     from remediate.policycases import Explained
+    from remediate.variables import ASSUMED, variables
 
     rules = _policy(file)
     told = []

@@ -37,6 +37,8 @@ class Kind(msgspec.Struct, frozen=True):
     """`STANDARD_REPOSITORY`, `VIRTUAL_REPOSITORY`, `REMOTE_REPOSITORY`."""
     redirected: bool | None = None
     """Whether the addresses of gcr.io lead to it; None for every other repository, or where that cannot be told."""
+    newcomers: bool = False
+    """Whether its owner lets rules grant to members that never deployed from it: label `remediate=deployers`."""
 
 
 class PolicyChange(msgspec.Struct, frozen=True):

@@ -10,8 +10,8 @@ from markupsafe import Markup, escape
 
 from remediate.errors import BadInput
 from remediate.image import Repository
-from remediate.policy import Evidence
 from remediate.remediation import Remediation, State
+from remediate.variables import Evidence
 
 _DURATION = re.compile(r"([1-9][0-9]{0,3})([hdw])\Z")
 _JOINTS = re.compile(r"([@/:.](?=\w))")
