@@ -116,6 +116,31 @@ class Decider:
             evidence = msgspec.structs.replace(evidence, **self._history.past(last, record.taken_away)._asdict())
         return evidence
 
+    def built_in(self) -> str | None:
+        """What the trail calls the built-in rule in force; None where a policy file's rules are."""
+        rules = self._rules()
+        return rules.digest if isinstance(rules, BuiltIn) else None
+
+    def may_renew(self, record: Remediation) -> bool:
+        """Whether the built-in rule may keep what it granted: it is in force, and so is enforce mode in that place."""
+        return self.built_in() is not None and self.mode_at(records.last_denial(record)) is Mode.ENFORCE
+
+    def renewed(self, record: Remediation) -> Decision | None:
+        """The built-in rule's grant, were it to make it now, on a newer deploy that is proven; None where it would not.
+
+        That deploy proves who called, that they may deploy, and with which image; the rest is looked at as ever. Raises
+        TerminalFault, and TransientFault.
+        """
+        rules = self._rules()
+        denial = msgspec.structs.replace(records.last_denial(record), authorized=True, image_confirmed=True)
+        evidence = self._investigator.evidence(denial, rules, self.look(), denials=record.denials)
+        if not evidence.already_granted or not self.may_renew(record):
+            return None
+        as_if = {"already_granted": False, "propagating": False, "verified": True}
+        past = {"previously_deployed": True, "access_removed": False}
+        decision = decide(denial, msgspec.structs.replace(evidence, **as_if, **past), rules)
+        return decision if decision.outcome is Outcome.GRANT else None
+
     def mode_at(self, denial: Denial) -> Mode:
         """The mode in force for this deploy; the switches are read only where they can matter."""
         if self._mode is Mode.DRY_RUN:

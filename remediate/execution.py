@@ -136,6 +136,8 @@ class Executor:
             current = self._ledger.get(record.id) or record
             if not current.ours or current.state is not State.GRANTED or current.ending:
                 return current
+            if ending.state is State.EXPIRED and current.expires != record.expires:
+                return current  # its end was put off since it was looked at
             return self.commit(records.announced(current, ending))
 
         return self.end(self.redone(announce))

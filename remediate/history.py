@@ -25,7 +25,7 @@ from remediate.remediation import when
 LOOKED_BACK = timedelta(days=400)
 _REMEMBERED = timedelta(minutes=10)  # that an answer about earlier deploys is kept
 _MOST_KEPT = 10_000
-_MOST_OPERATIONS = 50  # begun ones whose ends are looked up, the newest
+_MOST_OPERATIONS = 50  # begun ones whose ends are looked up at once, the newest
 
 _Question = tuple[str, Repository, Member]
 
@@ -100,14 +100,32 @@ class History:
         """
         if taken_away is not None and datetime.fromisoformat(taken_away) >= since:
             return True
+        with suppress(TerminalFault):
+            return self._removed(repository, self._policy_changes(repository, since), member, since)
+        return None
+
+    def keep_access(self, repository: Repository, deploys: Iterable[EarlierDeploy]) -> list[EarlierDeploy]:
+        """Those of the deploys whose members lost nothing since, surely; one look-up for all. Raises as `deploys`."""
+        made = list(deploys)
+        if not made:
+            return []
+        entries = list(self._policy_changes(repository, min(each.at for each in made)))
+        return [each for each in made if self._removed(repository, entries, each.member, each.at) is False]
+
+    def _policy_changes(self, repository: Repository, since: datetime) -> Iterable[bytes]:
         project = self._projects.find(repository.project)
         if self._logs is None or project is None:
+            raise TerminalFault(f"who set the policy of {repository} cannot be looked up")
+        return self._logs.policy_changes(replace(repository, project=project.id), since)
+
+    def _removed(
+        self, repository: Repository, entries: Iterable[bytes], member: Member, since: datetime
+    ) -> bool | None:
+        project = self._projects.find(repository.project)
+        if project is None:
             return None
-        with suppress(TerminalFault):
-            named = replace(repository, project=project.id)
-            entries = self._logs.policy_changes(named, since)
-            return access_removed(entries, named, project.number, member, since, self._roles.holds, self._own)
-        return None
+        named = replace(repository, project=project.id)
+        return access_removed(entries, named, project.number, member, since, self._roles.holds, self._own)
 
     def _newest(self, logs: Logs, project: str, place: Place, member: Member, before: datetime) -> EarlierDeploy | None:
         question, now = (project, place.repositories[0], member), self._now()
@@ -134,7 +152,8 @@ class History:
         What was found before a search was given up proves as much; where nothing was, it raises what ended the search.
         """
         newest: dict[str, EarlierDeploy] = {}
-        begun: list[Begun] = []
+        begun: dict[str, list[Begun]] = {}
+        most = max(2, _MOST_OPERATIONS // len(members))
         gave_up: TerminalFault | None = None
         try:
             entries = logs.deploys(project, place.repositories, members, since, before)
@@ -142,16 +161,25 @@ class History:
                 if isinstance(found, EarlierDeploy):
                     newest.setdefault(found.member.key, found)
                 elif found.deploy.member.key not in newest:
-                    begun.append(found)
-                if len(newest) == len(members) or len(begun) == _MOST_OPERATIONS:
+                    begun.setdefault(found.deploy.member.key, []).append(found)
+                if all(each.key in newest or len(begun.get(each.key, ())) >= most for each in members):
                     break
         except TerminalFault as fault:
             gave_up = fault
-        if begun:
-            ends = logs.ends(project, [each.operation for each in begun], begun[-1].deploy.at)
-            for deploy in completed(begun, ends, place):
+        try:
+            for deploy in self._completed(
+                logs, project, place, [one for each in begun.values() for one in each[:most]]
+            ):
                 key = deploy.member.key
                 newest[key] = max(newest.get(key, deploy), deploy, key=lambda each: each.at)
+        except TerminalFault as fault:
+            gave_up = fault
         if gave_up is not None and not newest:
             raise gave_up
         return newest
+
+    def _completed(self, logs: Logs, project: str, place: Place, begun: list[Begun]) -> list[EarlierDeploy]:
+        if not begun:
+            return []
+        ends = logs.ends(project, [each.operation for each in begun], min(each.deploy.at for each in begun))
+        return completed(begun, ends, place)

@@ -19,6 +19,7 @@ from remediate.policy import Outcome
 from remediate.reasons import BRAKES, Reason
 from remediate.remediation import TrailRecord
 from remediate.results import Handled
+from remediate.steps import became
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 _CLOUD_TRACE = re.compile(r"([0-9a-f]{32})(?:/.*)?\Z")
@@ -97,7 +98,7 @@ def trail_line(step: TrailRecord | ModeChange) -> tuple[str, dict[str, object]]:
     if isinstance(step, ModeChange):
         message = f"mode: {step.scope}: {step.before or 'no switch'} -> {step.after or 'no switch'} by {step.actor}"
         return message, {"severity": "NOTICE", "trail": step}
-    message = f"{step.remediation}: {step.before or 'new'} -> {step.after} by {step.actor}"
+    message = f"{step.remediation}: {step.before or 'new'} -> {became(step)} by {step.actor}"
     return message, {"severity": "NOTICE", "trail": step}
 
 

@@ -61,7 +61,7 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
     State.APPROVED: frozenset(
         {State.APPROVED, State.GRANTED, State.PROPOSED, State.REFUSED, State.FAILED, State.LAPSED}
     ),
-    State.GRANTED: frozenset({State.REMOVED, State.REVOKED, State.EXPIRED}),
+    State.GRANTED: frozenset({State.GRANTED, State.REMOVED, State.REVOKED, State.EXPIRED}),
     State.REJECTED: frozenset({State.PROPOSED, State.REFUSED}),
     State.REFUSED: frozenset({State.PROPOSED}),
     State.FAILED: frozenset({State.APPROVED, State.PROPOSED, State.REFUSED}),
@@ -72,7 +72,8 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
 }
 """Every transition there is; any other is impossible. None is "no record yet".
 
-A proposal that becomes a proposal is renewed: what a reviewer has to know about it has changed. An approval that was
+A proposal that becomes a proposal is renewed: what a reviewer has to know about it has changed. A grant that becomes a
+grant is renewed: its end is put off, and nothing else. An approval that was
 not carried out may be approved again, by somebody else or for another time; one that does not hold any more when it is
 to be carried out is proposed anew.
 What is over (rejected, refused, removed, revoked, expired, lapsed) begins its next cycle with a new denial.

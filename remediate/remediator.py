@@ -30,6 +30,7 @@ from remediate.notify.interface import Notifier
 from remediate.policy import BUILT_IN, Decision, Mode, Outcome, Rules, decide
 from remediate.reasons import Reason
 from remediate.remediation import RULE, Ending, Remediation, State, content_digest, remediation_id
+from remediate.renewal import Renewal
 from remediate.results import Applied, Handled, Limits, Proposal, Swept
 from remediate.reviewers import Reviewers
 from remediate.variables import Evidence
@@ -67,6 +68,7 @@ class Remediator:
         self._decider = Decider(ledger, self._investigator, history, rules, mode, limits, clock)
         self._executor = Executor(ledger, cloud.registry, clock, told, notifier)
         self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, clock)
+        self._renewal = partial(Renewal, ledger, self._decider, self._executor, history, clock)
         self._told = told
         self._now = clock
         self._reviewers = reviewers
@@ -276,11 +278,12 @@ class Remediator:
     # Time
 
     def sweep(self, advance: Callable[[int, int], None] = lambda *_: None) -> Iterator[Swept]:
-        """Do what is due: carry out approvals, end grants, let lapse what nobody answered, note what was removed.
+        """Do what is due: carry out approvals, end or renew grants, lapse what nobody answered, note what was removed.
 
         Idempotent, and safe beside running functions; gives each remediation that it changed, or could not change.
         `advance` hears how many were looked at, of how many.
         """
+        renewal = self._renewal()
         idents = list(self._ledger.ids((State.PROPOSED, State.APPROVED, State.GRANTED)))
         for number, ident in enumerate(idents):
             advance(number, len(idents))
@@ -293,6 +296,8 @@ class Remediator:
                 continue
             if done.state is not record.state:
                 yield Swept(done, record.state)
+            renewal.offer(done)
+        yield from renewal.carry_out()
 
     def pick_up(self, entries: Iterable[bytes]) -> Iterator[Swept]:
         """Handle log entries that may never have arrived; gives the remediations of those that had not."""

@@ -143,6 +143,8 @@ def _binding(change: Proposal | str) -> list[str]:
 
 
 def _story(record: Remediation, change: Proposal | str | None, steps: list[TrailRecord]) -> list[str]:
+    from remediate.steps import became
+
     who = "could not read" if record.denials else "will not be able to read"
     where = [
         f"{each.kind or 'deploy'} {each.name or '?'} in {each.project or '?'} ({each.location or '?'})"
@@ -177,7 +179,7 @@ def _story(record: Remediation, change: Proposal | str | None, steps: list[Trail
     lines += ["", "Trail:"]
     for step in steps:
         note = f"  ({step.note})" if step.note else ""
-        lines.append(f"  {step.at}  {step.before or 'new'} → {step.after}  by {step.actor}{note}")
+        lines.append(f"  {step.at}  {step.before or 'new'} → {became(step)}  by {step.actor}{note}")
     lines += ["", *_next(record, following)]
     return lines
 

@@ -17,6 +17,7 @@ from remediate.following import lacking
 from remediate.image import Repository
 from remediate.reasons import Reason
 from remediate.remediation import RULE, Remediation, State, TrailRecord, instant
+from remediate.steps import is_renewal
 
 SCHEMA = 1
 """Of a notice as JSON. Fields may be added under the same number; one that changes its meaning, or goes, raises it."""
@@ -152,6 +153,8 @@ def told(
     match step.after:
         case State.PROPOSED:
             return _proposed(record, step, terms)
+        case State.GRANTED if is_renewal(step):
+            return None  # nothing to do, nor to wait for
         case State.GRANTED:
             return _granted(record, step, terms, known)
         case State.REFUSED | State.FAILED:
