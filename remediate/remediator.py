@@ -16,7 +16,7 @@ from remediate.approvals import Approvals, known
 from remediate.cloud.interface import Cloud
 from remediate.decider import Decider
 from remediate.denial import Denial, NotADenial, understand
-from remediate.errors import BadInput, Conflict, LedgerFault, Refused, TerminalFault, TransientFault, Unreadable
+from remediate.errors import Conflict, Refused, RemediateError, TerminalFault, Unreadable
 from remediate.evidence import Investigator, Sight
 from remediate.execution import ACTOR, Executor, names
 from remediate.following import following
@@ -30,9 +30,6 @@ from remediate.reasons import Reason
 from remediate.remediation import RULE, Ending, Remediation, State, content_digest, remediation_id
 from remediate.results import Applied, Handled, Limits, Proposal, Swept
 from remediate.reviewers import Reviewers
-
-_STOPS_NO_OTHER = (TerminalFault, TransientFault, BadInput, LedgerFault)
-"""What a sweep tells of one remediation, and goes on with the next."""
 
 
 class Remediator:
@@ -283,8 +280,8 @@ class Remediator:
             try:
                 record = known(self._ledger, ident)
                 done = self._executor.redone(partial(self._swept, ident))
-            except _STOPS_NO_OTHER as fault:
-                yield Swept(record, record.state if record else None, str(fault), ident)
+            except Exception as fault:  # whatever is wrong with one, the ends of the others come
+                yield Swept(record, record.state if record else None, _why(fault), ident)
                 continue
             if done.state is not record.state:
                 yield Swept(done, record.state)
@@ -296,8 +293,8 @@ class Remediator:
                 handled = self.handle(understand(read_entry(raw)), from_log=True)
             except Unreadable:
                 continue
-            except _STOPS_NO_OTHER as fault:
-                yield Swept(None, None, str(fault))
+            except Exception as fault:  # as in `sweep`
+                yield Swept(None, None, _why(fault))
                 continue
             if handled.remediation and not handled.duplicate:
                 yield Swept(handled.remediation, None)
@@ -323,6 +320,15 @@ class Remediator:
             if not self._executor.stands(record):
                 return self._executor.commit(*self._moved(record, State.REMOVED, ACTOR))
         return record
+
+
+def _why(fault: Exception) -> str:
+    """What a sweep tells of one remediation: an unexpected error by its kind and place, as its text may quote one."""
+    if isinstance(fault, RemediateError):
+        return str(fault)
+    from remediate.logs import where
+
+    return f"unexpected {where(fault)}, which is a defect of remediate"
 
 
 def _moment(text: str) -> datetime:
