@@ -91,6 +91,8 @@ class SqliteLedger:
                 self._migrate(connection)
         except (OSError, sqlite3.DatabaseError) as error:
             raise BadInput(f"{path} cannot be used as a ledger: {error}") from None
+        except UnicodeDecodeError:  # SQLite quotes the damaged name in its own error
+            raise BadInput(f"{path} cannot be used as a ledger: its schema is damaged") from None
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         try:
@@ -379,3 +381,5 @@ def _faults() -> Iterator[None]:
         raise LedgerFault(f"the ledger is damaged: {error}", advice=_CURE) from error
     except sqlite3.DatabaseError as error:
         raise LedgerFault(f"the ledger is damaged: {error}", advice=_CURE) from error
+    except UnicodeDecodeError as error:  # SQLite quotes the damaged name in its own error
+        raise LedgerFault("the ledger is damaged: its schema holds what is no text", advice=_CURE) from error
