@@ -10,11 +10,11 @@ import traceback
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
-import msgspec
 import structlog
 
 from remediate.denial import Denial
 from remediate.modes import ModeChange
+from remediate.plaintext import json_text
 from remediate.policy import Outcome
 from remediate.reasons import BRAKES, Reason
 from remediate.remediation import TrailRecord
@@ -112,4 +112,4 @@ def where(error: BaseException) -> str:
 def _as_cloud_logging_wants_it(_: object, method: str, event: MutableMapping[str, object]) -> bytes:
     severity = event.pop("severity", None) or method.upper()
     line = {"severity": severity, "message": event.pop("event", ""), **event}
-    return msgspec.json.encode(line)
+    return json_text(line).encode()

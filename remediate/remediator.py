@@ -17,7 +17,7 @@ from remediate.belonging import Names
 from remediate.cloud.interface import Cloud
 from remediate.decider import Decider
 from remediate.denial import Denial, NotADenial, understand
-from remediate.errors import BadInput, Conflict, LedgerFault, Refused, TerminalFault, TransientFault, Unreadable
+from remediate.errors import Conflict, Refused, RemediateError, TerminalFault, Unreadable
 from remediate.evidence import Investigator, Sight
 from remediate.execution import ACTOR, Executor, names
 from remediate.following import following
@@ -34,9 +34,6 @@ from remediate.renewal import Renewal
 from remediate.results import Applied, Handled, Limits, Proposal, Swept
 from remediate.reviewers import Reviewers
 from remediate.variables import Evidence
-
-_STOPS_NO_OTHER = (TerminalFault, TransientFault, BadInput, LedgerFault)
-"""What a sweep tells of one remediation, and goes on with the next."""
 
 
 class Remediator:
@@ -291,8 +288,8 @@ class Remediator:
             try:
                 record = known(self._ledger, ident)
                 done = self._executor.redone(partial(self._swept, ident))
-            except _STOPS_NO_OTHER as fault:
-                yield Swept(record, record.state if record else None, str(fault), ident)
+            except Exception as fault:  # whatever is wrong with one, the ends of the others come
+                yield Swept(record, record.state if record else None, _why(fault), ident)
                 continue
             if done.state is not record.state:
                 yield Swept(done, record.state)
@@ -306,8 +303,8 @@ class Remediator:
                 handled = self.handle(understand(read_entry(raw)), from_log=True)
             except Unreadable:
                 continue
-            except _STOPS_NO_OTHER as fault:
-                yield Swept(None, None, str(fault))
+            except Exception as fault:  # as in `sweep`
+                yield Swept(None, None, _why(fault))
                 continue
             if handled.remediation and not handled.duplicate:
                 yield Swept(handled.remediation, None)
@@ -333,6 +330,15 @@ class Remediator:
             if not self._executor.stands(record):
                 return self._executor.commit(*self._moved(record, State.REMOVED, ACTOR))
         return record
+
+
+def _why(fault: Exception) -> str:
+    """What a sweep tells of one remediation: an unexpected error by its kind and place, as its text may quote one."""
+    if isinstance(fault, RemediateError):
+        return str(fault)
+    from remediate.logs import where
+
+    return f"unexpected {where(fault)}, which is a defect of remediate"
 
 
 def _moment(text: str) -> datetime:

@@ -118,16 +118,15 @@ def _warned(text: str) -> None:
 
 
 def _line(severity: str, message: str, fields: dict[str, object]) -> None:
-    import msgspec
-
+    from remediate.cli.output import write_utf8
     from remediate.cli.remediations import say
+    from remediate.plaintext import json_text
 
     if sys.stdout.isatty():
         named = f"  ({fields['member']} on {fields['repository']})" if "member" in fields else ""
         say(message + named)
         return
-    sys.stdout.write(msgspec.json.encode({"severity": severity, "message": message, **fields}).decode() + "\n")
-    sys.stdout.flush()
+    write_utf8(json_text({"severity": severity, "message": message, **fields}) + "\n")
 
 
 @contextmanager

@@ -180,6 +180,10 @@ class FirestoreLedger:
                     if record.id != each.id or not filed(record).items() <= (each.to_dict() or {}).items():
                         yield str(each.id)
 
+    def damage(self) -> Iterator[str]:
+        """Nothing: Firestore keeps its own pages, and makes a collection with its first document."""
+        return iter(())
+
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         with _translated():
             if remediation is None:

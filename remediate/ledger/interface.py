@@ -226,6 +226,9 @@ class Ledger(Protocol):
         read are not among them.
         """
 
+    def damage(self) -> Iterator[str]:
+        """What is damaged or missing in the store itself, beneath the records, in words; nothing where it is whole."""
+
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         """The trail records of one remediation, or of all, oldest first."""
 

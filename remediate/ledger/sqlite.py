@@ -72,6 +72,9 @@ CREATE INDEX trail_by_repository ON trail (repository, at, remediation, seq);
 """What makes each schema out of the one before it; the first out of an empty file."""
 SCHEMA = len(_MIGRATIONS)
 
+_MOST_FAULTS = 20  # that SQLite's own check tells of one file
+_CURE = "`python -m remediate trail verify` says what is damaged; put a backup of the file in its place."
+
 _FILED = ("version", "state", "repository", "member", "last_seen", "updated")
 
 
@@ -83,10 +86,13 @@ class SqliteLedger:
         self._local = threading.local()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection()
             with _alone(path.parent), self._writing() as connection:
                 self._migrate(connection)
         except (OSError, sqlite3.DatabaseError) as error:
             raise BadInput(f"{path} cannot be used as a ledger: {error}") from None
+        except UnicodeDecodeError:  # SQLite quotes the damaged name in its own error
+            raise BadInput(f"{path} cannot be used as a ledger: its schema is damaged") from None
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         try:
@@ -200,6 +206,15 @@ class SqliteLedger:
                 if (record.id, *(filed(record)[name] for name in _FILED)) != found:
                     yield str(row[0])
 
+    def damage(self) -> Iterator[str]:
+        """SQLite's own check of pages and indexes, and which tables and indexes are not there."""
+        present = {(row[0], row[1]) for row in self._all("SELECT type, name FROM sqlite_master")}
+        for kind, name in sorted(_wanted() - present):
+            yield f"the {kind} {name} is missing"
+        for row in self._each(f"PRAGMA integrity_check({_MOST_FAULTS})"):
+            if row[0] != "ok":
+                yield " ".join(str(row[0]).split())
+
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         if remediation is None:
             rows = self._all("SELECT record, remediation FROM trail ORDER BY number")
@@ -283,19 +298,21 @@ class SqliteLedger:
             connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # a grant that was recorded stays recorded
+            connection.text_factory = _text
             self._local.connection = connection
         return connection
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that holds the write lock from its start, so that it never fails half-way."""
-        connection = self._connection()
         with _faults():
+            connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite itself goes back where the disk is full or gone
+                    connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
 
@@ -340,11 +357,29 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def _wanted() -> set[tuple[object, object]]:
+    """The tables and indexes that the migrations make, by kind and name."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for script in _MIGRATIONS:
+            connection.executescript(script)
+        return set(connection.execute("SELECT type, name FROM sqlite_master").fetchall())
+
+
+def _text(stored: bytes) -> str:
+    """Text that is no UTF-8 is damaged: whoever looks for it finds nothing, and every other row is read."""
+    return stored.decode(errors="replace")
+
+
 @contextmanager
 def _faults() -> Iterator[None]:
+    """Errors of SQLite as ours. A missing table, or JSON that is none, never mends itself; a full disk may."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise TransientFault(f"the ledger could not answer: {error}") from error
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF != sqlite3.SQLITE_ERROR:
+            raise TransientFault(f"the ledger could not answer: {error}") from error
+        raise LedgerFault(f"the ledger is damaged: {error}", advice=_CURE) from error
     except sqlite3.DatabaseError as error:
-        raise LedgerFault(f"the ledger is damaged: {error}") from error
+        raise LedgerFault(f"the ledger is damaged: {error}", advice=_CURE) from error
+    except UnicodeDecodeError as error:  # SQLite quotes the damaged name in its own error
+        raise LedgerFault("the ledger is damaged: its schema holds what is no text", advice=_CURE) from error
