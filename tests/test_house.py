@@ -12,7 +12,7 @@ from remediate.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
 PURE = (
-    "allowpolicy", "audit", "chain", "denial", "deploy", "envelope", "errors", "following", "foresight", "image", "logentry", "modes", "notify/cards",
+    "allowpolicy", "audit", "chain", "denial", "deploy", "envelope", "errors", "following", "foresight", "gathering", "image", "logentry", "modes", "notify/cards",
     "notify/notice", "notify/outbox", "notify/report", "plan", "policy", "principal", "reasons",
     "remediation", "results", "reviewers", "wording",
 )  # fmt: skip
