@@ -100,17 +100,6 @@ variable "grants_an_hour" {
   }
 }
 
-variable "proposals_an_hour" {
-  description = "How many proposals one project's denials may open in an hour with a notice and an inbox row each; what comes beyond is gathered."
-  type        = number
-  default     = 30
-
-  validation {
-    condition     = var.proposals_an_hour >= 1 && var.proposals_an_hour <= 10000 && floor(var.proposals_an_hour) == var.proposals_an_hour
-    error_message = "proposals_an_hour: expected a whole number from 1 to 10000."
-  }
-}
-
 variable "grants_to_a_member" {
   description = "How many of them to one member."
   type        = number
@@ -119,6 +108,17 @@ variable "grants_to_a_member" {
   validation {
     condition     = var.grants_to_a_member >= 1 && var.grants_to_a_member <= 10000 && floor(var.grants_to_a_member) == var.grants_to_a_member
     error_message = "grants_to_a_member: expected a whole number from 1 to 10000."
+  }
+}
+
+variable "proposals_an_hour" {
+  description = "How many proposals one project's denials may open in an hour with a notice and an inbox row each; what comes beyond is gathered."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.proposals_an_hour >= 1 && var.proposals_an_hour <= 10000 && floor(var.proposals_an_hour) == var.proposals_an_hour
+    error_message = "proposals_an_hour: expected a whole number from 1 to 10000."
   }
 }
 
