@@ -268,7 +268,7 @@ for each in builder receiver review sweep trigger; do identities+=${identities:+
 page=https://$name-review-$number.$region.run.app
 environment="REMEDIATE_MODE=$mode@@REMEDIATE_LEDGER=firestore://$project/$name@@REMEDIATE_REVIEWERS=$allowed@@REMEDIATE_IDENTITIES=$identities"
 [[ -z $organization ]] || environment+="@@REMEDIATE_ORGANIZATION=$organization"
-environment+="@@REMEDIATE_TROUBLESHOOTER=off@@REMEDIATE_GRANTS_AN_HOUR=60@@REMEDIATE_GRANTS_TO_A_MEMBER=10"
+environment+="@@REMEDIATE_TROUBLESHOOTER=off@@REMEDIATE_GRANTS_AN_HOUR=60@@REMEDIATE_GRANTS_TO_A_MEMBER=10@@REMEDIATE_PROPOSALS_AN_HOUR=30"
 environment+="@@REMEDIATE_NOTIFY_TOPIC=projects/$project/topics/$name-notices@@REMEDIATE_REVIEW_URL=$page@@GOOGLE_CLOUD_PROJECT=$project"
 audience=/projects/$number/locations/$region/services/$name-review
 sized=(--region="$region" --image="$image" --cpu=1 --memory=512Mi)

@@ -133,6 +133,8 @@ class Remediation(msgspec.Struct, frozen=True):
     """When somebody last took the grant away; rules do not give it back for a while."""
     cycle: int = 1
     """How often it was raised, from a proposal to its end."""
+    gathered: str = ""
+    """The group of a flood (`gathering.Group.name`) that stands for it in notices and the inbox; empty: by itself."""
     version: int = 1
     trail: int = 0
     """How many trail records there are, and so the next one's number."""
@@ -330,7 +332,7 @@ def moved(
     if state is State.PROPOSED and record.state is not State.PROPOSED:
         following = msgspec.structs.replace(following, cycle=record.cycle + 1, expires=None, ours=False, approver=None)
     if state is State.APPROVED:
-        following = msgspec.structs.replace(following, approver=actor, ours=ours, expires=expires)
+        following = msgspec.structs.replace(following, approver=actor, ours=ours, expires=expires, gathered="")
     if state in (State.REVOKED, State.REMOVED):
         following = msgspec.structs.replace(following, taken_away=instant(now))
     return _step(record.state, following, state, actor, now, why, note, decision)

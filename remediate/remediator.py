@@ -5,7 +5,7 @@ Google Cloud and the ledger are Protocols here. To read it, follow `handle`: lea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -22,6 +22,7 @@ from remediate.evidence import Investigator, Sight
 from remediate.execution import ACTOR, Executor, names
 from remediate.following import following
 from remediate.foresight import aheads
+from remediate.gathering import placed
 from remediate.history import History
 from remediate.ledger.interface import Ledger
 from remediate.logentry import read_entry
@@ -126,9 +127,14 @@ class Remediator:
             made_by = None if record.state is State.GRANTED else decision  # that a grant is gone, no decision made
             record, step = self._moved(record, state, actor, why or note, made_by)
             trail.append(step)
-        record = msgspec.structs.replace(record, version=version)
+        record = self._placed(msgspec.structs.replace(record, version=version), trail, denial)
         self._executor.commit(record, *trail, denial_key=denial.entry.key, decision=decision)
         return record, decision
+
+    def _placed(self, record: Remediation, steps: Sequence[records.TrailRecord], denial: Denial) -> Remediation:
+        """The record, marked as one of a flood where this project has opened too many this hour."""
+        limit = self._limits.proposals_an_hour
+        return placed(record, steps, denial, now=self._now(), limit=limit, take=self._ledger.take)
 
     def _left_alone(self, record: Remediation) -> bool:
         """Whether a grant is still there; where that may not be read, nothing is concluded from that."""
@@ -155,6 +161,7 @@ class Remediator:
         if foreseen.outcome is not Outcome.ASK:
             return None
         record, trail = records.predicted(ahead, foreseen, actor=ACTOR, now=self._now())
+        record = self._placed(record, (trail,), denial)
         try:
             self._executor.commit(records.partnered(record, partner), trail)
         except Conflict:  # another instance proposed it; our deployer may not approve it either

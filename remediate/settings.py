@@ -51,6 +51,7 @@ _NAMES = (
     "HOLD_DAYS",
     "GRANTS_AN_HOUR",
     "GRANTS_TO_A_MEMBER",
+    "PROPOSALS_AN_HOUR",
     "NOTIFY_TOPIC",
     "SLACK_WEBHOOK",
     "CHAT_WEBHOOK",
@@ -117,6 +118,8 @@ class Settings(msgspec.Struct, frozen=True):
     """`REMEDIATE_GRANTS_AN_HOUR`: how many grants rules may make in an hour of the clock; beyond, all is asked."""
     grants_to_a_member: int = 10
     """`REMEDIATE_GRANTS_TO_A_MEMBER`: how many of them to one member."""
+    proposals_an_hour: int = 30
+    """`REMEDIATE_PROPOSALS_AN_HOUR`: how many proposals of one project an hour have a notice and an inbox row each."""
     notify_topic: str | None = None
     """`REMEDIATE_NOTIFY_TOPIC`: `projects/P/topics/T`; a message there for every notice."""
     slack_webhook: str | None = None
@@ -168,6 +171,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     take("REMEDIATE_HOLD_DAYS", "hold_days", "days, from 1 to 3650", lambda text: _number(text, 1, 3650))
     take("REMEDIATE_GRANTS_AN_HOUR", "grants_an_hour", "a number from 0 to 100000", _count)
     take("REMEDIATE_GRANTS_TO_A_MEMBER", "grants_to_a_member", "a number from 0 to 100000", _count)
+    take("REMEDIATE_PROPOSALS_AN_HOUR", "proposals_an_hour", "a number from 0 to 100000", _count)
     topics = "projects/PROJECT/topics/TOPIC"
     take("REMEDIATE_NOTIFY_TOPIC", "notify_topic", topics, lambda text: text if _TOPIC.match(text) else None)
     slack = "https://hooks.slack.com/services/... (or http:// on 127.0.0.1 or localhost)"

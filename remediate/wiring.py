@@ -122,6 +122,7 @@ def limits_from(settings: Settings) -> Limits:
         timedelta(days=settings.hold_days),
         grants_an_hour=settings.grants_an_hour,
         grants_to_a_member=settings.grants_to_a_member,
+        proposals_an_hour=settings.proposals_an_hour,
     )
 
 
@@ -182,7 +183,7 @@ def notifier_from(
         channels.append(Webhook("slack", settings.slack_webhook, cards.slack))
     if settings.chat_webhook is not None:
         channels.append(Webhook("chat", settings.chat_webhook, cards.chat))
-    terms = Terms(settings.review_url, timedelta(days=settings.lapse_days))
+    terms = Terms(settings.review_url, timedelta(days=settings.lapse_days), settings.proposals_an_hour)
     return Dispatcher(ledger_from(settings), channels, terms, clock, said, background=background)
 
 

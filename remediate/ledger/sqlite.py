@@ -68,6 +68,12 @@ CREATE INDEX trail_by_time ON trail (at, remediation, seq, actor, member, reposi
 CREATE INDEX trail_by_member ON trail (member, at, remediation, seq);
 CREATE INDEX trail_by_repository ON trail (repository, at, remediation, seq);
 """,
+    """
+ALTER TABLE remediations ADD COLUMN gathered TEXT NOT NULL DEFAULT '';
+CREATE INDEX remediations_by_group_and_change ON remediations (state, gathered, updated, id, words);
+CREATE INDEX remediations_by_group_and_state ON remediations (state, gathered, last_seen, id, words);
+CREATE INDEX remediations_by_group ON remediations (gathered, last_seen, id, state, words);
+""",
 )
 """What makes each schema out of the one before it; the first out of an empty file."""
 SCHEMA = len(_MIGRATIONS)
@@ -75,7 +81,7 @@ SCHEMA = len(_MIGRATIONS)
 _MOST_FAULTS = 20  # that SQLite's own check tells of one file
 _CURE = "`python -m remediate trail verify` says what is damaged; put a backup of the file in its place."
 
-_FILED = ("version", "state", "repository", "member", "last_seen", "updated")
+_FILED = ("version", "state", "repository", "member", "last_seen", "updated", "gathered")
 
 
 class SqliteLedger:
@@ -127,21 +133,21 @@ class SqliteLedger:
         denial_key: str | None = None,
         parcels: Sequence[Parcel] = (),
     ) -> None:
-        seen = (record.last_seen, record.updated, words(record))
+        seen = (record.last_seen, record.updated, record.gathered, words(record))
         row = (record.version, record.state, record.repository, record.member, *seen)
         blob = msgspec.json.encode(record)
         with self._writing() as connection:
             if record.version == 1:
                 new = (
                     "INSERT OR IGNORE INTO remediations"
-                    " (id, version, state, repository, member, last_seen, updated, words, record)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                    " (id, version, state, repository, member, last_seen, updated, gathered, words, record)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 )
                 done = connection.execute(new, (record.id, *row, blob))
             else:
                 change = (
                     "UPDATE remediations SET version = ?, state = ?, repository = ?, member = ?, last_seen = ?,"
-                    " updated = ?, words = ?, record = ? WHERE id = ? AND version = ?"
+                    " updated = ?, gathered = ?, words = ?, record = ? WHERE id = ? AND version = ?"
                 )
                 done = connection.execute(change, (*row, blob, record.id, record.version - 1))
             if done.rowcount != 1:
@@ -166,7 +172,8 @@ class SqliteLedger:
             # One state is an index's first column; several would each be read whole, and sorted.
             clauses.append(_among("state" if len(wanted.states) == 1 else "+state", len(wanted.states)))
             values += wanted.states
-        for column, text in wanted.whole().items():
+        grouped = {} if wanted.gathered is None else {"gathered": wanted.gathered}
+        for column, text in (wanted.whole() | grouped).items():
             clauses.append(f"{column} = ?")
             values.append(text)
         for operator, time in ((">=", wanted.since), ("<", wanted.until)):
@@ -192,6 +199,16 @@ class SqliteLedger:
         query = "SELECT count(*) FROM (SELECT 1 FROM remediations WHERE state = ? LIMIT ?)"
         limit = -1 if most is None else most + 1
         return {state: int(str(row[0])) for state in states if (row := self._one(query, state, limit))}
+
+    def groups(self, state: State | None, *, limit: int, most: int) -> Mapping[str, int]:
+        here, values = ("state = ?", (state,)) if state else ("1", ())
+        latest = f"SELECT max(gathered) FROM remediations WHERE {here} AND gathered > '' AND gathered < ?"  # noqa: S608
+        count = f"SELECT 1 FROM remediations WHERE {here} AND gathered = ? LIMIT ?"  # noqa: S608
+        found, name = dict[str, int](), "\uffff"
+        while len(found) < limit and (row := self._one(latest, *values, name)) and row[0]:
+            name = str(row[0])
+            found[name] = len(self._all(count, *values, name, most + 1))
+        return found
 
     def ids(self, states: Sequence[State] = ()) -> Iterator[str]:
         condition = _among("state", len(states)) if states else "1"

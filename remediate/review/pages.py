@@ -51,6 +51,7 @@ _URLS = Map(
         Rule("/style.css", endpoint="style", methods=["GET"]),
         Rule("/icon.svg", endpoint="icon", methods=["GET"]),
         Rule("/approve", endpoint="approve_selected", methods=["POST"]),
+        Rule("/reject", endpoint="reject_selected", methods=["POST"]),
         Rule("/r/<ident>", endpoint="proposal", methods=["GET"]),
         Rule("/r/<ident>/approve", endpoint="approve", methods=["POST"]),
         Rule("/r/<ident>/reject", endpoint="reject", methods=["POST"]),
@@ -161,6 +162,8 @@ class Review:
                 return proposal.revoke(desk, ident, request, who)
             case "approve_selected":
                 return together.approve_together(desk, request, who, self._notes)
+            case "reject_selected":
+                return together.reject_together(desk, request, who, self._notes)
             case "trail":
                 return trail.trail(desk, request)
             case "map":
