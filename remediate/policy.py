@@ -54,6 +54,8 @@ class Decision(msgspec.Struct, frozen=True):
     """The rule's own sentence for reviewers."""
     policy: str = ""
     """The digest of the rules that decided; empty where none had a say."""
+    approvals: int = 1
+    """How many different people have to approve it."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +105,7 @@ class Rule(msgspec.Struct, frozen=True):
     expires_after: float | None = None
     reviewers: tuple[str, ...] = ()
     because: str = ""
+    approvals: int = 1
 
 
 class Rules(Protocol):
@@ -168,7 +171,7 @@ def decide(
     if rule.then is Outcome.REFUSE and sure:
         why = (Reason.POLICY_REFUSES, *facts)
         return Decision(Outcome.REFUSE, rule.name, why, because=rule.because, policy=rules.digest)
-    says = (rule.expires_after, rule.reviewers, rule.because, rules.digest)
+    says = (rule.expires_after, rule.reviewers, rule.because, rules.digest, rule.approvals)
     if not sure:
         return Decision(Outcome.ASK, rule.name, (*facts, Reason.EVIDENCE_UNKNOWN), *says)
     limits = _limits(subject, evidence, predicted=predicted)

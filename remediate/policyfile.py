@@ -151,7 +151,8 @@ def _restricted(rule: Rule, candidates: list[Rule]) -> Rule:
         kept = {each for each in both if _covered(each, allowed) and _covered(each, others)}
         allowed = tuple(sorted(kept)) or allowed
     lasts = min((each.expires_after for each in candidates if each.expires_after is not None), default=None)
-    return msgspec.structs.replace(rule, reviewers=allowed, expires_after=lasts)
+    approvals = max(each.approvals for each in candidates)
+    return msgspec.structs.replace(rule, reviewers=allowed, expires_after=lasts, approvals=approvals)
 
 
 def _covered(reviewer: str, allowed: tuple[str, ...]) -> bool:

@@ -120,6 +120,7 @@ def limits_from(settings: Settings) -> Limits:
         timedelta(days=settings.hold_days),
         grants_an_hour=settings.grants_an_hour,
         grants_to_a_member=settings.grants_to_a_member,
+        one_may_declare=settings.one_may_declare,
     )
 
 

@@ -19,7 +19,7 @@ from remediate.allowpolicy import (
     edit_to_remove,
 )
 from remediate.cloud.interface import EntryKey, Kind, PolicyChange, Project
-from remediate.errors import Missing, TerminalFault
+from remediate.errors import Missing, RemediateError, TerminalFault
 from remediate.image import Repository
 from remediate.policy import ROLE
 from remediate.principal import Member
@@ -106,6 +106,17 @@ class MemoryLogs:
         self.reads += 1
         entry = self.written(key.insert_id)
         return [json.dumps(entry).encode()] if entry else []
+
+    def entries(self, keys: Sequence[EntryKey]) -> dict[EntryKey, list[bytes] | RemediateError]:
+        """As one look-up, however many are asked for."""
+        reads, found = self.reads, dict[EntryKey, list[bytes] | RemediateError]()
+        for key in keys:
+            try:
+                found[key] = self.entry(key)
+            except RemediateError as fault:
+                found[key] = fault
+        self.reads = reads + 1
+        return found
 
     def deployed_before(self, project: str, repository: Repository, member: Member, before: datetime) -> bool:
         assert project

@@ -12,9 +12,9 @@ from remediate.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
 PURE = (
-    "allowpolicy", "audit", "chain", "denial", "deploy", "envelope", "errors", "following", "foresight", "image", "logentry", "modes", "notify/cards",
+    "allowpolicy", "approval_count", "audit", "chain", "content", "denial", "deploy", "envelope", "errors", "following", "foresight", "image", "logentry", "modes", "notify/cards",
     "notify/notice", "notify/outbox", "notify/report", "plan", "policy", "principal", "reasons",
-    "remediation", "results", "reviewers", "wording",
+    "remediation", "results", "reviewers", "state", "witnesses", "wording",
 )  # fmt: skip
 PURE_MAY_IMPORT = {
     "__future__", "base64", "binascii", "collections", "dataclasses", "datetime", "enum", "hashlib", "html", "msgspec", "re",

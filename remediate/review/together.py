@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import flask
 import msgspec
 from itsdangerous import BadSignature, URLSafeSerializer
 
+from remediate.approval_count import told as count_told
 from remediate.errors import LedgerFault, RemediateError
-from remediate.following import lacking
+from remediate.following import google_said, lacking
 from remediate.remediation import Remediation, State
 from remediate.review.desk import Answer, Desk, Elsewhere, typed
 from remediate.review.texts import RETRY_AFTER, duration, person
@@ -23,12 +25,16 @@ _UNKNOWN = "What was told here is no longer known; the list below is as it stand
 def approve_together(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerializer) -> Answer:
     """Approve each one as it was shown, all for the same time and reason."""
     results = []
-    for item in dict.fromkeys(request.form.getlist("item")[:_MOST]):
-        ident, _, content = item.partition("@")
+    items = [item.partition("@") for item in dict.fromkeys(request.form.getlist("item")[:_MOST])]
+    declared = request.form.get("not_mine") == "yes"
+    asked = desk.remediator.read_back(_known(desk, [ident for ident, _, _ in items]), who)
+    for ident, _, content in items:
         try:
             lasts, note = duration(request.form.get("lasts", "")), typed(request.form, "reason")
-            done = desk.remediator.approve(ident, actor=who, note=note, lasts=lasts, content=content).remediation
-            results.append((done.id, str(done.state), person(done.member)[:80]))
+            done = desk.remediator.approve(
+                ident, actor=who, note=note, lasts=lasts, content=content, not_mine=declared, asked=asked
+            ).remediation
+            results.append((done.id, str(done.state), _word(desk, done)))
         except RemediateError as error:
             results.append((ident[:20], "", str(error)[:160]))
     at = desk.now().isoformat()
@@ -36,6 +42,24 @@ def approve_together(desk: Desk, request: flask.Request, who: str, signer: URLSa
     if len(text) > _LONGEST:
         text = str(signer.dumps([who, at, [(ident, state, "") for ident, state, _ in results]]))
     return Elsewhere(f"/?told={text}")
+
+
+def _known(desk: Desk, idents: list[str]) -> list[Remediation]:
+    """The records that can be read; what is wrong with the others is told where each is approved."""
+    found = []
+    for ident in idents:
+        with suppress(RemediateError):
+            record = desk.ledger.get(ident)
+            found += [record] if record else []
+    return found
+
+
+def _word(desk: Desk, done: Remediation) -> str:
+    """Whose it is; or how many approvals are missing, or what Google Cloud said."""
+    if done.state is State.PROPOSED:
+        return count_told(done.approvals)[:160]
+    google = google_said(done, list(desk.ledger.trail(done.id))) if done.state is State.FAILED else ""
+    return google[:160] or person(done.member)[:80]
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -49,7 +73,7 @@ class Told(msgspec.Struct, frozen=True):
 
     @property
     def approved(self) -> int:
-        return sum(bool(state) for _, state, _ in self.items)
+        return sum(state not in ("", State.PROPOSED) for _, state, _ in self.items)
 
 
 def told(desk: Desk, text: str, who: str, signer: URLSafeSerializer) -> Told | str:
