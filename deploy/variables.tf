@@ -133,6 +133,17 @@ variable "troubleshooter" {
   }
 }
 
+variable "unknown_deployer" {
+  description = "What an approval takes where the log does not say who deployed: two different reviewers (two), or also one who declares that the deploy was not theirs (declare)."
+  type        = string
+  default     = "two"
+
+  validation {
+    condition     = contains(["two", "declare"], var.unknown_deployer)
+    error_message = "unknown_deployer: expected two or declare."
+  }
+}
+
 # Who is told
 
 variable "alert_emails" {

@@ -102,10 +102,14 @@ class Decider:
             return Decision(Outcome.IGNORE, None, (Reason.EVIDENCE_UNKNOWN,))
         return decide(ahead, evidence, rules, predicted=True)
 
-    def again(self, record: Remediation) -> Decision:
-        """The decision about what was proposed or approved, on what Google Cloud says now. Raises TerminalFault."""
-        last, rules = records.last_denial(record), self._rules()
+    def again(self, record: Remediation, denial: Denial | None = None, *, verified: bool | None = True) -> Decision:
+        """The decision about what was proposed or approved, on what Google Cloud says now. Raises TerminalFault.
+
+        `denial`: as the log has it; without one, as the record tells of it.
+        """
+        last, rules = denial or records.last_denial(record), self._rules()
         evidence = self._evidence(last, record, rules, self.look(), predicted=record.predicted)
+        evidence = msgspec.structs.replace(evidence, verified=verified)
         return decide(last, evidence, rules, predicted=record.predicted)
 
     def evidence(self, record: Remediation) -> Evidence:

@@ -135,7 +135,7 @@ def _denial(
     repository, image, doubts = _repository(body, where, said, split=ident.split_uid is not None)
     if doubts == [Reason.NOT_ARTIFACT_REGISTRY]:
         return NotADenial(ident, where, Reason.NOT_ARTIFACT_REGISTRY)
-    deployer, deployer_doubts = _deployer(audit, body)
+    deployer, deployer_doubts = deployer_of(audit, body)
     member: Member | None = None
     match said.reader:
         case Reader.DEPLOYER:
@@ -157,14 +157,15 @@ def _denial(
     others = _others(body, where, repository) if ident.split_uid is None else ()
     operation = deploys.operation(body) if system_event else None
     known = tuple(dict.fromkeys(doubts))
-    behind = _behind(audit)
+    behind = behind_of(audit)
     return Denial(ident, where, said.reader, member, repository, image, deployer, known, others, behind, operation)
 
 
-_SUBJECT = re.compile(r"principal://.*/subject/([^/]+)\Z")
+# A workforce's subject may be a person's address. A workload's subject is what the pool's owner writes: nobody's.
+_SUBJECT = re.compile(r"principal://iam\.googleapis\.com/locations/global/workforcePools/[^/]+/subject/([^/]+)\Z")
 
 
-def _behind(audit: AuditLog) -> tuple[Member, ...]:
+def behind_of(audit: AuditLog) -> tuple[Member, ...]:
     """Every identity that the call's authentication names; a person may stand behind a service account's deploy."""
     info = audit.authentication_info
     if info is None:
@@ -194,7 +195,7 @@ def joined(denial: Denial, calls: Iterable[LogEntry]) -> Denial:
     named: dict[str, Member] = {}
     for call in calls:
         if call.proto_payload and call.proto_payload.authentication_info:
-            deployer, doubts = _deployer(call.proto_payload, Body(None, None))
+            deployer, doubts = deployer_of(call.proto_payload, Body(None, None))
             if deployer and not doubts:
                 named[deployer.key] = deployer
     if len(named) != 1:
@@ -206,7 +207,7 @@ def joined(denial: Denial, calls: Iterable[LogEntry]) -> Denial:
     return msgspec.structs.replace(denial, deployer=deployer, member=deployer, doubts=left)
 
 
-def _deployer(audit: AuditLog, body: Body) -> tuple[Member | None, list[Reason]]:
+def deployer_of(audit: AuditLog, body: Body) -> tuple[Member | None, list[Reason]]:
     """The caller; in a system event, which has none, whoever the platform notes on the resulting resource."""
     info = audit.authentication_info
     texts = [info.principal_email, info.principal_subject] if info else []

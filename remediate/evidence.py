@@ -26,7 +26,7 @@ from remediate.principal import Member
 from remediate.remediation import when
 from remediate.variables import NEWCOMERS, Evidence
 
-_LAG = timedelta(minutes=2)
+LAG = timedelta(minutes=2)
 """How long an entry may take from its event to being readable; after that it is not known to exist."""
 _LOG_NAME = re.compile(r"(?:projects|folders|organizations)/[a-z0-9][a-z0-9.:-]{0,80}/logs/[A-Za-z0-9._%-]{1,300}\Z")
 
@@ -93,6 +93,10 @@ class Investigator:
         self._organization = organization
 
     def identified(self, denial: Denial) -> Denial:
+        """The denial with project ids and numbers, and with the deployer whom only the call's own entry names."""
+        return self._with_deployer(self.located(denial))
+
+    def located(self, denial: Denial) -> Denial:
         """The denial with project ids in place of numbers, and with the deploying project's number."""
         repository, deploy = denial.repository, denial.deploy
         if repository and is_project_number(repository.project) and (owner := self._projects.find(repository.project)):
@@ -100,7 +104,7 @@ class Investigator:
         name = deploy.project or deploy.number
         if name and None in (deploy.project, deploy.number) and (found := self._projects.find(name)):
             deploy = msgspec.structs.replace(deploy, project=found.id, number=found.number)
-        return self._with_deployer(msgspec.structs.replace(denial, repository=repository, deploy=deploy))
+        return msgspec.structs.replace(denial, repository=repository, deploy=deploy)
 
     def _with_deployer(self, denial: Denial) -> Denial:
         """A system event's denial with the deployer whom only the call's own entry names; as it is where none is found.
@@ -234,7 +238,7 @@ class Investigator:
             same = [each for each in map(self._understood, entries) if each and _same_entry(each, denial)]
             if same:
                 return any(_says_the_same(each, denial) for each in same)
-            if self._now() - datetime.fromisoformat(key.timestamp) < _LAG:
+            if self._now() - datetime.fromisoformat(key.timestamp) < LAG:
                 raise TransientFault("Cloud Logging does not have the entry yet; the event comes again")
         return None
 

@@ -12,6 +12,7 @@ from functools import partial
 import msgspec
 
 from remediate import remediation as records
+from remediate.approval_count import Approval
 from remediate.approvals import Approvals, known
 from remediate.belonging import Names
 from remediate.cloud.interface import Cloud
@@ -32,9 +33,14 @@ from remediate.policy import BUILT_IN, Decision, Mode, Outcome, Rules, decide
 from remediate.reasons import Reason
 from remediate.remediation import RULE, Ending, Remediation, State, content_digest, remediation_id
 from remediate.renewal import Renewal
-from remediate.results import Applied, Handled, Limits, Proposal, Swept
+from remediate.results import Applied, Check, Handled, Limits, Proposal, Swept
 from remediate.reviewers import Reviewers
+from remediate.testimony import Testimony
 from remediate.variables import Evidence
+from remediate.witnesses import Proof
+
+_Proving = Callable[[Remediation | None], Proof]
+"""What is known of a denial's entry, for a record that is about to keep the names in it."""
 
 
 class Remediator:
@@ -61,11 +67,12 @@ class Remediator:
     ) -> None:
         self._ledger = ledger
         self._registry = cloud.registry
+        self._logs = cloud.logs
         self._investigator = Investigator(cloud, organization, opt_in_tag, clock, ours)
         history = History(cloud, clock, own=reviewers.service)
         self._decider = Decider(ledger, self._investigator, history, rules, mode, limits, clock)
         self._executor = Executor(ledger, cloud.registry, clock, told, notifier)
-        self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, clock)
+        self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, limits, clock)
         self._renewal = partial(Renewal, ledger, self._decider, self._executor, history, clock)
         self._told = told
         self._now = clock
@@ -89,8 +96,9 @@ class Remediator:
             return self._handled_before(denial, ident)
         sight = self._decider.look()
         decision, note = self._decider.decide(denial, ident, sight, from_log=from_log)
-        partners = self._propose_ahead(denial, ident, decision, sight)
-        recorded = self._executor.redone(lambda: self._record(denial, decision, ident, partners, note))
+        proof = partial(self.read_back().proof, denial=denial, from_log=from_log)
+        partners = self._propose_ahead(denial, ident, decision, sight, proof)
+        recorded = self._executor.redone(lambda: self._record(denial, decision, ident, partners, note, proof))
         if recorded is None:
             counted = denial.entry.key and self._ledger.counted(denial.entry.key, ident)
             return self._handled_before(denial, ident) if counted else Handled(decision, denial)
@@ -99,7 +107,7 @@ class Remediator:
         return Handled(decision, denial, applied.remediation, partners, applied.written)
 
     def _record(
-        self, denial: Denial, decision: Decision, ident: str, partners: tuple[str, ...], note: str
+        self, denial: Denial, decision: Decision, ident: str, partners: tuple[str, ...], note: str, proof: _Proving
     ) -> tuple[Remediation, Decision] | None:
         """Count the denial and take the decision's transitions, in one commit. None where nothing is to be recorded.
 
@@ -108,16 +116,16 @@ class Remediator:
         now, record = self._now(), self._ledger.get(ident)
         if denial.entry.key and self._ledger.counted(denial.entry.key, ident):
             return None
-        decision = self._decider.on_record(decision, record)
+        decision, proven = self._decider.on_record(decision, record), proof(record)
         trail: list[records.TrailRecord] = []
         if record is None:
             if decision.outcome is Outcome.IGNORE:
                 return None
             first = State.REFUSED if decision.outcome is Outcome.REFUSE else State.PROPOSED
-            record, opened = records.opened(denial, decision, first, actor=ACTOR, now=now, note=note)
+            record, opened = records.opened(denial, decision, first, actor=ACTOR, now=now, note=note, proof=proven)
             trail.append(opened)
         else:
-            record = records.counted(record, denial, now)
+            record = records.counted(record, denial, now, proven)
         for partner in partners:
             record = records.partnered(record, partner)
         version = record.version
@@ -143,35 +151,37 @@ class Remediator:
         except TerminalFault:
             return True
 
-    def _propose_ahead(self, denial: Denial, partner: str, decision: Decision, sight: Sight) -> tuple[str, ...]:
+    def _propose_ahead(
+        self, denial: Denial, partner: str, decision: Decision, sight: Sight, proof: _Proving
+    ) -> tuple[str, ...]:
         """Propose what the same deploy is denied next, beside what it was denied now; gives the ids."""
         if decision.outcome not in (Outcome.ASK, Outcome.GRANT):
             return ()
-        found = (self._propose_one(each, denial, partner, sight) for each in aheads(denial))
+        found = (self._propose_one(each, denial, partner, sight, proof) for each in aheads(denial))
         return tuple(ident for ident in found if ident)
 
-    def _propose_one(self, ahead: Denial, denial: Denial, partner: str, sight: Sight) -> str | None:
+    def _propose_one(self, ahead: Denial, denial: Denial, partner: str, sight: Sight, proof: _Proving) -> str | None:
         assert ahead.repository is not None
         assert ahead.member is not None
         ident = remediation_id(ahead.repository, ahead.member)
         if self._ledger.get(ident):
-            self._executor.redone(partial(self._foresee, ident, denial, partner))
+            self._executor.redone(partial(self._foresee, ident, denial, partner, proof))
             return ident
         foreseen = self._decider.foreseen(ahead, sight, surely=ahead.repository != denial.repository)
         if foreseen.outcome is not Outcome.ASK:
             return None
-        record, trail = records.predicted(ahead, foreseen, actor=ACTOR, now=self._now())
+        record, trail = records.predicted(ahead, foreseen, actor=ACTOR, now=self._now(), proof=proof(None))
         record = self._placed(record, (trail,), denial)
         try:
             self._executor.commit(records.partnered(record, partner), trail)
         except Conflict:  # another instance proposed it; our deployer may not approve it either
-            self._executor.redone(partial(self._foresee, ident, denial, partner))
+            self._executor.redone(partial(self._foresee, ident, denial, partner, proof))
         return ident
 
-    def _foresee(self, ident: str, denial: Denial, partner: str) -> None:
+    def _foresee(self, ident: str, denial: Denial, partner: str, proof: _Proving) -> None:
         record = self._ledger.get(ident)
         assert record is not None
-        seen = records.foreseen(record, denial, partner)
+        seen = records.foreseen(record, denial, partner, proof(record))
         if seen is not record:
             self._executor.commit(seen)
 
@@ -196,34 +206,69 @@ class Remediator:
         return Proposal(record, content_digest(record), self._registry.change_by_adding(*names(record)))
 
     def approve(
-        self, ident: str, *, actor: str, note: str = "", lasts: timedelta | None = None, content: str | None = None
+        self,
+        ident: str,
+        *,
+        actor: str,
+        note: str = "",
+        lasts: timedelta | None = None,
+        content: str | None = None,
+        not_mine: bool = False,
+        asked: Testimony | None = None,
     ) -> Applied:
         """Grant what was proposed, on the word of `actor` (an address), for good or for as long as it `lasts`.
 
-        `content` is the digest of the proposal that the reviewer saw. Raises BadInput for an unknown id or an address
-        that is none, Refused where this actor may not approve it, the proposal is not the one they saw, or the world
-        has changed since.
+        The log's own entry is read back first. Where it takes two approvals, the first is recorded and the record stays
+        `proposed`. `content` is the digest of the proposal that the reviewer saw; `not_mine`: they declare that the
+        deploy was not theirs; `asked`: what `read_back` asked for a whole batch. Raises BadInput for an unknown id or
+        an address that is none, Refused where this actor may not approve it, the proposal is not the one they saw, the
+        log has it otherwise, or the world has changed since; TransientFault where nothing was changed and it can be
+        said again.
         """
+        seconds = None if lasts is None else lasts.total_seconds()
+        word = Approval(actor, records.instant(self._now()), content or "", 1, seconds, not_mine)
+        return self._approvals.approve(ident, word, asked or self.read_back(), note=note, lasts=lasts, content=content)
 
-        return self._approvals.approve(ident, actor=actor, note=note, lasts=lasts, content=content)
+    def read_back(self, records_: Iterable[Remediation] = (), *people: str) -> Testimony:
+        """What the log itself has of these records: one look-up for as many as are approved together."""
+        asked = Testimony(self._logs, self._investigator, self._now)
+        asked.ask(records_, *people)
+        return asked
+
+    def check(self, ident: str, actor: str | None = None) -> Check:
+        """What an approval by this actor would find now, so that it is shown before. Raises as `approve` does."""
+        return self._approvals.check(known(self._ledger, ident), actor, self.read_back())
 
     def evidence(self, ident: str) -> Evidence:
         """What Google Cloud says now about what the record asks for, all of it. Raises as `approve` does."""
         return self._decider.evidence(known(self._ledger, ident))
 
-    def may_review(self, record: Remediation | None, actor: str, *, about_own: bool = False) -> None:
-        """Raises what a review of this record, or a switch (None), would raise about who asks, before they ask."""
+    def may_review(
+        self,
+        record: Remediation | None,
+        actor: str,
+        *,
+        about_own: bool = False,
+        asked: Testimony | None = None,
+    ) -> None:
+        """Raises what a review of this record, or a switch (None), would raise about who asks, before they ask.
+
+        `asked`: what the log says of it; without it, whoever is named as deployer counts as one.
+        """
         if record is None:
             self._reviewers.person(actor)
+        elif asked is not None and not about_own:
+            self._approvals.reviewer(record, actor, asked)
         else:
             self._reviewers.of(record, actor, about_own=about_own)
 
     def reject(self, ident: str, *, actor: str, note: str) -> Remediation:
         """Decline what was proposed; the same denial is then counted, not raised again. Raises as `approve` does."""
+        asked = self.read_back()
 
         def step() -> Remediation:
             record = known(self._ledger, ident)
-            person = self._reviewers.of(record, actor)
+            person = self._approvals.reviewer(record, actor, asked)
             if record.state is State.REJECTED and self._said_before(record, person.id, note):
                 return record
             return self._executor.commit(*self._moved(record, State.REJECTED, person.id, note))

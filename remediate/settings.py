@@ -49,6 +49,7 @@ _NAMES = (
     "TIMEOUT",
     "LAPSE_DAYS",
     "HOLD_DAYS",
+    "UNKNOWN_DEPLOYER",
     "GRANTS_AN_HOUR",
     "GRANTS_TO_A_MEMBER",
     "PROPOSALS_AN_HOUR",
@@ -114,6 +115,9 @@ class Settings(msgspec.Struct, frozen=True):
     """`REMEDIATE_LAPSE_DAYS`: how long a proposal, or an approval that is not carried out, stands."""
     hold_days: float = 30
     """`REMEDIATE_HOLD_DAYS`: how long a rejection stands before the same denial is raised again."""
+    one_may_declare: bool = False
+    """`REMEDIATE_UNKNOWN_DEPLOYER`: `two` reviewers approve where the log does not say who deployed; or with `declare`
+    also one who declares, on the record, that the deploy was not theirs."""
     grants_an_hour: int = 60
     """`REMEDIATE_GRANTS_AN_HOUR`: how many grants rules may make in an hour of the clock; beyond, all is asked."""
     grants_to_a_member: int = 10
@@ -169,6 +173,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     take("REMEDIATE_TIMEOUT", "timeout", "seconds, from 1 to 60", lambda text: _number(text, 1, 60))
     take("REMEDIATE_LAPSE_DAYS", "lapse_days", "days, from 1 to 365", lambda text: _number(text, 1, 365))
     take("REMEDIATE_HOLD_DAYS", "hold_days", "days, from 1 to 3650", lambda text: _number(text, 1, 3650))
+    take("REMEDIATE_UNKNOWN_DEPLOYER", "one_may_declare", "two or declare", {"two": False, "declare": True}.get)
     take("REMEDIATE_GRANTS_AN_HOUR", "grants_an_hour", "a number from 0 to 100000", _count)
     take("REMEDIATE_GRANTS_TO_A_MEMBER", "grants_to_a_member", "a number from 0 to 100000", _count)
     take("REMEDIATE_PROPOSALS_AN_HOUR", "proposals_an_hour", "a number from 0 to 100000", _count)

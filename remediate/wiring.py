@@ -123,6 +123,7 @@ def limits_from(settings: Settings) -> Limits:
         grants_an_hour=settings.grants_an_hour,
         grants_to_a_member=settings.grants_to_a_member,
         proposals_an_hour=settings.proposals_an_hour,
+        one_may_declare=settings.one_may_declare,
     )
 
 

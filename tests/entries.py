@@ -225,8 +225,13 @@ def understood(entry: dict[str, Any]) -> Denial | NotADenial:
     return understand(read_entry(json.dumps(entry).encode()))
 
 
+LOGGED: dict[str, dict[str, Any]] = {}
+"""The last entry of each insert id that `denial` made, for a Cloud Logging that has what a test speaks of."""
+
+
 def denial(entry: dict[str, Any]) -> Denial:
     """The Denial that an entry is; fails where it is none."""
     found = understood(entry)
     assert isinstance(found, Denial), found
+    LOGGED[entry["insertId"]] = entry
     return found

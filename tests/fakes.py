@@ -19,7 +19,7 @@ from remediate.allowpolicy import (
     edit_to_remove,
 )
 from remediate.cloud.interface import EntryKey, Kind, PolicyChange, Project
-from remediate.errors import Missing, TerminalFault
+from remediate.errors import Missing, RemediateError, TerminalFault
 from remediate.image import Repository
 from remediate.logfilter import deploys_by, ends_of, policy_changes
 from remediate.policy import ROLE
@@ -131,6 +131,17 @@ class MemoryLogs:
 
     def policy_changes(self, repository: Repository, since: datetime) -> Iterator[bytes]:
         return self._newest(policy_changes(repository, instant(since)), repository.project)
+
+    def entries(self, keys: Sequence[EntryKey]) -> dict[EntryKey, list[bytes] | RemediateError]:
+        """As one look-up, however many are asked for."""
+        reads, found = self.reads, dict[EntryKey, list[bytes] | RemediateError]()
+        for key in keys:
+            try:
+                found[key] = self.entry(key)
+            except RemediateError as fault:
+                found[key] = fault
+        self.reads = reads + 1
+        return found
 
     def _newest(self, wanted: str, project: str, more: Sequence[dict[str, Any]] = ()) -> Iterator[bytes]:
         self.reads += 1

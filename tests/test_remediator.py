@@ -28,6 +28,7 @@ from remediate.remediator import Remediator
 from tests.entries import (
     AGENT,
     DEPLOYER,
+    LOGGED,
     PROJECT,
     REPOSITORY,
     activity,
@@ -89,7 +90,7 @@ class World:
         others = Binding("roles/artifactregistry.writer", ("user:builder@example.com",))
         self.registry = MemoryRegistry({REPOSITORY: [others], SAME_REPOSITORY: []})
         self.projects = projects()
-        self.logs = MemoryLogs(same_entry)
+        self.logs = MemoryLogs(LOGGED.get)
         self.roles = MemoryRoles()
         self.now = NOON
 

@@ -17,7 +17,7 @@ from remediate.errors import BadInput
 if TYPE_CHECKING:
     from remediate.ledger.interface import Ledger
     from remediate.remediation import Remediation, State, TrailRecord
-    from remediate.results import Proposal
+    from remediate.results import Check, Proposal
     from remediate.settings import Settings
 
 _Formats = Annotated[Format, typer.Option("--format", help="table, json or csv")]
@@ -120,7 +120,7 @@ def show(
 ) -> None:
     """Tell the whole story of one remediation."""
     from remediate.cli import output
-    from remediate.results import Proposal
+    from remediate.results import Check, Proposal
 
     if format_ is Format.CSV:
         raise BadInput("--format csv: expected table (a text) or json for one remediation")
@@ -128,11 +128,45 @@ def show(
     record = find(ledger, ident)
     steps = list(ledger.trail(record.id))
     change = _change(record) if record.state in _OPEN else None
+    check = _check(record) if record.state in _OPEN else None
     if format_ is Format.JSON:
         policy = change.policy if isinstance(change, Proposal) else change
-        output.print_json({**_as_json(record), "policy": policy, "trail": steps})
+        verified = check.verdict.verified if isinstance(check, Check) else None
+        output.print_json({**_as_json(record), "verified": verified, "policy": policy, "trail": steps})
     else:
-        output.console().print("\n".join(output.printable(line) for line in _story(record, change, steps)))
+        lines = _story(record, change, check, steps)
+        output.console().print("\n".join(output.printable(line) for line in lines))
+
+
+def _check(record: Remediation) -> Check | str:
+    """What Cloud Logging says of the denial; or why it cannot be told."""
+    from remediate.errors import TerminalFault, TransientFault
+    from remediate.wiring import remediator_from
+
+    try:
+        return remediator_from(the_settings()).check(record.id)
+    except (TerminalFault, TransientFault) as fault:
+        return str(fault)
+
+
+def _checked(check: Check | str | None, record: Remediation) -> list[str]:
+    """What a reviewer has to know of the log and of the count of approvals before they approve."""
+    from remediate.approval_count import told
+
+    waiting = [told(record.approvals)] if record.state == "proposed" and record.approvals else []
+    if check is None or isinstance(check, str):
+        return [*waiting, *([f"Caution: {check}"] if check else [])]
+    lines = waiting
+    if check.verdict.verified is None:
+        lines.append("Caution, event_unverified: Cloud Logging could not be asked whether it has this denial.")
+    if check.verdict.verified is False:
+        lines.append("Cloud Logging has no such denial, or a different one: it may be forged. An approval is refused.")
+    if check.needed > 1 and not record.approvals:
+        why = "its rule says so" if check.verdict.deployer_known else "the log does not say who deployed"
+        lines.append(f"It takes {check.needed} different approvers: {why}.")
+    if check.may_declare:
+        lines.append("One approver is enough who declares with --not-mine that the deploy was not theirs.")
+    return lines
 
 
 def _change(record: Remediation) -> Proposal | str:
@@ -166,7 +200,10 @@ def _binding(change: Proposal | str) -> list[str]:
     ]
 
 
-def _story(record: Remediation, change: Proposal | str | None, steps: list[TrailRecord]) -> list[str]:
+def _story(
+    record: Remediation, change: Proposal | str | None, check: Check | str | None, steps: list[TrailRecord]
+) -> list[str]:
+    from remediate.following import google_said
     from remediate.steps import became
 
     who = "could not read" if record.denials else "will not be able to read"
@@ -182,6 +219,7 @@ def _story(record: Remediation, change: Proposal | str | None, steps: list[Trail
         f"first {record.first_seen}, last {record.last_seen}.",
         "",
         f"What it would get: {record.role} on that repository, and nothing else.",
+        *([f"Google Cloud refused it for good: {google}"] if (google := google_said(record, steps)) else []),
         "Why it was decided so:",
         *(f"  {reason}: {reason.sentence}" for reason in record.reasons),
     ]
@@ -200,9 +238,13 @@ def _story(record: Remediation, change: Proposal | str | None, steps: list[Trail
         lines.append(f"  on {other.repository} ({', '.join(other.reasons)})")
     if change is not None:
         lines += _binding(change)
+    lines += _checked(check, record)
     lines += ["", "Trail:"]
     for step in steps:
-        note = f"  ({step.note})" if step.note else ""
+        count = f"approval {step.approval}" if isinstance(step.approval, str) else ""
+        declared = "declared not to be theirs" if step.not_mine is True else ""
+        said = "; ".join(filter(None, (count, declared, step.note)))
+        note = f"  ({said})" if said else ""
         lines.append(f"  {step.at}  {step.before or 'new'} → {became(step)}  by {step.actor}{note}")
     lines += ["", *_next(record, following)]
     return lines
@@ -268,7 +310,7 @@ def _as_json(record: Remediation) -> dict[str, object]:
     from remediate.remediation import content_digest
 
     fields: dict[str, object] = msgspec.to_builtins(record)
-    hidden = ("version", "trail", "trail_hash", "gathered")
+    hidden = ("version", "trail", "trail_hash", "gathered", "named_by", "entries")
     return {name: value for name, value in fields.items() if name not in hidden} | {
         "reader": next(iter(record.readers), None),
         "content": content_digest(record),

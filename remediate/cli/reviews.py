@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from remediate.remediation import Remediation
     from remediate.remediator import Remediator
     from remediate.settings import Settings
+    from remediate.testimony import Testimony
 
 _Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, or beginnings of ids.")]
 _Some = Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="The ids, or beginnings of ids.")]
@@ -39,6 +40,7 @@ _Matching = Annotated[
 _Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether all that match are meant.")]
 
 _SENDING = 6.0  # seconds: one attempt on each channel, time-outs included
+_UNVERIFIED = "Cloud Logging could not be asked whether it has the denial; the audit trail says so."
 _ALL = "`python -m remediate list --state proposed` shows all."
 
 
@@ -56,15 +58,23 @@ def approve(
     matching: _Matching = None,
     yes: _Yes = False,
     lasts: Annotated[str | None, typer.Option("--for", help="Only for so long: 12h, 30d, 8w.")] = None,
+    not_mine: Annotated[
+        bool,
+        typer.Option("--not-mine", help="Declare, in the audit trail, that you did not make these deploys."),
+    ] = False,
 ) -> None:
     """Approve proposals: adds each member to its repository's one reader binding, and nothing else."""
+    from remediate.approval_count import told
+    from remediate.following import google_said
     from remediate.remediation import content_digest
 
     duration, partners, granted = _duration(lasts), dict[str, None](), []
     contents: dict[str, str] = {}
     seen_now: dict[str, str] = {}
     chosen: list[str] = []
-    for ident in [*(idents or ()), *_matching(matching, actor, yes=yes, given=bool(idents), word="approve")]:
+    asked: list[Testimony] = []
+    matched = _matching(matching, actor, asked, yes=yes, given=bool(idents), word="approve")
+    for ident in [*(idents or ()), *matched]:
         name, at, content = ident.partition("@")
         if at and not re.fullmatch(r"[0-9a-f]{12}", content):
             raise BadInput(f"{ident!r}: expected ID, or ID@CONTENT with the twelve digits that `show` shows")
@@ -78,13 +88,24 @@ def approve(
         seen_now[found.id] = content_digest(found)
 
     def act(remediator: Remediator, record: Remediation, reviewer: str) -> bool:
+        if not asked:  # one look-up of the log for all of them
+            asked.append(remediator.read_back(filter(None, map(the_ledger().get, chosen)), reviewer))
         partners.update({other.id: None for other in needed_too(the_ledger(), record)})
         seen = contents.get(record.id, seen_now[record.id])
-        applied = remediator.approve(record.id, actor=reviewer, note=reason, lasts=duration, content=seen)
+        applied = remediator.approve(
+            record.id, actor=reviewer, note=reason, lasts=duration, content=seen, not_mine=not_mine, asked=asked[0]
+        )
         done = applied.remediation
+        if waiting := done.state == "proposed" and told(done.approvals):
+            say(f"{done.id}  {waiting}")
+            return True
         if done.state != "granted":
-            say(f"{done.id}  {done.state}: {', '.join(reason.sentence for reason in done.reasons)}")
+            google = google_said(done, list(the_ledger().trail(done.id)))
+            why = ", ".join(reason.sentence for reason in done.reasons)
+            say(f"{done.id}  {done.state}: {f'Google Cloud says: {google} ' if google else ''}{why}")
             return False
+        if "event_unverified" in done.reasons:
+            say(f"{done.id}  event_unverified: {_UNVERIFIED}")
         if applied.written:
             granted.append(done.id)
             say(f"{done.id}  granted: {done.role} to {done.member}")
@@ -118,7 +139,7 @@ def reject(
 ) -> None:
     """Reject proposals: the same denials are then counted, and not raised again for a while."""
     _said(reason)
-    found = _matching(matching, actor, yes=yes, given=bool(idents), word="reject")
+    found = _matching(matching, actor, None, yes=yes, given=bool(idents), word="reject")
     chosen = dict.fromkeys([*(idents or ()), *(each.partition("@")[0] for each in found)])
 
     def act(remediator: Remediator, record: Remediation, reviewer: str) -> bool:
@@ -179,8 +200,13 @@ def _send_notices() -> None:
             say(sending.line()[1])
 
 
-def _matching(text: str | None, actor: str | None, *, yes: bool, given: bool, word: str) -> list[str]:
-    """The proposals that a filter matches, as ID@CONTENT, once the caller has seen them listed and said yes."""
+def _matching(
+    text: str | None, actor: str | None, asked: list[Testimony] | None, *, yes: bool, given: bool, word: str
+) -> list[str]:
+    """The proposals that a filter matches, as ID@CONTENT, once the caller has seen them listed and said yes.
+
+    What the log was asked for that list is left in `asked`, so that it is not asked again; None: it is not asked.
+    """
     if text is None:
         if not given:
             raise BadInput("which ones? Name ids, or --all-matching FILTER", advice=_ALL)
@@ -188,7 +214,7 @@ def _matching(text: str | None, actor: str | None, *, yes: bool, given: bool, wo
     from remediate.ledger.interface import projects
     from remediate.remediation import State, content_digest
 
-    reviewer(the_settings(), actor)  # who may not review is told before being asked
+    person = reviewer(the_settings(), actor)  # who may not review is told before being asked
     parts = [part.partition("=") for part in text.split(",")]
     accepted = ("member", "repository", "project")
     named = all(name.strip() in accepted and value.strip() for name, sign, value in parts if sign)
@@ -209,13 +235,22 @@ def _matching(text: str | None, actor: str | None, *, yes: bool, given: bool, wo
     found = [each for each in every(the_ledger(), (State.PROPOSED,)) if matches(each)]
     if not found:
         raise BadInput(f"--all-matching {text!r}: no proposal matches", advice=_ALL)
+    if asked is not None and not given:
+        asked.append(_read_back(found, person))
     for each in found:
-        say(f"{each.id}  {each.member}\n    on {each.repository} ({', '.join(each.reasons)})")
+        unverified = ["event_unverified"] if asked and asked[0].unanswered(each) else []
+        say(f"{each.id}  {each.member}\n    on {each.repository} ({', '.join([*each.reasons, *unverified])})")
     if not yes:
         if not sys.stdin.isatty():
             raise BadInput(f"{len(found)} proposals match; say --yes to {word} them without being asked")
         typer.confirm(f"{word.capitalize()} all {len(found)}?", abort=True)
     return [f"{each.id}@{content_digest(each)}" for each in found]
+
+
+def _read_back(found: list[Remediation], person: str) -> Testimony:
+    from remediate.wiring import remediator_from
+
+    return remediator_from(the_settings()).read_back(found, person)
 
 
 def _duration(text: str | None) -> timedelta | None:

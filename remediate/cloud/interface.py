@@ -6,7 +6,7 @@ call failed and what Google answered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from remediate.allowpolicy import Binding, BindingChange
+from remediate.errors import RemediateError
 from remediate.image import Repository
 from remediate.principal import Member
 
@@ -100,6 +101,12 @@ class Logs(Protocol):
 
     def entry(self, key: EntryKey) -> list[bytes]:
         """The entries that Cloud Logging itself has under this key: one, or none; each as its own JSON."""
+
+    def entries(self, keys: Sequence[EntryKey]) -> Mapping[EntryKey, list[bytes] | RemediateError]:
+        """As `entry`, for many at once and in as few calls as can be; in place of what could not be asked, the fault.
+
+        A TransientFault: ask again later. A TerminalFault: it may not be asked.
+        """
 
     def calls(self, project: str, operation: str, at: datetime) -> list[bytes]:
         """The entries of the calls in the project that belong to an operation, within an hour of then."""

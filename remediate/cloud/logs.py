@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from itertools import islice
@@ -33,7 +33,8 @@ _SCOPES = 100  # projects that one call may name
 _PATIENCE = 6  # as many times the time-out: a page may have to wait for the next minute's quota
 _CALLS = 50  # requests a minute that one instance makes; the rest of the 60 is for people and for the sweep
 _MINUTE = 60.0
-_MOST_NAMED = 50  # entries that one query asks for
+_MOST_NAMED = 100  # entries that one query asks for
+_LONGEST_NAMES = 15_000  # characters of their names; a filter holds 20,000
 _PAGES = 5  # that one look-up follows
 _NEWEST = 100  # entries a page, where the newest come first and the first that tells ends the search
 _MOST_CALLS = 20  # of one operation; it has one or two
@@ -124,14 +125,18 @@ class GoogleLogs:
                 wanted["pageToken"] = page.next_page_token
 
     def entry(self, key: EntryKey) -> list[bytes]:
+        found = self.entries([key])[key]
+        if isinstance(found, RemediateError):
+            raise found
+        return found
+
+    def entries(self, keys: Sequence[EntryKey]) -> Mapping[EntryKey, list[bytes] | RemediateError]:
         with self._queueing:
-            answer = self._wanted.setdefault(key, _Answer())
+            answers = {key: self._wanted.setdefault(key, _Answer()) for key in keys}
         with self._asking:  # whoever is first asks for all that wait; the others find their answer at their turn
-            while not answer.done:
+            while not all(answer.done for answer in answers.values()):
                 self._ask()
-        if answer.error is not None:
-            raise answer.error
-        return answer.entries
+        return {key: answer.error or answer.entries for key, answer in answers.items()}
 
     def calls(self, project: str, operation: str, at: datetime) -> list[bytes]:
         """Remembered for a minute: one decision asks twice, for the denial and for the entry that is read back."""
@@ -175,9 +180,13 @@ class GoogleLogs:
     def _ask(self) -> None:
         """One query for everything that waits, so that a burst of denials costs one of the minute's calls."""
         with self._queueing:
-            waiting = dict(list(self._wanted.items())[:_MOST_NAMED])
-            for key in waiting:
-                del self._wanted[key]
+            waiting: dict[EntryKey, _Answer] = {}
+            room = _LONGEST_NAMES
+            for key in list(self._wanted)[:_MOST_NAMED]:
+                room -= len(key.log_name) + len(key.insert_id)
+                if room < 0 and waiting:
+                    break
+                waiting[key] = self._wanted.pop(key)
         scopes: dict[str, list[EntryKey]] = {}
         for key in waiting:
             scopes.setdefault("/".join(key.log_name.split("/")[:2]), []).append(key)

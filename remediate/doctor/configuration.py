@@ -15,7 +15,17 @@ from remediate.doctor.variables import environment, secrets
 from remediate.errors import BadInput
 from remediate.settings import load_settings
 
-_SAME = ("MODE", "POLICY", "LEDGER", "ORGANIZATION", "REVIEWERS", "IDENTITIES", "OPT_IN_TAG", "TROUBLESHOOTER")
+_SAME = (
+    "MODE",
+    "POLICY",
+    "LEDGER",
+    "ORGANIZATION",
+    "REVIEWERS",
+    "IDENTITIES",
+    "OPT_IN_TAG",
+    "TROUBLESHOOTER",
+    "UNKNOWN_DEPLOYER",
+)
 """What every part has to be told alike."""
 _MINE = ("POLICY", "LEDGER", "ORGANIZATION", "OPT_IN_TAG")
 """What your own commands act by: what is set here and differs there misleads."""

@@ -12,12 +12,14 @@ import flask
 import msgspec
 from itsdangerous import URLSafeSerializer
 
+from remediate.approval_count import told as count_told
 from remediate.gathering import Group, group_named
 from remediate.ledger.interface import Filter, Mark
 from remediate.remediation import Remediation, State, content_digest
 from remediate.review.desk import Desk, View, mark_text, marked, typed
 from remediate.review.texts import person, place, short
 from remediate.review.together import told
+from remediate.testimony import Testimony, naming
 
 PAGE = 50  # remediations on one page
 _COUNTED = 1_000  # remediations of a state; beyond, how many more there are makes no difference
@@ -37,6 +39,8 @@ class Row(msgspec.Struct, frozen=True):
     who: str
     where: str
     what: str
+    waiting: str
+    """How many approvals are there, and who is missing; empty where none waits."""
 
 
 class GroupRow(msgspec.Struct, frozen=True):
@@ -77,7 +81,10 @@ def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerialize
         last = page.records[-1]
         after = urlencode(kept | {"after": mark_text(Mark(last.updated if waiting else last.last_seen, last.id))})
     counts = desk.ledger.counts(most=_COUNTED)
-    rows = [_row(desk, each, who) for each in page.records]
+    # Only where the reader is named as deployer is the log asked whether it says so: one look-up for the page.
+    named = [each for each in page.records if each.state is State.PROPOSED and naming(each, who)]
+    asked = desk.remediator.read_back(named, who) if named else None
+    rows = [_row(desk, each, who, asked) for each in page.records]
     groups = [] if group or searched or not first else _groups(desk, states, wanted)
     return View(
         "inbox.html",
@@ -108,12 +115,12 @@ def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerialize
     )
 
 
-def _row(desk: Desk, record: Remediation, who: str) -> Row:
-    barred = desk.barred(record, who) if record.state is State.PROPOSED else ""
+def _row(desk: Desk, record: Remediation, who: str, asked: Testimony | None) -> Row:
+    barred = desk.barred(record, who, asked=asked) if record.state is State.PROPOSED else ""
     where = place(record)
     return Row(
         record, content_digest(record), desk.deadline(record), barred, person(record.member), short(record.repository),
-        where,
+        where, count_told(record.approvals) if record.state is State.PROPOSED else "",
     )  # fmt: skip
 
 

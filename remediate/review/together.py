@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import flask
 import msgspec
 from itsdangerous import BadSignature, URLSafeSerializer
 
+from remediate.approval_count import told as count_told
 from remediate.errors import BadInput, LedgerFault, RemediateError
-from remediate.following import lacking
+from remediate.following import google_said, lacking
 from remediate.gathering import group_named
 from remediate.remediation import Remediation, State
 from remediate.review.desk import Answer, Desk, Elsewhere, typed
@@ -25,9 +27,14 @@ _UNKNOWN = "What was told here is no longer known; the list below is as it stand
 def approve_together(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerializer) -> Answer:
     """Approve each one as it was shown, all for the same time and reason."""
 
+    declared = request.form.get("not_mine") == "yes"
+    asked = desk.remediator.read_back(_known(desk, [ident for ident, _, _ in _items(request)]), who)
+
     def word(ident: str, content: str) -> Remediation:
         lasts, note = duration(request.form.get("lasts", "")), typed(request.form, "reason")
-        return desk.remediator.approve(ident, actor=who, note=note, lasts=lasts, content=content).remediation
+        return desk.remediator.approve(
+            ident, actor=who, note=note, lasts=lasts, content=content, not_mine=declared, asked=asked
+        ).remediation
 
     return _each(desk, request, who, signer, "approved", word)
 
@@ -54,11 +61,10 @@ def _each(
 ) -> Answer:
     """Carry the word out for each item (`ID@CONTENT`), and lead back to the list that it was said on."""
     results = []
-    for item in dict.fromkeys(request.form.getlist("item")[:_MOST]):
-        ident, _, content = item.partition("@")
+    for ident, _, content in _items(request):
         try:
             done = word(ident, content)
-            results.append((done.id, str(done.state), person(done.member)[:80]))
+            results.append((done.id, str(done.state), _word(desk, done)))
         except RemediateError as error:
             results.append((ident[:20], "", str(error)[:160]))
     at = desk.now().isoformat()
@@ -67,6 +73,29 @@ def _each(
         text = str(signer.dumps([who, at, [(ident, state, "") for ident, state, _ in results], verb]))
     group = group_named(request.form.get("gathered", ""))
     return Elsewhere(f"/?{f'gathered={group.name}&' if group else ''}told={text}")
+
+
+def _items(request: flask.Request) -> list[tuple[str, str, str]]:
+    """What was selected, each as id, `@` and the digest of what was shown."""
+    return [item.partition("@") for item in dict.fromkeys(request.form.getlist("item")[:_MOST])]
+
+
+def _known(desk: Desk, idents: list[str]) -> list[Remediation]:
+    """The records that can be read; what is wrong with the others is told where each is approved."""
+    found = []
+    for ident in idents:
+        with suppress(RemediateError):
+            record = desk.ledger.get(ident)
+            found += [record] if record else []
+    return found
+
+
+def _word(desk: Desk, done: Remediation) -> str:
+    """Whose it is; or how many approvals are missing, or what Google Cloud said."""
+    if done.state is State.PROPOSED:
+        return count_told(done.approvals)[:160]
+    google = google_said(done, list(desk.ledger.trail(done.id))) if done.state is State.FAILED else ""
+    return google[:160] or person(done.member)[:80]
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -82,8 +111,8 @@ class Told(msgspec.Struct, frozen=True):
 
     @property
     def approved(self) -> int:
-        """How many the word was carried out for."""
-        return sum(bool(state) for _, state, _ in self.items)
+        """How many the word was carried out for; a first approval of two is none yet."""
+        return sum(state not in ("", State.PROPOSED) for _, state, _ in self.items)
 
 
 def told(desk: Desk, text: str, who: str, signer: URLSafeSerializer) -> Told | str:
