@@ -16,10 +16,15 @@ from remediate.principal import Member, MemberKind
 from remediate.source import Log
 from remediate.wording import CONDITION_REASONS, SOUGHT
 
+
+def in_log(which: Log) -> str:
+    """The clause for entries of this log alone. `logName:"..."` would mean "contains", and so other logs as well."""
+    return f'log_id("{which.value}")'
+
+
 _LOOSE = [each.replace(r"\s+", ".+").replace(r"\.", ".") for each in SOUGHT]
 _TEXTS = " OR ".join(f'protoPayload.status.message=~"(?is){each}"' for each in _LOOSE)
 _REASONS = " OR ".join(f'"{each}"' for each in CONDITION_REASONS)
-_IN_ACTIVITY = f'log_id("{Log.ACTIVITY.value}")'
 _CALLER = "protoPayload.authenticationInfo"
 
 DENIALS = "\n".join(
@@ -56,7 +61,7 @@ def deploys_by(repositories: Iterable[Repository], members: Sequence[Member], af
     return "\n".join(
         (
             f'protoPayload.serviceName="{CLOUD_RUN}"',
-            _IN_ACTIVITY,
+            in_log(Log.ACTIVITY),
             f'timestamp>="{after}" timestamp<"{before}"',
             f"({' OR '.join(callers)})",
             "NOT severity>=ERROR",
@@ -70,7 +75,7 @@ def ends_of(operations: Iterable[str], after: str) -> str:
     return "\n".join(
         (
             f'protoPayload.serviceName="{CLOUD_RUN}"',
-            _IN_ACTIVITY,
+            in_log(Log.ACTIVITY),
             f'timestamp>="{after}"',
             "operation.last=true",
             f"operation.id=({_any(operations)})",
@@ -86,7 +91,7 @@ def policy_changes(repository: Repository, after: str) -> str:
     return "\n".join(
         (
             f'protoPayload.serviceName=("{REGISTRY}" OR "{PROJECTS}")',
-            _IN_ACTIVITY,
+            in_log(Log.ACTIVITY),
             f'timestamp>="{after}"',
             'protoPayload.methodName:"SetIamPolicy"',
             f'(protoPayload.serviceName="{PROJECTS}" OR protoPayload.resourceName:'

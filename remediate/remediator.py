@@ -340,12 +340,17 @@ class Remediator:
             try:
                 record = known(self._ledger, ident)
                 done = self._executor.redone(partial(self._swept, ident))
+<<<<<<< HEAD
             except Exception as fault:  # whatever is wrong with one, the ends of the others come
                 yield Swept(record, record.state if record else None, _why(fault), ident)
+=======
+                renewal.offer(done)
+            except _STOPS_NO_OTHER as fault:
+                yield Swept(record, record.state if record else None, str(fault), ident)
+>>>>>>> deploys
                 continue
             if done.state is not record.state:
                 yield Swept(done, record.state)
-            renewal.offer(done)
         yield from renewal.carry_out()
 
     def pick_up(self, entries: Iterable[bytes]) -> Iterator[Swept]:

@@ -19,6 +19,7 @@ from remediate.earlier_deploys import EarlierDeploy
 from remediate.errors import BadInput, LedgerFault, TerminalFault, TransientFault
 from remediate.execution import Executor, names
 from remediate.history import History
+from remediate.ledger.checked import checked_trail
 from remediate.ledger.interface import Ledger
 from remediate.policy import Decision
 from remediate.principal import Member
@@ -70,14 +71,17 @@ class Renewal:
                 yield Swept(records[0], records[0].state, f"whether to renew it is not known: {fault}", records[0].id)
 
     def _renewed(self, records: Sequence[Remediation]) -> Iterator[Swept]:
-        by_rule = {record.id: since for record in records if (since := self._since(record)) is not None}
-        due = {Member(record.member).key: record for record in records if record.id in by_rule}
-        due = {key: record for key, record in due.items() if self._decider.may_renew(record)}
-        if not due:
-            return
-        deploys = self._newer([(record, by_rule[record.id]) for record in due.values()])
-        for deploy in deploys:
-            record = due[deploy.member.key]
+        due: dict[str, tuple[Remediation, datetime]] = {}
+        for record in records:
+            steps, broken = checked_trail(self._ledger, record.id)
+            if broken:
+                yield Swept(record, record.state, f"not renewed, as its trail is broken: {broken}", record.id)
+                continue
+            since = self._since(record, steps)
+            if since is not None and self._decider.may_renew(record):
+                due[Member(record.member).key] = (record, since)
+        for deploy in self._newer(list(due.values())) if due else ():
+            record, _ = due[deploy.member.key]
             decision = self._decider.renewed(record)
             if decision is None or decision.expires_after is None:
                 continue
@@ -86,11 +90,11 @@ class Renewal:
             if done is not None:
                 yield Swept(done, State.GRANTED)
 
-    def _since(self, record: Remediation) -> datetime | None:
+    def _since(self, record: Remediation, steps: Sequence[TrailRecord]) -> datetime | None:
         """Since when a deploy is newer: the grant or its last renewal. None where the built-in rule did not make it."""
         approved: TrailRecord | None = None
         since: datetime | None = None
-        for step in self._ledger.trail(record.id):
+        for step in steps:
             if step.after is State.APPROVED:
                 approved = step
             if step.after is State.GRANTED:

@@ -268,6 +268,21 @@ def test_what_cannot_be_looked_up_is_told_and_ends_when_it_said(world: World, fa
     assert [each.remediation.state for each in swept(world, logs=logs) if each.remediation] == [State.EXPIRED]
 
 
+def test_a_grant_whose_trail_is_broken_is_not_renewed_and_the_others_are(world: World) -> None:
+    broken, whole = _many(world, 2)
+    for member in (broken, whole):
+        deploy(world, 80, member, insert_id=str(member))
+    [record] = [each for each in world.ledger.find(Filter()) if each.member == str(broken)]
+    world.ledger.commit(replace(record, version=record.version + 1, lasts=7.0 * 86400 * 53))  # not what its trail says
+    world.now = NOON + 85 * DAY
+    fault, done = swept(world)
+    assert fault.remediation
+    assert fault.remediation.member == str(broken)
+    assert "not renewed, as its trail is broken: the remediation's terms" in fault.fault
+    assert done.remediation
+    assert done.remediation.member == str(whole)
+
+
 def test_what_is_over_is_not_renewed_any_more(world: World) -> None:
     record = granted(world)
     deploy(world, 80)
