@@ -9,10 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from remediate.denial import ACTIVITY, CLOUD_RUN, SYSTEM_EVENT
+from remediate.denial import CLOUD_RUN
 from remediate.image import Repository
 from remediate.principal import Member
+from remediate.source import Log
 from remediate.wording import CONDITION_REASONS, SOUGHT
+
+
+def in_log(which: Log) -> str:
+    """The clause for entries of this log alone. `logName:"..."` would mean "contains", and so other logs as well."""
+    return f'log_id("{which.value}")'
+
 
 _LOOSE = [each.replace(r"\s+", ".+").replace(r"\.", ".") for each in SOUGHT]
 _TEXTS = " OR ".join(f'protoPayload.status.message=~"(?is){each}"' for each in _LOOSE)
@@ -21,7 +28,7 @@ _REASONS = " OR ".join(f'"{each}"' for each in CONDITION_REASONS)
 DENIALS = "\n".join(
     (
         f'protoPayload.serviceName="{CLOUD_RUN}"',
-        f'(logName:"{ACTIVITY}" OR logName:"{SYSTEM_EVENT}")',
+        f"({in_log(Log.ACTIVITY)} OR {in_log(Log.SYSTEM_EVENT)})",
         f"({_TEXTS} OR {_REASONS})",
     )
 )
@@ -46,7 +53,7 @@ def deployed_by(repository: Repository, member: Member, after: str, before: str)
     return "\n".join(
         (
             f'protoPayload.serviceName="{CLOUD_RUN}"',
-            f'logName:"{ACTIVITY}"',
+            in_log(Log.ACTIVITY),
             f'timestamp>="{after}" timestamp<"{before}"',
             f"protoPayload.authenticationInfo.principalEmail={_quoted(address)}",
             "NOT severity>=ERROR",
@@ -56,13 +63,13 @@ def deployed_by(repository: Repository, member: Member, after: str, before: str)
 
 
 def calls_of(operation: str, around: tuple[str, str]) -> str:
-    """The filter for the calls that belong to an operation, within that time."""
+    """The filter for entries that hold an operation's id, within that time; whose it is, their structure tells."""
     return "\n".join(
         (
             f'protoPayload.serviceName="{CLOUD_RUN}"',
-            f'logName:"{ACTIVITY}"',
+            in_log(Log.ACTIVITY),
             f'timestamp>="{around[0]}" timestamp<="{around[1]}"',
-            _quoted(operation),
+            f"(operation.id:{_quoted(operation)} OR {_quoted(operation)})",
         )
     )
 

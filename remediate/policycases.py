@@ -173,6 +173,7 @@ def _denial(given: Given) -> Denial:
         image=given.image,
         deployer=deployer if isinstance(deployer, Member) else None,
         doubts=doubts,
+        authorized=True,
     )
 
 

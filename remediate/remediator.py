@@ -77,6 +77,8 @@ class Remediator:
         if isinstance(subject, NotADenial):
             return Handled(decide(subject), subject)
         denial = self._investigator.identified(subject)
+        if isinstance(denial, NotADenial):
+            return Handled(decide(denial), denial)
         if denial.repository is None or denial.member is None:
             return Handled(self._decider.at_a_glance(denial), denial)
         ident = remediation_id(denial.repository, denial.member)

@@ -12,8 +12,8 @@ from remediate.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
 PURE = (
-    "allowpolicy", "audit", "chain", "denial", "deploy", "envelope", "errors", "following", "foresight", "image", "logentry", "modes", "notify/cards",
-    "notify/notice", "notify/outbox", "notify/report", "plan", "policy", "principal", "reasons",
+    "allowpolicy", "audit", "authorization", "chain", "denial", "deploy", "envelope", "errors", "following", "foresight", "image", "joining", "logentry", "modes", "notify/cards",
+    "notify/notice", "notify/outbox", "notify/report", "pairing", "plan", "policy", "principal", "reasons",
     "remediation", "results", "reviewers", "source", "wording",
 )  # fmt: skip
 PURE_MAY_IMPORT = {
