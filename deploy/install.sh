@@ -321,7 +321,7 @@ trail=logging.googleapis.com/projects/$project/locations/$region/buckets/$name-t
 ours="((resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"$name-receiver\" OR \"$name-review\")) OR (resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"$name-sweep\"))"
 sink "projects/$project" "$name-trail" "$trail" "$ours"$'\n''jsonPayload.trail.remediation:*'
 writes='protoPayload.methodName="google.devtools.artifactregistry.v1.ArtifactRegistry.SetIamPolicy"
-logName:"cloudaudit.googleapis.com%2Factivity"
+log_id("cloudaudit.googleapis.com/activity")
 protoPayload.authenticationInfo.principalEmail=("'"$(email receiver)"'" OR "'"$(email review)"'" OR "'"$(email sweep)"'")
 NOT severity>=ERROR'
 for place in "${scopes[@]}"; do

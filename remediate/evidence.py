@@ -5,7 +5,6 @@ What cannot be learnt is None, "not known", and never "no"; a passing fault is r
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -16,19 +15,20 @@ from remediate.access import can_read
 from remediate.allowpolicy import AlreadyThere, Binding, edit_to_add
 from remediate.belonging import Home, Names, home_by_name, home_project
 from remediate.cloud.interface import Cloud, EntryKey, Kind, Project, Projects, Registry
-from remediate.denial import Denial, NotADenial, joined, understand
+from remediate.denial import Denial, NotADenial, understand
 from remediate.errors import TerminalFault, TransientFault, Unreadable
 from remediate.image import Repository, is_project_number
+from remediate.joining import Call, call_of, joined, located
 from remediate.logentry import read_entry
 from remediate.modes import Place
 from remediate.policy import Rules
 from remediate.principal import Member
 from remediate.remediation import when
+from remediate.source import source_of
 from remediate.variables import NEWCOMERS, Evidence
 
 LAG = timedelta(minutes=2)
 """How long an entry may take from its event to being readable; after that it is not known to exist."""
-_LOG_NAME = re.compile(r"(?:projects|folders|organizations)/[a-z0-9][a-z0-9.:-]{0,80}/logs/[A-Za-z0-9._%-]{1,300}\Z")
 
 
 class Sight:
@@ -92,32 +92,36 @@ class Investigator:
         self._projects = cloud.projects
         self._organization = organization
 
-    def identified(self, denial: Denial) -> Denial:
-        """The denial with project ids and numbers, and with the deployer whom only the call's own entry names."""
-        return self._with_deployer(self.located(denial))
+    def identified(self, denial: Denial) -> Denial | NotADenial:
+        """The denial as `located` has it, with what only the call behind it tells."""
+        placed = self.located(denial)
+        return placed if isinstance(placed, NotADenial) else self._with_call(placed)
 
-    def located(self, denial: Denial) -> Denial:
-        """The denial with project ids in place of numbers, and with the deploying project's number."""
+    def located(self, denial: Denial) -> Denial | NotADenial:
+        """The denial with project ids in place of numbers, and the deploying project's number.
+
+        It is no denial where Resource Manager says that its log is another project's.
+        """
         repository, deploy = denial.repository, denial.deploy
         if repository and is_project_number(repository.project) and (owner := self._projects.find(repository.project)):
-            repository = msgspec.structs.replace(repository, project=owner.id)
+            denial = msgspec.structs.replace(denial, repository=msgspec.structs.replace(repository, project=owner.id))
         name = deploy.project or deploy.number
-        if name and None in (deploy.project, deploy.number) and (found := self._projects.find(name)):
-            deploy = msgspec.structs.replace(deploy, project=found.id, number=found.number)
-        return msgspec.structs.replace(denial, repository=repository, deploy=deploy)
+        if name and (found := self._projects.find(name)):
+            return located(denial, found.id, found.number)
+        return denial
 
-    def _with_deployer(self, denial: Denial) -> Denial:
-        """A system event's denial with the deployer whom only the call's own entry names; as it is where none is found.
+    def _with_call(self, denial: Denial) -> Denial:
+        """The denial with what only its operation's call tells; as it is where no such call is found.
 
-        Without a deployer nobody would be kept from approving their own deploy, and a denied deployer would be unknown.
+        Without it those behind the caller could approve their own deploy, and nobody would know that they may deploy.
         Raises TransientFault where the log cannot be asked just now: the event comes again.
         """
-        if self._logs is None or denial.deployer or not denial.operation or not denial.deploy.project:
+        project = denial.deploy.project or denial.deploy.number
+        if self._logs is None or not denial.operation or not project:
             return denial
-        with suppress(TerminalFault, Unreadable):
-            at = when(denial, self._now())
-            calls = [read_entry(raw) for raw in self._logs.calls(denial.deploy.project, denial.operation, at)]
-            return joined(denial, calls)
+        with suppress(TerminalFault):
+            found = self._logs.calls(project, denial.operation, when(denial, self._now()))
+            return joined(denial, [call for raw in found if (call := _call(raw))])
         return denial
 
     def look(self) -> Sight:
@@ -271,10 +275,17 @@ class Investigator:
         return project.organization == self._organization
 
 
+def _call(raw: bytes) -> Call | None:
+    """The call that an entry of the log is; None for one that cannot be read."""
+    with suppress(Unreadable):
+        return call_of(read_entry(raw))
+    return None
+
+
 def _entry_key(denial: Denial) -> EntryKey | None:
     """What the entry is called, where that has the form of a name and can be asked for."""
     entry = denial.entry
-    if not entry.insert_id or not entry.timestamp or not _LOG_NAME.match(entry.log_name or ""):
+    if not entry.insert_id or not entry.timestamp or source_of(entry.log_name) is None:
         return None
     try:
         moment = datetime.fromisoformat(entry.timestamp)

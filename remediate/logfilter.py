@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from remediate.access_changes import PROJECTS, REGISTRY
-from remediate.denial import ACTIVITY, CLOUD_RUN, SYSTEM_EVENT
+from remediate.denial import CLOUD_RUN
 from remediate.image import Repository
 from remediate.principal import Member, MemberKind
 from remediate.source import Log
@@ -30,7 +30,7 @@ _CALLER = "protoPayload.authenticationInfo"
 DENIALS = "\n".join(
     (
         f'protoPayload.serviceName="{CLOUD_RUN}"',
-        f'(logName:"{ACTIVITY}" OR logName:"{SYSTEM_EVENT}")',
+        f"({in_log(Log.ACTIVITY)} OR {in_log(Log.SYSTEM_EVENT)})",
         f"({_TEXTS} OR {_REASONS})",
     )
 )
@@ -111,13 +111,13 @@ def _addresses(repository: Repository) -> Iterator[str]:
 
 
 def calls_of(operation: str, around: tuple[str, str]) -> str:
-    """The filter for the calls that belong to an operation, within that time."""
+    """The filter for entries that hold an operation's id, within that time; whose it is, their structure tells."""
     return "\n".join(
         (
             f'protoPayload.serviceName="{CLOUD_RUN}"',
-            f'logName:"{ACTIVITY}"',
+            in_log(Log.ACTIVITY),
             f'timestamp>="{around[0]}" timestamp<="{around[1]}"',
-            _quoted(operation),
+            f"(operation.id:{_quoted(operation)} OR {_quoted(operation)})",
         )
     )
 

@@ -10,6 +10,8 @@ import msgspec
 from remediate.belonging import Names, home_offline
 from remediate.denial import Denial, Deploy, NotADenial, Reader
 from remediate.foresight import ahead
+from remediate.joining import Call
+from remediate.pairing import Pairing
 from remediate.policy import BUILT_IN, ROLE, Decision, Outcome, Rules, assumed, decide, second_hop
 from remediate.reasons import Reason
 from remediate.variables import same_project
@@ -73,7 +75,9 @@ class Plan:
     def __init__(self, rules: Rules = BUILT_IN, ours: Names = Names()) -> None:  # noqa: B008  (frozen)
         self._rules = rules
         self._inside = home_offline(ours)
-        self._entries: list[PlannedEntry] = []
+        self._entries: list[PlannedEntry | None] = []
+        self._waiting: list[tuple[int, Denial]] = []
+        self._pairing = Pairing()
         self._grants: dict[tuple[str, str], PlannedGrant] = {}
         self._crossing: list[Denial] = []
         self._numbers: dict[str, set[str]] = {}
@@ -82,8 +86,21 @@ class Plan:
         self._denials = 0
         self.unreadable = 0
 
-    def add(self, subject: Denial | NotADenial) -> None:
-        """Decide about one entry."""
+    def add(self, subject: Denial | NotADenial, call: Call | None = None) -> None:
+        """Decide about one entry; `call` is the call that it records, if it does.
+
+        A denial that belongs to an operation is decided in `report`: its call may stand behind it in the export.
+        """
+        if call is not None:
+            self._pairing.note(call)
+        self._entries.append(None)
+        if isinstance(subject, Denial) and subject.operation:
+            self._pairing.want(subject.operation)
+            self._waiting.append((len(self._entries) - 1, subject))
+        else:
+            self._decide(len(self._entries) - 1, subject)
+
+    def _decide(self, place: int, subject: Denial | NotADenial) -> None:
         if subject.deploy and subject.deploy.project and subject.deploy.number:
             self._numbers.setdefault(subject.deploy.project, set()).add(subject.deploy.number)
         decision = decide(subject, assumed(subject, self._inside), self._rules)
@@ -96,16 +113,20 @@ class Plan:
                 self._count(subject, decision)
         if decision.outcome is Outcome.IGNORE:
             self._ignored[decision.reasons[0]] += 1
-        self._entries.append(_planned(subject, decision))
+        self._entries[place] = _planned(subject, decision)
 
     def report(self) -> Report:
         """The plan of everything that was added."""
+        for place, waiting in self._waiting:
+            self._decide(place, self._pairing.joined(waiting))
+        self._waiting.clear()
         grants = dict(self._grants)
         for denial in self._crossing:
             self._predict(denial, grants)
         ordered = sorted(grants.values(), key=lambda each: (_ORDER[each.outcome], each.repository, each.member))
         ignored = dict(sorted(self._ignored.items()))
-        return Report(self._entries, ordered, Summary(len(self._entries), self._denials, ignored, self.unreadable))
+        entries = [entry for entry in self._entries if entry is not None]
+        return Report(entries, ordered, Summary(len(entries), self._denials, ignored, self.unreadable))
 
     def _count(self, denial: Denial, decision: Decision) -> None:
         self._denials += 1

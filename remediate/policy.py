@@ -240,6 +240,8 @@ def _limits(denial: Denial, evidence: Evidence, rules: Rules, *, predicted: bool
     if same_project(denial) is None and denial.repository is not None:
         known = denial.deploy.project or denial.deploy.number
         reasons.append(Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN)
+    if denial.authorized is not True:
+        reasons.append(Reason.UNAUTHORIZED_CALLER)
     if evidence.repository_exists is None:
         reasons.append(Reason.REPOSITORY_UNSEEN)
     elif evidence.repository_format is None:

@@ -23,7 +23,7 @@ class Reason(StrEnum):
         "Another service than Cloud Run said this; only Cloud Run deploys are cured here.",
     )
     POLICY_CHANGE = "policy_change", "An IAM policy change (for instance our own grant), not a deploy."
-    OTHER_LOG = "other_log", "Neither an Admin Activity nor a System Event entry."
+    OTHER_LOG = "other_log", "Not from the deploying project's Admin Activity or System Event log."
     SUCCEEDED = "succeeded", "The call succeeded; nothing was denied."
     WARNING_ONLY = (
         "warning_only",
@@ -68,6 +68,18 @@ class Reason(StrEnum):
     PROJECT_NUMBER_UNKNOWN = (
         "project_number_unknown",
         "The deploying project's number, and so its service agent, is not in the entry.",
+    )
+    PROJECT_MISMATCH = (
+        "project_mismatch",
+        "Log, entry and Resource Manager do not agree on the deploying project.",
+    )
+    SOURCE_UNKNOWN = (
+        "source_unknown",
+        "The log name does not prove that the entry comes from the deploying project's audit log.",
+    )
+    UNAUTHORIZED_CALLER = (
+        "unauthorized_caller",
+        "The log does not show that the caller has permission to deploy this resource.",
     )
     IMAGE_MISMATCH = "image_mismatch", "The error text and the deploy name different images."
     MEMBER_MISMATCH = (

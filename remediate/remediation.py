@@ -61,8 +61,7 @@ What is over (rejected, refused, removed, revoked, expired, lapsed) begins its n
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """Who takes a grant away, and why; recorded before the policy is changed, so that whoever finds it half done can
-    finish it in their name."""
+    """Who takes a grant away, and why; recorded before the policy changes, so that another process can finish it."""
 
     state: State
     """`revoked` or `expired`."""
@@ -116,7 +115,8 @@ class Remediation(msgspec.Struct, frozen=True):
     because: str = ""
     """Its rule's own sentence."""
     doubts: tuple[Reason, ...] = ()
-    """What was doubtful about the last denial."""
+    authorized: bool | None = None
+    """What was doubtful about the last denial, and whether its caller was `authorized`."""
     ending: Ending | None = None
     """Set while a grant is being taken away."""
     taken_away: str | None = None
@@ -234,6 +234,7 @@ def counted(record: Remediation, denial: Denial, now: datetime, proof: Proof = P
         crowded=people.crowded,
         entries=with_entry(record.entries, denial.entry),
         doubts=denial.doubts,
+        authorized=denial.authorized,
         version=record.version + 1,
     )
 
@@ -252,6 +253,7 @@ def last_denial(record: Remediation) -> Denial:
         image=record.images[-1] if record.images else None,
         deployer=deployer if isinstance(deployer, Member) else None,
         doubts=record.doubts,
+        authorized=record.authorized,
     )
 
 

@@ -89,6 +89,8 @@ class Remediator:
         if isinstance(subject, NotADenial):
             return Handled(decide(subject), subject)
         denial = self._investigator.identified(subject)
+        if isinstance(denial, NotADenial):
+            return Handled(decide(denial), denial)
         if denial.repository is None or denial.member is None:
             return Handled(self._decider.at_a_glance(denial), denial)
         ident = remediation_id(denial.repository, denial.member)
@@ -340,14 +342,9 @@ class Remediator:
             try:
                 record = known(self._ledger, ident)
                 done = self._executor.redone(partial(self._swept, ident))
-<<<<<<< HEAD
+                renewal.offer(done)
             except Exception as fault:  # whatever is wrong with one, the ends of the others come
                 yield Swept(record, record.state if record else None, _why(fault), ident)
-=======
-                renewal.offer(done)
-            except _STOPS_NO_OTHER as fault:
-                yield Swept(record, record.state if record else None, str(fault), ident)
->>>>>>> deploys
                 continue
             if done.state is not record.state:
                 yield Swept(done, record.state)

@@ -17,6 +17,7 @@ IMAGE = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/web:v2"
 REPOSITORY = "projects/platform-images/locations/asia-northeast1/repositories/containers"
 PROJECT, NUMBER = "shop-frontend", "123456789012"
 DEPLOYER = "github-deployer@shop-frontend.iam.gserviceaccount.com"
+OPERATION = "0c1f7c2e-5a7b-4f57-9d54-3f6f0c0d1e2f"
 AGENT = f"service-{NUMBER}@serverless-robot-prod.iam.gserviceaccount.com"
 
 _HINT = (
@@ -70,8 +71,9 @@ def activity(
     project: str = PROJECT,
     number: str | None = NUMBER,
     insert_id: str = "abc123",
+    granted: bool | None = True,
 ) -> dict[str, Any]:
-    """The entry of a failed API call."""
+    """The entry of a failed API call; `granted` None leaves out what IAM checked."""
     method, path = _TEMPLATES[api, kind]
     request: dict[str, Any] = {}
     node = request
@@ -84,6 +86,8 @@ def activity(
     resource_type, label = _LABELS[kind]
     who = {"principalEmail": email, "principalSubject": subject}
     collection = {"service": "services", "job": "jobs", "worker_pool": "workerpools"}[kind]
+    resource = f"namespaces/{project}/{collection}/web"
+    checked = {"permission": f"run.{collection}.update", "resource": resource, "resourceAttributes": {}}
     return {
         "insertId": insert_id,
         "logName": f"projects/{project}/logs/cloudaudit.googleapis.com%2Factivity",
@@ -97,8 +101,9 @@ def activity(
             "@type": "type.googleapis.com/google.cloud.audit.AuditLog",
             "serviceName": "run.googleapis.com",
             "methodName": f"google.cloud.run.{api}.{method}",
-            "resourceName": f"namespaces/{project}/{collection}/web",
+            "resourceName": resource,
             "authenticationInfo": {name: value for name, value in who.items() if value},
+            "authorizationInfo": [] if granted is None else [checked | ({"granted": True} if granted else {})],
             "status": {"code": code, "message": message},
             "request": request,
         },
@@ -205,6 +210,35 @@ def system_event(
             "response": {"kind": kind, "metadata": metadata, "spec": spec, "status": {"conditions": conditions}},
         },
     }
+
+
+def call_entry(
+    operation: str, email: str | None = DEPLOYER, *, api: str = "v1", place: str = "first", **more: Any
+) -> dict[str, Any]:
+    """The entry of a call that went through and started an operation; in v2 the entry is its `first` or `last`."""
+    entry = activity("", email=email, api=api, code=0, **more)
+    del entry["protoPayload"]["status"]
+    if api == "v1":
+        annotations = {"run.googleapis.com/operation-id": operation}
+        metadata = {"name": "web", "namespace": NUMBER, "annotations": annotations}
+        entry["protoPayload"]["response"] = {"kind": "Service", "metadata": metadata}
+    else:
+        entry["operation"] = operation_of(operation, place)
+    return entry | {"severity": "NOTICE"}
+
+
+def operation_of(operation: str, *places: str) -> dict[str, Any]:
+    """`LogEntry.operation` of a v2 call's entry."""
+    name = f"projects/{PROJECT}/locations/asia-northeast1/operations/{operation}"
+    return {"id": name, "producer": "run.googleapis.com", **dict.fromkeys(places, True)}
+
+
+def last_entry(message: str, operation: str, *, code: int = 13, insert_id: str = "last1") -> dict[str, Any]:
+    """The entry that ends a v2 call's operation: no caller, no request, no permission."""
+    entry = activity(message, api="v2", code=code, insert_id=insert_id, granted=None)
+    for name in ("authenticationInfo", "authorizationInfo", "request"):
+        del entry["protoPayload"][name]
+    return entry | {"operation": operation_of(operation, "last")}
 
 
 def _condition(message: str, reason: str) -> dict[str, Any]:

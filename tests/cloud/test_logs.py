@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -19,12 +21,26 @@ from remediate.cloud.logs import GoogleLogs
 from remediate.denial import Denial, understand
 from remediate.errors import TerminalFault, TransientFault
 from remediate.image import Repository
+from remediate.joining import call_of, joined
 from remediate.logentry import read_entry
-from remediate.logfilter import DENIALS
+from remediate.logfilter import DENIALS, calls_of, deploys_by
 from remediate.principal import Member
+from remediate.source import Log
+from sandbox.delivery import SINK
 from sandbox.logfilter import compile_filter
-from tests.entries import activity, agent_text, bare_text, deployed, policy_set, system_event, understood, user_text
-from tests.sandbox_fixture import SandboxProcess
+from tests.entries import (
+    OPERATION,
+    activity,
+    agent_text,
+    bare_text,
+    deployed,
+    policy_set,
+    system_event,
+    understood,
+    user_text,
+)
+from tests.forged import FORGED
+from tests.sandbox_fixture import DEPLOYER, REPOSITORY, ROOT, SandboxProcess
 from tests.test_corpus import CORPUS, ENTRIES, MESSAGES, published
 
 AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -89,6 +105,50 @@ def test_the_filter_leaves_everything_else() -> None:
     other["protoPayload"]["serviceName"] = "container.googleapis.com"
     assert not matches(other)
     assert not matches(activity("Something else."))
+
+
+@pytest.mark.parametrize("entry", [activity(), system_event()])
+def test_no_log_that_a_user_may_write_passes_any_filter(entry: dict[str, Any]) -> None:
+    repository, member = Repository("platform-images", "asia-northeast1", "containers"), Member(DEPLOYER)
+    filters = (
+        DENIALS,
+        deploys_by([repository], [member], "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+        calls_of(OPERATION, ("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z")),
+        SINK,
+    )
+    seen = entry | {"severity": "NOTICE", "labels": {"x": OPERATION}}
+    assert compile_filter(DENIALS)(seen)
+    for text in filters:
+        passed = {name for name in FORGED if compile_filter(text)(seen | {"logName": name})}
+        # Of another node, or another spelling of the same id: no user writes these, and the recogniser ignores them.
+        assert {unquote(name.partition("/logs/")[2]) for name in passed} <= {each.value for each in Log}, text
+
+
+def test_every_filter_that_is_deployed_or_told_names_the_log_exactly() -> None:
+    files = [*(ROOT / "deploy").glob("*.*"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    texts = {path.name: path.read_text() for path in files if path.suffix != ".png"}
+    assert [
+        name for name, text in texts.items() if re.search(r"logName\s*[:=]|cloudaudit\.googleapis\.com%2F", text)
+    ] == []
+    named = {name for text in texts.values() for name in re.findall(r"log_id\(\W*([a-z_./]+)", text)}
+    assert named == {each.value for each in Log}
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_the_call_of_an_operation_is_found_by_its_structure(sandbox_server: SandboxProcess, api: str) -> None:
+    policy = sandbox_server.call("GET", f"/v1/{REPOSITORY}:getIamPolicy")[1]
+    policy["bindings"].append({"role": "roles/artifactregistry.reader", "members": [DEPLOYER]})
+    sandbox_server.call("POST", f"/v1/{REPOSITORY}:setIamPolicy", {"policy": policy})
+    entries = sandbox_server.deploy(api=api)["entries"]
+    denied = [each for entry in entries if isinstance(each := understood(entry), Denial)]
+    assert len(denied) == (2 if api == "v2" else 1)
+    for each in denied:
+        assert each.operation
+        at = datetime.fromisoformat(each.entry.timestamp or "")
+        found = GoogleLogs(sandbox_server.url, 2.0).calls("shop-frontend", each.operation, at)
+        calls = [call for raw in found if (call := call_of(read_entry(raw)))]
+        assert [call.entry.insert_id for call in calls] == [entries[0]["insertId"]]
+        assert joined(each, calls).authorized is True
 
 
 def _keys(count: int) -> list[EntryKey]:
@@ -237,7 +297,6 @@ def answering(*answers: tuple[int, Any]) -> Iterator[tuple[str, list[Any]]]:
 
 
 MORE = (200, {"nextPageToken": "more"})
-OPERATION = "0c1f7c2e-5a7b-4f57-9d54-3f6f0c0d1e2f"
 
 
 def test_an_empty_page_with_a_token_is_searched_on() -> None:
