@@ -144,7 +144,8 @@ class Plan:
         if len(known) != 1:
             return
         deploy = msgspec.structs.replace(denial.deploy, number=next(iter(known)))
-        agent = second_hop(msgspec.structs.replace(denial, deploy=deploy))
+        denial = msgspec.structs.replace(denial, deploy=deploy)
+        agent = second_hop(denial)
         if agent is None or denial.repository is None:
             return
         key = (str(denial.repository), agent.key)
