@@ -123,7 +123,7 @@ class Investigator:
         with suppress(TerminalFault):
             found = self._logs.calls(project, denial.operation, at)
             calls = [call for raw in found if (call := _call(raw)) and denial.operation in call.operations]
-            if not calls and self._now() - at < _LAG:
+            if not calls and self._now() - at < LAG:
                 raise TransientFault("Cloud Logging does not have this operation's call yet; the event comes again")
             return joined(denial, calls)
         return denial

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from remediate.earlier_deploys import Begun, EarlierDeploy, Place, completed, earlier_deploys
-from remediate.image import Repository
+from remediate.image import Repository, parse_image
 from remediate.logfilter import deploys_by
 from remediate.principal import Member
 from sandbox.logfilter import compile_filter
@@ -96,6 +96,25 @@ def test_a_deploy_that_went_well_is_proven(member: Member, api: str, kind: str) 
     [deploy] = found(entry, member=member)
     assert deploy == EarlierDeploy(member, AT, PATH, "deployed")
     assert preselected(entry, member)
+
+
+def test_an_instance_is_a_kind_like_the_others() -> None:
+    entry = good(api="v2")
+    entry["protoPayload"]["methodName"] = "google.cloud.run.v2.Instances.CreateInstance"
+    entry["protoPayload"]["request"] = {"instance": {"containers": [{"image": PATH}]}}
+    assert proves(entry)
+    assert preselected(entry)
+    entry["protoPayload"]["request"] = {"service": {"template": {"containers": [{"image": PATH}]}}}
+    assert not found(entry)  # another kind's field
+
+
+@pytest.mark.parametrize("port", ["", ":443"])
+@pytest.mark.parametrize("host", ["asia-northeast1-docker.pkg.dev", "docker.asia-northeast1.rep.pkg.dev"])
+def test_every_host_is_preselected_and_judged_as_images_are_read(host: str, port: str) -> None:
+    image = f"{host}{port}/{PROJECT}/app/web:v1"
+    read = parse_image(image)
+    assert preselected(with_image(image))
+    assert proves(with_image(image)) == (read is not None and read.repository == APP)
 
 
 def test_the_addresses_of_one_repository_are_all_its_own() -> None:
