@@ -23,6 +23,7 @@ from remediate.image import Repository
 from remediate.policy import ROLE, Decision, Outcome
 from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
+from remediate.state import TRANSITIONS as TRANSITIONS
 from remediate.state import State as State
 from remediate.witnesses import NamedBy, Names, Proof, named, with_entry
 
@@ -31,33 +32,6 @@ RULE = "rule:"
 """What the name of an actor begins with that is a rule, not a person."""
 
 _SEEN = 20  # deploys, images and partners kept with a record; the count of denials goes on
-
-
-TRANSITIONS: dict[State | None, frozenset[State]] = {
-    None: frozenset({State.PROPOSED, State.REFUSED, State.FAILED}),
-    State.PROPOSED: frozenset(
-        {State.PROPOSED, State.APPROVED, State.REJECTED, State.REFUSED, State.FAILED, State.LAPSED}
-    ),
-    State.APPROVED: frozenset(
-        {State.APPROVED, State.GRANTED, State.PROPOSED, State.REFUSED, State.FAILED, State.LAPSED}
-    ),
-    State.GRANTED: frozenset({State.GRANTED, State.REMOVED, State.REVOKED, State.EXPIRED}),
-    State.REJECTED: frozenset({State.PROPOSED, State.REFUSED}),
-    State.REFUSED: frozenset({State.PROPOSED}),
-    State.FAILED: frozenset({State.APPROVED, State.PROPOSED, State.REFUSED}),
-    State.REMOVED: frozenset({State.PROPOSED, State.REFUSED}),
-    State.REVOKED: frozenset({State.PROPOSED, State.REFUSED}),
-    State.EXPIRED: frozenset({State.PROPOSED, State.REFUSED}),
-    State.LAPSED: frozenset({State.PROPOSED, State.REFUSED}),
-}
-"""Every transition there is; any other is impossible. None is "no record yet".
-
-A proposal that becomes a proposal is renewed: what a reviewer has to know about it has changed. A grant that becomes a
-grant is renewed: its end is put off, and nothing else. An approval that was
-not carried out may be approved again, by somebody else or for another time; one that does not hold any more when it is
-to be carried out is proposed anew.
-What is over (rejected, refused, removed, revoked, expired, lapsed) begins its next cycle with a new denial.
-"""
 
 
 class Ending(msgspec.Struct, frozen=True):
