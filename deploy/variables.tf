@@ -111,6 +111,17 @@ variable "grants_to_a_member" {
   }
 }
 
+variable "proposals_an_hour" {
+  description = "How many proposals one project's denials may open in an hour with a notice and an inbox row each; what comes beyond is gathered."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.proposals_an_hour >= 1 && var.proposals_an_hour <= 10000 && floor(var.proposals_an_hour) == var.proposals_an_hour
+    error_message = "proposals_an_hour: expected a whole number from 1 to 10000."
+  }
+}
+
 variable "troubleshooter" {
   description = "Ask Policy Troubleshooter about deny policies. It needs iam.securityReviewer and iam.denyReviewer, which read much, so it is off."
   type        = bool

@@ -35,6 +35,8 @@ def broken_trail(ident: str, record: Remediation | None, trail: Sequence[TrailRe
     terms = trail[-1].terms
     if terms is not msgspec.UNSET and terms != terms_digest(record):
         return "the remediation's terms (whose grant, until when, on whose word) are not those that its trail leads to"
+    if trail[-1].at != record.updated:
+        return "the remediation changed at another time than its trail says"
     return None
 
 

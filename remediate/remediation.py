@@ -41,7 +41,7 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
     State.APPROVED: frozenset(
         {State.APPROVED, State.GRANTED, State.PROPOSED, State.REFUSED, State.FAILED, State.LAPSED}
     ),
-    State.GRANTED: frozenset({State.REMOVED, State.REVOKED, State.EXPIRED}),
+    State.GRANTED: frozenset({State.GRANTED, State.REMOVED, State.REVOKED, State.EXPIRED}),
     State.REJECTED: frozenset({State.PROPOSED, State.REFUSED}),
     State.REFUSED: frozenset({State.PROPOSED}),
     State.FAILED: frozenset({State.APPROVED, State.PROPOSED, State.REFUSED}),
@@ -52,7 +52,8 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
 }
 """Every transition there is; any other is impossible. None is "no record yet".
 
-A proposal that becomes a proposal is renewed: what a reviewer has to know about it has changed. An approval that was
+A proposal that becomes a proposal is renewed: what a reviewer has to know about it has changed. A grant that becomes a
+grant is renewed: its end is put off, and nothing else. An approval that was
 not carried out may be approved again, by somebody else or for another time; one that does not hold any more when it is
 to be carried out is proposed anew.
 What is over (rejected, refused, removed, revoked, expired, lapsed) begins its next cycle with a new denial.
@@ -60,8 +61,7 @@ What is over (rejected, refused, removed, revoked, expired, lapsed) begins its n
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """Who takes a grant away, and why; recorded before the policy is changed, so that whoever finds it half done can
-    finish it in their name."""
+    """Who takes a grant away, and why; recorded before the policy changes, so that another process can finish it."""
 
     state: State
     """`revoked` or `expired`."""
@@ -117,13 +117,16 @@ class Remediation(msgspec.Struct, frozen=True):
     because: str = ""
     """Its rule's own sentence."""
     doubts: tuple[Reason, ...] = ()
-    """What was doubtful about the last denial."""
+    authorized: bool | None = None
+    """What was doubtful about the last denial, and whether its caller was `authorized`."""
     ending: Ending | None = None
     """Set while a grant is being taken away."""
     taken_away: str | None = None
     """When somebody last took the grant away; rules do not give it back for a while."""
     cycle: int = 1
     """How often it was raised, from a proposal to its end."""
+    gathered: str = ""
+    """The group of a flood (`gathering.Group.name`) that stands for it in notices and the inbox; empty: by itself."""
     version: int = 1
     trail: int = 0
     """How many trail records there are, and so the next one's number."""
@@ -235,6 +238,7 @@ def counted(record: Remediation, denial: Denial, now: datetime, proof: Proof = P
         entries=entries,
         proven=proven,
         doubts=denial.doubts,
+        authorized=denial.authorized,
         version=record.version + 1,
     )
 
@@ -253,6 +257,7 @@ def last_denial(record: Remediation) -> Denial:
         image=record.images[-1] if record.images else None,
         deployer=deployer if isinstance(deployer, Member) else None,
         doubts=record.doubts,
+        authorized=record.authorized,
     )
 
 
@@ -314,7 +319,7 @@ def moved(
     if state not in _KEEP_APPROVALS or approvals or state is State.APPROVED:
         following = msgspec.structs.replace(following, approvals=_of_content(following, approvals))
     if state is State.APPROVED:
-        following = msgspec.structs.replace(following, approver=actor, ours=ours, expires=expires)
+        following = msgspec.structs.replace(following, approver=actor, ours=ours, expires=expires, gathered="")
     if state in (State.REVOKED, State.REMOVED):
         following = msgspec.structs.replace(following, taken_away=instant(now))
     return _step(record.state, following, state, actor, now, why, note, decision)

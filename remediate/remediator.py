@@ -5,7 +5,7 @@ Google Cloud and the ledger are Protocols here. To read it, follow `handle`: lea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -14,30 +14,33 @@ import msgspec
 from remediate import remediation as records
 from remediate.approval_count import Approval
 from remediate.approvals import Approvals, known
+from remediate.belonging import Names
 from remediate.cloud.interface import Cloud
 from remediate.decider import Decider
 from remediate.denial import Denial, NotADenial, understand
-from remediate.errors import BadInput, Conflict, LedgerFault, Refused, TerminalFault, TransientFault, Unreadable
+from remediate.errors import Conflict, Refused, RemediateError, TerminalFault, Unreadable
 from remediate.evidence import Investigator, Sight
 from remediate.execution import ACTOR, Executor, names
 from remediate.following import following
 from remediate.foresight import aheads
+from remediate.gathering import placed
+from remediate.history import History
 from remediate.ledger.interface import Ledger
 from remediate.logentry import read_entry
 from remediate.modes import ModeChange, Modes, switched
 from remediate.notify.interface import Notifier
-from remediate.policy import BUILT_IN, Decision, Evidence, Mode, Outcome, Rules, decide
+from remediate.policy import BUILT_IN, Decision, Mode, Outcome, Rules, decide
 from remediate.reasons import Reason
 from remediate.remediation import RULE, Ending, Remediation, State, content_digest, remediation_id
+from remediate.renewal import Renewal
 from remediate.results import Applied, Check, Handled, Limits, Proposal, Swept
 from remediate.reviewers import Reviewers
 from remediate.testimony import Testimony
+from remediate.variables import Evidence
 from remediate.witnesses import Proof
 
 _Proving = Callable[[Remediation | None], Proof]
 """What is known of a denial's entry, for a record that is about to keep the names in it."""
-_STOPS_NO_OTHER = (TerminalFault, TransientFault, BadInput, LedgerFault)
-"""What a sweep tells of one remediation, and goes on with the next."""
 
 
 class Remediator:
@@ -54,6 +57,7 @@ class Remediator:
         mode: Mode | None,
         organization: str | None,
         opt_in_tag: str | None = None,
+        ours: Names = Names(),  # noqa: B008  (frozen)
         clock: Callable[[], datetime],
         rules: Callable[[], Rules] = lambda: BUILT_IN,
         reviewers: Reviewers = Reviewers(),  # noqa: B008  (frozen)
@@ -64,10 +68,12 @@ class Remediator:
         self._ledger = ledger
         self._registry = cloud.registry
         self._logs = cloud.logs
-        self._investigator = Investigator(cloud, organization, opt_in_tag, clock)
-        self._decider = Decider(ledger, self._investigator, rules, mode, limits, clock)
+        self._investigator = Investigator(cloud, organization, opt_in_tag, clock, ours)
+        history = History(cloud, clock, own=reviewers.service)
+        self._decider = Decider(ledger, self._investigator, history, rules, mode, limits, clock)
         self._executor = Executor(ledger, cloud.registry, clock, told, notifier)
         self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, limits, clock)
+        self._renewal = partial(Renewal, ledger, self._decider, self._executor, history, clock)
         self._told = told
         self._now = clock
         self._reviewers = reviewers
@@ -83,6 +89,8 @@ class Remediator:
         if isinstance(subject, NotADenial):
             return Handled(decide(subject), subject)
         denial = self._investigator.identified(subject)
+        if isinstance(denial, NotADenial):
+            return Handled(decide(denial), denial)
         if denial.repository is None or denial.member is None:
             return Handled(self._decider.at_a_glance(denial), denial)
         ident = remediation_id(denial.repository, denial.member)
@@ -129,9 +137,14 @@ class Remediator:
             made_by = None if record.state is State.GRANTED else decision  # that a grant is gone, no decision made
             record, step = self._moved(record, state, actor, why or note, made_by)
             trail.append(step)
-        record = msgspec.structs.replace(record, version=version)
+        record = self._placed(msgspec.structs.replace(record, version=version), trail, denial)
         self._executor.commit(record, *trail, denial_key=denial.entry.key, decision=decision)
         return record, decision
+
+    def _placed(self, record: Remediation, steps: Sequence[records.TrailRecord], denial: Denial) -> Remediation:
+        """The record, marked as one of a flood where this project has opened too many this hour."""
+        limit = self._limits.proposals_an_hour
+        return placed(record, steps, denial, now=self._now(), limit=limit, take=self._ledger.take)
 
     def _left_alone(self, record: Remediation) -> bool:
         """Whether a grant is still there; where that may not be read, nothing is concluded from that."""
@@ -160,6 +173,7 @@ class Remediator:
         if foreseen.outcome is not Outcome.ASK:
             return None
         record, trail = records.predicted(ahead, foreseen, actor=ACTOR, now=self._now(), proof=proof(None))
+        record = self._placed(record, (trail,), denial)
         try:
             self._executor.commit(records.partnered(record, partner), trail)
         except Conflict:  # another instance proposed it; our deployer may not approve it either
@@ -315,11 +329,12 @@ class Remediator:
     # Time
 
     def sweep(self, advance: Callable[[int, int], None] = lambda *_: None) -> Iterator[Swept]:
-        """Do what is due: carry out approvals, end grants, let lapse what nobody answered, note what was removed.
+        """Do what is due: carry out approvals, end or renew grants, lapse what nobody answered, note what was removed.
 
         Idempotent, and safe beside running functions; gives each remediation that it changed, or could not change.
         `advance` hears how many were looked at, of how many.
         """
+        renewal = self._renewal()
         idents = list(self._ledger.ids((State.PROPOSED, State.APPROVED, State.GRANTED)))
         for number, ident in enumerate(idents):
             advance(number, len(idents))
@@ -327,11 +342,13 @@ class Remediator:
             try:
                 record = known(self._ledger, ident)
                 done = self._executor.redone(partial(self._swept, ident))
-            except _STOPS_NO_OTHER as fault:
-                yield Swept(record, record.state if record else None, str(fault), ident)
+                renewal.offer(done)
+            except Exception as fault:  # whatever is wrong with one, the ends of the others come
+                yield Swept(record, record.state if record else None, _why(fault), ident)
                 continue
             if done.state is not record.state:
                 yield Swept(done, record.state)
+        yield from renewal.carry_out()
 
     def pick_up(self, entries: Iterable[bytes]) -> Iterator[Swept]:
         """Handle log entries that may never have arrived; gives the remediations of those that had not."""
@@ -340,8 +357,8 @@ class Remediator:
                 handled = self.handle(understand(read_entry(raw)), from_log=True)
             except Unreadable:
                 continue
-            except _STOPS_NO_OTHER as fault:
-                yield Swept(None, None, str(fault))
+            except Exception as fault:  # as in `sweep`
+                yield Swept(None, None, _why(fault))
                 continue
             if handled.remediation and not handled.duplicate:
                 yield Swept(handled.remediation, None)
@@ -367,6 +384,15 @@ class Remediator:
             if not self._executor.stands(record):
                 return self._executor.commit(*self._moved(record, State.REMOVED, ACTOR))
         return record
+
+
+def _why(fault: Exception) -> str:
+    """What a sweep tells of one remediation: an unexpected error by its kind and place, as its text may quote one."""
+    if isinstance(fault, RemediateError):
+        return str(fault)
+    from remediate.logs import where
+
+    return f"unexpected {where(fault)}, which is a defect of remediate"
 
 
 def _moment(text: str) -> datetime:

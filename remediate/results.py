@@ -37,6 +37,8 @@ class Limits(msgspec.Struct, frozen=True):
     grants_an_hour: int = 60
     """How many grants rules may make in one hour of the clock; what comes beyond is asked."""
     grants_to_a_member: int = 10
+    proposals_an_hour: int = 30
+    """How many proposals a project's denials may open in an hour before people see them gathered; refusals likewise."""
     one_may_declare: bool = False
     """Whether one reviewer is enough for an unknown deployer who declares on the record that it was not theirs."""
 

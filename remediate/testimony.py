@@ -13,19 +13,18 @@ from datetime import datetime
 import msgspec
 
 from remediate.cloud.interface import EntryKey, Logs
-from remediate.denial import Denial, Deploy, EntryId, Reader, joined, understand
+from remediate.denial import Denial, Deploy, EntryId, Reader, understand
 from remediate.errors import RemediateError, TransientFault, Unreadable
 from remediate.evidence import LAG, Investigator
 from remediate.foresight import aheads
+from remediate.joining import call_of, joined
 from remediate.logentry import LogEntry, read_entry
 from remediate.principal import Member, parse_member
 from remediate.remediation import Remediation, names_of, remediation_id
 from remediate.results import Verdict
+from remediate.source import source_of
 from remediate.witnesses import NamedBy, Proof, is_full, named_in, overflows
 
-_SOURCE = re.compile(
-    r"projects/[a-z0-9][a-z0-9.:-]{0,80}/logs/cloudaudit\.googleapis\.com%2F(?:activity|system_event)\Z"
-)
 _INSERT_ID = re.compile(r"[!-~]{1,512}\Z")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)\Z")
 _WITNESSES = 5  # entries that are read to learn whether the log names any deployer at all
@@ -107,6 +106,8 @@ class Testimony:
         if not isinstance(subject, Denial):
             return None
         placed = self._investigator.located(subject)
+        if not isinstance(placed, Denial):
+            return None
         whole = self._joined(record, entry, placed)
         for each in (whole, *aheads(whole)):
             if each.repository and each.member and remediation_id(each.repository, each.member) == record.id:
@@ -114,10 +115,17 @@ class Testimony:
         return None
 
     def _joined(self, record: Remediation, entry: EntryId, denial: Denial) -> Denial:
-        """The denial with its deployer out of the calls that named one when it was counted."""
+        """The denial with its deployer out of the calls that named one when it was counted.
+
+        Where none named anybody, the log is asked for the operation's call as it was then: it tells of permissions too.
+        """
         calls = dict.fromkeys(each.call for each in record.named_by if each.entry == entry and each.call)
+        if not calls:
+            found = self._investigator.identified(denial)
+            return found if isinstance(found, Denial) else denial
         with suppress(TransientFault):  # who is named by it is barred all the same
-            return joined(denial, [found for call in calls if call for found in self._read(call) or ()])
+            read = [each for call in calls if call for each in self._read(call) or ()]
+            return joined(denial, [call for each in read if (call := call_of(each))])
         return denial
 
     def _deployer_known(self, record: Remediation, denial: Denial) -> bool:
@@ -177,7 +185,8 @@ class Testimony:
         if not found and self._is_young(denial.entry):
             raise TransientFault("Cloud Logging does not have the entry yet; the event comes again")
         told = [self._investigator.located(each) for each in map(understand, found) if isinstance(each, Denial)]
-        same = any((each.repository, each.member) == (denial.repository, denial.member) for each in told)
+        names = [(each.repository, each.member) for each in told if isinstance(each, Denial)]
+        same = (denial.repository, denial.member) in names
         return Proof.PROVEN if same else Proof.DISPROVEN
 
     def _is_young(self, entry: EntryId) -> bool:
@@ -208,7 +217,7 @@ def naming(record: Remediation, person: str) -> list[NamedBy]:
 def _key(entry: EntryId) -> EntryKey | None:
     """What to ask for; None for what no audit log entry of Cloud Run can be called."""
     name, ident, moment = entry.log_name or "", entry.insert_id or "", entry.timestamp or ""
-    if not (_SOURCE.match(name) and _INSERT_ID.match(ident) and _MOMENT.match(moment)):
+    if not (source_of(name) and _INSERT_ID.match(ident) and _MOMENT.match(moment)):
         return None
     with suppress(ValueError):
         datetime.fromisoformat(moment)

@@ -17,7 +17,18 @@ from remediate.policy import Mode, Outcome
 from remediate.policyfile import parse_policy
 from remediate.reasons import Reason
 from remediate.remediation import Remediation, State
-from tests.entries import AGENT, DEPLOYER, PROJECT, REPOSITORY, activity, agent_text, denial, system_event, user_text
+from tests.entries import (
+    AGENT,
+    DEPLOYER,
+    PROJECT,
+    REPOSITORY,
+    activity,
+    agent_text,
+    call_entry,
+    denial,
+    system_event,
+    user_text,
+)
 from tests.test_endings import Registry
 from tests.test_lifecycle import DAY, MEMBER, proposed, state
 from tests.test_remediator import REVIEWER, SAME_IMAGE, SAME_REPOSITORY, Crash, World, cross, same, same_entry, world
@@ -205,7 +216,7 @@ def test_a_log_that_cannot_be_asked_just_now_makes_no_event_a_forgery(world: Wor
         agent_text(SAME_IMAGE), images=(SAME_IMAGE,), annotations={"run.googleapis.com/operation-id": operation}
     )
     world.logs.written = lambda _: entry
-    world.logs.operations[operation] = [activity("", email="bo@example.com")]
+    world.logs.operations[operation] = [call_entry(operation, "bo@example.com", insert_id="call")]
     asked: list[int] = []
 
     def calls(*args: Any) -> list[bytes]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from remediate.settings import Settings
 
 _Formats = Annotated[Format, typer.Option("--format", help="table, json or csv")]
+_GROUPS = 20  # floods that have a line each
 _SHOWN = 5  # members of a binding that are shown before the new one
 _OPEN = ("proposed", "failed", "approved")
 _RETRY = "A retry of the deploy is worth it from two minutes on; IAM may take seven or more."
@@ -41,9 +42,12 @@ def list_(
     ] = None,
     until: Annotated[str | None, typer.Option(help="Only last denied before this moment.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, newest first.")] = 100,
+    all_: Annotated[bool, typer.Option("--all", help="A table of all: no line stands for a flood of denials.")] = False,
     format_: _Formats = Format.TABLE,
 ) -> None:
     """List remediations, most recently denied first."""
+    from msgspec.structs import replace
+
     from remediate.cli import output
     from remediate.cli.times import moment
     from remediate.ledger.interface import Filter
@@ -59,7 +63,10 @@ def list_(
         since=instant(moment("--since", since)) if since is not None else None,
         until=instant(moment("--until", until)) if until is not None else None,
     )
-    page = the_ledger().look(wanted, limit=limit)
+    ledger = the_ledger()
+    gather = format_ is Format.TABLE and not all_ and wanted == Filter(wanted.states)
+    groups = _groups(ledger, wanted.states) if gather else []
+    page = ledger.look(replace(wanted, gathered="") if groups else wanted, limit=limit)
     found = page.records
     if page.looked_at:
         print(
@@ -80,14 +87,31 @@ def list_(
             output.table(columns, rows)
         case Format.TABLE if wanted != Filter():
             print("No remediation matches.")
-        case Format.TABLE if not page.damaged:
+        case Format.TABLE if not page.damaged and not groups:
             print("No remediations. They appear here when a deploy to Cloud Run fails because an image cannot be read.")
         case _:
             pass
+    for line in groups:
+        say(line)
     for fault in page.damaged:
         warn(f"{fault}; whether it matches is not known")
     if page.damaged:
         raise typer.Exit(1)
+
+
+def _groups(ledger: Ledger, states: tuple[State, ...]) -> list[str]:
+    """A line for each flood of denials that has remediations in these states."""
+    from remediate.gathering import group_named
+
+    lines = []
+    for state in states or (None,):
+        for name, count in ledger.groups(state, limit=_GROUPS, most=100_000).items():
+            if group := group_named(name):
+                when = f"{group.begins:%Y-%m-%d %H:%M} to {group.ends:%H:%M} UTC"
+                lines.append(f"{count} more {state or 'remediations'} from {group.project}, {when}")
+    if lines:
+        lines.append("A flood of denials: an attack, or one fault that fails every deploy. --all lists each.")
+    return lines
 
 
 def show(
@@ -180,6 +204,7 @@ def _story(
     record: Remediation, change: Proposal | str | None, check: Check | str | None, steps: list[TrailRecord]
 ) -> list[str]:
     from remediate.following import google_said
+    from remediate.steps import became
 
     who = "could not read" if record.denials else "will not be able to read"
     where = [
@@ -220,7 +245,7 @@ def _story(
         declared = "declared not to be theirs" if step.not_mine is True else ""
         said = "; ".join(filter(None, (count, declared, step.note)))
         note = f"  ({said})" if said else ""
-        lines.append(f"  {step.at}  {step.before or 'new'} → {step.after}  by {step.actor}{note}")
+        lines.append(f"  {step.at}  {step.before or 'new'} → {became(step)}  by {step.actor}{note}")
     lines += ["", *_next(record, following)]
     return lines
 
@@ -285,7 +310,7 @@ def _as_json(record: Remediation) -> dict[str, object]:
     from remediate.remediation import content_digest
 
     fields: dict[str, object] = msgspec.to_builtins(record)
-    hidden = ("version", "trail", "trail_hash", "named_by", "entries", "proven")
+    hidden = ("version", "trail", "trail_hash", "gathered", "named_by", "entries", "proven")
     return {name: value for name, value in fields.items() if name not in hidden} | {
         "reader": next(iter(record.readers), None),
         "content": content_digest(record),

@@ -21,12 +21,23 @@ if TYPE_CHECKING:
     from remediate.testimony import Testimony
 
 _Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, or beginnings of ids.")]
+_Some = Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="The ids, or beginnings of ids.")]
 _Seen = Annotated[
     list[str] | None,
     typer.Argument(metavar="[ID...]", help="The ids, or beginnings of ids; ID@CONTENT only as `show` showed it."),
 ]
 _As = Annotated[str | None, typer.Option("--as", help="Who you are: an address (embedded ledger only).")]
 _Why = Annotated[str, typer.Option("--reason", help="Why; it stands on the trail.")]
+
+_Matching = Annotated[
+    str | None,
+    typer.Option(
+        "--all-matching",
+        metavar="FILTER",
+        help="All proposals whose member or repository contains this; or member=, repository=, project=, with commas.",
+    ),
+]
+_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether all that match are meant.")]
 
 _SENDING = 6.0  # seconds: one attempt on each channel, time-outs included
 _UNVERIFIED = "Cloud Logging could not be asked whether it has the denial; the audit trail says so."
@@ -44,15 +55,8 @@ def approve(
     idents: _Seen = None,
     actor: _As = None,
     reason: _Why = "",
-    matching: Annotated[
-        str | None,
-        typer.Option(
-            "--all-matching",
-            metavar="FILTER",
-            help="All proposals whose member or repository contains this; or member=..., repository=..., with commas.",
-        ),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether all that match are meant.")] = False,
+    matching: _Matching = None,
+    yes: _Yes = False,
     lasts: Annotated[str | None, typer.Option("--for", help="Only for so long: 12h, 30d, 8w.")] = None,
     not_mine: Annotated[
         bool,
@@ -69,7 +73,8 @@ def approve(
     seen_now: dict[str, str] = {}
     chosen: list[str] = []
     asked: list[Testimony] = []
-    for ident in [*(idents or ()), *_matching(matching, actor, asked, yes=yes, given=bool(idents))]:
+    matched = _matching(matching, actor, asked, yes=yes, given=bool(idents), word="approve")
+    for ident in [*(idents or ()), *matched]:
         name, at, content = ident.partition("@")
         if at and not re.fullmatch(r"[0-9a-f]{12}", content):
             raise BadInput(f"{ident!r}: expected ID, or ID@CONTENT with the twelve digits that `show` shows")
@@ -129,16 +134,20 @@ def approve(
         raise typer.Exit(1)
 
 
-def reject(idents: _Ids, reason: _Why, actor: _As = None) -> None:
+def reject(
+    reason: _Why, idents: _Some = None, actor: _As = None, matching: _Matching = None, yes: _Yes = False
+) -> None:
     """Reject proposals: the same denials are then counted, and not raised again for a while."""
     _said(reason)
+    found = _matching(matching, actor, None, yes=yes, given=bool(idents), word="reject")
+    chosen = dict.fromkeys([*(idents or ()), *(each.partition("@")[0] for each in found)])
 
     def act(remediator: Remediator, record: Remediation, reviewer: str) -> bool:
         done = remediator.reject(record.id, actor=reviewer, note=reason)
         say(f"{done.id}  rejected: {done.member} does not get to read {done.repository}")
         return True
 
-    if _each(idents, actor, "rejected", act):
+    if _each(list(chosen), actor, "rejected", act):
         raise typer.Exit(1)
 
 
@@ -191,28 +200,33 @@ def _send_notices() -> None:
             say(sending.line()[1])
 
 
-def _matching(text: str | None, actor: str | None, asked: list[Testimony], *, yes: bool, given: bool) -> list[str]:
+def _matching(
+    text: str | None, actor: str | None, asked: list[Testimony] | None, *, yes: bool, given: bool, word: str
+) -> list[str]:
     """The proposals that a filter matches, as ID@CONTENT, once the caller has seen them listed and said yes.
 
-    What the log was asked for that list is left in `asked`, so that it is not asked again.
+    What the log was asked for that list is left in `asked`, so that it is not asked again; None: it is not asked.
     """
     if text is None:
         if not given:
             raise BadInput("which ones? Name ids, or --all-matching FILTER", advice=_ALL)
         return []
+    from remediate.ledger.interface import projects
     from remediate.remediation import State, content_digest
 
     person = reviewer(the_settings(), actor)  # who may not review is told before being asked
     parts = [part.partition("=") for part in text.split(",")]
-    named = all(name.strip() in ("member", "repository") and value.strip() for name, sign, value in parts if sign)
+    accepted = ("member", "repository", "project")
+    named = all(name.strip() in accepted and value.strip() for name, sign, value in parts if sign)
     if not named or not all(name.strip() for name, _, _ in parts):
-        accepted = "a part of a member or repository, member=... or repository=..."
-        raise BadInput(f"--all-matching {text!r}: expected {accepted}")
+        what = "a part of a member or repository, member=..., repository=... or project=..."
+        raise BadInput(f"--all-matching {text!r}: expected {what}")
 
     def matches(record: Remediation) -> bool:
         fields = {"member": record.member, "repository": record.repository}
+        all_fields = fields | {"project": " ".join(projects(record))}
         return all(
-            value.strip().casefold() in fields[name.strip()].casefold()
+            value.strip().casefold() in all_fields[name.strip()].casefold()
             if sign
             else any(name.strip().casefold() in each.casefold() for each in fields.values())
             for name, sign, value in parts
@@ -221,15 +235,15 @@ def _matching(text: str | None, actor: str | None, asked: list[Testimony], *, ye
     found = [each for each in every(the_ledger(), (State.PROPOSED,)) if matches(each)]
     if not found:
         raise BadInput(f"--all-matching {text!r}: no proposal matches", advice=_ALL)
-    if not given:
+    if asked is not None and not given:
         asked.append(_read_back(found, person))
     for each in found:
         unverified = ["event_unverified"] if asked and asked[0].unanswered(each) else []
         say(f"{each.id}  {each.member}\n    on {each.repository} ({', '.join([*each.reasons, *unverified])})")
     if not yes:
         if not sys.stdin.isatty():
-            raise BadInput(f"{len(found)} proposals match; say --yes to approve them without being asked")
-        typer.confirm(f"Approve all {len(found)}?", abort=True)
+            raise BadInput(f"{len(found)} proposals match; say --yes to {word} them without being asked")
+        typer.confirm(f"{word.capitalize()} all {len(found)}?", abort=True)
     return [f"{each.id}@{content_digest(each)}" for each in found]
 
 
