@@ -392,9 +392,9 @@ def when(denial: Denial, now: datetime) -> datetime:
     """When it was denied: by the entry's timestamp, but never later than now (entries arrive late, clocks differ)."""
     try:
         moment = datetime.fromisoformat(denial.entry.timestamp or "")
-    except ValueError:
+        return min(moment.astimezone(UTC), now) if moment.tzinfo else now
+    except (ValueError, OverflowError):  # no time; or one in the first hours of the calendar, before them in UTC
         return now
-    return min(moment, now) if moment.tzinfo else now
 
 
 def _with(seen: tuple[_T, ...], one: _T | None) -> tuple[_T, ...]:
