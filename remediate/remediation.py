@@ -23,6 +23,7 @@ from remediate.image import Repository
 from remediate.policy import ROLE, Decision, Outcome
 from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
+from remediate.state import Ending as Ending
 from remediate.state import State as State
 from remediate.witnesses import NamedBy, Names, Proof, named, with_entry
 
@@ -58,15 +59,6 @@ not carried out may be approved again, by somebody else or for another time; one
 to be carried out is proposed anew.
 What is over (rejected, refused, removed, revoked, expired, lapsed) begins its next cycle with a new denial.
 """
-
-
-class Ending(msgspec.Struct, frozen=True):
-    """Who takes a grant away, and why; recorded before the policy changes, so that another process can finish it."""
-
-    state: State
-    """`revoked` or `expired`."""
-    actor: str
-    note: str
 
 
 class Remediation(msgspec.Struct, frozen=True):
@@ -284,7 +276,8 @@ def names_of(record: Remediation) -> Names:
 def based_on(record: Remediation, denial: Denial) -> Remediation:
     """The record with a denial that it tells of already as the one that counts last."""
     deploys, images = _with(record.deploys, denial.deploy), _with(record.images, denial.image)
-    return msgspec.structs.replace(record, deploys=deploys, images=images, doubts=denial.doubts)
+    said = {"doubts": denial.doubts, "authorized": denial.authorized}
+    return msgspec.structs.replace(record, deploys=deploys, images=images, **said)
 
 
 def moved(

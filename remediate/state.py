@@ -1,8 +1,10 @@
-"""The states of a remediation: what a record says of where it is."""
+"""The states of a remediation: what a record says of where it is, and how a grant ends."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+import msgspec
 
 
 class State(StrEnum):
@@ -28,3 +30,12 @@ class State(StrEnum):
     """The grant was for a time, and that is over; the member is out of the binding again."""
     LAPSED = "lapsed"
     """Nobody answered, or nobody carried it out, in time."""
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """Who takes a grant away, and why; recorded before the policy changes, so that another process can finish it."""
+
+    state: State
+    """`revoked` or `expired`."""
+    actor: str
+    note: str

@@ -345,7 +345,7 @@ def test_digests_and_hashes_of_earlier_records_stay_what_they_were() -> None:
     from remediate.remediation import instant
 
     found = denial(activity())
-    asks = Decision(Outcome.ASK, "otherwise", (Reason.CROSS_PROJECT,))
+    asks = Decision(Outcome.ASK, "otherwise", (Reason.CROSS_PROJECT,), policy="built-in")
     record, one = opened(found, asks, State.PROPOSED, actor="remediate", now=NOON)
     until = instant(NOON + timedelta(days=30))
     record, two = moved(record, State.APPROVED, actor=f"user:{ANA}", now=NOON, note="yes", ours=True, expires=until)
