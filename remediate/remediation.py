@@ -24,6 +24,7 @@ from remediate.policy import ROLE, Decision, Outcome
 from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
 from remediate.state import TRANSITIONS as TRANSITIONS
+from remediate.state import Ending as Ending
 from remediate.state import State as State
 from remediate.witnesses import NamedBy, Names, Proof, named, with_entry
 
@@ -32,15 +33,6 @@ RULE = "rule:"
 """What the name of an actor begins with that is a rule, not a person."""
 
 _SEEN = 20  # deploys, images and partners kept with a record; the count of denials goes on
-
-
-class Ending(msgspec.Struct, frozen=True):
-    """Who takes a grant away, and why; recorded before the policy changes, so that another process can finish it."""
-
-    state: State
-    """`revoked` or `expired`."""
-    actor: str
-    note: str
 
 
 class Remediation(msgspec.Struct, frozen=True):
@@ -258,7 +250,8 @@ def names_of(record: Remediation) -> Names:
 def based_on(record: Remediation, denial: Denial) -> Remediation:
     """The record with a denial that it tells of already as the one that counts last."""
     deploys, images = _with(record.deploys, denial.deploy), _with(record.images, denial.image)
-    return msgspec.structs.replace(record, deploys=deploys, images=images, doubts=denial.doubts)
+    said = {"doubts": denial.doubts, "authorized": denial.authorized}
+    return msgspec.structs.replace(record, deploys=deploys, images=images, **said)
 
 
 def moved(

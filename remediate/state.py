@@ -1,8 +1,10 @@
-"""The states of a remediation, and the ways from one to the next."""
+"""The states of a remediation, the ways from one to the next, and how a grant ends."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+import msgspec
 
 
 class State(StrEnum):
@@ -55,3 +57,12 @@ not carried out may be approved again, by somebody else or for another time; one
 to be carried out is proposed anew.
 What is over (rejected, refused, removed, revoked, expired, lapsed) begins its next cycle with a new denial.
 """
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """Who takes a grant away, and why; recorded before the policy changes, so that another process can finish it."""
+
+    state: State
+    """`revoked` or `expired`."""
+    actor: str
+    note: str
