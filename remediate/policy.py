@@ -52,6 +52,8 @@ class Decision(msgspec.Struct, frozen=True):
     """Who may approve it, by key or domain; empty: whoever may review."""
     because: str = ""
     """The rule's own sentence for reviewers."""
+    approvals: int = 1
+    """How many different reviewers have to approve it: 1 or 2."""
     policy: str = ""
     """The digest of the rules that decided; empty where none had a say."""
 
@@ -103,6 +105,7 @@ class Rule(msgspec.Struct, frozen=True):
     expires_after: float | None = None
     reviewers: tuple[str, ...] = ()
     because: str = ""
+    approvals: int = 1
 
 
 class Rules(Protocol):
@@ -168,7 +171,7 @@ def decide(
     if rule.then is Outcome.REFUSE and sure:
         why = (Reason.POLICY_REFUSES, *facts)
         return Decision(Outcome.REFUSE, rule.name, why, because=rule.because, policy=rules.digest)
-    says = (rule.expires_after, rule.reviewers, rule.because, rules.digest)
+    says = (rule.expires_after, rule.reviewers, rule.because, rule.approvals, rules.digest)
     if not sure:
         return Decision(Outcome.ASK, rule.name, (*facts, Reason.EVIDENCE_UNKNOWN), *says)
     limits = _limits(subject, evidence, predicted=predicted)

@@ -59,6 +59,9 @@ class RuleText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[str, ...], Meta(description="Who may approve what this rule asks: addresses or domains.")
     ] = ()
     because: Annotated[str, Meta(max_length=500, description="A sentence that reviewers see.")] = ""
+    approvals: Annotated[
+        int, Meta(ge=1, le=2, description="How many different reviewers have to approve what this rule asks.")
+    ] = 1
 
 
 class PolicyText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -140,7 +143,7 @@ class FileRules:
 
 
 def _restricted(rule: Rule, candidates: list[Rule]) -> Rule:
-    """The rule, for whom each of the rules that may turn out to be the one would let review, and for the least time.
+    """The rule narrowed to what every candidate allows: the shared reviewers, the least time, the most approvals.
 
     Where nobody is left, for those of the first that names any: knowing less must not let more people approve.
     """
@@ -151,7 +154,8 @@ def _restricted(rule: Rule, candidates: list[Rule]) -> Rule:
         kept = {each for each in both if _covered(each, allowed) and _covered(each, others)}
         allowed = tuple(sorted(kept)) or allowed
     lasts = min((each.expires_after for each in candidates if each.expires_after is not None), default=None)
-    return msgspec.structs.replace(rule, reviewers=allowed, expires_after=lasts)
+    approvals = max(each.approvals for each in candidates)
+    return msgspec.structs.replace(rule, reviewers=allowed, expires_after=lasts, approvals=approvals)
 
 
 def _covered(reviewer: str, allowed: tuple[str, ...]) -> bool:
@@ -181,8 +185,9 @@ def parse_policy(text: str, name: str) -> FileRules:
             if not key:
                 where = place_of(name, marks, f"{at}.reviewers[{place}]")
                 problems.append(f"{where}: {each.reviewers[place]!r} is neither an address nor a domain")
-        if each.then is Then.REFUSE and (each.expires_after or each.reviewers):
-            problems.append(f"{place_of(name, marks, at)}: a rule that refuses has no expires_after and no reviewers")
+        if each.then is Then.REFUSE and (each.expires_after or each.reviewers or each.approvals > 1):
+            what = "no expires_after, no reviewers and no approvals"
+            problems.append(f"{place_of(name, marks, at)}: a rule that refuses has {what}")
         expression = ("true" if each.when else "false") if isinstance(each.when, bool) else each.when
         try:
             program = compile_condition(expression)
@@ -191,7 +196,7 @@ def parse_policy(text: str, name: str) -> FileRules:
             continue
         lasts = each.expires_after
         seconds = int(lasts[:-1]) * _SECONDS[lasts[-1]] if lasts else None
-        rule = Rule(each.name, Outcome(each.then), seconds, reviewers, each.because)
+        rule = Rule(each.name, Outcome(each.then), seconds, reviewers, each.because, each.approvals)
         rules.append(CompiledRule(rule, expression, program))
     if problems:
         raise BadInput("\n".join(problems), advice=_ADVICE)
