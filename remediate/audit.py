@@ -29,9 +29,14 @@ def broken_trail(ident: str, record: Remediation | None, trail: Sequence[TrailRe
     approvals = [step.actor for step in trail if step.after is State.APPROVED]
     if record.approver is not None and record.approver not in approvals:
         return f"the remediation stands on the word of {record.approver}, who is not on its trail"
+    given = {step.actor for step in trail if step.approval is not msgspec.UNSET} | set(approvals)
+    if missing := next((each.actor for each in record.approvals if each.actor not in given), None):
+        return f"the remediation counts an approval by {missing}, who is not on its trail"
     terms = trail[-1].terms
     if terms is not msgspec.UNSET and terms != terms_digest(record):
         return "the remediation's terms (whose grant, until when, on whose word) are not those that its trail leads to"
+    if trail[-1].at != record.updated:
+        return "the remediation changed at another time than its trail says"
     return None
 
 

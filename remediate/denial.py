@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 import msgspec
 
 from remediate import deploy as deploys
+from remediate.authorization import authorized
 from remediate.deploy import Body
 from remediate.deploy import Deploy as Deploy
 from remediate.deploy import Kind as Kind
@@ -15,12 +15,11 @@ from remediate.image import Image, Repository, is_project_number, parse_image
 from remediate.logentry import AuditLog, LogEntry, decode
 from remediate.principal import Member, MemberKind, parse_member, run_service_agent
 from remediate.reasons import Reason
+from remediate.source import Log, Source, source_of
 from remediate.wording import ImageDenied, read_text
 from remediate.wording import Reader as Reader
 
 CLOUD_RUN = "run.googleapis.com"
-ACTIVITY, SYSTEM_EVENT = "cloudaudit.googleapis.com%2Factivity", "cloudaudit.googleapis.com%2Fsystem_event"
-"""The two logs in which a denied image read is seen: the deployer's in the first, the service agent's in both."""
 
 # 7 for the deployer's call, 9 for a failed revision, 13 in a v2 operation. Another code with the same text is asked.
 _USUAL_CODES = (7, 9, 13)
@@ -65,7 +64,7 @@ class Denial(msgspec.Struct, frozen=True):
     behind: tuple[Member, ...] = ()
     """Who else stands behind the call: the outside identity, and each that impersonated another."""
     operation: str | None = None
-    """What joins a system event with the call that it comes from."""
+    """What joins a system event, or the last entry of a call, with the call's own entry."""
     call: EntryId | None = None
     """The call's entry that named the deployer, where the denial's own entry does not."""
     authorized: bool | None = None
@@ -96,15 +95,36 @@ def understand(entry: LogEntry) -> Denial | NotADenial:
         return NotADenial(ident, None, Reason.POLICY_CHANGE)
     if audit.service_name != CLOUD_RUN:
         return NotADenial(ident, None, Reason.NOT_CLOUD_RUN if audit.service_name else Reason.NOT_AUDIT_LOG)
+    source = source_of(entry.log_name)
     body = deploys.Body.of(audit)
-    where = deploys.where(entry, audit, body)
-    if entry.log_name is not None and not entry.log_name.endswith((ACTIVITY, SYSTEM_EVENT)):
+    where = deploys.where(entry, audit, body, source)
+    if entry.log_name is not None and (source is None or not deploys.logged_in(entry, source)):
         return NotADenial(ident, where, Reason.OTHER_LOG)
-    system_event = entry.log_name.endswith(SYSTEM_EVENT) if entry.log_name else audit.authentication_info is None
+    system_event = source.log is Log.SYSTEM_EVENT if source else audit.authentication_info is None
     said = _what_was_said(audit, body, system_event=system_event)
     if isinstance(said, Reason):
         return NotADenial(ident, where, said)
-    return _denial(ident, audit, body, where, said, system_event=system_event)
+    found = _denial(ident, audit, body, where, said, system_event=system_event)
+    if isinstance(found, NotADenial):
+        return found
+    return _proved(found, entry, audit, source, deploys.operation(body) if system_event else None)
+
+
+def _proved(denial: Denial, entry: LogEntry, audit: AuditLog, source: Source | None, noted: str | None) -> Denial:
+    """The denial with what the entry proves of its source and of the caller, and with the operation it belongs to.
+
+    `noted` is the operation that the platform notes on a system event's resource.
+    """
+    where, doubts = denial.deploy, list(denial.doubts)
+    if source is None or source.project not in (where.project, where.number):
+        doubts.append(Reason.SOURCE_UNKNOWN)
+    if deploys.named_elsewhere(audit, where):
+        doubts.append(Reason.PROJECT_MISMATCH)
+    allowed, operation = authorized(audit, where), None
+    if deploys.without_call(entry, source):
+        operation = noted or deploys.bare_operation(entry.operation)
+        allowed = False if allowed is False else None  # what the call's own entry says counts
+    return msgspec.structs.replace(denial, doubts=tuple(doubts), operation=operation, authorized=allowed)
 
 
 def _what_was_said(audit: AuditLog, body: Body, *, system_event: bool) -> ImageDenied | Reason:
@@ -135,7 +155,7 @@ def _denial(
     repository, image, doubts = _repository(body, where, said, split=ident.split_uid is not None)
     if doubts == [Reason.NOT_ARTIFACT_REGISTRY]:
         return NotADenial(ident, where, Reason.NOT_ARTIFACT_REGISTRY)
-    deployer, deployer_doubts = _deployer(audit, body)
+    deployer, deployer_doubts = deployer_of(audit, body)
     member: Member | None = None
     match said.reader:
         case Reader.DEPLOYER:
@@ -155,16 +175,15 @@ def _denial(
     if said.warned or code not in ((*_USUAL_CODES, 0) if system_event else _USUAL_CODES):
         doubts.append(Reason.UNUSUAL_STATUS)
     others = _others(body, where, repository) if ident.split_uid is None else ()
-    operation = deploys.operation(body) if system_event else None
     known = tuple(dict.fromkeys(doubts))
-    behind = _behind(audit)
-    return Denial(ident, where, said.reader, member, repository, image, deployer, known, others, behind, operation)
+    return Denial(ident, where, said.reader, member, repository, image, deployer, known, others, behind_of(audit))
 
 
-_SUBJECT = re.compile(r"principal://.*/subject/([^/]+)\Z")
+# A workforce's subject may be a person's address. A workload's subject is what the pool's owner writes: nobody's.
+_SUBJECT = re.compile(r"principal://iam\.googleapis\.com/locations/global/workforcePools/[^/]+/subject/([^/]+)\Z")
 
 
-def _behind(audit: AuditLog) -> tuple[Member, ...]:
+def behind_of(audit: AuditLog) -> tuple[Member, ...]:
     """Every identity that the call's authentication names; a person may stand behind a service account's deploy."""
     info = audit.authentication_info
     if info is None:
@@ -189,24 +208,7 @@ def _principals(value: object, depth: int = 6) -> list[str]:
     return [text for text in own if isinstance(text, str)] + inner
 
 
-def joined(denial: Denial, calls: Iterable[LogEntry]) -> Denial:
-    """The denial with its deployer out of the calls of the same operation, where these name exactly one."""
-    named: dict[str, Member] = {}
-    for call in calls:
-        if call.proto_payload and call.proto_payload.authentication_info:
-            deployer, doubts = _deployer(call.proto_payload, Body(None, None))
-            if deployer and not doubts:
-                named[deployer.key] = deployer
-    if len(named) != 1:
-        return denial
-    [deployer] = named.values()
-    if denial.reader is not Reader.DEPLOYER or denial.member is not None:
-        return msgspec.structs.replace(denial, deployer=deployer)
-    left = tuple(doubt for doubt in denial.doubts if doubt is not Reason.MEMBER_UNKNOWN)
-    return msgspec.structs.replace(denial, deployer=deployer, member=deployer, doubts=left)
-
-
-def _deployer(audit: AuditLog, body: Body) -> tuple[Member | None, list[Reason]]:
+def deployer_of(audit: AuditLog, body: Body) -> tuple[Member | None, list[Reason]]:
     """The caller; in a system event, which has none, whoever the platform notes on the resulting resource."""
     info = audit.authentication_info
     texts = [info.principal_email, info.principal_subject] if info else []

@@ -7,10 +7,14 @@ from datetime import datetime
 
 import msgspec
 
+from remediate.belonging import Names, home_offline
 from remediate.denial import Denial, Deploy, NotADenial, Reader
 from remediate.foresight import ahead
-from remediate.policy import ASSUMED, BUILT_IN, ROLE, Decision, Outcome, Rules, decide, same_project, second_hop
+from remediate.joining import Call
+from remediate.pairing import Pairing
+from remediate.policy import BUILT_IN, ROLE, Decision, Outcome, Rules, assumed, decide, second_hop
 from remediate.reasons import Reason
+from remediate.variables import same_project
 
 _STRICTEST = (Outcome.REFUSE, Outcome.ASK, Outcome.GRANT)
 _ORDER = {outcome: place for place, outcome in enumerate((Outcome.GRANT, Outcome.ASK, Outcome.REFUSE))}
@@ -68,9 +72,12 @@ class Report(msgspec.Struct, frozen=True):
 class Plan:
     """Takes entries in order and gives the Report. Pure: no network, no clock."""
 
-    def __init__(self, rules: Rules = BUILT_IN) -> None:
+    def __init__(self, rules: Rules = BUILT_IN, ours: Names = Names()) -> None:  # noqa: B008  (frozen)
         self._rules = rules
-        self._entries: list[PlannedEntry] = []
+        self._inside = home_offline(ours)
+        self._entries: list[PlannedEntry | None] = []
+        self._waiting: list[tuple[int, Denial]] = []
+        self._pairing = Pairing()
         self._grants: dict[tuple[str, str], PlannedGrant] = {}
         self._crossing: list[Denial] = []
         self._numbers: dict[str, set[str]] = {}
@@ -79,11 +86,24 @@ class Plan:
         self._denials = 0
         self.unreadable = 0
 
-    def add(self, subject: Denial | NotADenial) -> None:
-        """Decide about one entry."""
+    def add(self, subject: Denial | NotADenial, call: Call | None = None) -> None:
+        """Decide about one entry; `call` is the call that it records, if it does.
+
+        A denial that belongs to an operation is decided in `report`: its call may stand behind it in the export.
+        """
+        if call is not None:
+            self._pairing.note(call)
+        self._entries.append(None)
+        if isinstance(subject, Denial) and subject.operation:
+            self._pairing.want(subject.operation)
+            self._waiting.append((len(self._entries) - 1, subject))
+        else:
+            self._decide(len(self._entries) - 1, subject)
+
+    def _decide(self, place: int, subject: Denial | NotADenial) -> None:
         if subject.deploy and subject.deploy.project and subject.deploy.number:
             self._numbers.setdefault(subject.deploy.project, set()).add(subject.deploy.number)
-        decision = decide(subject, rules=self._rules)
+        decision = decide(subject, assumed(subject, self._inside), self._rules)
         if isinstance(subject, Denial):
             identity = (subject.entry.key, subject.reader, _text(subject.member), _text(subject.repository))
             if subject.entry.key and identity in self._seen:
@@ -93,16 +113,20 @@ class Plan:
                 self._count(subject, decision)
         if decision.outcome is Outcome.IGNORE:
             self._ignored[decision.reasons[0]] += 1
-        self._entries.append(_planned(subject, decision))
+        self._entries[place] = _planned(subject, decision)
 
     def report(self) -> Report:
         """The plan of everything that was added."""
+        for place, waiting in self._waiting:
+            self._decide(place, self._pairing.joined(waiting))
+        self._waiting.clear()
         grants = dict(self._grants)
         for denial in self._crossing:
             self._predict(denial, grants)
         ordered = sorted(grants.values(), key=lambda each: (_ORDER[each.outcome], each.repository, each.member))
         ignored = dict(sorted(self._ignored.items()))
-        return Report(self._entries, ordered, Summary(len(self._entries), self._denials, ignored, self.unreadable))
+        entries = [entry for entry in self._entries if entry is not None]
+        return Report(entries, ordered, Summary(len(entries), self._denials, ignored, self.unreadable))
 
     def _count(self, denial: Denial, decision: Decision) -> None:
         self._denials += 1
@@ -124,9 +148,8 @@ class Plan:
         if agent is None or denial.repository is None:
             return
         key = (str(denial.repository), agent.key)
-        foreseen = decide(
-            ahead(denial, Reader.SERVICE_AGENT, agent, denial.repository), ASSUMED, self._rules, predicted=True
-        )
+        next_denial = ahead(denial, Reader.SERVICE_AGENT, agent, denial.repository)
+        foreseen = decide(next_denial, assumed(next_denial, self._inside), self._rules, predicted=True)
         if foreseen.outcome is Outcome.ASK and (key not in grants or grants[key].predicted):
             _merge(grants, key, denial, str(agent), foreseen, [Reader.SERVICE_AGENT], denials=0)
 

@@ -17,8 +17,9 @@ import msgspec
 from msgspec import Meta
 
 from remediate.errors import BadInput
-from remediate.policy import INVARIANTS, OTHERWISE, VARIABLES, Outcome, Rule
+from remediate.policy import INVARIANTS, OTHERWISE, Outcome, Rule
 from remediate.principal import reviewer_key
+from remediate.variables import VARIABLES
 from remediate.yamlfile import Marks, load_yaml, located, place_of
 
 if TYPE_CHECKING:
@@ -58,10 +59,8 @@ class RuleText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reviewers: Annotated[
         tuple[str, ...], Meta(description="Who may approve what this rule asks: addresses or domains.")
     ] = ()
+    approvals: Annotated[int, Meta(ge=1, le=2, description="How many different reviewers have to approve: 1 or 2.")] = 1
     because: Annotated[str, Meta(max_length=500, description="A sentence that reviewers see.")] = ""
-    approvals: Annotated[
-        int, Meta(ge=1, le=2, description="How many different reviewers have to approve what this rule asks.")
-    ] = 1
 
 
 class PolicyText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,7 +142,7 @@ class FileRules:
 
 
 def _restricted(rule: Rule, candidates: list[Rule]) -> Rule:
-    """The rule narrowed to what every candidate allows: the shared reviewers, the least time, the most approvals.
+    """The rule, for whom each of the rules that may turn out to be the one would let review, and for the least time.
 
     Where nobody is left, for those of the first that names any: knowing less must not let more people approve.
     """
@@ -154,8 +153,8 @@ def _restricted(rule: Rule, candidates: list[Rule]) -> Rule:
         kept = {each for each in both if _covered(each, allowed) and _covered(each, others)}
         allowed = tuple(sorted(kept)) or allowed
     lasts = min((each.expires_after for each in candidates if each.expires_after is not None), default=None)
-    approvals = max(each.approvals for each in candidates)
-    return msgspec.structs.replace(rule, reviewers=allowed, expires_after=lasts, approvals=approvals)
+    most = max(each.approvals for each in candidates)
+    return msgspec.structs.replace(rule, reviewers=allowed, expires_after=lasts, approvals=most)
 
 
 def _covered(reviewer: str, allowed: tuple[str, ...]) -> bool:

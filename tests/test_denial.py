@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from remediate.denial import NotADenial, Reader
+from remediate.denial import Denial, NotADenial, Reader
+from remediate.joining import located
 from remediate.policy import Outcome, decide, second_hop
 from remediate.reasons import Reason
 from tests.entries import (
@@ -70,12 +71,8 @@ def test_every_wording_of_a_deployers_denial_is_understood(text: str, kind: str,
     assert (str(found.member), str(found.repository)) == (MEMBER, REPOSITORY)
     assert found.image == IMAGE
     assert found.doubts == ()
-    assert (found.deploy.project, found.deploy.number, found.deploy.kind, found.deploy.name) == (
-        PROJECT,
-        NUMBER,
-        kind,
-        "web",
-    )
+    assert (found.deploy.project, found.deploy.kind, found.deploy.name) == (PROJECT, kind, "web")
+    assert found.deploy.number is None  # only the request has it
 
 
 @pytest.mark.parametrize(
@@ -392,7 +389,10 @@ def test_a_same_project_deploy_is_granted_and_a_cross_project_one_asked_with_its
     assert second_hop(same) is None
     cross = denial(activity())
     assert decide(cross).reasons == (Reason.CROSS_PROJECT,)
-    assert str(second_hop(cross)) == AGENT_MEMBER
+    assert second_hop(cross) is None  # the number stands in the request alone
+    known = located(cross, PROJECT, NUMBER)
+    assert isinstance(known, Denial)
+    assert str(second_hop(known)) == AGENT_MEMBER
     assert second_hop(denial(system_event())) is None
 
 
@@ -412,4 +412,5 @@ def test_a_text_that_names_another_user_than_the_caller_is_asked(named: str, dou
 def test_where_the_deploying_project_is_not_told_a_person_is_asked() -> None:
     entry = activity(user_text(SAME), images=(), number=None)
     del entry["logName"], entry["resource"], entry["protoPayload"]["resourceName"]
-    assert decide(denial(entry)).reasons == (Reason.PROJECT_UNKNOWN,)
+    reasons = (Reason.SOURCE_UNKNOWN, Reason.PROJECT_UNKNOWN, Reason.UNAUTHORIZED_CALLER)
+    assert (decide(denial(entry)).outcome, decide(denial(entry)).reasons) == (Outcome.ASK, reasons)

@@ -12,9 +12,10 @@ from remediate.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
 PURE = (
-    "allowpolicy", "audit", "chain", "denial", "deploy", "envelope", "errors", "following", "foresight", "image", "logentry", "modes", "notify/cards",
-    "notify/notice", "notify/outbox", "notify/report", "plan", "policy", "principal", "reasons",
-    "remediation", "results", "reviewers", "wording",
+    "allowpolicy", "approval_count", "audit", "authorization", "belonging", "chain", "content", "denial", "deploy", "earlier_deploys", "envelope",
+    "errors", "following", "foresight", "gathering", "image", "joining", "logentry", "modes", "notify/cards", "notify/notice", "notify/outbox",
+    "notify/report", "pairing", "plan", "policy", "principal", "reasons", "remediation", "results", "reviewers", "source", "state", "steps",
+    "variables", "witnesses", "wording",
 )  # fmt: skip
 PURE_MAY_IMPORT = {
     "__future__", "base64", "binascii", "collections", "dataclasses", "datetime", "enum", "hashlib", "html", "msgspec", "re",

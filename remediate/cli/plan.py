@@ -69,6 +69,7 @@ def _report(files: list[str], policy: str | None) -> Report:
     from remediate.denial import understand
     from remediate.envelope import entries_in
     from remediate.errors import Unreadable
+    from remediate.joining import call_of
     from remediate.logentry import read_entry
     from remediate.plan import Plan
 
@@ -91,7 +92,8 @@ def _report(files: list[str], policy: str | None) -> Report:
                     continue
                 for raw in entries:
                     try:
-                        made.add(understand(read_entry(raw)))
+                        entry = read_entry(raw)
+                        made.add(understand(entry), call_of(entry))
                     except Unreadable as error:
                         broken(name, piece.line, str(error))
     return made.report()

@@ -55,8 +55,9 @@ def explain(
     Nobody is asked: what only Google Cloud could tell is unknown here, and the repository is taken to exist.
     """
     from remediate.cli import output
-    from remediate.policy import ASSUMED, decide, variables
+    from remediate.policy import decide
     from remediate.policycases import Explained
+    from remediate.variables import ASSUMED, variables
 
     rules = _policy(file)
     told = []
@@ -191,19 +192,29 @@ def _denials(name: str) -> Iterator[Denial]:
     from remediate.denial import Denial, understand
     from remediate.envelope import entries_in
     from remediate.errors import Unreadable
+    from remediate.joining import call_of
     from remediate.logentry import read_entry
+    from remediate.pairing import Pairing
 
+    pairing, waiting = Pairing(), list[Denial]()
     export.check(name)
     for piece in export.documents(name):
         try:
             if isinstance(piece, export.Broken):
                 raise Unreadable(piece.why)
             for raw in entries_in(piece.data):
-                subject = understand(read_entry(raw))
-                if isinstance(subject, Denial):
+                entry = read_entry(raw)
+                if call := call_of(entry):
+                    pairing.note(call)
+                subject = understand(entry)
+                if isinstance(subject, Denial) and subject.operation:
+                    pairing.want(subject.operation)
+                    waiting.append(subject)
+                elif isinstance(subject, Denial):
                     yield subject
         except Unreadable as error:
             print(f"{printable(name)}:{piece.line}: unreadable: {printable(error)}", file=sys.stderr)
+    yield from map(pairing.joined, waiting)
 
 
 def _row(judged: Judged) -> tuple[str, str, str, str, str]:

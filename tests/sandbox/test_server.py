@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from remediate.denial import Denial, Reader, understand
+from remediate.joining import call_of, joined
 from remediate.logentry import read_entry
 from sandbox.errors import ApiError
 from sandbox.logfilter import compile_filter
@@ -158,14 +159,18 @@ def test_each_denial_is_one_that_the_function_understands(sandbox_server: Sandbo
     outcome = sandbox_server.deploy(kind=kind, api=api)
     assert outcome["exit_code"] == 1
     denials = [understand(read_entry(json.dumps(each).encode())) for each in outcome["entries"]]
-    [agent] = [each for each in denials if isinstance(each, Denial)]
-    assert (agent.reader, str(agent.member), str(agent.repository), agent.doubts) == (
-        Reader.SERVICE_AGENT,
-        AGENT,
-        REPOSITORY,
-        (),
-    )
-    assert (str(agent.deployer), agent.deploy.kind, agent.deploy.name) == (DEPLOYER, kind.replace("-", "_"), "web")
+    agents = [each for each in denials if isinstance(each, Denial)]
+    assert len(agents) == (2 if api == "v2" else 1)  # a v2 call's last entry tells it too
+    calls = [call for each in outcome["entries"] if (call := call_of(read_entry(json.dumps(each).encode())))]
+    for agent in (joined(each, calls) for each in agents):
+        assert (agent.reader, str(agent.member), str(agent.repository), agent.doubts) == (
+            Reader.SERVICE_AGENT,
+            AGENT,
+            REPOSITORY,
+            (),
+        )
+        assert (str(agent.deployer), agent.deploy.kind, agent.deploy.name) == (DEPLOYER, kind.replace("-", "_"), "web")
+        assert (agent.authorized, agent.call and agent.call.insert_id) == (True, outcome["entries"][0]["insertId"])
 
     policy = policy_of(sandbox_server)
     policy["bindings"][0]["members"].append(AGENT)

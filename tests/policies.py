@@ -1,0 +1,10 @@
+"""The wider rule of `deploy/policies/before-2025.yaml`: tests of what follows a rule's grant decide by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from remediate.policyfile import parse_policy
+
+BEFORE_2025 = Path(__file__).parents[1] / "deploy" / "policies" / "before-2025.yaml"
+WIDER = parse_policy(BEFORE_2025.read_text(), BEFORE_2025.name)
