@@ -13,6 +13,7 @@ from remediate.chain import broken_link
 from remediate.modes import ModeChange, Modes
 from remediate.policy import Mode
 from remediate.remediation import Remediation, State, TrailRecord, terms_digest
+from remediate.steps import is_renewal
 
 
 def broken_trail(ident: str, record: Remediation | None, trail: Sequence[TrailRecord]) -> str | None:
@@ -35,7 +36,7 @@ def broken_trail(ident: str, record: Remediation | None, trail: Sequence[TrailRe
     terms = trail[-1].terms
     if terms is not msgspec.UNSET and terms != terms_digest(record):
         return "the remediation's terms (whose grant, until when, on whose word) are not those that its trail leads to"
-    if trail[-1].at != record.updated:
+    if [step.at for step in trail if not is_renewal(step)][-1:] != [record.updated]:  # a renewed grant stands as before
         return "the remediation changed at another time than its trail says"
     return None
 

@@ -114,14 +114,18 @@ class Investigator:
         """The denial with what only its operation's call tells; as it is where no such call is found.
 
         Without it those behind the caller could approve their own deploy, and nobody would know that they may deploy.
-        Raises TransientFault where the log cannot be asked just now: the event comes again.
+        Raises TransientFault where the log cannot be asked just now, or does not have the call yet.
         """
         project = denial.deploy.project or denial.deploy.number
         if self._logs is None or not denial.operation or not project:
             return denial
+        at = when(denial, self._now())
         with suppress(TerminalFault):
-            found = self._logs.calls(project, denial.operation, when(denial, self._now()))
-            return joined(denial, [call for raw in found if (call := _call(raw))])
+            found = self._logs.calls(project, denial.operation, at)
+            calls = [call for raw in found if (call := _call(raw)) and denial.operation in call.operations]
+            if not calls and self._now() - at < LAG:
+                raise TransientFault("Cloud Logging does not have this operation's call yet; the event comes again")
+            return joined(denial, calls)
         return denial
 
     def look(self) -> Sight:

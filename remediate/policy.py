@@ -118,7 +118,7 @@ class BuiltIn:
         return Rule(OTHERWISE, Outcome.ASK, self._lasts if own else None, unmet=unmet), True
 
     def mentions(self, variable: str) -> bool:
-        return variable in _OWN_IMAGE or variable in _PROOF
+        return variable in _PROOF or (variable in _OWN_IMAGE and variable != "repository.mode")  # a limit says why
 
 
 def _unmet(variables: Mapping[str, object]) -> tuple[Reason, ...]:

@@ -96,6 +96,8 @@ class Remediation(msgspec.Struct, frozen=True):
     """Whether more were named than can be kept and the log could not be asked: then nobody may approve."""
     entries: tuple[EntryId, ...] = ()
     """The denials' own entries, the first of this cycle and the newest: what an approval reads back."""
+    proven: EntryId | None = None
+    """The newest of them that the log confirmed when it was counted; most are only read back at an approval."""
     partners: tuple[str, ...] = ()
     """The other reader of the same deploy: deployer and service agent are best approved together."""
     expires: str | None = None
@@ -218,6 +220,7 @@ def predicted(
 def counted(record: Remediation, denial: Denial, now: datetime, proof: Proof = Proof.LATER) -> Remediation:
     """The record with one denial more; no transition, so no trail record. `proof` is what is known of its entry."""
     people = named(names_of(record), denial, proof)
+    entries, proven = with_entry(record.entries, record.proven, denial.entry, proof)
     reader = (denial.reader,) if denial.reader else ()
     moment = instant(when(denial, now))
     return msgspec.structs.replace(
@@ -232,7 +235,8 @@ def counted(record: Remediation, denial: Denial, now: datetime, proof: Proof = P
         deployers=people.deployers,
         named_by=people.named_by,
         crowded=people.crowded,
-        entries=with_entry(record.entries, denial.entry),
+        entries=entries,
+        proven=proven,
         doubts=denial.doubts,
         authorized=denial.authorized,
         version=record.version + 1,
@@ -388,9 +392,9 @@ def when(denial: Denial, now: datetime) -> datetime:
     """When it was denied: by the entry's timestamp, but never later than now (entries arrive late, clocks differ)."""
     try:
         moment = datetime.fromisoformat(denial.entry.timestamp or "")
-    except ValueError:
+        return min(moment.astimezone(UTC), now) if moment.tzinfo else now
+    except (ValueError, OverflowError):  # no time; or one in the first hours of the calendar, before them in UTC
         return now
-    return min(moment, now) if moment.tzinfo else now
 
 
 def _with(seen: tuple[_T, ...], one: _T | None) -> tuple[_T, ...]:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from remediate.belonging import Names
 from remediate.errors import BadInput
 from remediate.policy import Mode
 from remediate.principal import reviewer_key
@@ -201,6 +202,18 @@ def endpoint(environ: Mapping[str, str], service: str) -> str | None:
     if problems:
         raise BadInput("\n".join(problems), advice="docs/settings.md names every variable.")
     return found.get(service)
+
+
+def names_from(environ: Mapping[str, str]) -> Names:
+    """Our own domains and workforce pools, for a command that needs no other setting. Raises BadInput."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, parse in (("DOMAINS", _domains), ("WORKFORCE_POOLS", _pools)):
+        value = environ.get(f"REMEDIATE_{name}", "").strip()
+        parsed = parse(value) if value else ()
+        if parsed is None:
+            raise BadInput(f"REMEDIATE_{name}={value!r}: expected names, separated by commas")
+        found[name] = parsed
+    return Names(found["DOMAINS"], found["WORKFORCE_POOLS"])
 
 
 def _organization(text: str) -> str | None:

@@ -23,7 +23,7 @@ from remediate.principal import Member, parse_member
 from remediate.remediation import Remediation, names_of, remediation_id
 from remediate.results import Verdict
 from remediate.source import source_of
-from remediate.witnesses import NamedBy, Proof, named_in, overflows
+from remediate.witnesses import NamedBy, Proof, is_full, named_in, overflows
 
 _INSERT_ID = re.compile(r"[!-~]{1,512}\Z")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)\Z")
@@ -143,6 +143,8 @@ class Testimony:
 
     def _confirms(self, by: NamedBy) -> bool | None:
         """Whether the log has an entry as it was kept; None where it cannot be asked. Raises TransientFault."""
+        if by.proven:  # it was there; that the log keeps entries for so long only changes nothing
+            return True
         found = self._read(by.entry) if by.entry else None
         if found is None:
             return None
@@ -162,11 +164,11 @@ class Testimony:
     def proof(self, record: Remediation | None, denial: Denial, *, from_log: bool) -> Proof:
         """What is known of a denial's entry whose names are about to be kept. Raises TransientFault.
 
-        The log is asked only where the record names more people than are kept unproven.
+        The log is asked only where the record holds as much as is kept unproven.
         """
         if from_log:
             return Proof.PROVEN
-        if record is None or not overflows(names_of(record), denial):
+        if record is None or not (overflows(names_of(record), denial) or is_full(record.entries, record.proven)):
             return Proof.LATER
         key = _key(denial.entry)
         if self._logs is not None and key is not None and key not in self._answers:

@@ -23,7 +23,7 @@ MOST_OPEN = 100
 """Unproven entries kept with one record, for all names together."""
 MOST_UNKEYED = 200
 """Names kept without an entry; beyond them the record counts everybody as named (`crowded`)."""
-_KEPT = 5  # own entries of denials: the first of the cycle, and the newest
+_KEPT = 5  # own entries of denials: the first of the cycle, one that is proven, and the newest
 
 
 class NamedBy(msgspec.Struct, frozen=True):
@@ -121,9 +121,22 @@ def _always(names: Names, member: str) -> bool:
     return any(each.proven or each.entry is None for each in own) or (member in names.deployers and not own)
 
 
-def with_entry(entries: tuple[EntryId, ...], entry: EntryId) -> tuple[EntryId, ...]:
-    """The denials' own entries with one more, the newest last: the first of the cycle stays, of the others the newest.
+def is_full(entries: tuple[EntryId, ...], proven: EntryId | None) -> bool:
+    """Whether one entry more would push out one that may be the only real one, so that the log has to be asked."""
+    return len(entries) >= _KEPT and proven not in entries
 
-    The first one stays so that a flood of forged entries does not take a real denial's place.
+
+def with_entry(
+    entries: tuple[EntryId, ...], proven: EntryId | None, entry: EntryId, proof: Proof
+) -> tuple[tuple[EntryId, ...], EntryId | None]:
+    """The denials' own entries with one more, the newest last; and the newest that the log confirmed.
+
+    The first of the cycle stays, and the confirmed one: a flood of forged entries does not take a real one's place.
     """
-    return entries if entry in entries else (*entries[:1], *entries[1:][-(_KEPT - 2) :], entry)
+    newest = entry if proof is Proof.PROVEN else proven
+    if entry in entries or (proof is Proof.DISPROVEN and len(entries) >= _KEPT):
+        return entries, newest
+    room = [each for each in entries[1:] if each != newest]
+    if len(entries) >= _KEPT and room:
+        entries = tuple(each for each in entries if each != room[0])
+    return (*entries, entry), newest

@@ -111,8 +111,9 @@ class MemoryLogs:
 
     def entry(self, key: EntryKey) -> list[bytes]:
         self.reads += 1
-        entry = self.written(key.insert_id)
-        return [json.dumps(entry).encode()] if entry else []
+        kept = [each for calls in self.operations.values() for each in calls]
+        held = [each for each in (self.written(key.insert_id), *kept) if each and _is(each, key)]
+        return [json.dumps(each).encode() for each in held[:1]]
 
     def deploys(
         self,
@@ -158,6 +159,11 @@ class MemoryLogs:
 
     def denials(self, projects: Sequence[str], since: datetime) -> Iterator[bytes]:
         raise NotImplementedError("the sandbox has this one")
+
+
+def _is(entry: dict[str, Any], key: EntryKey) -> bool:
+    """Whether an entry has this name; one that `written` makes up has whatever name it was asked by."""
+    return (entry.get("insertId"), entry.get("logName")) == (key.insert_id, key.log_name)
 
 
 @dataclass

@@ -206,3 +206,12 @@ def test_an_end_that_the_ledger_alone_announces_takes_nothing_away(world: World)
     overwrite(world, done.id, msgspec.to_builtins(done) | {"ending": ending})
     assert [each.ident for each in named(world)] == [done.id]
     assert {record.member, done.member} <= readers(world)
+
+
+@pytest.mark.parametrize(
+    "timestamp", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00Z"]
+)
+def test_an_entry_of_any_time_leaves_a_record_that_can_be_read(world: World, timestamp: str) -> None:
+    record = world.instance().handle(denial(activity(insert_id="1") | {"timestamp": timestamp})).remediation
+    assert record
+    assert world.ledger.get(record.id) == record

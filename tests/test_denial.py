@@ -26,6 +26,7 @@ from tests.entries import (
     understood,
     user_text,
 )
+from tests.policies import INSIDE, WIDER
 
 MEMBER = f"serviceAccount:{DEPLOYER}"
 AGENT_MEMBER = f"serviceAccount:{AGENT}"
@@ -243,7 +244,7 @@ def test_a_project_named_by_number_is_told_by_its_id_where_the_entry_knows_it() 
     own = bare_text(f"projects/{NUMBER}/locations/asia-northeast1/repositories/app")
     found = denial(activity(own, images=(SAME,)))
     assert str(found.repository) == f"projects/{PROJECT}/locations/asia-northeast1/repositories/app"
-    assert decide(found).outcome is Outcome.GRANT
+    assert decide(found, INSIDE, WIDER).outcome is Outcome.GRANT
     alone = denial(activity(by_number, images=()))
     assert alone.repository
     assert alone.repository.project == "998877665544"
@@ -385,10 +386,10 @@ def test_redacted_fields_leave_the_text_to_tell() -> None:
 
 def test_a_same_project_deploy_is_granted_and_a_cross_project_one_asked_with_its_second_hop() -> None:
     same = denial(activity(user_text(SAME), images=(SAME,)))
-    assert decide(same).outcome is Outcome.GRANT
+    assert decide(same, INSIDE, WIDER).outcome is Outcome.GRANT
     assert second_hop(same) is None
     cross = denial(activity())
-    assert decide(cross).reasons == (Reason.CROSS_PROJECT,)
+    assert decide(cross, INSIDE).reasons == (Reason.CROSS_PROJECT,)
     assert second_hop(cross) is None  # the number stands in the request alone
     known = located(cross, PROJECT, NUMBER)
     assert isinstance(known, Denial)

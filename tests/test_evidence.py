@@ -289,7 +289,7 @@ def test_a_reviewer_sees_what_reader_on_this_kind_of_repository_means(world: Wor
     [
         (Kind("MAVEN", "STANDARD_REPOSITORY"), Outcome.REFUSE, Reason.NOT_IMAGES),
         (Kind(None, None), Outcome.ASK, Reason.FORMAT_UNKNOWN),
-        (Kind("DOCKER", None, redirected=False), Outcome.GRANT, Reason.NOT_REDIRECTED),
+        (Kind("DOCKER", "STANDARD_REPOSITORY", redirected=False), Outcome.GRANT, Reason.NOT_REDIRECTED),
     ],
 )
 def test_a_repository_of_another_kind_is_no_image_repository(

@@ -48,7 +48,7 @@ def marks(records: list[Remediation]) -> list[str]:
 def test_what_one_project_opens_beyond_the_limit_is_gathered_and_another_projects_is_not(world: World) -> None:
     assert marks(opened(world, range(5))) == ["", "", "", NAME, NAME]
     assert marks(opened(world, range(5, 7), "shop-backend")) == ["", ""]
-    assert len(world.records()) == 8  # the other project's service agent with it
+    assert len(world.records()) == 7
     world.check_trail()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from msgspec.structs import replace
 
 from remediate import pairing
 from remediate.denial import Denial, Reader
-from remediate.errors import Refused
+from remediate.errors import Refused, TransientFault
 from remediate.joining import call_of, joined
 from remediate.logentry import read_entry
 from remediate.plan import Plan, Report
 from remediate.policy import Mode, Outcome
 from remediate.reasons import Reason
+from remediate.remediation import instant
 from tests.entries import (
     AGENT,
     DEPLOYER,
@@ -158,6 +160,21 @@ def test_a_log_line_that_cannot_be_read_hides_no_call(world: World) -> None:
     found = world.instance().handle(denial(system_event(annotations=NOTED))).subject
     assert isinstance(found, Denial)
     assert str(found.deployer) == CI
+
+
+def test_a_call_that_the_log_does_not_have_yet_is_waited_for(world: World) -> None:
+    event = system_event(annotations=ANNOTATED)
+    event["timestamp"] = instant(world.now - timedelta(seconds=30))
+    with pytest.raises(TransientFault, match="does not have this operation's call yet"):
+        world.instance().handle(denial(event))
+    assert world.records() == {}
+    world.logs.operations[OPERATION] = [impersonated()]
+    record = world.instance().handle(denial(event)).remediation
+    assert record
+    assert ANA in record.deployers
+    world.logs.operations.clear()
+    event |= {"insertId": "later", "timestamp": instant(world.now - timedelta(minutes=3))}
+    assert world.instance().handle(denial(event)).decision.outcome is Outcome.ASK
 
 
 def test_a_rule_grants_the_agent_only_where_the_call_was_authorized(world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from remediate.plan import Plan, Report
-from remediate.policy import Outcome
+from remediate.policy import BUILT_IN, Outcome, Rules
 from remediate.reasons import Reason
 from tests.entries import (
     AGENT,
@@ -19,12 +19,13 @@ from tests.entries import (
     understood,
     user_text,
 )
+from tests.policies import WIDER
 
 SAME = f"us-docker.pkg.dev/{PROJECT}/app/web"
 
 
-def planned(*entries: dict[str, Any]) -> Report:
-    plan = Plan()
+def planned(*entries: dict[str, Any], rules: Rules = BUILT_IN) -> Report:
+    plan = Plan(rules)
     for entry in entries:
         plan.add(understood(entry))
     return plan.report()
@@ -90,7 +91,7 @@ def test_parts_of_a_split_entry_are_one_denial() -> None:
 def test_a_group_takes_the_strictest_outcome_and_every_reason() -> None:
     sure = activity(user_text(SAME), images=(SAME,), insert_id="1")
     odd = activity(user_text(SAME), images=(SAME,), insert_id="2", code=5)
-    [grant] = planned(sure, odd).grants
+    [grant] = planned(sure, odd, rules=WIDER).grants
     assert grant.outcome is Outcome.ASK
     assert set(grant.reasons) == {Reason.SAME_PROJECT, Reason.UNUSUAL_STATUS}
 

@@ -8,14 +8,12 @@ import pytest
 from remediate.policy import ROLE, BuiltIn, Mode, Outcome, decide, in_mode
 from remediate.policyfile import parse_policy
 from remediate.reasons import Reason
-from remediate.variables import ASSUMED
 from tests.entries import PROJECT, activity, denial, user_text
-from tests.policies import WIDER
+from tests.policies import INSIDE, WIDER
 
 IMAGE = f"us-docker.pkg.dev/{PROJECT}/app/web"
 SAME_PROJECT = denial(activity(user_text(IMAGE), images=(IMAGE,)))
 CROSS_PROJECT = denial(activity())
-INSIDE = msgspec.structs.replace(ASSUMED, member_inside=True)
 
 
 def test_the_only_role_is_the_reader() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from remediate.allowpolicy import Binding
+from remediate.belonging import Names
 from remediate.chain import digest
 from remediate.cloud.interface import Cloud
 from remediate.denial import Denial
@@ -98,7 +99,8 @@ class World:
         cloud = {"registry": self.registry, "projects": self.projects, "roles": self.roles, "logs": self.logs}
         cloud |= {name: replaced.pop(name) for name in list(replaced) if name in cloud}
         parts: dict[str, Any] = {"ledger": self.ledger, "cloud": Cloud(**cloud), "mode": mode}
-        parts |= {"organization": ORGANIZATION, "clock": lambda: self.now, "rules": lambda: WIDER} | replaced
+        parts |= {"organization": ORGANIZATION, "clock": lambda: self.now, "rules": lambda: WIDER}
+        parts |= {"ours": Names(("example.com", "example.org"))} | replaced
         return Remediator(**parts)
 
     def records(self) -> dict[str, Remediation]:

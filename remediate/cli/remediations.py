@@ -310,7 +310,7 @@ def _as_json(record: Remediation) -> dict[str, object]:
     from remediate.remediation import content_digest
 
     fields: dict[str, object] = msgspec.to_builtins(record)
-    hidden = ("version", "trail", "trail_hash", "gathered", "named_by", "entries")
+    hidden = ("version", "trail", "trail_hash", "gathered", "named_by", "entries", "proven")
     return {name: value for name, value in fields.items() if name not in hidden} | {
         "reader": next(iter(record.readers), None),
         "content": content_digest(record),

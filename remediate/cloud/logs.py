@@ -139,7 +139,10 @@ class GoogleLogs:
         return {key: answer.error or answer.entries for key, answer in answers.items()}
 
     def calls(self, project: str, operation: str, at: datetime) -> list[bytes]:
-        """Remembered for a minute: one decision asks twice, for the denial and for the entry that is read back."""
+        """Remembered for a minute: one decision asks twice, for the denial and for the entry that is read back.
+
+        That there are none is not remembered: logs take a moment to be readable.
+        """
         remembered = self._operations.get((project, operation))
         if remembered is not None:
             return remembered
@@ -148,7 +151,7 @@ class GoogleLogs:
             [f"projects/{project}"], wanted, _MOST_CALLS, f"list the calls of an operation in {project}"
         )
         calls = [bytes(each) for each in islice(found, _MOST_CALLS)]
-        return self._operations.keep((project, operation), calls)
+        return self._operations.keep((project, operation), calls) if calls else calls
 
     def deploys(
         self,

@@ -127,9 +127,7 @@ def test_no_log_that_a_user_may_write_passes_any_filter(entry: dict[str, Any]) -
 def test_every_filter_that_is_deployed_or_told_names_the_log_exactly() -> None:
     files = [*(ROOT / "deploy").glob("*.*"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
     texts = {path.name: path.read_text() for path in files if path.suffix != ".png"}
-    assert [
-        name for name, text in texts.items() if re.search(r"logName\s*[:=]|cloudaudit\.googleapis\.com%2F", text)
-    ] == []
+    assert [name for name, text in texts.items() if re.search(r"logName\s*[:=]", text)] == []
     named = {name for text in texts.values() for name in re.findall(r"log_id\(\W*([a-z_./]+)", text)}
     assert named == {each.value for each in Log}
 
@@ -351,6 +349,8 @@ def test_the_calls_of_an_operation_are_asked_once_a_minute() -> None:
         assert len(asked) == 1
         assert logs.calls("platform-images", OPERATION, AGO) == []
         assert len(asked) == 2
+        assert logs.calls("platform-images", OPERATION, AGO) == []
+        assert len(asked) == 3  # that there are none may be different in a moment
         now[0] = 60.0
         assert logs.calls("shop-frontend", OPERATION, AGO) == []
 

@@ -115,7 +115,9 @@ class Scene:
         self.sandbox = sandbox
         self.settings = sandbox.env | {"REMEDIATE_LEDGER": ledger_url}
         self.ledger = open_ledger(ledger_url)
-        entry = json.dumps(activity(user_text(IMAGE), images=(IMAGE,))).encode()
+        denied = activity(user_text(IMAGE), images=(IMAGE,))
+        sandbox.log(denied)
+        entry = json.dumps(denied).encode()
         handled = self.instance().handle(understand(read_entry(entry)))
         assert handled.remediation
         self.ident = handled.remediation.id

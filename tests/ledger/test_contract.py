@@ -24,7 +24,7 @@ from remediate.denial import Denial
 from remediate.errors import BadInput, Conflict
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Filter, Ledger, Mark, TrailFilter
-from remediate.ledger.sqlite import _MIGRATIONS
+from remediate.ledger.schema import MIGRATIONS
 from remediate.modes import EVERYWHERE, Modes, switched
 from remediate.notify import notice as notices
 from remediate.notify.outbox import LEASE, Parcel, claimed, delivered, parcel, postponed
@@ -348,7 +348,7 @@ def test_the_first_schema_is_migrated_and_keeps_what_it_holds(tmp_path: Path) ->
     path = tmp_path / "ledger.db"
     old = {name: value for name, value in msgspec.to_builtins(record).items() if name not in ("doubts", "approver")}
     with sqlite3.connect(path) as connection:
-        connection.executescript(_MIGRATIONS[0])
+        connection.executescript(MIGRATIONS[0])
         row = (record.id, 1, record.state, record.repository, record.member, record.last_seen, msgspec.json.encode(old))
         connection.execute("INSERT INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         values = (record.id, 1, msgspec.json.encode(trail))
