@@ -8,8 +8,8 @@ from datetime import datetime
 import msgspec
 
 from remediate.denial import Denial, Deploy, NotADenial, Reader
-from remediate.foresight import ahead
-from remediate.policy import ASSUMED, BUILT_IN, ROLE, Decision, Outcome, Rules, decide, same_project, second_hop
+from remediate.foresight import aheads
+from remediate.policy import ASSUMED, BUILT_IN, ROLE, Decision, Outcome, Rules, decide, same_project
 from remediate.reasons import Reason
 
 _STRICTEST = (Outcome.REFUSE, Outcome.ASK, Outcome.GRANT)
@@ -111,24 +111,24 @@ class Plan:
         key = (str(denial.repository), denial.member.key)
         readers = [denial.reader] if denial.reader else []
         _merge(self._grants, key, denial, str(denial.member), decision, readers, denials=1)
-        if denial.reader is Reader.DEPLOYER and same_project(denial) is False:
+        if denial.others or (denial.reader is Reader.DEPLOYER and same_project(denial) is False):
             self._crossing.append(denial)
 
     def _predict(self, denial: Denial, grants: dict[tuple[str, str], PlannedGrant]) -> None:
-        """Add the service agent that is denied next; its project's number may stand in another entry of the export."""
+        """Add what the deploy is denied next: the service agent, and its images of other repositories.
+
+        The number of the agent's project may stand in another entry of the export.
+        """
         known = self._numbers.get(denial.deploy.project or "", set()) | {denial.deploy.number} - {None}
-        if len(known) != 1:
-            return
-        deploy = msgspec.structs.replace(denial.deploy, number=next(iter(known)))
-        agent = second_hop(msgspec.structs.replace(denial, deploy=deploy))
-        if agent is None or denial.repository is None:
-            return
-        key = (str(denial.repository), agent.key)
-        foreseen = decide(
-            ahead(denial, Reader.SERVICE_AGENT, agent, denial.repository), ASSUMED, self._rules, predicted=True
-        )
-        if foreseen.outcome is Outcome.ASK and (key not in grants or grants[key].predicted):
-            _merge(grants, key, denial, str(agent), foreseen, [Reader.SERVICE_AGENT], denials=0)
+        number = next(iter(known)) if len(known) == 1 else None
+        deploy = msgspec.structs.replace(denial.deploy, number=number)
+        for each in aheads(msgspec.structs.replace(denial, deploy=deploy)):
+            if each.member is None or each.reader is None:
+                continue
+            key = (str(each.repository), each.member.key)
+            foreseen = decide(each, ASSUMED, self._rules, predicted=True)
+            if foreseen.outcome is Outcome.ASK and (key not in grants or grants[key].predicted):
+                _merge(grants, key, each, str(each.member), foreseen, [each.reader], denials=0)
 
 
 def _merge(

@@ -217,7 +217,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "deploy.project": ("string", "id of the project deployed to"),
     "deploy.number": ("string", "its number"),
     "deploy.location": ("string", "region deployed to"),
-    "deploy.kind": ("string", "service, job or worker_pool"),
+    "deploy.kind": ("string", "service, job, worker_pool or instance"),
     "deploy.name": ("string", "name of what was deployed"),
     "deploy.ancestors": ("list", "projects/ID, folders/N, ..., organizations/N of the deploying project"),
     "image.reference": ("string", "the image as it was deployed"),
@@ -263,7 +263,7 @@ def variables(denial: Denial, evidence: Evidence, *, predicted: bool = False) ->
         values |= _named(repository)
     if member is not None:
         values |= {"member.id": member.id, "member.kind": str(member.kind), "member.domain": member.domain}
-        values |= {"member.project": member.project, "member.shared": member.shared}
+        values |= {"member.project": member.project, "member.shared": denial.shared}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -305,6 +305,8 @@ def _limits(denial: Denial, evidence: Evidence, *, predicted: bool) -> tuple[Rea
         reasons.append(Reason.REPOSITORY_UNKNOWN)
     if denial.member is None:
         reasons.append(Reason.MEMBER_UNKNOWN)
+    elif denial.member.agent_identity:
+        reasons.append(Reason.AGENT_IDENTITY)
     if denial.reader is None:
         reasons.append(Reason.READER_UNKNOWN)
     if denial.deployer is None and denial.reader is not Reader.DEPLOYER:
@@ -340,7 +342,7 @@ def _facts(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
         case None if denial.repository is not None:
             known = denial.deploy.project or denial.deploy.number
             reasons.append(Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN)
-    if denial.member is not None and denial.member.shared:
+    if denial.shared:
         reasons.append(Reason.SHARED_IDENTITY)
     if evidence.redirected is False:
         reasons.append(Reason.NOT_REDIRECTED)

@@ -136,6 +136,7 @@ class Remediation(msgspec.Struct, frozen=True):
     trail: int = 0
     """How many trail records there are, and so the next one's number."""
     trail_hash: str = ""
+    troubleshooter: str | None = None  # the last link that Google gave with a denial; nothing decides by it
 
 
 class TrailRecord(msgspec.Struct, frozen=True):
@@ -223,6 +224,7 @@ def counted(record: Remediation, denial: Denial, now: datetime) -> Remediation:
         images=_with(record.images, denial.image),
         deployers=_deployers(record, denial),
         doubts=denial.doubts,
+        troubleshooter=denial.troubleshooter or record.troubleshooter,
         version=record.version + 1,
     )
 

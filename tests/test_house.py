@@ -12,8 +12,9 @@ from remediate.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
 PURE = (
-    "allowpolicy", "audit", "chain", "denial", "deploy", "envelope", "errors", "following", "foresight", "image", "logentry", "modes", "notify/cards",
-    "notify/notice", "notify/outbox", "notify/report", "plan", "policy", "principal", "reasons",
+    "allowpolicy", "audit", "chain", "denial", "denied_image", "deploy", "envelope",
+    "error_details", "errors", "following", "foresight", "image", "logentry", "message_grammar", "modes", "notify/cards",
+    "notify/notice", "notify/outbox", "notify/report", "plan", "policy", "principal", "reasons", "registry_cause",
     "remediation", "results", "reviewers", "wording",
 )  # fmt: skip
 PURE_MAY_IMPORT = {
