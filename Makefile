@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint checkov bench screenshots lock filter clean chromium
+.PHONY: help run demo test lint checkov mutants bench screenshots lock filter clean chromium
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 | /p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || grep '##' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: $(BIN)/.development ## ruff and mypy --strict
 checkov: .venv-checkov/.ready ## check deploy/ against known misconfigurations; what is left out has its reason beside it
 	@.venv-checkov/bin/checkov --config-file deploy/checks/checkov.yaml
 
+mutants: $(BIN)/.development ## break what decides and writes, one change at a time, and name each change that no test notices
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.mutants $(MODULES)
+
 bench: $(BIN)/.development ## measure: cold start, events a second, one grant beside gcloud
 	$(BIN)/python -m bench
 
@@ -46,7 +49,7 @@ filter: $(BIN)/.service ## print the recogniser's log filter into deploy/denials
 	@$(BIN)/python -c 'import sys; from remediate.logfilter import DENIALS; sys.stdout.write(DENIALS)' > deploy/denials.filter
 
 clean: ## remove the environment and everything that a run left behind
-	rm -rf .venv .venv-checkov .run .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-checkov .run mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The browser tests need a Chromium; without one they are skipped, and say so.
 chromium:

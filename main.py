@@ -13,6 +13,7 @@ import time
 
 import flask
 import functions_framework
+from cloudevents.exceptions import GenericException
 from cloudevents.http import CloudEvent
 
 from remediate import logs
@@ -23,6 +24,7 @@ from remediate.logentry import read_entry
 from remediate.modes import ModeChange
 from remediate.notify.report import Sending
 from remediate.remediation import TrailRecord
+from remediate.review.body import withhold
 from remediate.settings import load_settings
 from remediate.wiring import notifier_from, remediator_from, review_from, rules_from
 
@@ -61,6 +63,20 @@ try:
     pages = review_from(settings, remediator) if target() == "review" else None
 except (BadInput, LedgerFault, TransientFault) as error:
     raise SystemExit(f"remediate cannot start:\n{error}\n{error.advice}") from None
+
+
+def unreadable(error: Exception) -> tuple[str, int]:
+    """The end of a body that functions-framework cannot take apart, as one nested too deep, before we see it."""
+    log.warning("unreadable event", why=f"no CloudEvent: {type(error).__name__}")
+    return "", 204
+
+
+if flask.has_app_context():  # functions-framework imports this module inside its own application
+    if pages is None:
+        for kind in (RecursionError, GenericException):
+            flask.current_app.register_error_handler(kind, unreadable)
+    else:
+        flask.current_app.before_request(lambda: withhold(flask.request))
 
 
 @functions_framework.cloud_event

@@ -268,7 +268,7 @@ for each in builder receiver review sweep trigger; do identities+=${identities:+
 page=https://$name-review-$number.$region.run.app
 environment="REMEDIATE_MODE=$mode@@REMEDIATE_LEDGER=firestore://$project/$name@@REMEDIATE_REVIEWERS=$allowed@@REMEDIATE_IDENTITIES=$identities"
 [[ -z $organization ]] || environment+="@@REMEDIATE_ORGANIZATION=$organization"
-environment+="@@REMEDIATE_TROUBLESHOOTER=off@@REMEDIATE_GRANTS_AN_HOUR=60@@REMEDIATE_GRANTS_TO_A_MEMBER=10"
+environment+="@@REMEDIATE_TROUBLESHOOTER=off@@REMEDIATE_GRANTS_AN_HOUR=60@@REMEDIATE_GRANTS_TO_A_MEMBER=10@@REMEDIATE_PROPOSALS_AN_HOUR=30"
 environment+="@@REMEDIATE_NOTIFY_TOPIC=projects/$project/topics/$name-notices@@REMEDIATE_REVIEW_URL=$page@@GOOGLE_CLOUD_PROJECT=$project"
 audience=/projects/$number/locations/$region/services/$name-review
 sized=(--region="$region" --image="$image" --cpu=1 --memory=512Mi)
@@ -321,7 +321,7 @@ trail=logging.googleapis.com/projects/$project/locations/$region/buckets/$name-t
 ours="((resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"$name-receiver\" OR \"$name-review\")) OR (resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"$name-sweep\"))"
 sink "projects/$project" "$name-trail" "$trail" "$ours"$'\n''jsonPayload.trail.remediation:*'
 writes='protoPayload.methodName="google.devtools.artifactregistry.v1.ArtifactRegistry.SetIamPolicy"
-logName:"cloudaudit.googleapis.com%2Factivity"
+log_id("cloudaudit.googleapis.com/activity")
 protoPayload.authenticationInfo.principalEmail=("'"$(email receiver)"'" OR "'"$(email review)"'" OR "'"$(email sweep)"'")
 NOT severity>=ERROR'
 for place in "${scopes[@]}"; do

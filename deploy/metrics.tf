@@ -31,7 +31,8 @@ locals {
     told-writes = {
       bucket      = google_logging_project_bucket_config.trail.id
       description = "Transitions that change a policy, as the trail has them"
-      filter      = "jsonPayload.trail.after=(\"granted\" OR \"revoked\" OR \"expired\")"
+      # A renewal puts an end off, and writes no policy.
+      filter = "jsonPayload.trail.after=(\"granted\" OR \"revoked\" OR \"expired\")\nNOT (jsonPayload.trail.before=\"granted\" AND jsonPayload.trail.after=\"granted\")"
     }
   }
 

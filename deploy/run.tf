@@ -17,8 +17,10 @@ locals {
       REMEDIATE_POLICY             = one([for each in google_storage_bucket_object.policy : "gs://${each.bucket}/${each.name}"])
       REMEDIATE_OPT_IN_TAG         = try(local.opted_in.value, null)
       REMEDIATE_TROUBLESHOOTER     = var.troubleshooter ? "on" : "off"
+      REMEDIATE_UNKNOWN_DEPLOYER   = var.unknown_deployer == "two" ? null : var.unknown_deployer
       REMEDIATE_GRANTS_AN_HOUR     = tostring(var.grants_an_hour)
       REMEDIATE_GRANTS_TO_A_MEMBER = tostring(var.grants_to_a_member)
+      REMEDIATE_PROPOSALS_AN_HOUR  = tostring(var.proposals_an_hour)
       REMEDIATE_NOTIFY_TOPIC       = google_pubsub_topic.notices.id
       REMEDIATE_REVIEW_URL         = local.review_url
       GOOGLE_CLOUD_PROJECT         = var.project

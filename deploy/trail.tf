@@ -7,7 +7,7 @@ locals {
 
   writes = join("\n", [
     "protoPayload.methodName=\"google.devtools.artifactregistry.v1.ArtifactRegistry.SetIamPolicy\"",
-    "logName:\"cloudaudit.googleapis.com%2Factivity\"",
+    "log_id(\"cloudaudit.googleapis.com/activity\")",
     "protoPayload.authenticationInfo.principalEmail=(${join(" OR ", [for each in local.writing : "\"${each}\""])})",
     "NOT severity>=ERROR",
   ])

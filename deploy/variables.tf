@@ -111,6 +111,17 @@ variable "grants_to_a_member" {
   }
 }
 
+variable "proposals_an_hour" {
+  description = "How many proposals one project's denials may open in an hour with a notice and an inbox row each; what comes beyond is gathered."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.proposals_an_hour >= 1 && var.proposals_an_hour <= 10000 && floor(var.proposals_an_hour) == var.proposals_an_hour
+    error_message = "proposals_an_hour: expected a whole number from 1 to 10000."
+  }
+}
+
 variable "troubleshooter" {
   description = "Ask Policy Troubleshooter about deny policies. It needs iam.securityReviewer and iam.denyReviewer, which read much, so it is off."
   type        = bool
@@ -119,6 +130,17 @@ variable "troubleshooter" {
   validation {
     condition     = !var.troubleshooter || !startswith(try(var.scope[0], ""), "projects/")
     error_message = "troubleshooter: expected false for a single project: what it asks about is granted on what lies above."
+  }
+}
+
+variable "unknown_deployer" {
+  description = "What an approval takes where the log does not say who deployed: two different reviewers (two), or also one who declares that the deploy was not theirs (declare)."
+  type        = string
+  default     = "two"
+
+  validation {
+    condition     = contains(["two", "declare"], var.unknown_deployer)
+    error_message = "unknown_deployer: expected two or declare."
   }
 }
 

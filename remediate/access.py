@@ -21,7 +21,8 @@ DOWNLOAD = "artifactregistry.repositories.downloadArtifacts"
 """The permission that reading an image takes."""
 ROLES_FILE = Path(__file__).with_name("roles.json")
 _EVERYBODY = ("allUsers", "allAuthenticatedUsers")
-_MANY = ("group:", "domain:", "principalSet:", "projectOwner:", "projectEditor:", "projectViewer:")
+MANY = ("group:", "domain:", "principalSet:", "projectOwner:", "projectEditor:", "projectViewer:")
+"""How the members of a policy begin that stand for many: who they are cannot be told."""
 
 
 def can_read(
@@ -49,9 +50,9 @@ def can_read(
 
 def _named(binding: Binding, member: Member) -> bool | None:
     """Whether a binding means the member; None where it means many, and nobody can tell who they are."""
-    if any(text in _EVERYBODY or _key(text) == member.key for text in binding.members):
+    if any(text in _EVERYBODY or key_of(text) == member.key for text in binding.members):
         return True
-    return None if any(text.startswith(_MANY) for text in binding.members) else False
+    return None if any(text.startswith(MANY) for text in binding.members) else False
 
 
 def _held(role: str, holds: Callable[[str], bool | None]) -> bool | None:
@@ -59,7 +60,8 @@ def _held(role: str, holds: Callable[[str], bool | None]) -> bool | None:
     return role in predefined_readers() if role.startswith("roles/") else holds(role)
 
 
-def _key(text: str) -> str:
+def key_of(text: str) -> str:
+    """A policy's member as `Member.key` has it, to be compared."""
     return text if text.startswith("principal://") else text.casefold()
 
 

@@ -13,6 +13,7 @@ from remediate.chain import broken_link
 from remediate.modes import ModeChange, Modes
 from remediate.policy import Mode
 from remediate.remediation import Remediation, State, TrailRecord, terms_digest
+from remediate.steps import is_renewal
 
 
 def broken_trail(ident: str, record: Remediation | None, trail: Sequence[TrailRecord]) -> str | None:
@@ -29,9 +30,14 @@ def broken_trail(ident: str, record: Remediation | None, trail: Sequence[TrailRe
     approvals = [step.actor for step in trail if step.after is State.APPROVED]
     if record.approver is not None and record.approver not in approvals:
         return f"the remediation stands on the word of {record.approver}, who is not on its trail"
+    given = {step.actor for step in trail if step.approval is not msgspec.UNSET} | set(approvals)
+    if missing := next((each.actor for each in record.approvals if each.actor not in given), None):
+        return f"the remediation counts an approval by {missing}, who is not on its trail"
     terms = trail[-1].terms
     if terms is not msgspec.UNSET and terms != terms_digest(record):
         return "the remediation's terms (whose grant, until when, on whose word) are not those that its trail leads to"
+    if [step.at for step in trail if not is_renewal(step)][-1:] != [record.updated]:  # a renewed grant stands as before
+        return "the remediation changed at another time than its trail says"
     return None
 
 
@@ -40,6 +46,12 @@ def broken_switches(modes: Modes, changes: Sequence[ModeChange]) -> str | None:
     if link := broken_link(modes, changes):
         return link
     switches: dict[str, Mode] = {}
+    asked = {(each.scope, each.actor, each.at): each.requested for each in changes}
+    if any(asked.get((scope, each.actor, each.at)) != each.wanted for scope, each in modes.asked.items()):
+        return "what waits for a second person is not what the trail says"
+    confirmed = [each.confirmed for each in changes if isinstance(each.confirmed, str)]
+    if (confirmed or [""])[-1] != modes.policy:
+        return "the confirmed policy text is not the one that the trail leads to"
     for change in changes:
         switches.pop(change.scope, None)
         if change.after is not None:

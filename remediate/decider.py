@@ -6,20 +6,23 @@ The checks that cost a look-up of the log, or a place under the brake, are made 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 import msgspec
 
 from remediate import remediation as records
 from remediate.denial import Denial
-from remediate.errors import TerminalFault
+from remediate.errors import TerminalFault, TransientFault
 from remediate.evidence import Investigator, Sight
+from remediate.history import History
 from remediate.ledger.interface import Ledger
-from remediate.modes import effective
-from remediate.policy import INVARIANTS, BuiltIn, Decision, Evidence, Mode, Outcome, Rules, asked, decide, in_mode
+from remediate.modes import effective, loosened_by
+from remediate.policy import INVARIANTS, BuiltIn, Decision, Mode, Outcome, Rules, asked, decide, in_mode
 from remediate.reasons import Reason
 from remediate.remediation import Remediation, State
 from remediate.results import Limits
+from remediate.variables import Evidence
 
 
 class _EverythingMatters(BuiltIn):
@@ -37,6 +40,7 @@ class Decider:
         self,
         ledger: Ledger,
         investigator: Investigator,
+        history: History,
         rules: Callable[[], Rules],
         mode: Mode | None,
         limits: Limits,
@@ -44,6 +48,7 @@ class Decider:
     ) -> None:
         self._ledger = ledger
         self._investigator = investigator
+        self._history = history
         self._rules = rules
         self._mode = mode
         self._limits = limits
@@ -67,6 +72,8 @@ class Decider:
             return in_mode(decision, Mode.DRY_RUN), ""
         if record and self._was_taken_away(record):
             return asked(decision, Reason.TAKEN_AWAY), ""
+        if loosened := self._loosened(denial):
+            return asked(decision, loosened), ""
         verified = from_log or self._investigator.verified(denial)
         decision = decide(denial, msgspec.structs.replace(evidence, verified=verified), rules)
         if decision.outcome is Outcome.GRANT and (brake := self._brake(denial, ident)):
@@ -90,21 +97,55 @@ class Decider:
         """
         rules = self._rules()
         try:
-            evidence = self._evidence(ahead, None, rules, sight)
+            evidence = self._evidence(ahead, None, rules, sight, predicted=True)
         except TerminalFault:
             return Decision(Outcome.IGNORE, None, (Reason.TERMINAL_ANSWER,))
         if surely and evidence.inherited is not False:
             return Decision(Outcome.IGNORE, None, (Reason.EVIDENCE_UNKNOWN,))
         return decide(ahead, evidence, rules, predicted=True)
 
-    def again(self, record: Remediation) -> Decision:
-        """The decision about what was proposed or approved, on what Google Cloud says now. Raises TerminalFault."""
-        last, rules = records.last_denial(record), self._rules()
-        return decide(last, self._evidence(last, record, rules, self.look()), rules, predicted=record.predicted)
+    def again(self, record: Remediation, denial: Denial | None = None, *, verified: bool | None = True) -> Decision:
+        """The decision about what was proposed or approved, on what Google Cloud says now. Raises TerminalFault.
+
+        `denial`: as the log has it; without one, as the record tells of it.
+        """
+        last, rules = denial or records.last_denial(record), self._rules()
+        evidence = self._evidence(last, record, rules, self.look(), predicted=record.predicted)
+        evidence = msgspec.structs.replace(evidence, verified=verified)
+        return decide(last, evidence, rules, predicted=record.predicted)
 
     def evidence(self, record: Remediation) -> Evidence:
         """What a decision about this record would stand on now, and what no rule looks at besides, for a person."""
-        return self._evidence(records.last_denial(record), record, _EverythingMatters(), self.look())
+        last = records.last_denial(record)
+        evidence = self._investigator.evidence(last, _EverythingMatters(), self.look(), denials=record.denials + 1)
+        with suppress(TransientFault):  # a page does not wait for the next minute's look-ups
+            evidence = msgspec.structs.replace(evidence, **self._history.past(last, record.taken_away)._asdict())
+        return evidence
+
+    def built_in(self) -> str | None:
+        """What the trail calls the built-in rule in force; None where a policy file's rules are."""
+        rules = self._rules()
+        return rules.digest if isinstance(rules, BuiltIn) else None
+
+    def may_renew(self, record: Remediation) -> bool:
+        """Whether the built-in rule may keep what it granted: it is in force, and so is enforce mode in that place."""
+        return self.built_in() is not None and self.mode_at(records.last_denial(record)) is Mode.ENFORCE
+
+    def renewed(self, record: Remediation) -> Decision | None:
+        """The built-in rule's grant, were it to make it now, on a newer deploy that is proven; None where it would not.
+
+        That deploy proves who called, that they may deploy, and with which image; the rest is looked at as ever. Raises
+        TerminalFault, and TransientFault.
+        """
+        rules = self._rules()
+        denial = msgspec.structs.replace(records.last_denial(record), authorized=True, image_confirmed=True)
+        evidence = self._investigator.evidence(denial, rules, self.look(), denials=record.denials)
+        if not evidence.already_granted or not self.may_renew(record):
+            return None
+        as_if = {"already_granted": False, "propagating": False, "verified": True}
+        past = {"previously_deployed": True, "access_removed": False}
+        decision = decide(denial, msgspec.structs.replace(evidence, **as_if, **past), rules)
+        return decision if decision.outcome is Outcome.GRANT else None
 
     def mode_at(self, denial: Denial) -> Mode:
         """The mode in force for this deploy; the switches are read only where they can matter."""
@@ -112,14 +153,36 @@ class Decider:
             return Mode.DRY_RUN
         return effective(self._ledger.modes(), self._mode, self._investigator.places(denial))
 
-    def _evidence(self, denial: Denial, record: Remediation | None, rules: Rules, sight: Sight) -> Evidence:
-        """What Google Cloud says about a denial; as if it were verified, which is asked only before a rule's write."""
+    def _evidence(
+        self, denial: Denial, record: Remediation | None, rules: Rules, sight: Sight, *, predicted: bool = False
+    ) -> Evidence:
+        """What Google Cloud says about a denial; as if it were verified, which is asked only before a rule's write.
+
+        The log is asked about the past only where the decision hinges on it.
+        """
         recent = False
         if record and record.state is State.GRANTED:
             granted = datetime.fromisoformat(record.updated)
             recent = min(self._now(), records.when(denial, self._now())) - granted < self._limits.propagation
         denials = record.denials + 1 if record else 1
-        return self._investigator.evidence(denial, rules, sight, propagating=recent, denials=denials)
+        evidence = self._investigator.evidence(denial, rules, sight, propagating=recent, denials=denials)
+        if not hinges_on_past(denial, evidence, rules, predicted=predicted):
+            return evidence
+        past = self._history.past(denial, record.taken_away if record else None)
+        return msgspec.structs.replace(evidence, **past._asdict())
+
+    def policy_to_confirm(self) -> str | None:
+        """The digest of the policy text in force, where its rules may not grant before it is confirmed."""
+        rules = self._rules()
+        return rules.digest if rules.needs_confirmation and self._ledger.modes().policy != rules.digest else None
+
+    def _loosened(self, denial: Denial) -> Reason | None:
+        """What keeps rules from granting because of who loosened them: nobody profits from a switch of their own."""
+        if self.policy_to_confirm() is not None:
+            return Reason.POLICY_UNCONFIRMED
+        people = {each.key.casefold() for each in (denial.member, denial.deployer, *denial.behind) if each}
+        barred = loosened_by(self._ledger.modes(), self._investigator.places(denial), self._now())
+        return Reason.OWN_SWITCH if people & barred else None
 
     def _was_taken_away(self, record: Remediation) -> bool:
         """Whether somebody took this grant away not long ago: a rule must not undo within minutes what they did.
@@ -137,3 +200,16 @@ class Decider:
         if not self._ledger.take(f"{hour} {member}", self._limits.grants_to_a_member, ident):
             return Reason.MEMBER_BRAKE
         return None if self._ledger.take(hour, self._limits.grants_an_hour, ident) else Reason.BRAKE
+
+
+_PAST = ("evidence.previously_deployed", "evidence.access_removed")
+
+
+def hinges_on_past(denial: Denial, evidence: Evidence, rules: Rules, *, predicted: bool = False) -> bool:
+    """Whether a decision comes out differently for another past of the member, so that the log has to be asked."""
+    if not any(rules.mentions(each) for each in _PAST):
+        return False
+    known: tuple[bool | None, ...] = (True, False, None)
+    pasts = ({"previously_deployed": one, "access_removed": other} for one in known for other in known)
+    found = (decide(denial, msgspec.structs.replace(evidence, **past), rules, predicted=predicted) for past in pasts)
+    return len(set(map(msgspec.json.encode, found))) > 1

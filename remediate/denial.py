@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import msgspec
 
 from remediate import deploy as deploys
+from remediate.authorization import authorized
 from remediate.denied_image import denied_image
 from remediate.deploy import Body
 from remediate.deploy import Deploy as Deploy
@@ -17,12 +18,11 @@ from remediate.image import Repository
 from remediate.logentry import AuditLog, LogEntry, decode
 from remediate.principal import Member, MemberKind, parse_member, run_service_agent
 from remediate.reasons import Reason
+from remediate.source import Log, Source, source_of
 from remediate.wording import ImageDenied, read_text
 from remediate.wording import Reader as Reader
 
 CLOUD_RUN = "run.googleapis.com"
-ACTIVITY, SYSTEM_EVENT = "cloudaudit.googleapis.com%2Factivity", "cloudaudit.googleapis.com%2Fsystem_event"
-"""The two logs in which a denied image read is seen: the deployer's in the first, the service agent's in both."""
 
 # 7 for the deployer's call, 9 for a failed revision, 13 in a v2 operation. Another code with the same text is asked.
 _USUAL_CODES = (7, 9, 13)
@@ -68,7 +68,7 @@ class Denial(msgspec.Struct, frozen=True):
     behind: tuple[Member, ...] = ()
     """Who else stands behind the call: the outside identity, and each that impersonated another."""
     operation: str | None = None
-    """What joins a system event with the call that it comes from."""
+    """What joins a system event, or the last entry of a call, with the call's own entry."""
     call: EntryId | None = None
     """The call's entry that named the deployer, where the denial's own entry does not."""
     authorized: bool | None = None
@@ -114,17 +114,38 @@ def understand(entry: LogEntry) -> Denial | NotADenial:
         return NotADenial(ident, None, Reason.POLICY_CHANGE)
     if audit.service_name != CLOUD_RUN:
         return NotADenial(ident, None, Reason.NOT_CLOUD_RUN if audit.service_name else Reason.NOT_AUDIT_LOG)
+    source = source_of(entry.log_name)
     body = deploys.Body.of(audit)
-    where = deploys.where(entry, audit, body)
-    if entry.log_name is not None and not entry.log_name.endswith((ACTIVITY, SYSTEM_EVENT)):
+    where = deploys.where(entry, audit, body, source)
+    if entry.log_name is not None and (source is None or not deploys.logged_in(entry, source)):
         return NotADenial(ident, where, Reason.OTHER_LOG)
-    system_event = entry.log_name.endswith(SYSTEM_EVENT) if entry.log_name else audit.authentication_info is None
+    system_event = source.log is Log.SYSTEM_EVENT if source else audit.authentication_info is None
     details = details_of(audit.status)
     said = _what_was_said(audit, body, details, system_event=system_event)
     if isinstance(said, Reason):
         return NotADenial(ident, where, said)
     found = _denial(ident, audit, body, where, said, details, system_event=system_event)
-    return _with_field_doubts(found, entry.unusual) if isinstance(found, Denial) else found
+    if isinstance(found, NotADenial):
+        return found
+    found = _with_field_doubts(found, entry.unusual)
+    return _proved(found, entry, audit, source, deploys.operation(body) if system_event else None)
+
+
+def _proved(denial: Denial, entry: LogEntry, audit: AuditLog, source: Source | None, noted: str | None) -> Denial:
+    """The denial with what the entry proves of its source and of the caller, and with the operation it belongs to.
+
+    `noted` is the operation that the platform notes on a system event's resource.
+    """
+    where, doubts = denial.deploy, list(denial.doubts)
+    if source is None or source.project not in (where.project, where.number):
+        doubts.append(Reason.SOURCE_UNKNOWN)
+    if deploys.named_elsewhere(audit, where):
+        doubts.append(Reason.PROJECT_MISMATCH)
+    allowed, operation = authorized(audit, where), None
+    if deploys.without_call(entry, source):
+        operation = noted or deploys.bare_operation(entry.operation)
+        allowed = False if allowed is False else None  # what the call's own entry says counts
+    return msgspec.structs.replace(denial, doubts=tuple(doubts), operation=operation, authorized=allowed)
 
 
 def _with_field_doubts(denial: Denial, unusual: tuple[str, ...]) -> Denial:
@@ -180,7 +201,7 @@ def _denial(
         doubts.append(Reason.UNUSUAL_WORDING)
     if details.foreign:
         doubts.append(Reason.DETAILS_MISMATCH)
-    deployer, deployer_doubts = _deployer(audit, body)
+    deployer, deployer_doubts = deployer_of(audit, body)
     member: Member | None = None
     match said.reader:
         case Reader.DEPLOYER:
@@ -199,17 +220,13 @@ def _denial(
     code = (audit.status.code if audit.status else None) or 0
     if said.warned or code not in ((*_USUAL_CODES, 0) if system_event else _USUAL_CODES):
         doubts.append(Reason.UNUSUAL_STATUS)
-    operation = deploys.operation(body) if system_event else None
     known = tuple(dict.fromkeys(doubts))
-    behind = _behind(audit)
     seen = Denial(ident, where, said.reader, member, denied.repository, denied.image, deployer, known, denied.others)
     link = details.troubleshooter or troubleshooter_link(audit.status.message or "" if audit.status else "")
-    return msgspec.structs.replace(
-        seen, behind=behind, operation=operation, image_confirmed=denied.confirmed, troubleshooter=link
-    )
+    return msgspec.structs.replace(seen, behind=behind_of(audit), image_confirmed=denied.confirmed, troubleshooter=link)
 
 
-def _behind(audit: AuditLog, own_pool: Callable[[str | None], bool] = lambda _: True) -> tuple[Member, ...]:
+def behind_of(audit: AuditLog, own_pool: Callable[[str | None], bool] = lambda _: True) -> tuple[Member, ...]:
     """Every identity that the call's authentication names; a person may stand behind a service account's deploy.
 
     The subject of a workforce pool may be a person's address. `own_pool` says whether a pool is the organization's:
@@ -238,24 +255,7 @@ def _principals(value: object, depth: int = 6) -> list[str]:
     return [text for text in own if isinstance(text, str)] + inner
 
 
-def joined(denial: Denial, calls: Iterable[LogEntry]) -> Denial:
-    """The denial with its deployer out of the calls of the same operation, where these name exactly one."""
-    named: dict[str, Member] = {}
-    for call in calls:
-        if call.proto_payload and call.proto_payload.authentication_info:
-            deployer, doubts = _deployer(call.proto_payload, Body(None, None))
-            if deployer and not doubts:
-                named[deployer.key] = deployer
-    if len(named) != 1:
-        return denial
-    [deployer] = named.values()
-    if denial.reader is not Reader.DEPLOYER or denial.member is not None:
-        return msgspec.structs.replace(denial, deployer=deployer)
-    left = tuple(doubt for doubt in denial.doubts if doubt is not Reason.MEMBER_UNKNOWN)
-    return msgspec.structs.replace(denial, deployer=deployer, member=deployer, doubts=left)
-
-
-def _deployer(audit: AuditLog, body: Body) -> tuple[Member | None, list[Reason]]:
+def deployer_of(audit: AuditLog, body: Body) -> tuple[Member | None, list[Reason]]:
     """The caller; in a system event, which has none, whoever the platform notes on the resulting resource."""
     info = audit.authentication_info
     texts = [info.principal_email, info.principal_subject] if info else []

@@ -12,7 +12,8 @@ from enum import StrEnum
 import msgspec
 
 from remediate.image import is_location, is_project, is_project_number
-from remediate.logentry import AuditLog, LogEntry, decode
+from remediate.logentry import AuditLog, LogEntry, Operation, decode
+from remediate.source import Log, Source
 from remediate.wording import CONDITION_REASONS
 
 _RESOURCE_TYPES = {
@@ -63,6 +64,7 @@ class Kind(StrEnum):
 
 
 _OPERATION = re.compile(r"[0-9A-Za-z-]{8,64}\Z")
+_OPERATION_NAME = re.compile(r"[0-9A-Za-z._~-]{1,128}")
 
 
 class Deploy(msgspec.Struct, frozen=True):
@@ -93,20 +95,46 @@ class Condition(msgspec.Struct, frozen=True):
     own: bool
 
 
-def where(entry: LogEntry, audit: AuditLog, body: Body) -> Deploy:
-    """What was deployed where. Labels come first; resource name, request and response fill what they leave open."""
+def where(entry: LogEntry, audit: AuditLog, body: Body, source: Source | None) -> Deploy:
+    """What was deployed where. Labels come first; resource name, request and response fill what they leave open.
+
+    The project is what the label says, or the log's name without one; its number may also stand in the response. All
+    three are the platform's. Nothing that the caller typed (request, resource name) has a say about the project.
+    """
     request, response = body.request, body.response
-    names = [name for name in _resource_names(entry, audit, request, response) if name]
+    names = [name for name in _resource_names(audit, request, response) if name]
     labels = _labels(entry)
-    projects = [labels.get("project_id"), *(match[1] for name in names for match in _PROJECT.finditer(name))]
-    projects += _namespaces(request, response)
+    project = _first([labels.get("project_id"), source.project if source else None], is_project)
+    numbered = project is not None and is_project_number(project)
     return Deploy(
-        project=_first(projects, lambda text: is_project(text) and not is_project_number(text)),
-        number=_first([*_namespaces(response), *projects], is_project_number),
+        project=None if numbered else project,
+        number=project if numbered else _first(_namespaces(response), is_project_number),
         location=_location(labels, audit, names, request, response),
         kind=_kind(entry, audit, names, response),
         name=_name(labels, names, request, response),
     )
+
+
+def logged_in(entry: LogEntry, source: Source) -> bool:
+    """Whether the entry's label does not contradict that its log is the deploying project's.
+
+    An id and a number cannot be compared here: that takes Resource Manager.
+    """
+    label = _labels(entry).get("project_id")
+    if label is None:
+        return True
+    return is_project(label) and (
+        label == source.project or is_project_number(label) != is_project_number(source.project)
+    )
+
+
+def named_elsewhere(audit: AuditLog, where: Deploy) -> bool:
+    """Whether the resource name, which the caller typed, names another project than the one deployed to."""
+    match = _PROJECT.search(audit.resource_name or "")
+    if match is None or not is_project(match[1]):
+        return False
+    known = where.number if is_project_number(match[1]) else where.project
+    return known is not None and match[1] != known
 
 
 def images(body: Body) -> tuple[str, ...]:
@@ -139,6 +167,19 @@ def operation(body: Body) -> str | None:
     return note if isinstance(note, str) and _OPERATION.match(note) else None
 
 
+def bare_operation(operation: Operation | None) -> str | None:
+    """The last part of an operation's name, as the annotation has it too; None where there is none."""
+    name = (operation.id or "").rpartition("/operations/")[2] if operation else ""
+    return name if _OPERATION_NAME.fullmatch(name) else None
+
+
+def without_call(entry: LogEntry, source: Source | None) -> bool:
+    """Whether caller, request and permissions stand in another entry: of a system event, and of an operation's end."""
+    operation = entry.operation
+    ends = operation is not None and operation.last is True and not operation.first
+    return ends or (source is not None and source.log is Log.SYSTEM_EVENT)
+
+
 def image_denied_conditions(body: Body) -> list[Condition]:
     """The failed conditions of a system event's resource whose reason is that the image could not be read."""
     response = body.response
@@ -167,7 +208,7 @@ def _labels(entry: LogEntry) -> dict[str, str]:
     return {name: value for name, value in labels.items() if isinstance(value, str) and value}
 
 
-def _resource_names(entry: LogEntry, audit: AuditLog, request: object, response: object) -> Iterator[str]:
+def _resource_names(audit: AuditLog, request: object, response: object) -> Iterator[str]:
     if audit.resource_name:
         yield audit.resource_name
     for value in (_at(response, "name"), _at(request, "name"), _at(request, "parent")):
@@ -177,8 +218,6 @@ def _resource_names(entry: LogEntry, audit: AuditLog, request: object, response:
         value = _at(request, resource, "name")
         if isinstance(value, str):
             yield value
-    if entry.log_name:
-        yield entry.log_name
 
 
 def _namespaces(*resources: object) -> list[str]:

@@ -5,7 +5,6 @@ What cannot be learnt is None, "not known", and never "no"; a passing fault is r
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -14,20 +13,22 @@ import msgspec
 
 from remediate.access import can_read
 from remediate.allowpolicy import AlreadyThere, Binding, edit_to_add
+from remediate.belonging import Home, Names, home_by_name, home_project
 from remediate.cloud.interface import Cloud, EntryKey, Kind, Project, Projects, Registry
-from remediate.denial import Denial, NotADenial, Reader, joined, understand
+from remediate.denial import Denial, NotADenial, understand
 from remediate.errors import TerminalFault, TransientFault, Unreadable
 from remediate.image import Repository, is_project_number
+from remediate.joining import Call, call_of, joined, located
 from remediate.logentry import read_entry
 from remediate.modes import Place
-from remediate.policy import Evidence, Rules
-from remediate.principal import Member, MemberKind
+from remediate.policy import Rules
+from remediate.principal import Member
 from remediate.remediation import when
+from remediate.source import source_of
+from remediate.variables import NEWCOMERS, Evidence
 
-_LAG = timedelta(minutes=2)
+LAG = timedelta(minutes=2)
 """How long an entry may take from its event to being readable; after that it is not known to exist."""
-_LOG_NAME = re.compile(r"(?:projects|folders|organizations)/[a-z0-9][a-z0-9.:-]{0,80}/logs/[A-Za-z0-9._%-]{1,300}\Z")
-_BEFORE = "evidence.previously_deployed"
 
 
 class Sight:
@@ -79,7 +80,9 @@ class Investigator:
         organization: str | None,
         opt_in_tag: str | None,
         clock: Callable[[], datetime],
+        ours: Names = Names(),  # noqa: B008  (frozen)
     ) -> None:
+        self._ours = ours
         self._roles = cloud.roles
         self._troubleshooter = cloud.troubleshooter
         self._opt_in_tag = opt_in_tag
@@ -89,27 +92,39 @@ class Investigator:
         self._projects = cloud.projects
         self._organization = organization
 
-    def identified(self, denial: Denial) -> Denial:
-        """The denial with project ids in place of numbers, and with the deploying project's number."""
+    def identified(self, denial: Denial) -> Denial | NotADenial:
+        """The denial as `located` has it, with what only the call behind it tells."""
+        placed = self.located(denial)
+        return placed if isinstance(placed, NotADenial) else self._with_call(placed)
+
+    def located(self, denial: Denial) -> Denial | NotADenial:
+        """The denial with project ids in place of numbers, and the deploying project's number.
+
+        It is no denial where Resource Manager says that its log is another project's.
+        """
         repository, deploy = denial.repository, denial.deploy
         if repository and is_project_number(repository.project) and (owner := self._projects.find(repository.project)):
-            repository = msgspec.structs.replace(repository, project=owner.id)
+            denial = msgspec.structs.replace(denial, repository=msgspec.structs.replace(repository, project=owner.id))
         name = deploy.project or deploy.number
-        if name and None in (deploy.project, deploy.number) and (found := self._projects.find(name)):
-            deploy = msgspec.structs.replace(deploy, project=found.id, number=found.number)
-        return self._with_deployer(msgspec.structs.replace(denial, repository=repository, deploy=deploy))
+        if name and (found := self._projects.find(name)):
+            return located(denial, found.id, found.number)
+        return denial
 
-    def _with_deployer(self, denial: Denial) -> Denial:
-        """A system event's denial with the deployer whom only the call's own entry names; as it is where none is found.
+    def _with_call(self, denial: Denial) -> Denial:
+        """The denial with what only its operation's call tells; as it is where no such call is found.
 
-        Without a deployer nobody would be kept from approving their own deploy, and a denied deployer would be unknown.
-        Raises TransientFault where the log cannot be asked just now: the event comes again.
+        Without it those behind the caller could approve their own deploy, and nobody would know that they may deploy.
+        Raises TransientFault where the log cannot be asked just now, or does not have the call yet.
         """
-        if self._logs is None or denial.deployer or not denial.operation or not denial.deploy.project:
+        project = denial.deploy.project or denial.deploy.number
+        if self._logs is None or not denial.operation or not project:
             return denial
-        with suppress(TerminalFault, Unreadable):
-            at = when(denial, self._now())
-            calls = [read_entry(raw) for raw in self._logs.calls(denial.deploy.project, denial.operation, at)]
+        at = when(denial, self._now())
+        with suppress(TerminalFault):
+            found = self._logs.calls(project, denial.operation, at)
+            calls = [call for raw in found if (call := _call(raw)) and denial.operation in call.operations]
+            if not calls and self._now() - at < LAG:
+                raise TransientFault("Cloud Logging does not have this operation's call yet; the event comes again")
             return joined(denial, calls)
         return denial
 
@@ -118,14 +133,25 @@ class Investigator:
         return Sight(self._registry, self._projects)
 
     def evidence(
-        self, denial: Denial, rules: Rules, sight: Sight, *, propagating: bool = False, denials: int = 1
+        self,
+        denial: Denial,
+        rules: Rules,  # noqa: ARG002  (what is dear is learnt only where rules look at it)
+        sight: Sight,
+        *,
+        propagating: bool = False,
+        denials: int = 1,
     ) -> Evidence:
-        """What a denial with repository and member is decided on. Raises TerminalFault where Google says no."""
+        """What a denial with repository and member is decided on. Raises TerminalFault where Google says no.
+
+        What the log tells of the member's past is not in it: see `History`.
+        """
         assert denial.repository is not None
         assert denial.member is not None
         inside = self._inside(denial.repository)
         kind = sight.kind(denial.repository) if inside else None
         bindings = sight.bindings(denial.repository) if kind else None
+        opted_in, newcomers = self._opted_in(denial.repository, kind)
+        home = self._home(denial)
         already = None if bindings is None else isinstance(edit_to_add(bindings, denial.member), AlreadyThere)
         return Evidence(
             repository_exists=kind is not None if inside else None,
@@ -133,13 +159,15 @@ class Investigator:
             repository_mode=kind.mode if kind else None,
             redirected=kind.redirected if kind else None,
             inside_organization=inside,
-            opted_in=self._opted_in(denial.repository),
+            opted_in=opted_in,
+            newcomers=newcomers,
+            member_inside=home.inside,
+            member_ancestors=home.ancestors,
             already_granted=already,
             inherited=None if already or bindings is None else self._inherited(denial, bindings, sight),
             barred=None if already or bindings is None else self._barred(denial.repository, denial.member),
             propagating=propagating,
             verified=True,  # until somebody wants to write on it: see `verified`
-            previously_deployed=self._previously_deployed(denial) if rules.mentions(_BEFORE) else None,
             denials=denials,
             deploy_ancestors=self._ancestors(denial.deploy.project or denial.deploy.number),
             image_ancestors=self._ancestors(denial.repository.project),
@@ -163,17 +191,38 @@ class Investigator:
             return self._troubleshooter.barred(repository, member)
         return None
 
-    def _opted_in(self, repository: Repository) -> bool | None:
-        """Whether the registry project bears the tag that lets rules grant; None where that cannot be told."""
+    def _opted_in(self, repository: Repository, kind: Kind | None) -> tuple[bool | None, bool | None]:
+        """Whether the registry's owner lets rules grant here, and to newcomers; None where that cannot be told."""
+        labelled = kind is not None and kind.newcomers
         if self._opt_in_tag is None:
-            return True
+            return True, labelled
+        tags = self._tags(repository)
+        if tags is None:
+            return None, True if labelled else None
+        enters, newcomers = opt_in_values(self._opt_in_tag)
+        return bool(tags & {enters, newcomers}), labelled or newcomers in tags
+
+    def _tags(self, repository: Repository) -> frozenset[str] | None:
         project = self._projects.find(repository.project)
-        if project is None:
-            return None
         with suppress(TerminalFault, TransientFault):
-            tags = self._projects.tags(project)
-            return None if tags is None else self._opt_in_tag in tags
+            return None if project is None else self._projects.tags(project)
         return None
+
+    def _home(self, denial: Denial) -> Home:
+        """Where the member lives: in our organization or outside; unknown where its project cannot be seen."""
+        assert denial.member is not None
+        deployed = denial.deploy.project or denial.deploy.number
+        deploying = self._projects.find(deployed) if deployed else None
+        ours = self._organization or (deploying.organization if deploying else None)
+        organization = ours if isinstance(ours, str) else None
+        name = home_project(denial.member)
+        if name is None:
+            return home_by_name(denial.member, self._ours, organization)
+        project = self._projects.find(name)
+        if project is None or not _organization_known(project):
+            return Home()
+        inside = project.organization == organization if organization else project == deploying or None
+        return Home(inside, (f"projects/{project.id}", *project.ancestors))
 
     def _ancestors(self, name: str | None) -> tuple[str, ...] | None:
         project = self._projects.find(name) if name else None
@@ -197,7 +246,7 @@ class Investigator:
             same = [each for each in map(self._understood, entries) if each and _same_entry(each, denial)]
             if same:
                 return any(_says_the_same(each, denial) for each in same)
-            if self._now() - datetime.fromisoformat(key.timestamp) < _LAG:
+            if self._now() - datetime.fromisoformat(key.timestamp) < LAG:
                 raise TransientFault("Cloud Logging does not have the entry yet; the event comes again")
         return None
 
@@ -205,17 +254,6 @@ class Investigator:
         with suppress(Unreadable):
             subject = understand(read_entry(raw))
             return self.identified(subject) if isinstance(subject, Denial) else subject
-        return None
-
-    def _previously_deployed(self, denial: Denial) -> bool | None:
-        """Whether this member deployed from this repository before; None where that cannot be told."""
-        project, repository, member = denial.deploy.project, denial.repository, denial.member
-        if self._logs is None or not project or repository is None or member is None:
-            return None
-        if denial.reader is not Reader.DEPLOYER or member.kind is MemberKind.PRINCIPAL:
-            return None  # a service agent deploys nothing, and a federated identity has no address to look for
-        with suppress(TerminalFault, TransientFault):
-            return self._logs.deployed_before(project, repository, member, when(denial, self._now()))
         return None
 
     def places(self, denial: Denial) -> list[Place]:
@@ -241,10 +279,17 @@ class Investigator:
         return project.organization == self._organization
 
 
+def _call(raw: bytes) -> Call | None:
+    """The call that an entry of the log is; None for one that cannot be read."""
+    with suppress(Unreadable):
+        return call_of(read_entry(raw))
+    return None
+
+
 def _entry_key(denial: Denial) -> EntryKey | None:
     """What the entry is called, where that has the form of a name and can be asked for."""
     entry = denial.entry
-    if not entry.insert_id or not entry.timestamp or not _LOG_NAME.match(entry.log_name or ""):
+    if not entry.insert_id or not entry.timestamp or source_of(entry.log_name) is None:
         return None
     try:
         moment = datetime.fromisoformat(entry.timestamp)
@@ -265,6 +310,17 @@ def _says_the_same(found: Denial | NotADenial, denial: Denial) -> bool:
     if not isinstance(found, Denial):
         return False
     return msgspec.structs.replace(found, entry=denial.entry) == denial
+
+
+def opt_in_values(tag: str) -> tuple[str, str | None]:
+    """The tag's two values: the one that lets rules grant, and the one that lets them grant to newcomers too.
+
+    Of `ORGANIZATION/KEY/VALUE` the second is the same key's `deployers`; of `tagValues/N,tagValues/M` the latter.
+    """
+    first, _, second = tag.partition(",")
+    if first.startswith("tagValues/"):
+        return first, second or None
+    return first, f"{first.rpartition('/')[0]}/{NEWCOMERS}"
 
 
 def _organization_known(project: Project) -> bool:

@@ -17,6 +17,7 @@ from remediate import remediation as records
 from remediate.cloud.interface import Registry
 from remediate.errors import Conflict, Missing, TerminalFault, TransientFault
 from remediate.image import Repository
+from remediate.ledger.checked import require_whole
 from remediate.ledger.interface import Ledger
 from remediate.notify.interface import Notifier
 from remediate.notify.outbox import Parcel
@@ -59,8 +60,19 @@ class Executor:
     ) -> Remediation:
         """Store one atomic step with the notices of it, then tell of its transitions.
 
-        Raises Conflict where somebody else was faster.
+        Raises Conflict where somebody else was faster, LedgerFault where a transition would follow a broken trail.
         """
+        if trail and record.version > 1:
+            require_whole(self._ledger, record.id)
+        return self._store(record, *trail, denial_key=denial_key, decision=decision)
+
+    def _store(
+        self,
+        record: Remediation,
+        *trail: records.TrailRecord,
+        denial_key: str | None = None,
+        decision: Decision | None = None,
+    ) -> Remediation:
         parcels: Sequence[Parcel] = ()
         if self._notifier is not None:
             brake = next((each for each in BRAKES if decision and each in decision.reasons), None)
@@ -104,7 +116,11 @@ class Executor:
         return False
 
     def apply(self, record: Remediation) -> Applied:
-        """Write the approved member into the one binding, then record that. Safe to do again at any point."""
+        """Write the approved member into the one binding, then record that. Safe to do again at any point.
+
+        Raises LedgerFault, and writes nothing, where the record's trail does not prove that it was approved.
+        """
+        require_whole(self._ledger, record.id)
         try:
             still = partial(self._is_still, record, lambda now: now.state is State.APPROVED)
             change = self._registry.add_reader(*names(record), request_reason=record.id, still=still)
@@ -129,19 +145,27 @@ class Executor:
         """Announce that the granted member is taken out of the binding, do it, and record that it was done.
 
         Where another instance announced an end first, that one is carried out. Raises TerminalFault where Google Cloud
-        refuses for good; then the grant stands, as before.
+        refuses for good; then the grant stands, as before. LedgerFault as `apply` does.
         """
+        require_whole(self._ledger, record.id)
 
         def announce() -> Remediation:
             current = self._ledger.get(record.id) or record
             if not current.ours or current.state is not State.GRANTED or current.ending:
                 return current
+            if ending.state is State.EXPIRED and current.expires != record.expires:
+                return current  # its end was put off since it was looked at
             return self.commit(records.announced(current, ending))
 
-        return self.end(self.redone(announce))
+        return self._end(self.redone(announce))
 
     def end(self, record: Remediation) -> Remediation:
-        """Carry out the end that was announced, if any. Safe to do again at any point."""
+        """Carry out the end that was announced, if any. Safe to do again at any point. LedgerFault as `apply` does."""
+        if record.ending is not None:
+            require_whole(self._ledger, record.id)
+        return self._end(record)
+
+    def _end(self, record: Remediation) -> Remediation:
         if record.ending is None:
             return record
         still = partial(self._is_still, record, lambda now: now.state is State.GRANTED and now.ending is not None)
@@ -182,7 +206,7 @@ class Executor:
             if (current.state, current.cycle) != (before, record.cycle) or called_off:
                 return current
             moved = records.moved(current, state, actor=actor, now=self._now(), reasons=reasons, note=note)
-            return self.commit(*moved)
+            return self._store(*moved)  # what was written is recorded; the trail was checked before the write
 
         return self.redone(step)
 

@@ -31,6 +31,7 @@ _NEXT_ELEMENT = re.compile(r"\}\s*,\s*(?=\{\s*\"(?:insertId|logName|protoPayload
 _NEAR = (
     1 << 16
 )  # characters looked through first, so that a line of a gigabyte is not searched for every broken element
+_PASSED = 1 << 13  # characters that are kept behind a broken piece; each one behind it counts their lines again
 _GZIP = b"\x1f\x8b"
 
 _scan = json.JSONDecoder().raw_decode
@@ -175,7 +176,7 @@ class _Splitter:
                 or following.search(self._text, self._at)
             ):
                 self._move(found.end())
-                if self._at > max(_NEAR, len(self._text) >> 4):
+                if self._at > max(_PASSED, len(self._text) >> 7):
                     self._drop()  # a JSONDecodeError counts the lines from the start of the text, each time
                 return Broken(line, why)
             newline = self._text.rfind("\n", self._at)

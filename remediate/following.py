@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from remediate.policy import Decision, Outcome
 from remediate.principal import Member
 from remediate.reasons import Reason
-from remediate.remediation import RULE, Ending, Remediation, State, settled
+from remediate.remediation import RULE, Ending, Remediation, State, TrailRecord, settled
 
 
 def gone(record: Remediation, *, actor: str) -> Ending:
@@ -63,4 +63,12 @@ def differs(record: Remediation, decision: Decision) -> bool:
     """Whether a decision is another one than the record tells a reviewer of."""
     known = (record.rule, settled(record.reasons), record.lasts, record.reviewers, record.because)
     decided = (decision.rule, settled(decision.reasons), decision.expires_after, decision.reviewers, decision.because)
-    return known != decided
+    return (*known, record.approvals_needed) != (*decided, decision.approvals)
+
+
+def google_said(record: Remediation, steps: Sequence[TrailRecord]) -> str:
+    """Google's own words, where it refused for good; empty where it did not."""
+    if Reason.TERMINAL_ANSWER not in record.reasons:
+        return ""
+    said = (step.note for step in reversed(steps) if step.note and Reason.TERMINAL_ANSWER in step.reasons)
+    return next(said, "")

@@ -11,13 +11,18 @@ from remediate.denial import Denial, Reader
 from remediate.image import Repository
 from remediate.policy import second_hop
 from remediate.principal import Member
+from remediate.reasons import Reason
+
+_OF_THE_DEPLOY = (Reason.SOURCE_UNKNOWN, Reason.PROJECT_MISMATCH)
+"""Doubts about the entry and the project, which hold for whatever else the same deploy is denied."""
 
 
 def ahead(denial: Denial, reader: Reader, member: Member, repository: Repository) -> Denial:
     """A denial of the same deploy that comes once the one of now is cured."""
     image = denial.image if repository == denial.repository else None
+    doubts = tuple(doubt for doubt in denial.doubts if doubt in _OF_THE_DEPLOY)
     return msgspec.structs.replace(
-        denial, reader=reader, member=member, repository=repository, image=image, doubts=(), others=()
+        denial, reader=reader, member=member, repository=repository, image=image, doubts=doubts, others=()
     )
 
 

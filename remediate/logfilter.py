@@ -7,21 +7,30 @@ Source: "Logging query language".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
-from remediate.denial import ACTIVITY, CLOUD_RUN, SYSTEM_EVENT
+from remediate.access_changes import PROJECTS, REGISTRY
+from remediate.denial import CLOUD_RUN
 from remediate.image import Repository
-from remediate.principal import Member
+from remediate.principal import Member, MemberKind
+from remediate.source import Log
 from remediate.wording import CONDITION_REASONS, SOUGHT
+
+
+def in_log(which: Log) -> str:
+    """The clause for entries of this log alone. `logName:"..."` would mean "contains", and so other logs as well."""
+    return f'log_id("{which.value}")'
+
 
 _LOOSE = [each.replace(r"\s+", ".+").replace(r"\.", ".") for each in SOUGHT]
 _TEXTS = " OR ".join(f'protoPayload.status.message=~"(?is){each}"' for each in _LOOSE)
 _REASONS = " OR ".join(f'"{each}"' for each in CONDITION_REASONS)
+_CALLER = "protoPayload.authenticationInfo"
 
 DENIALS = "\n".join(
     (
         f'protoPayload.serviceName="{CLOUD_RUN}"',
-        f'(logName:"{ACTIVITY}" OR logName:"{SYSTEM_EVENT}")',
+        f"({in_log(Log.ACTIVITY)} OR {in_log(Log.SYSTEM_EVENT)})",
         f"({_TEXTS} OR {_REASONS})",
     )
 )
@@ -39,30 +48,76 @@ def entries_named(names: list[tuple[str, str, str]]) -> str:
     )
 
 
-def deployed_by(repository: Repository, member: Member, after: str, before: str) -> str:
-    """The filter for successful deploys of images of this repository by this member in that time."""
-    address = member.id.partition(":")[2]
-    image = f"{repository.location}-docker.pkg.dev/{repository.project}/{repository.name}/"
+def deploys_by(repositories: Iterable[Repository], members: Sequence[Member], after: str, before: str) -> str:
+    """The filter for calls by these members, in that time, in which an address of the repository stands somewhere.
+
+    It only preselects: where the address stands, and how the call ended, its reader judges. `repositories` is one
+    repository by each name of its project. A host is no part of a word, so that each of Artifact Registry's is found.
+    """
+    addresses = [each.id.partition(":")[2] for each in members if each.kind is not MemberKind.PRINCIPAL]
+    subjects = [each.id for each in members if each.kind is MemberKind.PRINCIPAL]
+    callers = [f"{_CALLER}.principalEmail=({_any(addresses)})"] if addresses else []
+    callers += [f"{_CALLER}.principalSubject=({_any(subjects)})"] if subjects else []
     return "\n".join(
         (
             f'protoPayload.serviceName="{CLOUD_RUN}"',
-            f'logName:"{ACTIVITY}"',
+            in_log(Log.ACTIVITY),
             f'timestamp>="{after}" timestamp<"{before}"',
-            f"protoPayload.authenticationInfo.principalEmail={_quoted(address)}",
+            f"({' OR '.join(callers)})",
             "NOT severity>=ERROR",
-            _quoted(image),
+            f"({_any(word for each in repositories for word in _addresses(each))})",
         )
     )
 
 
-def calls_of(operation: str, around: tuple[str, str]) -> str:
-    """The filter for the calls that belong to an operation, within that time."""
+def ends_of(operations: Iterable[str], after: str) -> str:
+    """The filter for the last entries of these operations of Cloud Run, from that moment on."""
     return "\n".join(
         (
             f'protoPayload.serviceName="{CLOUD_RUN}"',
-            f'logName:"{ACTIVITY}"',
+            in_log(Log.ACTIVITY),
+            f'timestamp>="{after}"',
+            "operation.last=true",
+            f"operation.id=({_any(operations)})",
+        )
+    )
+
+
+def policy_changes(repository: Repository, after: str) -> str:
+    """The filter for who set the policy of this repository, or of its project, from that moment on.
+
+    By the repository's place and name alone, as its project goes by an id and by a number.
+    """
+    return "\n".join(
+        (
+            f'protoPayload.serviceName=("{REGISTRY}" OR "{PROJECTS}")',
+            in_log(Log.ACTIVITY),
+            f'timestamp>="{after}"',
+            'protoPayload.methodName:"SetIamPolicy"',
+            f'(protoPayload.serviceName="{PROJECTS}" OR protoPayload.resourceName:'
+            + _quoted(f"/locations/{repository.location}/repositories/{repository.name}")
+            + ")",
+        )
+    )
+
+
+def _addresses(repository: Repository) -> Iterator[str]:
+    """What stands in every address of the repository's images; a domain-scoped project is two parts of a path."""
+    project = repository.project.replace(":", "/")
+    yield f"/{project}/{repository.name}/"
+    if repository.is_gcr_io:
+        yield f"{repository.name}/{project}/"
+        yield f"{repository.name}:443/{project}/"
+
+
+def calls_of(operation: str, around: tuple[str, str]) -> str:
+    """The filter for entries that hold an operation's id, within that time; whose it is, their structure tells."""
+    return "\n".join(
+        (
+            f'protoPayload.serviceName="{CLOUD_RUN}"',
+            in_log(Log.ACTIVITY),
             f'timestamp>="{around[0]}" timestamp<="{around[1]}"',
-            _quoted(operation),
+            f"(operation.id:{_quoted(operation)} OR {_quoted(operation)})",
         )
     )
 

@@ -10,15 +10,16 @@ import traceback
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
-import msgspec
 import structlog
 
 from remediate.denial import Denial
-from remediate.modes import ModeChange
+from remediate.modes import ModeChange, change_told
+from remediate.plaintext import json_text
 from remediate.policy import Outcome
 from remediate.reasons import BRAKES, Reason
 from remediate.remediation import TrailRecord
 from remediate.results import Handled
+from remediate.steps import became
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\Z")
 _CLOUD_TRACE = re.compile(r"([0-9a-f]{32})(?:/.*)?\Z")
@@ -95,9 +96,9 @@ def decision_line(handled: Handled, seconds: float) -> tuple[str, dict[str, obje
 def trail_line(step: TrailRecord | ModeChange) -> tuple[str, dict[str, object]]:
     """Message and fields of the line that each transition leaves: ledger and log are two witnesses of one thing."""
     if isinstance(step, ModeChange):
-        message = f"mode: {step.scope}: {step.before or 'no switch'} -> {step.after or 'no switch'} by {step.actor}"
+        message = f"mode: {step.scope}: {change_told(step)} by {step.actor}"
         return message, {"severity": "NOTICE", "trail": step}
-    message = f"{step.remediation}: {step.before or 'new'} -> {step.after} by {step.actor}"
+    message = f"{step.remediation}: {step.before or 'new'} -> {became(step)} by {step.actor}"
     return message, {"severity": "NOTICE", "trail": step}
 
 
@@ -111,4 +112,4 @@ def where(error: BaseException) -> str:
 def _as_cloud_logging_wants_it(_: object, method: str, event: MutableMapping[str, object]) -> bytes:
     severity = event.pop("severity", None) or method.upper()
     line = {"severity": severity, "message": event.pop("event", ""), **event}
-    return msgspec.json.encode(line)
+    return json_text(line).encode()

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
 
-from remediate.denial import Denial, Deploy, NotADenial, Reader
+from remediate.belonging import Names, home_offline
+from remediate.denial import Denial, Deploy, EntryId, NotADenial, Reader
 from remediate.foresight import aheads
-from remediate.policy import ASSUMED, BUILT_IN, ROLE, Decision, Outcome, Rules, decide, same_project
+from remediate.joining import Call
+from remediate.pairing import Pairing
+from remediate.policy import BUILT_IN, ROLE, Decision, Outcome, Rules, assumed, decide
 from remediate.reasons import Reason
+from remediate.variables import same_project
 
 _STRICTEST = (Outcome.REFUSE, Outcome.ASK, Outcome.GRANT)
+_MOST_WAITING = 50_000  # denials that wait for their call until the last entry; the oldest beyond is decided without
+_MOST_PROJECTS = 100_000  # whose numbers are remembered; an organization has far fewer
 _ORDER = {outcome: place for place, outcome in enumerate((Outcome.GRANT, Outcome.ASK, Outcome.REFUSE))}
 
 
@@ -66,43 +74,83 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Plan:
-    """Takes entries in order and gives the Report. Pure: no network, no clock."""
+    """Takes entries in order and gives the Report. Pure: no network, no clock.
 
-    def __init__(self, rules: Rules = BUILT_IN) -> None:
+    `keep` takes each planned entry in the Report's place, so that an export of any length fits into memory: what stays
+    is bounded by the grants, sixteen bytes for each denial, and the denials that wait for their call. It gets None for
+    such a one, which `late` has in the end.
+    """
+
+    def __init__(
+        self,
+        rules: Rules = BUILT_IN,
+        ours: Names = Names(),  # noqa: B008  (frozen)
+        keep: Callable[[PlannedEntry | None], None] | None = None,
+    ) -> None:
         self._rules = rules
-        self._entries: list[PlannedEntry] = []
+        self._inside = home_offline(ours)
+        self._entries: list[PlannedEntry | None] = []
+        self._keep = keep or self._entries.append
+        self._added = 0
+        self._waiting: dict[int, Denial] = {}
+        self._pairing = Pairing()
+        self.late: dict[int, PlannedEntry] = {}
+        """What `keep` was given None for, by place in the input, once `report` was called."""
         self._grants: dict[tuple[str, str], PlannedGrant] = {}
-        self._crossing: list[Denial] = []
-        self._numbers: dict[str, set[str]] = {}
-        self._seen: set[tuple[str | None, ...]] = set()
+        self._crossing: dict[Denial, tuple[Denial, Denial]] = {}
+        self._numbers: dict[str, str | None] = {}
+        self._seen: set[bytes] = set()
         self._ignored: Counter[str] = Counter()
         self._denials = 0
         self.unreadable = 0
 
-    def add(self, subject: Denial | NotADenial) -> None:
-        """Decide about one entry."""
+    def add(self, subject: Denial | NotADenial, call: Call | None = None) -> None:
+        """Decide about one entry; `call` is the call that it records, if it does.
+
+        A denial that belongs to an operation is decided in `report`: its call may stand behind it in the export.
+        """
+        if call is not None:
+            self._pairing.note(call)
+        waits = isinstance(subject, Denial) and subject.operation is not None
+        if isinstance(subject, Denial) and subject.operation:
+            self._pairing.want(subject.operation)
+            self._waiting[self._added] = subject
+            if len(self._waiting) > _MOST_WAITING:
+                self._end_waiting(next(iter(self._waiting)))
+        self._keep(None if waits else self._decide(subject))
+        self._added += 1
+
+    def _end_waiting(self, place: int) -> None:
+        self.late[place] = self._decide(self._pairing.joined(self._waiting.pop(place)))
+
+    def _decide(self, subject: Denial | NotADenial) -> PlannedEntry:
         if subject.deploy and subject.deploy.project and subject.deploy.number:
-            self._numbers.setdefault(subject.deploy.project, set()).add(subject.deploy.number)
-        decision = decide(subject, rules=self._rules)
+            self._note_number(subject.deploy.project, subject.deploy.number)
+        decision = decide(subject, assumed(subject, self._inside), self._rules)
         if isinstance(subject, Denial):
-            identity = (subject.entry.key, subject.reader, _text(subject.member), _text(subject.repository))
-            if subject.entry.key and identity in self._seen:
+            identity = _identity(subject) if subject.entry.key else None
+            if identity in self._seen:
                 decision = Decision(Outcome.IGNORE, None, (Reason.DUPLICATE,))
             else:
-                self._seen.add(identity)
+                if identity:
+                    self._seen.add(identity)
                 self._count(subject, decision)
         if decision.outcome is Outcome.IGNORE:
             self._ignored[decision.reasons[0]] += 1
-        self._entries.append(_planned(subject, decision))
+        return _planned(subject, decision)
 
     def report(self) -> Report:
         """The plan of everything that was added."""
+        for place in list(self._waiting):
+            self._end_waiting(place)
         grants = dict(self._grants)
-        for denial in self._crossing:
-            self._predict(denial, grants)
+        for seen in self._crossing.values():
+            for denial in seen:
+                self._predict(denial, grants)
         ordered = sorted(grants.values(), key=lambda each: (_ORDER[each.outcome], each.repository, each.member))
         ignored = dict(sorted(self._ignored.items()))
-        return Report(self._entries, ordered, Summary(len(self._entries), self._denials, ignored, self.unreadable))
+        entries = [entry or self.late[place] for place, entry in enumerate(self._entries)]
+        return Report(entries, ordered, Summary(self._added, self._denials, ignored, self.unreadable))
 
     def _count(self, denial: Denial, decision: Decision) -> None:
         self._denials += 1
@@ -112,21 +160,42 @@ class Plan:
         readers = [denial.reader] if denial.reader else []
         _merge(self._grants, key, denial, str(denial.member), decision, readers, denials=1)
         if denial.others or (denial.reader is Reader.DEPLOYER and same_project(denial) is False):
-            self._crossing.append(denial)
+            self._note_crossing(denial)
+
+    def _note_crossing(self, denial: Denial) -> None:
+        """Keep the first and the last of those that differ in nothing but their entry: a prediction tells no more."""
+        alike = msgspec.structs.replace(denial, entry=EntryId(), call=None)
+        first, last = self._crossing.get(alike, (denial, denial))
+        if (at := _instant(denial.entry.timestamp)) is not None:
+            if (begins := _instant(first.entry.timestamp)) is None or at < begins:
+                first = denial
+            if (ends := _instant(last.entry.timestamp)) is None or at > ends:
+                last = denial
+        self._crossing[alike] = first, last
+
+    def _note_number(self, project: str, number: str) -> None:
+        """Keep the number of a project that an entry names; None for one of which entries name several.
+
+        Of projects beyond the limit no number is known, so that nothing is predicted of them.
+        """
+        if project in self._numbers:
+            if self._numbers[project] != number:
+                self._numbers[project] = None
+        elif len(self._numbers) < _MOST_PROJECTS:
+            self._numbers[project] = number
 
     def _predict(self, denial: Denial, grants: dict[tuple[str, str], PlannedGrant]) -> None:
         """Add what the deploy is denied next: the service agent, and its images of other repositories.
 
         The number of the agent's project may stand in another entry of the export.
         """
-        known = self._numbers.get(denial.deploy.project or "", set()) | {denial.deploy.number} - {None}
-        number = next(iter(known)) if len(known) == 1 else None
+        number = self._numbers.get(denial.deploy.project or "", denial.deploy.number)
         deploy = msgspec.structs.replace(denial.deploy, number=number)
         for each in aheads(msgspec.structs.replace(denial, deploy=deploy)):
             if each.member is None or each.reader is None:
                 continue
             key = (str(each.repository), each.member.key)
-            foreseen = decide(each, ASSUMED, self._rules, predicted=True)
+            foreseen = decide(each, assumed(each, self._inside), self._rules, predicted=True)
             if foreseen.outcome is Outcome.ASK and (key not in grants or grants[key].predicted):
                 _merge(grants, key, each, str(each.member), foreseen, [each.reader], denials=0)
 
@@ -174,6 +243,12 @@ def _planned(subject: Denial | NotADenial, decision: Decision) -> PlannedEntry:
         image=denial.image if denial else None,
         deploy=subject.deploy,
     )
+
+
+def _identity(denial: Denial) -> bytes:
+    """Sixteen bytes that stand for one denial of one entry: exports are long, and overlap."""
+    named = (denial.entry.key, denial.reader, _text(denial.member), _text(denial.repository))
+    return hashlib.blake2b(msgspec.json.encode(named), digest_size=16).digest()
 
 
 def _text(value: object | None) -> str | None:

@@ -6,22 +6,22 @@ and rules, built in or from a policy file. What is not known never makes a decis
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
-from remediate.denial import Denial, NotADenial, Reader
-from remediate.image import Repository
+from remediate.denial import Denial, Deploy, NotADenial, Reader
 from remediate.principal import Member, run_service_agent
 from remediate.reasons import Reason
+from remediate.variables import ASSUMED, STANDARD, Evidence, same_project, variables
 
 ROLE = "roles/artifactregistry.reader"
 """The one role that this project ever grants. A constant on purpose: there is no way to ask for another."""
 
-INVARIANTS, OTHERWISE = "invariants", "otherwise"
-"""What stands for a rule where none had a say: what no rule can override, and no rule that matched."""
+INVARIANTS, OTHERWISE, SAME_PROJECT = "invariants", "otherwise", "same project"
+"""Names in place of a file's rule: an invariant decides, no rule matches, the built-in rule grants."""
 
 
 class Outcome(StrEnum):
@@ -53,46 +53,9 @@ class Decision(msgspec.Struct, frozen=True):
     because: str = ""
     """The rule's own sentence for reviewers."""
     policy: str = ""
-    """The digest of the rules that decided; empty where none had a say."""
-
-
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What Google Cloud says about a denial. None is "not known", never "no"."""
-
-    repository_exists: bool | None = None
-    repository_format: str | None = None
-    """As Artifact Registry calls it; images are in `DOCKER` alone."""
-    repository_mode: str | None = None
-    """As Artifact Registry calls it, `VIRTUAL_REPOSITORY` for instance; it decides nothing, and reviewers see it."""
-    redirected: bool | None = None
-    """Of a gcr.io repository, whether gcr.io's addresses lead to it; None for every other."""
-    inside_organization: bool | None = None
-    """True as well where no organization is configured: then every repository counts as ours."""
-    opted_in: bool | None = None
-    """Whether the registry project bears the tag that lets rules grant; True where no tag is configured."""
-    already_granted: bool | None = None
-    """In the repository's own reader binding."""
-    inherited: bool | None = None
-    """Whether the member can read the repository by another role, or from further up."""
-    barred: bool | None = None
-    """Whether a deny policy or an access boundary keeps the member from reading, whatever is granted."""
-    propagating: bool = False
-    """Whether our own grant is so recent that IAM may not know it everywhere yet."""
-    verified: bool | None = None
-    """Whether Cloud Logging itself has the entry, and it says the same."""
-    previously_deployed: bool | None = None
-    """Whether this member deployed an image of this repository successfully before."""
-    denials: int | None = None
-    """How often it was denied, this time included."""
-    deploy_ancestors: tuple[str, ...] | None = None
-    """`projects/ID`, `folders/N`, ..., `organizations/N`, nearest first."""
-    image_ancestors: tuple[str, ...] | None = None
-
-
-ASSUMED = Evidence(
-    repository_exists=True, repository_format="DOCKER", inside_organization=True, opted_in=True, verified=True
-)
-"""What a plan of exported entries assumes, which asks nobody."""
+    """The digest of the rules that decided; empty where none did."""
+    approvals: int = 1
+    """How many different reviewers have to approve."""
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -103,6 +66,10 @@ class Rule(msgspec.Struct, frozen=True):
     expires_after: float | None = None
     reviewers: tuple[str, ...] = ()
     because: str = ""
+    approvals: int = 1
+    """How many different reviewers have to approve."""
+    unmet: tuple[Reason, ...] = ()
+    """Why a rule that would grant asks instead."""
 
 
 class Rules(Protocol):
@@ -121,21 +88,55 @@ class Rules(Protocol):
     def digest(self) -> str:
         """What tells one policy from another: twelve hexadecimal digits, or the name of a built-in one."""
 
+    @property
+    def needs_confirmation(self) -> bool:
+        """Whether the text comes from a place that others than operators may write, so that people confirm it first."""
+
+
+_OWN_IMAGE: dict[str, object] = {
+    "evidence.same_project": True,
+    "member.shared": False,
+    "member.inside_organization": True,
+    "repository.mode": STANDARD,
+}
+_PROOF = ("image.confirmed", "evidence.access_removed", "repository.newcomers", "evidence.previously_deployed")
+
 
 class BuiltIn:
-    """The rules where no policy file is given: only what Cloud Run itself allowed before 2025-01-15 is granted."""
+    """The rules where no policy file is given: a deployer of the project reads again what it deployed before.
+
+    `days` is how long such a grant lasts.
+    """
 
     digest = "built-in"
+    needs_confirmation = False
+
+    def __init__(self, days: float = 90) -> None:
+        self._lasts = days * 86_400.0
 
     def judge(self, variables: Mapping[str, object]) -> tuple[Rule, bool]:
-        """Grants an image of the deploying project to an identity that is not shared; asks everything else."""
-        same, shared = variables.get("evidence.same_project"), variables.get("member.shared")
-        if same is True and shared is False:
-            return Rule("same project", Outcome.GRANT), True
-        return Rule(OTHERWISE, Outcome.ASK), True
+        """Grants the deploying project's own image, where a deploy or the registry's owner speaks for the member."""
+        own = all(variables.get(name) == value for name, value in _OWN_IMAGE.items())
+        unmet = _unmet(variables) if own else ()
+        if own and not unmet:
+            return Rule(SAME_PROJECT, Outcome.GRANT, self._lasts), True
+        return Rule(OTHERWISE, Outcome.ASK, self._lasts if own else None, unmet=unmet), True
 
     def mentions(self, variable: str) -> bool:
-        return variable in ("evidence.same_project", "member.shared")
+        return variable in _PROOF or (variable in _OWN_IMAGE and variable != "repository.mode")  # a limit says why
+
+
+def _unmet(variables: Mapping[str, object]) -> tuple[Reason, ...]:
+    """What the built-in rule misses of an image of the deploying project."""
+    reasons = [] if variables.get("image.confirmed") is True else [Reason.IMAGE_UNCONFIRMED]
+    removed, before = variables.get("evidence.access_removed"), variables.get("evidence.previously_deployed")
+    if removed is True:
+        reasons.append(Reason.ACCESS_REMOVED)
+    if variables.get("repository.newcomers") is not True and before is not True:
+        reasons.append(Reason.DEPLOYS_UNKNOWN if before is None else Reason.NOT_DEPLOYED_BEFORE)
+    elif removed is None:
+        reasons.append(Reason.ACCESS_REMOVED_UNKNOWN)
+    return tuple(reasons)
 
 
 BUILT_IN = BuiltIn()
@@ -164,19 +165,19 @@ def decide(
     if evidence.inherited:
         return Decision(Outcome.IGNORE, INVARIANTS, (Reason.INHERITED,))
     rule, sure = rules.judge(variables(subject, evidence, predicted=predicted))
-    facts = (*((Reason.PREDICTED,) if predicted else ()), *_facts(subject, evidence))
+    facts = (*((Reason.PREDICTED,) if predicted else ()), *_facts(subject, evidence), *rule.unmet)
     if rule.then is Outcome.REFUSE and sure:
         why = (Reason.POLICY_REFUSES, *facts)
         return Decision(Outcome.REFUSE, rule.name, why, because=rule.because, policy=rules.digest)
-    says = (rule.expires_after, rule.reviewers, rule.because, rules.digest)
+    says = (rule.expires_after, rule.reviewers, rule.because, rules.digest, rule.approvals)
     if not sure:
         return Decision(Outcome.ASK, rule.name, (*facts, Reason.EVIDENCE_UNKNOWN), *says)
-    limits = _limits(subject, evidence, predicted=predicted)
+    limits = _limits(subject, evidence, rules, predicted=predicted)
     if rule.then is Outcome.GRANT and not limits:
         return Decision(Outcome.GRANT, rule.name, facts, *says)
     # A question shows what a person has to look at; that the project is the same is no such thing beside others.
     cautions = tuple(reason for reason in facts if reason is not Reason.SAME_PROJECT)
-    name = OTHERWISE if rules is BUILT_IN else rule.name
+    name = OTHERWISE if isinstance(rules, BuiltIn) else rule.name
     return Decision(Outcome.ASK, name, tuple(dict.fromkeys((*cautions, *limits))) or facts, *says)
 
 
@@ -202,81 +203,13 @@ def second_hop(denial: Denial) -> Member | None:
     return run_service_agent(denial.deploy.number) if same_project(denial) is False else None
 
 
-def same_project(denial: Denial) -> bool | None:
-    """Whether the image lies in the deploying project; None where the entry cannot tell."""
-    if denial.repository is None:
-        return None
-    project = denial.repository.project
-    if project in (denial.deploy.project, denial.deploy.number):
-        return True
-    known = denial.deploy.number if project.isdigit() else denial.deploy.project
-    return None if known is None else False
-
-
-VARIABLES: dict[str, tuple[str, str]] = {
-    "deploy.project": ("string", "id of the project deployed to"),
-    "deploy.number": ("string", "its number"),
-    "deploy.location": ("string", "region deployed to"),
-    "deploy.kind": ("string", "service, job, worker_pool or instance"),
-    "deploy.name": ("string", "name of what was deployed"),
-    "deploy.ancestors": ("list", "projects/ID, folders/N, ..., organizations/N of the deploying project"),
-    "image.reference": ("string", "the image as it was deployed"),
-    "image.project": ("string", "project of the repository"),
-    "image.location": ("string", "location of the repository"),
-    "image.repository": ("string", "name of the repository"),
-    "image.ancestors": ("list", "projects/ID, folders/N, ..., organizations/N of the repository's project"),
-    "member.id": ("string", "who would get the grant, as in serviceAccount:a@p.iam.gserviceaccount.com"),
-    "member.kind": ("string", "user, serviceAccount or principal"),
-    "member.domain": ("string", "domain of the address"),
-    "member.project": ("string", "project that a service account lives in"),
-    "member.shared": ("bool", "whether many deploys run as this identity"),
-    "reader": ("string", "deployer or service_agent"),
-    "evidence.same_project": ("bool", "whether the image lies in the deploying project"),
-    "evidence.previously_deployed": ("bool", "whether this member deployed from this repository before"),
-    "evidence.inherited": ("bool", "whether the member can read it by another role, or from further up"),
-    "evidence.predicted": ("bool", "whether it was foreseen, and not denied yet"),
-    "evidence.denials": ("int", "how often it was denied, this time included"),
-}
-"""What a rule may look at: each variable's type and meaning."""
-
-
-def variables(denial: Denial, evidence: Evidence, *, predicted: bool = False) -> dict[str, object]:
-    """The variables that are known of a denial, by name; what is missing is not known."""
-    deploy, member, repository = denial.deploy, denial.member, denial.repository
-    values: dict[str, object | None] = {
-        "deploy.project": deploy.project,
-        "deploy.number": deploy.number,
-        "deploy.location": deploy.location,
-        "deploy.kind": str(deploy.kind) if deploy.kind else None,
-        "deploy.name": deploy.name,
-        "deploy.ancestors": _listed(evidence.deploy_ancestors),
-        "image.reference": denial.image,
-        "image.ancestors": _listed(evidence.image_ancestors),
-        "reader": str(denial.reader) if denial.reader else None,
-        "evidence.same_project": same_project(denial),
-        "evidence.previously_deployed": evidence.previously_deployed,
-        "evidence.inherited": evidence.inherited,
-        "evidence.predicted": predicted,
-        "evidence.denials": evidence.denials,
-    }
-    if repository is not None:
-        values |= _named(repository)
-    if member is not None:
-        values |= {"member.id": member.id, "member.kind": str(member.kind), "member.domain": member.domain}
-        values |= {"member.project": member.project, "member.shared": denial.shared}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _named(repository: Repository) -> dict[str, object]:
-    return {
-        "image.project": repository.project,
-        "image.location": repository.location,
-        "image.repository": repository.name,
-    }
-
-
-def _listed(names: Sequence[str] | None) -> list[str] | None:
-    return None if names is None else list(names)
+def assumed(denial: Denial | NotADenial, inside: Callable[[Member, Deploy], bool | None]) -> Evidence:
+    """What a plan assumes about an entry; `inside` says of a member and a deploy what an export tells."""
+    if isinstance(denial, NotADenial) or denial.member is None:
+        return ASSUMED
+    if denial.reader is Reader.SERVICE_AGENT and denial.member.run_agent_of == denial.deploy.number is not None:
+        return msgspec.structs.replace(ASSUMED, member_inside=True)
+    return msgspec.structs.replace(ASSUMED, member_inside=inside(denial.member, denial.deploy))
 
 
 _REFUSED_MEMBERS = (Reason.PUBLIC_MEMBER, Reason.DELETED_MEMBER, Reason.GROUP_MEMBER)
@@ -298,7 +231,7 @@ def _refusals(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
     return tuple(reasons)
 
 
-def _limits(denial: Denial, evidence: Evidence, *, predicted: bool) -> tuple[Reason, ...]:
+def _limits(denial: Denial, evidence: Evidence, rules: Rules, *, predicted: bool) -> tuple[Reason, ...]:
     """What turns a rule's grant into a question: nobody grants on what is doubtful, not known, or not denied yet."""
     reasons = [Reason.PREDICTED, *denial.doubts] if predicted else list(denial.doubts)
     if denial.repository is None:
@@ -314,6 +247,8 @@ def _limits(denial: Denial, evidence: Evidence, *, predicted: bool) -> tuple[Rea
     if same_project(denial) is None and denial.repository is not None:
         known = denial.deploy.project or denial.deploy.number
         reasons.append(Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN)
+    if denial.authorized is not True:
+        reasons.append(Reason.UNAUTHORIZED_CALLER)
     if evidence.repository_exists is None:
         reasons.append(Reason.REPOSITORY_UNSEEN)
     elif evidence.repository_format is None:
@@ -322,6 +257,11 @@ def _limits(denial: Denial, evidence: Evidence, *, predicted: bool) -> tuple[Rea
         reasons.append(Reason.EVENT_UNVERIFIED)
     if not evidence.opted_in:
         reasons.append(Reason.NOT_OPTED_IN)
+    if denial.member is not None and evidence.member_inside is not True:
+        outside = evidence.member_inside is False
+        reasons.append(Reason.MEMBER_OUTSIDE if outside else Reason.MEMBER_ORGANIZATION_UNKNOWN)
+    if evidence.repository_exists and evidence.repository_mode != STANDARD and not rules.mentions("repository.mode"):
+        reasons.append(_MODES.get(evidence.repository_mode or "", Reason.MODE_UNKNOWN))
     return tuple(dict.fromkeys(reasons))
 
 

@@ -10,10 +10,11 @@ from msgspec import Meta
 from remediate.denial import Denial, Deploy, EntryId, Kind, Reader
 from remediate.errors import BadInput
 from remediate.image import parse_image
-from remediate.policy import ASSUMED, Decision, Evidence, Outcome, decide
+from remediate.policy import Decision, Outcome, decide
 from remediate.policyfile import FileRules, Judged
 from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
+from remediate.variables import ASSUMED, STANDARD, Evidence
 from remediate.yamlfile import Marks, load_yaml, located, place_of
 
 
@@ -33,7 +34,7 @@ class GivenEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     repository_exists: bool | None = True
     repository_format: str | None = "DOCKER"
-    repository_mode: str | None = None
+    repository_mode: str | None = STANDARD
     redirected: bool | None = None
     inside_organization: bool | None = True
     opted_in: bool | None = True
@@ -43,6 +44,9 @@ class GivenEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     propagating: bool = False
     verified: bool | None = True
     previously_deployed: bool | None = None
+    access_removed: bool | None = None
+    newcomers: bool | None = None
+    member_inside: bool | None = True
     denials: int | None = 1
     predicted: bool = False
 
@@ -54,10 +58,15 @@ class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     member: str
     deploy: GivenDeploy = GivenDeploy()
     image_ancestors: tuple[str, ...] | None = None
+    member_ancestors: tuple[str, ...] | None = None
     reader: Reader = Reader.DEPLOYER
     deployer: str | None = "user:deployer@example.com"
     """Who deployed, where the reader is the service agent; null: not known."""
     doubts: tuple[Reason, ...] = ()
+    authorized: bool | None = True
+    """Whether the caller may deploy there; null: the entry does not say."""
+    image_confirmed: bool = True
+    """Whether the error text and the deploy name the same image."""
     evidence: GivenEvidence = GivenEvidence()
 
 
@@ -173,6 +182,8 @@ def _denial(given: Given) -> Denial:
         image=given.image,
         deployer=deployer if isinstance(deployer, Member) else None,
         doubts=doubts,
+        authorized=given.authorized,
+        image_confirmed=given.image_confirmed,
     )
 
 
@@ -192,6 +203,10 @@ def _evidence(given: Given) -> Evidence:
         inherited=said.inherited,
         verified=said.verified,
         previously_deployed=said.previously_deployed,
+        access_removed=said.access_removed,
+        newcomers=said.newcomers,
+        member_inside=said.member_inside,
+        member_ancestors=given.member_ancestors,
         denials=said.denials,
         deploy_ancestors=given.deploy.ancestors,
         image_ancestors=given.image_ancestors,

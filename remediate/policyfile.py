@@ -17,8 +17,9 @@ import msgspec
 from msgspec import Meta
 
 from remediate.errors import BadInput
-from remediate.policy import INVARIANTS, OTHERWISE, VARIABLES, Outcome, Rule
+from remediate.policy import INVARIANTS, OTHERWISE, Outcome, Rule
 from remediate.principal import reviewer_key
+from remediate.variables import VARIABLES
 from remediate.yamlfile import Marks, load_yaml, located, place_of
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class RuleText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reviewers: Annotated[
         tuple[str, ...], Meta(description="Who may approve what this rule asks: addresses or domains.")
     ] = ()
+    approvals: Annotated[int, Meta(ge=1, le=2, description="How many different reviewers have to approve: 1 or 2.")] = 1
     because: Annotated[str, Meta(max_length=500, description="A sentence that reviewers see.")] = ""
 
 
@@ -99,7 +101,11 @@ class Judged(msgspec.Struct, frozen=True):
 class FileRules:
     """`Rules` out of a policy file."""
 
-    def __init__(self, rules: tuple[CompiledRule, ...], otherwise: Outcome, digest: str) -> None:
+    def __init__(
+        self, rules: tuple[CompiledRule, ...], otherwise: Outcome, digest: str, *, remote: bool = False
+    ) -> None:
+        grants = any(each.rule.then is Outcome.GRANT for each in rules)
+        self._needs_confirmation = remote and grants
         self.rules = rules
         self._otherwise = Rule(OTHERWISE, otherwise)
         self._digest = digest
@@ -107,6 +113,10 @@ class FileRules:
     @property
     def digest(self) -> str:
         return self._digest
+
+    @property
+    def needs_confirmation(self) -> bool:
+        return self._needs_confirmation
 
     def judge(self, variables: Mapping[str, object]) -> tuple[Rule, bool]:
         undecided: list[Rule] = []
@@ -151,7 +161,8 @@ def _restricted(rule: Rule, candidates: list[Rule]) -> Rule:
         kept = {each for each in both if _covered(each, allowed) and _covered(each, others)}
         allowed = tuple(sorted(kept)) or allowed
     lasts = min((each.expires_after for each in candidates if each.expires_after is not None), default=None)
-    return msgspec.structs.replace(rule, reviewers=allowed, expires_after=lasts)
+    most = max(each.approvals for each in candidates)
+    return msgspec.structs.replace(rule, reviewers=allowed, expires_after=lasts, approvals=most)
 
 
 def _covered(reviewer: str, allowed: tuple[str, ...]) -> bool:
@@ -181,8 +192,9 @@ def parse_policy(text: str, name: str) -> FileRules:
             if not key:
                 where = place_of(name, marks, f"{at}.reviewers[{place}]")
                 problems.append(f"{where}: {each.reviewers[place]!r} is neither an address nor a domain")
-        if each.then is Then.REFUSE and (each.expires_after or each.reviewers):
-            problems.append(f"{place_of(name, marks, at)}: a rule that refuses has no expires_after and no reviewers")
+        if each.then is Then.REFUSE and (each.expires_after or each.reviewers or each.approvals > 1):
+            what = "no expires_after, no reviewers and no approvals"
+            problems.append(f"{place_of(name, marks, at)}: a rule that refuses has {what}")
         expression = ("true" if each.when else "false") if isinstance(each.when, bool) else each.when
         try:
             program = compile_condition(expression)
@@ -191,12 +203,12 @@ def parse_policy(text: str, name: str) -> FileRules:
             continue
         lasts = each.expires_after
         seconds = int(lasts[:-1]) * _SECONDS[lasts[-1]] if lasts else None
-        rule = Rule(each.name, Outcome(each.then), seconds, reviewers, each.because)
+        rule = Rule(each.name, Outcome(each.then), seconds, reviewers, each.because, each.approvals)
         rules.append(CompiledRule(rule, expression, program))
     if problems:
         raise BadInput("\n".join(problems), advice=_ADVICE)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return FileRules(tuple(rules), Outcome(written.otherwise), digest)
+    return FileRules(tuple(rules), Outcome(written.otherwise), digest, remote=name.startswith("gs://"))
 
 
 _ACCEPTED = {

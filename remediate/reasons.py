@@ -23,7 +23,7 @@ class Reason(StrEnum):
         "Another service than Cloud Run said this; only Cloud Run deploys are cured here.",
     )
     POLICY_CHANGE = "policy_change", "An IAM policy change (for instance our own grant), not a deploy."
-    OTHER_LOG = "other_log", "Neither an Admin Activity nor a System Event entry."
+    OTHER_LOG = "other_log", "Not from the deploying project's Admin Activity or System Event log."
     SUCCEEDED = "succeeded", "The call succeeded; nothing was denied."
     WARNING_ONLY = (
         "warning_only",
@@ -97,6 +97,18 @@ class Reason(StrEnum):
         "project_number_unknown",
         "The deploying project's number, and so its service agent, is not in the entry.",
     )
+    PROJECT_MISMATCH = (
+        "project_mismatch",
+        "Log, entry and Resource Manager do not agree on the deploying project.",
+    )
+    SOURCE_UNKNOWN = (
+        "source_unknown",
+        "The log name does not prove that the entry comes from the deploying project's audit log.",
+    )
+    UNAUTHORIZED_CALLER = (
+        "unauthorized_caller",
+        "The log does not show that the caller has permission to deploy this resource.",
+    )
     IMAGE_MISMATCH = "image_mismatch", "The error text and the deploy name different images."
     MEMBER_MISMATCH = (
         "member_mismatch",
@@ -159,8 +171,28 @@ class Reason(StrEnum):
     UNVERIFIED_EVENT = "unverified_event", "Cloud Logging does not have this entry, or has another text under its name."
     NOT_OPTED_IN = (
         "not_opted_in",
-        "The registry project does not bear the tag that lets rules grant there.",
+        "The registry project does not have the opt-in tag for automatic grants.",
     )
+    IMAGE_UNCONFIRMED = "image_unconfirmed", "The error text and the deploy do not both name the image."
+    NOT_DEPLOYED_BEFORE = (
+        "not_deployed_before",
+        "The member did not deploy from this repository within 400 days, and the registry's owner did not opt in to newcomers.",
+    )
+    DEPLOYS_UNKNOWN = (
+        "deploys_unknown",
+        "Could not check whether the member deployed from this repository before.",
+    )
+    ACCESS_REMOVED = "access_removed", "The member's access was removed after its last deploy from this repository."
+    ACCESS_REMOVED_UNKNOWN = (
+        "access_removed_unknown",
+        "Could not check whether the member's access was removed after its last deploy.",
+    )
+    MEMBER_OUTSIDE = "member_outside", "The member does not belong to this organization."
+    MEMBER_ORGANIZATION_UNKNOWN = (
+        "member_organization_unknown",
+        "Could not check whether the member belongs to this organization.",
+    )
+    MODE_UNKNOWN = "mode_unknown", "Could not check whether the repository is a standard one."
     INHERITED = (
         "inherited",
         "The member can read the repository already, by another role or from further up: IAM's delay, or another cause.",
@@ -172,6 +204,14 @@ class Reason(StrEnum):
     TAKEN_AWAY = (
         "taken_away",
         "It was granted before, and somebody took it away; a person decides whether it comes back.",
+    )
+    OWN_SWITCH = (
+        "own_switch",
+        "The member, or the deployer, loosened the mode here within the last day; a reviewer decides.",
+    )
+    POLICY_UNCONFIRMED = (
+        "policy_unconfirmed",
+        "The text of the policy file changed and is not confirmed yet; a reviewer decides.",
     )
     BRAKE = "brake", "More grants were made by rules within an hour than the limit allows; a person decides."
     MEMBER_BRAKE = (

@@ -8,51 +8,29 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import TypeVar
 
 import msgspec
 
+from remediate.approval_count import Approval
 from remediate.chain import digest
+from remediate.content import content_digest as content_digest
+from remediate.content import settled as settled
+from remediate.content import terms_digest as terms_digest
 from remediate.denial import Denial, Deploy, EntryId, Reader
 from remediate.errors import Refused
 from remediate.image import Repository
 from remediate.policy import ROLE, Decision, Outcome
 from remediate.principal import Member, parse_member
-from remediate.reasons import BRAKES, Reason
+from remediate.reasons import Reason
+from remediate.state import State as State
+from remediate.witnesses import NamedBy, Names, Proof, named, with_entry
 
 _T = TypeVar("_T")
 RULE = "rule:"
 """What the name of an actor begins with that is a rule, not a person."""
 
 _SEEN = 20  # deploys, images and partners kept with a record; the count of denials goes on
-
-
-class State(StrEnum):
-    """Where a remediation stands."""
-
-    PROPOSED = "proposed"
-    """A reviewer is asked."""
-    APPROVED = "approved"
-    """Somebody, or a rule, said yes; the policy write is due."""
-    GRANTED = "granted"
-    """The member is in the repository's reader binding."""
-    REJECTED = "rejected"
-    """A reviewer said no; the same denial is counted, not raised again."""
-    REFUSED = "refused"
-    """What nobody can override stood against it."""
-    FAILED = "failed"
-    """Google Cloud refused the change for good; it may be approved again once the cause is gone."""
-    REMOVED = "removed"
-    """Somebody else took the member out of the binding again."""
-    REVOKED = "revoked"
-    """A reviewer took the member out of the binding again."""
-    EXPIRED = "expired"
-    """The grant was for a time, and that is over; the member is out of the binding again."""
-    LAPSED = "lapsed"
-    """Nobody answered, or nobody carried it out, in time."""
-
-
 TRANSITIONS: dict[State | None, frozenset[State]] = {
     None: frozenset({State.PROPOSED, State.REFUSED, State.FAILED}),
     State.PROPOSED: frozenset(
@@ -61,7 +39,7 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
     State.APPROVED: frozenset(
         {State.APPROVED, State.GRANTED, State.PROPOSED, State.REFUSED, State.FAILED, State.LAPSED}
     ),
-    State.GRANTED: frozenset({State.REMOVED, State.REVOKED, State.EXPIRED}),
+    State.GRANTED: frozenset({State.GRANTED, State.REMOVED, State.REVOKED, State.EXPIRED}),
     State.REJECTED: frozenset({State.PROPOSED, State.REFUSED}),
     State.REFUSED: frozenset({State.PROPOSED}),
     State.FAILED: frozenset({State.APPROVED, State.PROPOSED, State.REFUSED}),
@@ -72,16 +50,15 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
 }
 """Every transition there is; any other is impossible. None is "no record yet".
 
-A proposal that becomes a proposal is renewed: what a reviewer has to know about it has changed. An approval that was
-not carried out may be approved again, by somebody else or for another time; one that does not hold any more when it is
-to be carried out is proposed anew.
+A proposal that becomes a proposal is renewed: what a reviewer has to know about it has changed. A grant that becomes a
+grant is renewed: its end is put off, and nothing else. An approval that was not carried out may be approved again, by
+another person or for another time; one that does not hold when it is to be carried out is proposed anew.
 What is over (rejected, refused, removed, revoked, expired, lapsed) begins its next cycle with a new denial.
 """
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """Who takes a grant away, and why; recorded before the policy is changed, so that whoever finds it half done can
-    finish it in their name."""
+    """Who takes a grant away, and why; recorded before the policy changes, so that another process can finish it."""
 
     state: State
     """`revoked` or `expired`."""
@@ -109,13 +86,25 @@ class Remediation(msgspec.Struct, frozen=True):
     deploys: tuple[Deploy, ...] = ()
     images: tuple[str, ...] = ()
     deployers: tuple[str, ...] = ()
-    """Who deployed: none of them may approve."""
+    """Who deployed: none of them may approve, save where the log has none of the entries that named them."""
+    named_by: tuple[NamedBy, ...] = ()
+    """The entries that named them; who has none here was named before these were kept, and may not approve."""
+    crowded: bool = False
+    """Whether more were named than can be kept and the log could not be asked: then nobody may approve."""
+    entries: tuple[EntryId, ...] = ()
+    """The denials' own entries, the first of this cycle and the newest: what an approval reads back."""
+    proven: EntryId | None = None
+    """The newest of them that the log confirmed when it was counted; most are only read back at an approval."""
     partners: tuple[str, ...] = ()
     """The other reader of the same deploy: deployer and service agent are best approved together."""
     expires: str | None = None
     """When the grant ends; None where it does not."""
     approver: str | None = None
     """Whose word a grant stands on: a person's, or `rule:NAME`."""
+    approvals_needed: int = 1
+    """How many different people have to approve it, by its rule."""
+    approvals: tuple[Approval, ...] = ()
+    """Who approved what takes more than one approval, or with a declaration; empty for a plain approval."""
     ours: bool = False
     """Whether the member is in the binding because we put it there, so that we may take it away."""
     lasts: float | None = None
@@ -125,13 +114,16 @@ class Remediation(msgspec.Struct, frozen=True):
     because: str = ""
     """Its rule's own sentence."""
     doubts: tuple[Reason, ...] = ()
-    """What was doubtful about the last denial."""
+    authorized: bool | None = None
+    """What was doubtful about the last denial, and whether its caller was `authorized`."""
     ending: Ending | None = None
     """Set while a grant is being taken away."""
     taken_away: str | None = None
     """When somebody last took the grant away; rules do not give it back for a while."""
     cycle: int = 1
     """How often it was raised, from a proposal to its end."""
+    gathered: str = ""
+    """The group of a flood (`gathering.Group.name`) that stands for it in notices and the inbox; empty: by itself."""
     version: int = 1
     trail: int = 0
     """How many trail records there are, and so the next one's number."""
@@ -163,6 +155,10 @@ class TrailRecord(msgspec.Struct, frozen=True):
     """Where the last denied deploy went, id or number."""
     content: str | msgspec.UnsetType = msgspec.UNSET
     """`content_digest` of what was approved."""
+    approval: str | msgspec.UnsetType = msgspec.UNSET
+    """Which approval this is, of how many it takes: `1 of 2`; only where it takes more than one."""
+    not_mine: bool | msgspec.UnsetType = msgspec.UNSET
+    """True where the approver declared that the deploy was not theirs."""
     terms: str | msgspec.UnsetType = msgspec.UNSET
     """`terms_digest` of the record as this transition left it; not there in trails of before."""
 
@@ -178,7 +174,14 @@ def instant(moment: datetime) -> str:
 
 
 def opened(
-    denial: Denial, decision: Decision, state: State, *, actor: str, now: datetime, note: str = ""
+    denial: Denial,
+    decision: Decision,
+    state: State,
+    *,
+    actor: str,
+    now: datetime,
+    note: str = "",
+    proof: Proof = Proof.LATER,
 ) -> tuple[Remediation, TrailRecord]:
     """The record that a first denial opens, `proposed`, `refused` or `failed`."""
     assert denial.repository is not None
@@ -198,20 +201,24 @@ def opened(
         lasts=decision.expires_after,
         reviewers=decision.reviewers,
         because=decision.because,
+        approvals_needed=decision.approvals,
         version=0,
     )
-    return _step(None, counted(blank, denial, now), state, actor, now, decision.reasons, note, decision)
+    return _step(None, counted(blank, denial, now, proof), state, actor, now, decision.reasons, note, decision)
 
 
-def predicted(ahead: Denial, decision: Decision, *, actor: str, now: datetime) -> tuple[Remediation, TrailRecord]:
+def predicted(
+    ahead: Denial, decision: Decision, *, actor: str, now: datetime, proof: Proof = Proof.LATER
+) -> tuple[Remediation, TrailRecord]:
     """The proposal for a denial that is foreseen."""
-    record, trail = opened(ahead, decision, State.PROPOSED, actor=actor, now=now)
+    record, trail = opened(ahead, decision, State.PROPOSED, actor=actor, now=now, proof=proof)
     return msgspec.structs.replace(record, denials=0, predicted=True), trail
 
 
-def counted(record: Remediation, denial: Denial, now: datetime) -> Remediation:
-    """The record with one denial more; no transition, so no trail record."""
-    reader = (denial.reader,) if denial.reader else ()
+def counted(record: Remediation, denial: Denial, now: datetime, proof: Proof = Proof.LATER) -> Remediation:
+    """The record with one denial more; no transition, so no trail record. `proof` is what is known of its entry."""
+    people = named(names_of(record), denial, proof)
+    entries, proven = with_entry(record.entries, record.proven, denial.entry, proof)
     moment = instant(when(denial, now))
     return msgspec.structs.replace(
         record,
@@ -219,12 +226,17 @@ def counted(record: Remediation, denial: Denial, now: datetime) -> Remediation:
         predicted=False,
         first_seen=min(record.first_seen, moment),
         last_seen=max(record.last_seen, moment),
-        readers=tuple(sorted({*record.readers, *reader})),
+        readers=tuple(sorted({*record.readers, *filter(None, [denial.reader])})),
         deploys=_with(record.deploys, denial.deploy),
         images=_with(record.images, denial.image),
-        deployers=_deployers(record, denial),
+        deployers=people.deployers,
+        named_by=people.named_by,
+        crowded=people.crowded,
+        entries=entries,
+        proven=proven,
         doubts=denial.doubts,
         troubleshooter=denial.troubleshooter or record.troubleshooter,
+        authorized=denial.authorized,
         version=record.version + 1,
     )
 
@@ -235,7 +247,7 @@ def last_denial(record: Remediation) -> Denial:
     assert isinstance(member, Member)
     deployer = parse_member(record.deployers[-1]) if record.deployers else None
     return Denial(
-        entry=EntryId(timestamp=record.last_seen),
+        entry=record.entries[-1] if record.entries else EntryId(timestamp=record.last_seen),
         deploy=record.deploys[-1] if record.deploys else Deploy(),
         reader=record.readers[-1] if record.readers else None,
         member=member,
@@ -243,46 +255,8 @@ def last_denial(record: Remediation) -> Denial:
         image=record.images[-1] if record.images else None,
         deployer=deployer if isinstance(deployer, Member) else None,
         doubts=record.doubts,
+        authorized=record.authorized,
     )
-
-
-_NOT_CONTENT = (
-    Reason.DRY_RUN,
-    Reason.PREDICTED,
-    Reason.TERMINAL_ANSWER,
-    Reason.EVENT_UNVERIFIED,
-    *BRAKES,
-    Reason.TAKEN_AWAY,
-    Reason.DEPLOYER_UNKNOWN,  # another denial of the same record may have named one
-)
-
-
-def content_digest(record: Remediation) -> str:
-    """What an approval says yes to, as twelve hexadecimal digits.
-
-    The grant, why it is asked and by which rule, whose deploys it is for and which grants belong to it; not how often
-    it was denied meanwhile, nor what else the repository's policy holds.
-    """
-    content = (
-        (record.repository, record.role, record.member, record.cycle),
-        (record.rule, settled(record.reasons), record.lasts, record.reviewers, record.because),
-        sorted({each.project or each.number or "" for each in record.deploys}),
-        sorted(record.deployers),
-        sorted(record.partners),
-    )
-    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:12]
-
-
-def terms_digest(record: Remediation) -> str:
-    """What a grant stands on, as twelve hexadecimal digits, so that its trail tells whether that was changed since."""
-    terms = (record.role, record.ours, record.expires, record.approver, record.cycle)
-    limits = (record.rule, record.lasts, record.reviewers, record.because)
-    return hashlib.sha256(msgspec.json.encode((*terms, *limits))).hexdigest()[:12]
-
-
-def settled(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
-    """The reasons that come from the denial and the evidence, not from the mode or from what was done about it."""
-    return tuple(sorted({reason for reason in reasons if reason not in _NOT_CONTENT}))
 
 
 def partnered(record: Remediation, partner: str) -> Remediation:
@@ -291,17 +265,24 @@ def partnered(record: Remediation, partner: str) -> Remediation:
     return msgspec.structs.replace(record, partners=known if partner in known else _with(known, partner))
 
 
-def foreseen(record: Remediation, denial: Denial, partner: str) -> Remediation:
+def foreseen(record: Remediation, denial: Denial, partner: str, proof: Proof = Proof.LATER) -> Remediation:
     """The service agent's record with one more deploy that waits for it; its deployer may not approve it either."""
-    added = tuple(each for each in _deployers(record, denial) if each not in record.deployers)
-    seen = partnered(msgspec.structs.replace(record, deployers=(*record.deployers, *added)), partner)
+    people = named(names_of(record), denial, proof)
+    added = tuple(each for each in people.deployers if each not in record.deployers)
+    changed = {"deployers": (*record.deployers, *added), "named_by": people.named_by, "crowded": people.crowded}
+    seen = partnered(msgspec.structs.replace(record, **changed), partner)
     return record if seen == record else msgspec.structs.replace(seen, version=record.version + 1)
 
 
-def _deployers(record: Remediation, denial: Denial) -> tuple[str, ...]:
+def names_of(record: Remediation) -> Names:
     """Every deployer there was, and who stood behind them: whoever fell off a list could approve their own deploy."""
-    named = [str(each) for each in (*denial.behind, denial.deployer) if each]
-    return (*(each for each in record.deployers if each not in named), *dict.fromkeys(named))
+    return Names(record.deployers, record.named_by, record.crowded)
+
+
+def based_on(record: Remediation, denial: Denial) -> Remediation:
+    """The record with a denial that it tells of already as the one that counts last."""
+    deploys, images = _with(record.deploys, denial.deploy), _with(record.images, denial.image)
+    return msgspec.structs.replace(record, deploys=deploys, images=images, doubts=denial.doubts)
 
 
 def moved(
@@ -315,11 +296,12 @@ def moved(
     decision: Decision | None = None,
     ours: bool = False,
     expires: str | None = None,
+    approvals: tuple[Approval, ...] = (),
 ) -> tuple[Remediation, TrailRecord]:
     """The record in its next state; `decision` is what took it there, None for a person or time.
 
-    `reasons` outrank the decision's; `ours` and `expires` are said with an approval. Raises Refused where no such
-    transition exists.
+    `reasons` outrank the decision's; `ours` and `expires` are said with an approval. `approvals` are all that count,
+    the actor's own last; in state `proposed` another one is missing. Raises Refused where no such transition exists.
     """
     if state not in TRANSITIONS[record.state]:
         raise Refused(f"{record.id} is {record.state}: it cannot become {state}")
@@ -327,14 +309,29 @@ def moved(
     following = msgspec.structs.replace(record, version=record.version + 1, reasons=why, ending=None)
     if decision is not None:
         said = {"lasts": decision.expires_after, "reviewers": decision.reviewers, "because": decision.because}
-        following = msgspec.structs.replace(following, rule=decision.rule, **said)
+        following = msgspec.structs.replace(following, rule=decision.rule, approvals_needed=decision.approvals, **said)
     if state is State.PROPOSED and record.state is not State.PROPOSED:
         following = msgspec.structs.replace(following, cycle=record.cycle + 1, expires=None, ours=False, approver=None)
+    if state is State.PROPOSED and record.state in _OVER:
+        following = msgspec.structs.replace(following, entries=record.entries[-1:], crowded=False)
+    if state not in _KEEP_APPROVALS or approvals or state is State.APPROVED:
+        following = msgspec.structs.replace(following, approvals=_of_content(following, approvals))
     if state is State.APPROVED:
-        following = msgspec.structs.replace(following, approver=actor, ours=ours, expires=expires)
+        following = msgspec.structs.replace(following, approver=actor, ours=ours, expires=expires, gathered="")
     if state in (State.REVOKED, State.REMOVED):
         following = msgspec.structs.replace(following, taken_away=instant(now))
     return _step(record.state, following, state, actor, now, why, note, decision)
+
+
+_OVER = (State.REJECTED, State.REFUSED, State.REMOVED, State.REVOKED, State.EXPIRED, State.LAPSED)
+_KEEP_APPROVALS = (State.GRANTED, State.REMOVED, State.REVOKED, State.EXPIRED)
+
+
+def _of_content(record: Remediation, approvals: tuple[Approval, ...]) -> tuple[Approval, ...]:
+    """The approvals, the last one of the content that the record has now: a failed one begins a new cycle."""
+    if not approvals:
+        return ()
+    return (*approvals[:-1], msgspec.structs.replace(approvals[-1], content=content_digest(record)))
 
 
 def ends(rule: float | None, reviewer: timedelta | None, now: datetime) -> str | None:
@@ -361,6 +358,7 @@ def _step(
 ) -> tuple[Remediation, TrailRecord]:
     moment = instant(now)
     last = record.deploys[-1] if record.deploys else Deploy()
+    given = record.approvals if state in (State.PROPOSED, State.APPROVED) else ()
     trail = TrailRecord(
         remediation=record.id,
         seq=record.trail + 1,
@@ -377,7 +375,9 @@ def _step(
         rule=decision.rule if decision and decision.rule else msgspec.UNSET,
         policy=decision.policy if decision and decision.policy else msgspec.UNSET,
         project=last.project or last.number or msgspec.UNSET,
-        content=content_digest(record) if state is State.APPROVED else msgspec.UNSET,
+        content=content_digest(record) if state is State.APPROVED or given else msgspec.UNSET,
+        approval=f"{len(given)} of {given[-1].of}" if given and given[-1].of > 1 else msgspec.UNSET,
+        not_mine=True if given and given[-1].not_mine else msgspec.UNSET,
     )
     following = msgspec.structs.replace(record, state=state, updated=moment, trail=trail.seq)
     trail = msgspec.structs.replace(trail, terms=terms_digest(following))
@@ -390,9 +390,9 @@ def when(denial: Denial, now: datetime) -> datetime:
     """When it was denied: by the entry's timestamp, but never later than now (entries arrive late, clocks differ)."""
     try:
         moment = datetime.fromisoformat(denial.entry.timestamp or "")
-    except ValueError:
+        return min(moment.astimezone(UTC), now) if moment.tzinfo else now
+    except (ValueError, OverflowError):  # no time; or one in the first hours of the calendar, before them in UTC
         return now
-    return min(moment, now) if moment.tzinfo else now
 
 
 def _with(seen: tuple[_T, ...], one: _T | None) -> tuple[_T, ...]:

@@ -9,6 +9,7 @@ import msgspec
 from remediate.allowpolicy import BindingChange
 from remediate.denial import Denial, NotADenial
 from remediate.policy import Decision
+from remediate.principal import Member
 from remediate.remediation import Remediation, State
 
 
@@ -36,6 +37,10 @@ class Limits(msgspec.Struct, frozen=True):
     grants_an_hour: int = 60
     """How many grants rules may make in one hour of the clock; what comes beyond is asked."""
     grants_to_a_member: int = 10
+    proposals_an_hour: int = 30
+    """How many proposals a project's denials may open in an hour before people see them gathered; refusals likewise."""
+    one_may_declare: bool = False
+    """Whether one reviewer is enough for an unknown deployer who declares on the record that it was not theirs."""
 
 
 class Swept(msgspec.Struct, frozen=True):
@@ -56,6 +61,32 @@ class Applied(msgspec.Struct, frozen=True):
     remediation: Remediation
     written: bool
     """False where the member was in the binding already."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What Cloud Logging says of the denial behind a record."""
+
+    verified: bool | None
+    """False where it has something else, or nothing; None where it may not be asked."""
+    denial: Denial | None = None
+    """The record's denial as the log has it; None where it is not verified, or there is no log to ask."""
+    people: tuple[Member, ...] = ()
+    """The deployer, and who stands behind them, as the log has it."""
+    deployer_known: bool = True
+    notes: tuple[str, ...] = ()
+    """What was disregarded or could not be asked, in plain words."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """What an approval would find just now, for those who look before they approve."""
+
+    verdict: Verdict
+    needed: int
+    """How many different people have to approve."""
+    may_declare: bool = False
+    """Whether one is enough who declares that the deploy was not theirs."""
+    barred: str = ""
+    """Why this person may not approve it; empty where they may, or nobody in particular asks."""
 
 
 class Proposal(msgspec.Struct, frozen=True):

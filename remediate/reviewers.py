@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -16,6 +16,15 @@ class Reviewers(msgspec.Struct, frozen=True):
 
     allowed: tuple[str, ...] = ()
     service: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+    """Keys of those who may loosen the mode alone, reviewers or not."""
+
+    def switcher(self, actor: str) -> tuple[Member, bool]:
+        """Who switches the mode, and whether they may loosen it alone. Raises as `person` does."""
+        person = parse_member(actor)
+        if isinstance(person, Member) and person.key in self.operators and person.key not in self.service:
+            return person, True
+        return self.person(actor), False
 
     def person(self, actor: str) -> Member:
         """The reviewer. Raises BadInput for an address that is none, Refused for one that may not review anything."""
@@ -33,16 +42,37 @@ class Reviewers(msgspec.Struct, frozen=True):
         person = parse_member(approver)
         return not allowed or (isinstance(person, Member) and bool({person.key, person.domain} & {*allowed}))
 
-    def of(self, record: Remediation, actor: str, *, about_own: bool = False) -> Member:
-        """The reviewer of this record. Raises Refused where they would decide about their own deploy."""
+    def of(
+        self,
+        record: Remediation,
+        actor: str,
+        *,
+        about_own: bool = False,
+        cleared: Callable[[Member], bool] = lambda _: False,
+    ) -> Member:
+        """The reviewer of this record. Raises Refused where they would decide about their own deploy.
+
+        `cleared` tells whether the log denies all that named this person as deployer.
+        """
         person = self.person(actor)
-        own = {Member(text).key for text in (record.member, *record.deployers)}
-        if person.key in own and not about_own:
-            raise Refused(
-                f"{person.id} may not review {record.id}: it is about their own deploy",
-                advice="Somebody who is neither the member nor the deployer has to.",
-            )
+        if not about_own:
+            deployers = {Member(text).key for text in record.deployers}
+            if person.key == Member(record.member).key or (person.key in deployers and not cleared(person)):
+                raise own_deploy(record, person)
+            if record.crowded:
+                raise Refused(
+                    f"{record.id} names more deployers than can be kept, and the log could not be asked about them",
+                    advice="Let the service read the log, and deploy again: then it is counted anew.",
+                )
         if not self.among(record.reviewers, person.id):
             allowed = ", ".join(record.reviewers)
             raise Refused(f"{person.id} may not review {record.id}: rule {record.rule!r} leaves it to {allowed}")
         return person
+
+
+def own_deploy(record: Remediation, person: Member) -> Refused:
+    """What a reviewer is answered who would decide about their own deploy."""
+    return Refused(
+        f"{person.id} may not review {record.id}: it is about their own deploy",
+        advice="Somebody who is neither the member nor the deployer has to.",
+    )

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from remediate.belonging import Names
 from remediate.errors import BadInput
 from remediate.policy import Mode
 from remediate.principal import reviewer_key
@@ -37,17 +38,23 @@ _NAMES = (
     "LEDGER",
     "ORGANIZATION",
     "REVIEWERS",
+    "OPERATORS",
     "IDENTITIES",
     "IAP_AUDIENCE",
     "SECRET",
     "LOCAL_REVIEWER",
     "OPT_IN_TAG",
+    "DOMAINS",
+    "WORKFORCE_POOLS",
+    "GRANT_DAYS",
     "TROUBLESHOOTER",
     "TIMEOUT",
     "LAPSE_DAYS",
     "HOLD_DAYS",
+    "UNKNOWN_DEPLOYER",
     "GRANTS_AN_HOUR",
     "GRANTS_TO_A_MEMBER",
+    "PROPOSALS_AN_HOUR",
     "NOTIFY_TOPIC",
     "SLACK_WEBHOOK",
     "CHAT_WEBHOOK",
@@ -60,7 +67,8 @@ _ORGANIZATION = re.compile(r"(?:organizations/)?([1-9][0-9]{0,18})\Z")
 _AUDIENCE = re.compile(
     r"/projects/[1-9][0-9]*/(?:locations/[a-z0-9-]+/services/[a-z0-9-]+|global/backendServices/[0-9]+)\Z"
 )
-_TAG = re.compile(r"(?:tagValues/[1-9][0-9]*|[a-z0-9.-]+/[^/\s]+/[^/\s]+)\Z")
+_POOL = re.compile(r"[a-z][a-z0-9-]{2,62}\Z")
+_TAG = re.compile(r"(?:tagValues/[1-9][0-9]*(?:,tagValues/[1-9][0-9]*)?|[a-z0-9.-]+/[^/\s]+/[^/\s]+)\Z")
 _OBJECT = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/.+\Z")
 _TOPIC = re.compile(r"projects/[a-z][a-z0-9:.-]{4,98}[a-z0-9]/topics/[A-Za-z][A-Za-z0-9._~+%-]{2,254}\Z")
 _SLACK, _CHAT = ("hooks.slack.com", "hooks.slack-gov.com"), ("chat.googleapis.com",)
@@ -82,6 +90,8 @@ class Settings(msgspec.Struct, frozen=True):
     """`REMEDIATE_ORGANIZATION`: the organization's number; a repository outside it is refused."""
     reviewers: tuple[str, ...] = ()
     """`REMEDIATE_REVIEWERS`: who may approve: addresses or domains, separated by commas. Never the deployer."""
+    operators: tuple[str, ...] = ()
+    """`REMEDIATE_OPERATORS`: who may loosen the mode alone: addresses, separated by commas."""
     identities: tuple[str, ...] = ()
     """`REMEDIATE_IDENTITIES`: the service's own service accounts, separated by commas; none of them may review."""
     iap_audience: str | None = None
@@ -92,7 +102,15 @@ class Settings(msgspec.Struct, frozen=True):
     local_reviewer: str = "you@example.com"
     """`REMEDIATE_LOCAL_REVIEWER`: who you are on pages that run on your own machine."""
     opt_in_tag: str | None = None
-    """`REMEDIATE_OPT_IN_TAG`: `tagValues/N` or `ORGANIZATION/KEY/VALUE`; rules grant only in projects that bear it."""
+    """`REMEDIATE_OPT_IN_TAG`: `ORGANIZATION/KEY/VALUE`, or `tagValues/N,tagValues/M`; rules grant only in projects that
+    have it. The value `deployers` of the same key (or the second of the two) also lets them grant to newcomers."""
+    domains: tuple[str, ...] = ()
+    """`REMEDIATE_DOMAINS`: the organization's own domains, separated by commas; people of others are outside. Not set:
+    nothing is known of people, and rules ask."""
+    workforce_pools: tuple[str, ...] = ()
+    """`REMEDIATE_WORKFORCE_POOLS`: the organization's own workforce pools, separated by commas; likewise."""
+    grant_days: float = 90
+    """`REMEDIATE_GRANT_DAYS`: how long a grant by the built-in rule lasts; a sweep renews it after a newer deploy."""
     troubleshooter: bool = False
     """`REMEDIATE_TROUBLESHOOTER`: `on` asks Policy Troubleshooter about deny policies; it needs roles of its own."""
     timeout: float = 10.0
@@ -101,10 +119,15 @@ class Settings(msgspec.Struct, frozen=True):
     """`REMEDIATE_LAPSE_DAYS`: how long a proposal, or an approval that is not carried out, stands."""
     hold_days: float = 30
     """`REMEDIATE_HOLD_DAYS`: how long a rejection stands before the same denial is raised again."""
+    one_may_declare: bool = False
+    """`REMEDIATE_UNKNOWN_DEPLOYER`: `two` reviewers approve where the log does not say who deployed; or with `declare`
+    also one who declares, on the record, that the deploy was not theirs."""
     grants_an_hour: int = 60
     """`REMEDIATE_GRANTS_AN_HOUR`: how many grants rules may make in an hour of the clock; beyond, all is asked."""
     grants_to_a_member: int = 10
     """`REMEDIATE_GRANTS_TO_A_MEMBER`: how many of them to one member."""
+    proposals_an_hour: int = 30
+    """`REMEDIATE_PROPOSALS_AN_HOUR`: how many proposals of one project an hour have a notice and an inbox row each."""
     notify_topic: str | None = None
     """`REMEDIATE_NOTIFY_TOPIC`: `projects/P/topics/T`; a message there for every notice."""
     slack_webhook: str | None = None
@@ -139,20 +162,26 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     take("REMEDIATE_LEDGER", "ledger", ledgers, lambda text: text if _LEDGER.match(text) else None)
     take("REMEDIATE_ORGANIZATION", "organization", "an organization's number", _organization)
     take("REMEDIATE_REVIEWERS", "reviewers", "addresses or domains, separated by commas", _reviewers)
+    take("REMEDIATE_OPERATORS", "operators", "addresses, separated by commas", _addresses)
     take("REMEDIATE_IDENTITIES", "identities", "addresses, separated by commas", _addresses)
     audiences = "/projects/NUMBER/locations/REGION/services/NAME"
     take("REMEDIATE_IAP_AUDIENCE", "iap_audience", audiences, lambda text: text if _AUDIENCE.match(text) else None)
     take("REMEDIATE_SECRET", "secret", "at least 32 characters", lambda text: text if len(text) >= 32 else None)
     people = "the address of a person or service account"
     take("REMEDIATE_LOCAL_REVIEWER", "local_reviewer", people, lambda text: text if _addresses(text) else None)
-    tags = "tagValues/NUMBER or ORGANIZATION/KEY/VALUE"
+    take("REMEDIATE_DOMAINS", "domains", "domains, separated by commas", _domains)
+    take("REMEDIATE_WORKFORCE_POOLS", "workforce_pools", "ids of workforce pools, separated by commas", _pools)
+    take("REMEDIATE_GRANT_DAYS", "grant_days", "days, from 1 to 3650", lambda text: _number(text, 1, 3650))
+    tags = "ORGANIZATION/KEY/VALUE, tagValues/NUMBER or tagValues/NUMBER,tagValues/NUMBER"
     take("REMEDIATE_OPT_IN_TAG", "opt_in_tag", tags, lambda text: text if _TAG.match(text) else None)
     take("REMEDIATE_TROUBLESHOOTER", "troubleshooter", "on or off", {"on": True, "off": False}.get)
     take("REMEDIATE_TIMEOUT", "timeout", "seconds, from 1 to 60", lambda text: _number(text, 1, 60))
     take("REMEDIATE_LAPSE_DAYS", "lapse_days", "days, from 1 to 365", lambda text: _number(text, 1, 365))
     take("REMEDIATE_HOLD_DAYS", "hold_days", "days, from 1 to 3650", lambda text: _number(text, 1, 3650))
+    take("REMEDIATE_UNKNOWN_DEPLOYER", "one_may_declare", "two or declare", {"two": False, "declare": True}.get)
     take("REMEDIATE_GRANTS_AN_HOUR", "grants_an_hour", "a number from 0 to 100000", _count)
     take("REMEDIATE_GRANTS_TO_A_MEMBER", "grants_to_a_member", "a number from 0 to 100000", _count)
+    take("REMEDIATE_PROPOSALS_AN_HOUR", "proposals_an_hour", "a number from 0 to 100000", _count)
     topics = "projects/PROJECT/topics/TOPIC"
     take("REMEDIATE_NOTIFY_TOPIC", "notify_topic", topics, lambda text: text if _TOPIC.match(text) else None)
     slack = "https://hooks.slack.com/services/... (or http:// on 127.0.0.1 or localhost)"
@@ -179,6 +208,18 @@ def endpoint(environ: Mapping[str, str], service: str) -> str | None:
     return found.get(service)
 
 
+def names_from(environ: Mapping[str, str]) -> Names:
+    """Our own domains and workforce pools, for a command that needs no other setting. Raises BadInput."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, parse in (("DOMAINS", _domains), ("WORKFORCE_POOLS", _pools)):
+        value = environ.get(f"REMEDIATE_{name}", "").strip()
+        parsed = parse(value) if value else ()
+        if parsed is None:
+            raise BadInput(f"REMEDIATE_{name}={value!r}: expected names, separated by commas")
+        found[name] = parsed
+    return Names(found["DOMAINS"], found["WORKFORCE_POOLS"])
+
+
 def _organization(text: str) -> str | None:
     match = _ORGANIZATION.match(text)
     return match[1] if match else None
@@ -187,6 +228,16 @@ def _organization(text: str) -> str | None:
 def _reviewers(text: str) -> tuple[str, ...] | None:
     keys = [reviewer_key(part.strip()) for part in text.split(",") if part.strip()]
     return tuple(key for key in keys if key) if keys and all(keys) else None
+
+
+def _domains(text: str) -> tuple[str, ...] | None:
+    found = _reviewers(text)
+    return found if found and not any("@" in each for each in found) else None
+
+
+def _pools(text: str) -> tuple[str, ...] | None:
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    return found if found and all(_POOL.match(each) for each in found) else None
 
 
 def _policy(text: str) -> str | None:

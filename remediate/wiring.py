@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
+from remediate.belonging import Names
 from remediate.cloud.interface import Cloud, Logs
 from remediate.errors import BadInput
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Ledger
 from remediate.modes import ModeChange
-from remediate.policy import BUILT_IN, Rules
+from remediate.policy import BuiltIn, Rules
+from remediate.principal import Member, parse_member
 from remediate.remediation import TrailRecord
 from remediate.remediator import Remediator
 from remediate.results import Limits
@@ -35,7 +37,8 @@ def ledger_from(settings: Settings) -> Ledger:
 def rules_from(settings: Settings, told: Callable[[str], None]) -> Callable[[], Rules]:
     """The rules in force: the policy file's, reloaded as it changes, or the built-in ones. Raises BadInput."""
     if settings.policy is None:
-        return lambda: BUILT_IN
+        built_in = BuiltIn(settings.grant_days)
+        return lambda: built_in
     from remediate.policysource import PolicySource
 
     return PolicySource(settings.policy, told, endpoint=settings.endpoints.get("STORAGE"))
@@ -113,6 +116,13 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
+def operators_from(settings: Settings) -> tuple[str, ...]:
+    """Who may loosen the mode alone; with the embedded ledger on one's own machine, its local reviewer too."""
+    embedded = settings.ledger.startswith("sqlite:") and not os.environ.get("K_SERVICE")
+    local = parse_member(settings.local_reviewer) if embedded else None
+    return (*settings.operators, *([local.key] if isinstance(local, Member) else []))
+
+
 def limits_from(settings: Settings) -> Limits:
     """How long things stand, and how much rules may grant, as the settings say."""
     return Limits(
@@ -120,6 +130,8 @@ def limits_from(settings: Settings) -> Limits:
         timedelta(days=settings.hold_days),
         grants_an_hour=settings.grants_an_hour,
         grants_to_a_member=settings.grants_to_a_member,
+        proposals_an_hour=settings.proposals_an_hour,
+        one_may_declare=settings.one_may_declare,
     )
 
 
@@ -180,7 +192,7 @@ def notifier_from(
         channels.append(Webhook("slack", settings.slack_webhook, cards.slack))
     if settings.chat_webhook is not None:
         channels.append(Webhook("chat", settings.chat_webhook, cards.chat))
-    terms = Terms(settings.review_url, timedelta(days=settings.lapse_days))
+    terms = Terms(settings.review_url, timedelta(days=settings.lapse_days), settings.proposals_an_hour)
     return Dispatcher(ledger_from(settings), channels, terms, clock, said, background=background)
 
 
@@ -202,9 +214,10 @@ def remediator_from(
         cloud=cloud_from(settings),
         rules=rules or rules_when_needed(settings, warned),
         opt_in_tag=settings.opt_in_tag,
+        ours=Names(settings.domains, settings.workforce_pools),
         mode=settings.mode,
         organization=settings.organization,
-        reviewers=Reviewers(settings.reviewers, settings.identities),
+        reviewers=Reviewers(settings.reviewers, settings.identities, operators_from(settings)),
         told=told,
         notifier=notifier,
         limits=limits_from(settings),

@@ -50,6 +50,12 @@ def authentication(member: str, via: str | None) -> dict[str, Any]:
     return info
 
 
+def checked(permission: str, resource: str, *, granted: bool) -> dict[str, Any]:
+    """One item of `authorizationInfo`; like every false value, a refused `granted` is left out."""
+    check: dict[str, Any] = {"resource": resource, "permission": permission, "permissionType": "ADMIN_WRITE"}
+    return check | ({"granted": True} if granted else {}) | {"resourceAttributes": {}}
+
+
 def policy_written(
     project: str, location: str, resource: str, caller: str, deltas: list[dict[str, str]], policy: dict[str, Any]
 ) -> dict[str, Any]:

@@ -118,10 +118,10 @@ class CloudRun:
 
     def _denied_to_deployer(self, request: DeployRequest, project: str, call: _Call) -> str | None:
         resource = f"projects/{project}"
-        permission = f"run.{_COLLECTIONS[request.kind]}.{'update' if call.exists else 'create'}"
-        if not holds(self._organization, request.member, permission, resource):
+        call.allowed = holds(self._organization, request.member, call.permission, resource)
+        if not call.allowed:
             target = f"namespaces/{project}/{_COLLECTIONS[request.kind]}/{request.name}"
-            return f"Permission '{permission}' denied on resource '{target}' (or resource may not exist)."
+            return f"Permission '{call.permission}' denied on resource '{target}' (or resource may not exist)."
         found = locate(request.image)
         if found is None:
             return (
@@ -168,6 +168,8 @@ class _Call:
 
     def __init__(self, request: DeployRequest, project: str, number: str, exists: bool) -> None:
         self.request, self.project, self.number, self.exists = request, project, number, exists
+        self.permission = f"run.{_COLLECTIONS[request.kind]}.{'update' if exists else 'create'}"
+        self.allowed = True
         group = {"service": "", "job": "jobs.", "worker-pool": "worker-pools."}[request.kind]
         self.command = f"gcloud.run.{group}deploy"
         self.operation = (
@@ -183,6 +185,7 @@ class _Call:
         what = _KINDS[self.request.kind]
         text = f"Ready condition status changed to True for {what} {self.request.name}."
         entries = [self._activity("NOTICE", {}), self._system_event("INFO", {"message": text}, revision, [])]
+        entries += self._last("NOTICE", {})
         name = self.request.name
         if self.request.kind == "service":
             serving = f"Service [{name}] revision [{revision}] has been deployed and is serving 100 percent of traffic."
@@ -202,6 +205,7 @@ class _Call:
         ]
         entries = [self._activity("NOTICE", {}), self._system_event("ERROR", status, revision, conditions)]
         shown = f"Revision '{revision}' is not ready and cannot serve traffic. {text}"
+        entries += self._last("ERROR", {"code": 13, "message": shown})
         return Outcome([f"ERROR: ({self.command}) {shown}"], 1, entries)
 
     def _activity(self, severity: str, status: dict[str, Any]) -> dict[str, Any]:
@@ -213,17 +217,48 @@ class _Call:
             "requestMetadata": auditlog.request_metadata("google-cloud-sdk gcloud/583.0.0 command/" + self.command),
             "serviceName": "run.googleapis.com",
             "methodName": method,
+            "authorizationInfo": [auditlog.checked(self.permission, self._resource_name(), granted=self.allowed)],
             "resourceName": self._resource_name(),
             "request": self._request(method),
             "resourceLocation": {"currentLocations": [request.location]},
         }
         if status:
             payload["status"] = status
+        elif request.api == "v1":
+            payload["response"] = self._answer(self._request(method))
         made = auditlog.entry(self.project, auditlog.ACTIVITY, severity, self._resource(""), payload)
         if request.api == "v2":
-            name = f"projects/{self.project}/locations/{request.location}/operations/{self.operation}"
-            made["operation"] = {"id": name, "producer": "run.googleapis.com", "first": True, "last": bool(status)}
+            made["operation"] = self._operation(first=True) | ({"last": True} if status else {})
         return made
+
+    def _answer(self, sent: dict[str, Any]) -> dict[str, Any]:
+        """v1's response: the resource, with the operation noted by which a system event is joined to this call."""
+        kind = _KINDS[self.request.kind]
+        resource = sent["workerPool" if kind == "WorkerPool" else kind.lower()]
+        annotations = {"run.googleapis.com/operation-id": self.operation}
+        metadata = resource["metadata"] | {"namespace": self.number, "annotations": annotations}
+        answer: dict[str, Any] = {"@type": f"type.googleapis.com/google.cloud.run.v1.{kind}", "kind": kind}
+        return {**answer, **resource, "metadata": metadata}
+
+    def _operation(self, **place: bool) -> dict[str, Any]:
+        name = f"projects/{self.project}/locations/{self.request.location}/operations/{self.operation}"
+        return {"id": name, "producer": "run.googleapis.com", **place}
+
+    def _last(self, severity: str, status: dict[str, Any]) -> list[dict[str, Any]]:
+        """The entry that ends a v2 call's operation: it names no caller, no request and no permission."""
+        if self.request.api != "v2":
+            return []
+        verb = "Update" if self.exists else "Create"
+        payload: dict[str, Any] = {
+            "serviceName": "run.googleapis.com",
+            "methodName": f"google.cloud.run.v2.{_KINDS[self.request.kind]}s.{verb}{_KINDS[self.request.kind]}",
+            "resourceName": self._resource_name(),
+            "resourceLocation": {"currentLocations": [self.request.location]},
+        }
+        if status:
+            payload["status"] = status
+        made = auditlog.entry(self.project, auditlog.ACTIVITY, severity, self._resource(""), payload)
+        return [made | {"operation": self._operation(last=True)}]
 
     def _system_event(
         self, severity: str, status: dict[str, Any], revision: str, conditions: list[dict[str, Any]]

@@ -19,8 +19,11 @@ from urllib.parse import urlsplit
 from sandbox.logfilter import compile_filter
 
 TOPIC = "projects/remediate-ops/topics/image-denials"
-SINK = 'logName:"cloudaudit.googleapis.com" AND protoPayload.serviceName="run.googleapis.com"'
-"""What the sandbox's sink lets through unless told otherwise: every audit log entry of Cloud Run."""
+SINK = (
+    '(log_id("cloudaudit.googleapis.com/activity") OR log_id("cloudaudit.googleapis.com/system_event"))'
+    ' AND protoPayload.serviceName="run.googleapis.com"'
+)
+"""What the sandbox's sink lets through unless told otherwise: every entry of Cloud Run in the two audit logs."""
 
 _ACKNOWLEDGED = range(200, 300)
 _TIMEOUT = 60.0  # seconds

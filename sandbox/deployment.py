@@ -236,7 +236,7 @@ def _kept(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
     return {
         f"/v1/{database}": {"name": database, "type": "FIRESTORE_NATIVE", "locationId": seed.region},
         f"/v1/{group}": {"indexes": indexes},
-        f"/v1/{schema}": {"name": schema, "fields": {"version": {"integerValue": "4"}}},
+        f"/v1/{schema}": {"name": schema, "fields": {"version": {"integerValue": "5"}}},
         f"/v2/{bucket}": {"name": bucket, "retentionDays": 400, "lifecycleState": "ACTIVE"},
         f"/v2/{names.project}/sinks/{seed.name}-trail": {
             "name": f"{seed.name}-trail",

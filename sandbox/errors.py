@@ -12,17 +12,22 @@ _HTTP = {
     "NOT_FOUND": 404,
     "ABORTED": 409,
     "RESOURCE_EXHAUSTED": 429,
+    "CANCELLED": 499,
+    "INTERNAL": 500,
     "UNIMPLEMENTED": 501,
     "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
 }
+_STATUS = {code: status for status, code in _HTTP.items()} | {400: "INVALID_ARGUMENT", 412: "FAILED_PRECONDITION"}
+"""The canonical status that goes with each code (google/rpc/code.proto); of two for one code, the usual one."""
 
 
 class ApiError(Exception):
-    """A refusal by its canonical status (`NOT_FOUND`); `body` is Google's JSON for it."""
+    """A refusal by its canonical status (`NOT_FOUND`); `body` is Google's JSON for it; `code`: another than usual."""
 
-    def __init__(self, status: str, message: str, reason: str | None = None) -> None:
+    def __init__(self, status: str, message: str, reason: str | None = None, *, code: int | None = None) -> None:
         super().__init__(message)
-        self.code = _HTTP[status]
+        self.code = code or _HTTP[status]
         error: dict[str, object] = {"code": self.code, "message": message, "status": status}
         if reason:
             info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "googleapis.com"}
@@ -37,3 +42,8 @@ class SeedError(Exception):
 def refuse(status: str, message: str, reason: str | None = None) -> NoReturn:
     """Raise the ApiError of these."""
     raise ApiError(status, message, reason)
+
+
+def fail(code: int, message: str) -> NoReturn:
+    """Raise the ApiError of an HTTP status code, 400 to 599; one that has no canonical status is UNKNOWN."""
+    raise ApiError(_STATUS.get(code, "UNKNOWN"), message, code=code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -15,7 +16,7 @@ class Effect(StrEnum):
     LATENCY = "latency"
     """The answer comes `seconds` late."""
     STATUS = "status"
-    """The answer is an error of `code`; nothing is done."""
+    """The answer is Google's error of this `code`, 400 to 599; nothing is done."""
     TIMEOUT = "timeout"
     """No answer for `seconds`, then the connection is closed; nothing is done."""
     LOST_ANSWER = "lost_answer"
@@ -32,7 +33,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
     times: int | None = 1
     after: int = 0
     seconds: float = 1.0
-    code: int = 503
+    code: Annotated[int, msgspec.Meta(ge=400, le=599)] = 503
     member: str = "user:ana@example.com"
 
 

@@ -1,6 +1,6 @@
 """Turns a Logging query language filter into a predicate over log entries (JSON objects).
 
-Source: "Logging query language": AND, OR, NOT, parentheses, field paths, comparisons, regular expressions.
+Source: "Logging query language": AND, OR, NOT, parentheses, field paths, comparisons, regular expressions, log_id().
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 from sandbox.errors import refuse
 
@@ -17,6 +18,7 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<comment>--[^\n]*)|(?P<op>=~|!~|!=|>=|<=|=|>|<|:)|(?P<paren>[()])"
     r"|(?P<text>\"(?:[^\"\\]|\\.)*\"|(?:[A-Za-z0-9_./%@*+-]|\"(?:[^\"\\]|\\.)*\")+))"
 )
+_LOG_NAME = re.compile(r"(?:projects|folders|organizations|billingAccounts)/[^/]+/logs/([^/]+)")
 _SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY")
 
 
@@ -102,11 +104,21 @@ class _Parser:
             inner = self.term()
             return lambda entry: not inner(entry)
         operator = self.peek()
+        if token.lower() == "log_id" and operator == "(":
+            return self.log_id()
         if operator not in ("=", "!=", ">", ">=", "<", "<=", ":", "=~", "!~"):
             word = _unquote(token).lower()
             return lambda entry: any(word in text.lower() for text in _texts(entry))
         self.take()
         return self.comparison(_path(token), operator)
+
+    def log_id(self) -> Predicate:
+        """`log_id("x/y")`: the log's id, decoded, is exactly this; a log's name has it URL-encoded."""
+        self.take()
+        wanted = _unquote(self.take())
+        if self.take() != ")":
+            self.fail()
+        return lambda entry: _log_id(entry) == wanted
 
     def comparison(self, path: list[str], operator: str) -> Predicate:
         if self.peek() == "(":
@@ -134,6 +146,11 @@ class _Parser:
         if operator == "!=":
             return lambda entry: not any(_compare(path, each, "=", value) for each in _at(entry, path))
         return lambda entry: any(_compare(path, each, operator, value) for each in _at(entry, path))
+
+
+def _log_id(entry: dict[str, Any]) -> str | None:
+    match = _LOG_NAME.fullmatch(str(entry.get("logName", "")))
+    return unquote(match[1]) if match else None
 
 
 def _compare(path: list[str], actual: object, operator: str, value: str) -> bool:

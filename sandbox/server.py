@@ -22,7 +22,7 @@ from sandbox.apis import Apis, Call
 from sandbox.cloudrun import CloudRun, DeployRequest
 from sandbox.delivery import Delivering, Subscriber
 from sandbox.deployment_apis import DeploymentApis
-from sandbox.errors import ApiError, refuse
+from sandbox.errors import ApiError, fail
 from sandbox.faults import Effect, Fault, Faults
 from sandbox.iam import read_policy, write_policy
 from sandbox.organization import Organization
@@ -94,14 +94,7 @@ class Sandbox:
                     time.sleep(fault.seconds)
                     raise _Unanswered
                 case Effect.STATUS:
-                    names = {
-                        401: "UNAUTHENTICATED",
-                        409: "ABORTED",
-                        429: "RESOURCE_EXHAUSTED",
-                        403: "PERMISSION_DENIED",
-                        404: "NOT_FOUND",
-                    }
-                    refuse(names.get(fault.code, "UNAVAILABLE"), f"A fault of the sandbox: {fault.code}")
+                    fail(fault.code, f"A fault of the sandbox: {fault.code}")
                 case Effect.RACING_WRITER:
                     self._race(request.path.partition(":")[0].removeprefix("/v1/"), fault.member)
         return any(fault.effect is Effect.LOST_ANSWER for fault in hits)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import datetime
 from typing import Any
 
 from remediate.denial import Denial, NotADenial, understand
+from remediate.image import Repository
 from remediate.logentry import read_entry
+from remediate.principal import Member, MemberKind
+from remediate.remediation import instant
 
 IMAGE = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/web:v2"
 REPOSITORY = "projects/platform-images/locations/asia-northeast1/repositories/containers"
 PROJECT, NUMBER = "shop-frontend", "123456789012"
 DEPLOYER = "github-deployer@shop-frontend.iam.gserviceaccount.com"
+OPERATION = "0c1f7c2e-5a7b-4f57-9d54-3f6f0c0d1e2f"
 AGENT = f"service-{NUMBER}@serverless-robot-prod.iam.gserviceaccount.com"
 
 _HINT = (
@@ -69,8 +74,9 @@ def activity(
     project: str = PROJECT,
     number: str | None = NUMBER,
     insert_id: str = "abc123",
+    granted: bool | None = True,
 ) -> dict[str, Any]:
-    """The entry of a failed API call."""
+    """The entry of a failed API call; `granted` None leaves out what IAM checked."""
     method, path = _TEMPLATES[api, kind]
     request: dict[str, Any] = {}
     node = request
@@ -83,6 +89,8 @@ def activity(
     resource_type, label = _LABELS[kind]
     who = {"principalEmail": email, "principalSubject": subject}
     collection = {"service": "services", "job": "jobs", "worker_pool": "workerpools", "instance": "instances"}[kind]
+    resource = f"namespaces/{project}/{collection}/web"
+    checked = {"permission": f"run.{collection}.update", "resource": resource, "resourceAttributes": {}}
     return {
         "insertId": insert_id,
         "logName": f"projects/{project}/logs/cloudaudit.googleapis.com%2Factivity",
@@ -96,11 +104,74 @@ def activity(
             "@type": "type.googleapis.com/google.cloud.audit.AuditLog",
             "serviceName": "run.googleapis.com",
             "methodName": f"google.cloud.run.{api}.{method}",
-            "resourceName": f"namespaces/{project}/{collection}/web",
+            "resourceName": resource,
             "authenticationInfo": {name: value for name, value in who.items() if value},
+            "authorizationInfo": [] if granted is None else [checked | ({"granted": True} if granted else {})],
             "status": {"code": code, "message": message},
             "request": request,
         },
+    }
+
+
+def deployed(
+    member: Member,
+    project: str,
+    repository: Repository,
+    at: datetime,
+    *,
+    api: str = "v1",
+    kind: str = "service",
+    insert_id: str = "deployed",
+) -> dict[str, Any]:
+    """The entry of a deploy of the repository's image that went well, as far as it takes one entry to say so."""
+    address = member.id.partition(":")[2]
+    federated = member.kind is MemberKind.PRINCIPAL
+    image = f"{repository.location}-docker.pkg.dev/{repository.project.replace(':', '/')}/{repository.name}/web:v1"
+    entry = activity(
+        "",
+        api=api,
+        kind=kind,
+        images=(image,),
+        email=None if federated else address,
+        subject=member.id if federated else None,
+        project=project,
+        number=None,
+        insert_id=insert_id,
+    )
+    payload = entry["protoPayload"]
+    del payload["status"]
+    payload["authorizationInfo"] = [
+        {"resource": payload["resourceName"], "permission": "run.services.update", "granted": True}
+    ]
+    return entry | {"severity": "NOTICE", "timestamp": instant(at)}
+
+
+def policy_set(
+    resource: str, *deltas: tuple[str, str, str], at: datetime, by: str = "owner@example.com", project: str = PROJECT
+) -> dict[str, Any]:
+    """The entry of a SetIamPolicy on a repository or a project; `deltas` are action, role and member."""
+    registry = "/repositories/" in resource
+    payload: dict[str, Any] = {
+        "@type": "type.googleapis.com/google.cloud.audit.AuditLog",
+        "serviceName": "artifactregistry.googleapis.com" if registry else "cloudresourcemanager.googleapis.com",
+        "methodName": "google.devtools.artifactregistry.v1.ArtifactRegistry.SetIamPolicy"
+        if registry
+        else "SetIamPolicy",
+        "resourceName": resource,
+        "authenticationInfo": {"principalEmail": by},
+        "serviceData": {
+            "@type": "type.googleapis.com/google.iam.v1.logging.AuditData",
+            "policyDelta": {
+                "bindingDeltas": [{"action": action, "role": role, "member": member} for action, role, member in deltas]
+            },
+        },
+    }
+    return {
+        "insertId": "policy",
+        "logName": f"projects/{project}/logs/cloudaudit.googleapis.com%2Factivity",
+        "timestamp": instant(at),
+        "severity": "NOTICE",
+        "protoPayload": payload,
     }
 
 
@@ -144,6 +215,35 @@ def system_event(
     }
 
 
+def call_entry(
+    operation: str, email: str | None = DEPLOYER, *, api: str = "v1", place: str = "first", **more: Any
+) -> dict[str, Any]:
+    """The entry of a call that went through and started an operation; in v2 the entry is its `first` or `last`."""
+    entry = activity("", email=email, api=api, code=0, **more)
+    del entry["protoPayload"]["status"]
+    if api == "v1":
+        annotations = {"run.googleapis.com/operation-id": operation}
+        metadata = {"name": "web", "namespace": NUMBER, "annotations": annotations}
+        entry["protoPayload"]["response"] = {"kind": "Service", "metadata": metadata}
+    else:
+        entry["operation"] = operation_of(operation, place)
+    return entry | {"severity": "NOTICE"}
+
+
+def operation_of(operation: str, *places: str) -> dict[str, Any]:
+    """`LogEntry.operation` of a v2 call's entry."""
+    name = f"projects/{PROJECT}/locations/asia-northeast1/operations/{operation}"
+    return {"id": name, "producer": "run.googleapis.com", **dict.fromkeys(places, True)}
+
+
+def last_entry(message: str, operation: str, *, code: int = 13, insert_id: str = "last1") -> dict[str, Any]:
+    """The entry that ends a v2 call's operation: no caller, no request, no permission."""
+    entry = activity(message, api="v2", code=code, insert_id=insert_id, granted=None)
+    for name in ("authenticationInfo", "authorizationInfo", "request"):
+        del entry["protoPayload"][name]
+    return entry | {"operation": operation_of(operation, "last")}
+
+
 def _condition(message: str, reason: str) -> dict[str, Any]:
     if reason.isupper():
         return {"type": "Ready", "state": "CONDITION_FAILED", "reason": reason, "message": message}
@@ -162,8 +262,13 @@ def understood(entry: dict[str, Any]) -> Denial | NotADenial:
     return understand(read_entry(json.dumps(entry).encode()))
 
 
+LOGGED: dict[str, dict[str, Any]] = {}
+"""The last entry of each insert id that `denial` made, for a Cloud Logging that has what a test speaks of."""
+
+
 def denial(entry: dict[str, Any]) -> Denial:
     """The Denial that an entry is; fails where it is none."""
     found = understood(entry)
     assert isinstance(found, Denial), found
+    LOGGED[entry["insertId"]] = entry
     return found

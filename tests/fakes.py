@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from remediate.allowpolicy import (
@@ -19,10 +19,14 @@ from remediate.allowpolicy import (
     edit_to_remove,
 )
 from remediate.cloud.interface import EntryKey, Kind, PolicyChange, Project
-from remediate.errors import Missing, TerminalFault
+from remediate.errors import Missing, RemediateError, TerminalFault
 from remediate.image import Repository
+from remediate.logfilter import deploys_by, ends_of, policy_changes
 from remediate.policy import ROLE
 from remediate.principal import Member
+from remediate.remediation import instant
+from sandbox.logfilter import compile_filter
+from tests.entries import deployed
 
 ORGANIZATION = "400000000001"
 
@@ -99,20 +103,53 @@ class MemoryLogs:
 
     written: Callable[[str], dict[str, Any] | None] = lambda _: None
     deployed: set[str] = field(default_factory=set)
+    """Members that deployed from whatever repository is asked about, a day before the moment that is asked about."""
+    log: list[dict[str, Any]] = field(default_factory=list)
+    """Entries that are found by the filters alone, as Cloud Logging finds them."""
     operations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     reads: int = 0
 
     def entry(self, key: EntryKey) -> list[bytes]:
         self.reads += 1
-        entry = self.written(key.insert_id)
-        return [json.dumps(entry).encode()] if entry else []
+        kept = [each for calls in self.operations.values() for each in calls]
+        held = [each for each in (self.written(key.insert_id), *kept) if each and _is(each, key)]
+        return [json.dumps(each).encode() for each in held[:1]]
 
-    def deployed_before(self, project: str, repository: Repository, member: Member, before: datetime) -> bool:
-        assert project
-        assert repository
-        assert before.tzinfo
+    def deploys(
+        self,
+        project: str,
+        repositories: Sequence[Repository],
+        members: Sequence[Member],
+        since: datetime,
+        before: datetime,
+    ) -> Iterator[bytes]:
+        proven = [each for each in members if str(each) in self.deployed]
+        ago = [deployed(each, project, repositories[0], before - timedelta(days=1)) for each in proven]
+        return self._newest(deploys_by(repositories, members, instant(since), instant(before)), project, ago)
+
+    def ends(self, project: str, operations: Sequence[str], since: datetime) -> Iterator[bytes]:
+        return self._newest(ends_of(operations, instant(since)), project)
+
+    def policy_changes(self, repository: Repository, since: datetime) -> Iterator[bytes]:
+        return self._newest(policy_changes(repository, instant(since)), repository.project)
+
+    def entries(self, keys: Sequence[EntryKey]) -> dict[EntryKey, list[bytes] | RemediateError]:
+        """As one look-up, however many are asked for."""
+        reads, found = self.reads, dict[EntryKey, list[bytes] | RemediateError]()
+        for key in keys:
+            try:
+                found[key] = self.entry(key)
+            except RemediateError as fault:
+                found[key] = fault
+        self.reads = reads + 1
+        return found
+
+    def _newest(self, wanted: str, project: str, more: Sequence[dict[str, Any]] = ()) -> Iterator[bytes]:
         self.reads += 1
-        return str(member) in self.deployed
+        matches = compile_filter(wanted)
+        held = [each for each in (*self.log, *more) if each["logName"].split("/")[1] == project and matches(each)]
+        held.sort(key=lambda each: str(each["timestamp"]), reverse=True)
+        return (json.dumps(each).encode() for each in held)
 
     def calls(self, project: str, operation: str, at: datetime) -> list[bytes]:
         assert project
@@ -122,6 +159,11 @@ class MemoryLogs:
 
     def denials(self, projects: Sequence[str], since: datetime) -> Iterator[bytes]:
         raise NotImplementedError("the sandbox has this one")
+
+
+def _is(entry: dict[str, Any], key: EntryKey) -> bool:
+    """Whether an entry has this name; one that `written` makes up has whatever name it was asked by."""
+    return (entry.get("insertId"), entry.get("logName")) == (key.insert_id, key.log_name)
 
 
 @dataclass

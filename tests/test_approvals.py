@@ -17,10 +17,21 @@ from remediate.policy import Mode, Outcome
 from remediate.policyfile import parse_policy
 from remediate.reasons import Reason
 from remediate.remediation import Remediation, State
-from tests.entries import AGENT, DEPLOYER, PROJECT, REPOSITORY, activity, agent_text, denial, system_event, user_text
+from tests.entries import (
+    AGENT,
+    DEPLOYER,
+    PROJECT,
+    REPOSITORY,
+    activity,
+    agent_text,
+    call_entry,
+    denial,
+    system_event,
+    user_text,
+)
 from tests.test_endings import Registry
 from tests.test_lifecycle import DAY, MEMBER, proposed, state
-from tests.test_remediator import REVIEWER, SAME_IMAGE, SAME_REPOSITORY, Crash, World, cross, same, world
+from tests.test_remediator import REVIEWER, SAME_IMAGE, SAME_REPOSITORY, Crash, World, cross, same, same_entry, world
 
 __all__ = ["world"]  # the fixture
 SECOND = "bo@example.org"
@@ -193,6 +204,7 @@ def test_an_image_that_the_log_does_not_name_is_no_ground_to_grant(world: World)
         "rules:\n- {name: prod, when: 'image.reference.endsWith(\":prod\")', then: grant}\n", "policy.yaml"
     )
     forged = denial(activity(user_text(prod), images=(prod,)))
+    world.logs.written = same_entry
     handled = world.instance(Mode.ENFORCE, rules=lambda: rules).handle(forged)
     assert (handled.decision.outcome, handled.decision.reasons) == (Outcome.REFUSE, (Reason.UNVERIFIED_EVENT,))
     assert world.registry.writes == 0
@@ -204,7 +216,7 @@ def test_a_log_that_cannot_be_asked_just_now_makes_no_event_a_forgery(world: Wor
         agent_text(SAME_IMAGE), images=(SAME_IMAGE,), annotations={"run.googleapis.com/operation-id": operation}
     )
     world.logs.written = lambda _: entry
-    world.logs.operations[operation] = [activity("", email="bo@example.com")]
+    world.logs.operations[operation] = [call_entry(operation, "bo@example.com", insert_id="call")]
     asked: list[int] = []
 
     def calls(*args: Any) -> list[bytes]:

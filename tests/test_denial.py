@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from remediate.denial import NotADenial, Reader
+from remediate.denial import Denial, NotADenial, Reader
+from remediate.joining import located
 from remediate.policy import Outcome, decide, second_hop
 from remediate.reasons import Reason
 from tests.entries import (
@@ -25,6 +27,7 @@ from tests.entries import (
     understood,
     user_text,
 )
+from tests.policies import INSIDE, WIDER
 
 MEMBER = f"serviceAccount:{DEPLOYER}"
 AGENT_MEMBER = f"serviceAccount:{AGENT}"
@@ -70,12 +73,8 @@ def test_every_wording_of_a_deployers_denial_is_understood(text: str, kind: str,
     assert (str(found.member), str(found.repository)) == (MEMBER, REPOSITORY)
     assert found.image == IMAGE
     assert found.doubts == ()
-    assert (found.deploy.project, found.deploy.number, found.deploy.kind, found.deploy.name) == (
-        PROJECT,
-        NUMBER,
-        kind,
-        "web",
-    )
+    assert (found.deploy.project, found.deploy.kind, found.deploy.name) == (PROJECT, kind, "web")
+    assert found.deploy.number is None  # only the request has it
 
 
 @pytest.mark.parametrize(
@@ -210,7 +209,7 @@ def test_an_agent_identity_is_asked() -> None:
 def test_the_projects_own_agent_is_not_shared_and_anothers_is() -> None:
     own = denial(system_event(agent_text(SAME), images=(SAME,), annotations={"serving.knative.dev/creator": "a@b.com"}))
     assert own.shared is False
-    assert decide(own).outcome is Outcome.GRANT
+    assert decide(replace(own, authorized=True), INSIDE, WIDER).outcome is Outcome.GRANT
     as_deployer = denial(activity(user_text(SAME), images=(SAME,), email=AGENT))
     assert as_deployer.shared
     nameless = denial(system_event(agent_text(SAME), images=(SAME,), number=None))
@@ -361,7 +360,7 @@ def test_a_project_named_by_number_is_told_by_its_id_where_the_entry_knows_it() 
     own = bare_text(f"projects/{NUMBER}/locations/asia-northeast1/repositories/app")
     found = denial(activity(own, images=(SAME,)))
     assert str(found.repository) == f"projects/{PROJECT}/locations/asia-northeast1/repositories/app"
-    assert decide(found).outcome is Outcome.GRANT
+    assert decide(found, INSIDE, WIDER).outcome is Outcome.GRANT
     alone = denial(activity(by_number, images=()))
     assert alone.repository
     assert alone.repository.project == "998877665544"
@@ -503,11 +502,14 @@ def test_redacted_fields_leave_the_text_to_tell() -> None:
 
 def test_a_same_project_deploy_is_granted_and_a_cross_project_one_asked_with_its_second_hop() -> None:
     same = denial(activity(user_text(SAME), images=(SAME,)))
-    assert decide(same).outcome is Outcome.GRANT
+    assert decide(same, INSIDE, WIDER).outcome is Outcome.GRANT
     assert second_hop(same) is None
     cross = denial(activity())
-    assert decide(cross).reasons == (Reason.CROSS_PROJECT,)
-    assert str(second_hop(cross)) == AGENT_MEMBER
+    assert decide(cross, INSIDE).reasons == (Reason.CROSS_PROJECT,)
+    assert second_hop(cross) is None  # the number stands in the request alone
+    known = located(cross, PROJECT, NUMBER)
+    assert isinstance(known, Denial)
+    assert str(second_hop(known)) == AGENT_MEMBER
     assert second_hop(denial(system_event())) is None
 
 
@@ -527,4 +529,10 @@ def test_a_text_that_names_another_user_than_the_caller_is_asked(named: str, dou
 def test_where_the_deploying_project_is_not_told_a_person_is_asked() -> None:
     entry = activity(user_text(SAME), images=(), number=None)
     del entry["logName"], entry["resource"], entry["protoPayload"]["resourceName"]
-    assert decide(denial(entry)).reasons == (Reason.PROJECT_UNKNOWN,)
+    reasons = (
+        Reason.SOURCE_UNKNOWN,
+        Reason.PROJECT_UNKNOWN,
+        Reason.UNAUTHORIZED_CALLER,
+        Reason.MEMBER_ORGANIZATION_UNKNOWN,
+    )
+    assert (decide(denial(entry)).outcome, decide(denial(entry)).reasons) == (Outcome.ASK, reasons)

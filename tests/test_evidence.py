@@ -20,7 +20,18 @@ from remediate.principal import Member
 from remediate.reasons import Reason
 from remediate.remediation import State
 from remediate.results import Limits
-from tests.entries import AGENT, DEPLOYER, IMAGE, REPOSITORY, activity, denial, system_event, user_text
+from tests.entries import (
+    AGENT,
+    DEPLOYER,
+    IMAGE,
+    OPERATION,
+    REPOSITORY,
+    activity,
+    call_entry,
+    denial,
+    system_event,
+    user_text,
+)
 from tests.fakes import MemoryLogs
 from tests.test_remediator import (
     REVIEWER,
@@ -278,7 +289,7 @@ def test_a_reviewer_sees_what_reader_on_this_kind_of_repository_means(world: Wor
     [
         (Kind("MAVEN", "STANDARD_REPOSITORY"), Outcome.REFUSE, Reason.NOT_IMAGES),
         (Kind(None, None), Outcome.ASK, Reason.FORMAT_UNKNOWN),
-        (Kind("DOCKER", None, redirected=False), Outcome.GRANT, Reason.NOT_REDIRECTED),
+        (Kind("DOCKER", "STANDARD_REPOSITORY", redirected=False), Outcome.GRANT, Reason.NOT_REDIRECTED),
     ],
 )
 def test_a_repository_of_another_kind_is_no_image_repository(
@@ -290,7 +301,7 @@ def test_a_repository_of_another_kind_is_no_image_repository(
     assert reason in decision.reasons
 
 
-OPERATION = "0c1f7c2e-5a7b-4f57-9d54-3f6f0c0d1e2f"
+NAMES = ("bo", "ana")
 
 
 def redacted_event() -> Denial:
@@ -300,7 +311,7 @@ def redacted_event() -> Denial:
 
 
 def test_a_deployer_whom_only_the_call_names_is_joined_by_its_operation(world: World) -> None:
-    world.logs.operations[OPERATION] = [activity("", email="bo@example.com"), activity("", email="bo@example.com")]
+    world.logs.operations[OPERATION] = [call_entry(OPERATION, "bo@example.com", insert_id=each) for each in "ab"]
     record = world.instance().handle(redacted_event()).remediation
     assert record
     assert record.deployers == ("user:bo@example.com",)
@@ -309,7 +320,11 @@ def test_a_deployer_whom_only_the_call_names_is_joined_by_its_operation(world: W
 
 
 def test_two_callers_of_one_operation_are_not_guessed_between(world: World) -> None:
-    world.logs.operations[OPERATION] = [activity("", email="bo@example.com"), activity("", email="ana@example.com")]
-    record = world.instance().handle(redacted_event()).remediation
-    assert record
-    assert record.deployers == ()
+    world.logs.operations[OPERATION] = [call_entry(OPERATION, f"{each}@example.com", insert_id=each) for each in NAMES]
+    handled = world.instance().handle(redacted_event())
+    assert isinstance(handled.subject, Denial)
+    assert (handled.subject.deployer, handled.subject.call, handled.subject.authorized) == (None, None, None)
+    assert handled.remediation
+    for each in NAMES:  # either may have deployed, so neither approves
+        with pytest.raises(Refused, match="own deploy"):
+            world.instance().approve(handled.remediation.id, actor=f"{each}@example.com")

@@ -12,10 +12,10 @@ from remediate.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
 PURE = (
-    "allowpolicy", "audit", "chain", "denial", "denied_image", "deploy", "envelope",
-    "error_details", "errors", "following", "foresight", "image", "logentry", "message_grammar", "modes", "notify/cards",
-    "notify/notice", "notify/outbox", "notify/report", "plan", "policy", "principal", "reasons", "registry_cause",
-    "remediation", "results", "reviewers", "wording",
+    "allowpolicy", "approval_count", "audit", "authorization", "belonging", "chain", "content", "denial", "denied_image", "deploy",
+    "earlier_deploys", "envelope", "error_details", "errors", "following", "foresight", "gathering", "image", "joining", "logentry", "message_grammar", "modes", "notify/cards", "notify/notice", "notify/outbox",
+    "notify/report", "pairing", "plan", "policy", "principal", "reasons", "registry_cause", "remediation", "results", "reviewers", "source", "state", "steps",
+    "variables", "witnesses", "wording",
 )  # fmt: skip
 PURE_MAY_IMPORT = {
     "__future__", "base64", "binascii", "collections", "dataclasses", "datetime", "enum", "hashlib", "html", "msgspec", "re",

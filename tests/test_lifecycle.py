@@ -135,8 +135,8 @@ def test_a_sweep_carries_out_what_was_approved_and_not_applied(world: World) -> 
     assert stored
     from remediate.remediation import moved
 
-    approved, step = moved(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now)
-    world.ledger.commit(replace(approved, ours=True), trail=[step])
+    approved, step = moved(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now, ours=True)
+    world.ledger.commit(approved, trail=[step])
     [done] = [each for each in swept(world) if each.remediation.id == record.id]
     assert done.remediation.state is State.GRANTED
     assert world.registry.readers(REPOSITORY) == [MEMBER]

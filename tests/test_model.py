@@ -17,9 +17,11 @@ from remediate.ledger import open_ledger
 from remediate.ledger.interface import Ledger
 from remediate.policy import ROLE, Mode
 from remediate.remediation import State, remediation_id
+from remediate.remediator import Remediator
 from remediate.results import Limits
 from tests.entries import DEPLOYER
 from tests.test_remediator import REVIEWER, SAME_REPOSITORY, World, same
+from tests.test_two_approvals import Wants
 
 MEMBER = f"serviceAccount:{DEPLOYER}"
 HOUR = timedelta(hours=1)
@@ -29,8 +31,15 @@ LIMITS = Limits(lapse_after=5 * HOUR, hold_rejections=9 * HOUR)
 class Lifecycle(RuleBasedStateMachine):
     """One repository and one member, with everything that can happen to them."""
 
+    needed = 1
+    """How many different people have to approve."""
+
     def open_ledger(self) -> Ledger:
         return open_ledger(f"sqlite:///{Path(mkdtemp()) / 'ledger.db'}")
+
+    def instance(self, mode: Mode | None = Mode.DRY_RUN) -> Remediator:
+        rules = {} if self.needed == 1 else {"rules": lambda: Wants(self.needed)}
+        return self.world.instance(mode, limits=LIMITS, **rules)
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,9 +55,11 @@ class Lifecycle(RuleBasedStateMachine):
         self.forever = True
         self.taken: datetime | None = None
         self.denials = self.number = self.writes = 0
+        self.said: dict[str, timedelta | None] = {}
 
     def _move(self, state: State) -> None:
         self.state, self.since = state, self.world.now
+        self.said = {}
         if state in (State.REVOKED, State.REMOVED):
             self.taken = self.world.now
 
@@ -62,7 +73,7 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(mode=st.sampled_from(list(Mode)))
     def denied(self, mode: Mode) -> None:
         self.number += 1
-        self.world.instance(mode, limits=LIMITS).handle(same(str(self.number)))
+        self.instance(mode).handle(same(str(self.number)))
         if self.state is None and self.reads:
             return  # nothing to record: the member reads already
         self.denials += 1
@@ -75,19 +86,19 @@ class Lifecycle(RuleBasedStateMachine):
             taken = True
         if self.state is not State.PROPOSED:
             self._move(State.PROPOSED)
-        if mode is Mode.ENFORCE and not taken:
+        if mode is Mode.ENFORCE and not taken and self.needed == 1:
             self._granted(None)
 
     @precondition(lambda self: self.world.ledger.counted(str(same("1").entry.key), self.ident))
     @rule()
     def delivered_again(self) -> None:
-        assert self.world.instance(Mode.ENFORCE, limits=LIMITS).handle(same("1")).duplicate
+        assert self.instance(Mode.ENFORCE).handle(same("1")).duplicate
 
     @precondition(lambda self: self.state is not None)
-    @rule(lasts=st.sampled_from([None, 2 * HOUR]))
-    def approved(self, lasts: timedelta | None) -> None:
+    @rule(lasts=st.sampled_from([None, 2 * HOUR]), actor=st.sampled_from([REVIEWER, "bo@example.org"]))
+    def approved(self, lasts: timedelta | None, actor: str) -> None:
         try:
-            self.world.instance(limits=LIMITS).approve(self.ident, actor=REVIEWER, lasts=lasts)
+            self.instance().approve(self.ident, actor=actor, lasts=lasts)
         except Refused:
             if self.state is State.GRANTED and not self.reads:
                 self._move(State.REMOVED)
@@ -96,14 +107,19 @@ class Lifecycle(RuleBasedStateMachine):
             assert self.state is not State.PROPOSED
             return
         assert self.state in (State.PROPOSED, State.GRANTED)
-        if self.state is State.PROPOSED:
-            self._granted(lasts)
+        if self.state is not State.PROPOSED:
+            return
+        if self.said.get(actor, ...) != lasts:
+            self.since = self.world.now
+        self.said[actor] = lasts
+        if len(self.said) >= self.needed:
+            self._granted(min((each for each in self.said.values() if each), default=None))
 
     @precondition(lambda self: self.state is not None)
     @rule()
     def rejected(self) -> None:
         try:
-            self.world.instance(limits=LIMITS).reject(self.ident, actor=REVIEWER, note="no")
+            self.instance().reject(self.ident, actor=REVIEWER, note="no")
         except Refused:
             assert self.state is not State.PROPOSED
             return
@@ -115,7 +131,7 @@ class Lifecycle(RuleBasedStateMachine):
     @rule()
     def revoked(self) -> None:
         try:
-            self.world.instance(limits=LIMITS).revoke(self.ident, actor=REVIEWER, note="over")
+            self.instance().revoke(self.ident, actor=REVIEWER, note="over")
         except Refused:
             assert not (self.state is State.GRANTED and self.ours)
             return
@@ -126,7 +142,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule()
     def swept(self) -> None:
-        list(self.world.instance(limits=LIMITS).sweep())
+        list(self.instance().sweep())
         if self.state is State.PROPOSED and self.world.now - self.since >= LIMITS.lapse_after:
             self._move(State.LAPSED)
         elif self.state is State.GRANTED:
@@ -160,18 +176,27 @@ class Lifecycle(RuleBasedStateMachine):
         record = self.world.ledger.get(self.ident)
         assert (record.state if record else None) == self.state
         assert (record.denials if record else 0) == self.denials
+        if record and self.state is State.PROPOSED:
+            assert len(record.approvals) == len(self.said)
         assert (MEMBER in self.world.registry.readers(SAME_REPOSITORY)) == self.reads
         assert self.world.registry.writes == self.writes
         if record:
             assert broken_link(record, list(self.world.ledger.trail(self.ident))) is None
 
 
+class TwoApprovers(Lifecycle):
+    """The same under a rule that wants two approvals."""
+
+    needed = 2
+
+
+@pytest.mark.parametrize("lifecycle", [Lifecycle, TwoApprovers])
 @pytest.mark.parametrize("examples", [60])
-def test_the_lifecycle_is_the_models_on_sqlite(examples: int) -> None:
+def test_the_lifecycle_is_the_models_on_sqlite(examples: int, lifecycle: type[Lifecycle]) -> None:
     quiet = settings(
         max_examples=examples, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
     )
-    run_state_machine_as_test(Lifecycle, settings=quiet)
+    run_state_machine_as_test(lifecycle, settings=quiet)
 
 
 def test_the_lifecycle_is_the_models_on_firestore(firestore: str) -> None:

@@ -5,15 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 from remediate.plan import Plan, Report
-from remediate.policy import Outcome
+from remediate.policy import BUILT_IN, Outcome, Rules
 from remediate.reasons import Reason
-from tests.entries import AGENT, DEPLOYER, PROJECT, REPOSITORY, activity, bare_text, system_event, understood, user_text
+from tests.entries import (
+    AGENT,
+    DEPLOYER,
+    PROJECT,
+    REPOSITORY,
+    activity,
+    bare_text,
+    call_entry,
+    system_event,
+    understood,
+    user_text,
+)
+from tests.policies import WIDER
 
 SAME = f"us-docker.pkg.dev/{PROJECT}/app/web"
 
 
-def planned(*entries: dict[str, Any]) -> Report:
-    plan = Plan()
+def planned(*entries: dict[str, Any], rules: Rules = BUILT_IN) -> Report:
+    plan = Plan(rules)
     for entry in entries:
         plan.add(understood(entry))
     return plan.report()
@@ -29,11 +41,11 @@ def test_denials_of_one_grant_are_counted_with_first_and_last() -> None:
 
 
 def test_the_second_hop_is_foreseen_under_grants_only() -> None:
-    report = planned(activity())
+    report = planned(activity(), call_entry("an-operation"))
     [agent] = [each for each in report.grants if each.predicted]
     assert (agent.member, agent.denials, agent.readers) == (f"serviceAccount:{AGENT}", 0, ["service_agent"])
     assert agent.reasons == [Reason.PREDICTED, Reason.CROSS_PROJECT]
-    assert len(report.entries) == report.summary.denials == 1
+    assert (len(report.entries), report.summary.denials) == (2, 1)
 
 
 def test_a_second_hop_that_was_denied_is_no_prediction() -> None:
@@ -42,16 +54,25 @@ def test_a_second_hop_that_was_denied_is_no_prediction() -> None:
         assert (agent.predicted, agent.denials, agent.reasons) == (
             False,
             1,
-            [Reason.CROSS_PROJECT, Reason.DEPLOYER_UNKNOWN],
+            [Reason.CROSS_PROJECT, Reason.DEPLOYER_UNKNOWN, Reason.UNAUTHORIZED_CALLER],
         )
 
 
-def test_a_projects_number_may_stand_in_another_entry_but_not_two_of_them() -> None:
-    nameless = activity(number=None, insert_id="1")
-    assert len(planned(nameless).grants) == 1
-    assert len(planned(nameless, activity("Something else.", insert_id="2")).grants) == 2
-    contradiction = activity("Something else.", number="999", insert_id="3")
-    assert len(planned(nameless, activity("Something else.", insert_id="2"), contradiction).grants) == 1
+def test_a_projects_number_may_stand_in_another_entrys_answer_but_not_two_of_them() -> None:
+    denied, call, contradiction = activity(), call_entry("one", insert_id="2"), call_entry("two", insert_id="3")
+    contradiction["protoPayload"]["response"]["metadata"]["namespace"] = "999"
+    assert len(planned(denied).grants) == 1
+    assert len(planned(denied, call).grants) == 2
+    assert len(planned(denied, call, contradiction).grants) == 1
+
+
+def test_a_number_that_a_caller_typed_names_no_agent() -> None:
+    assert len(planned(activity(number="800000000002")).grants) == 1
+    typed = activity("Something else.", number="800000000002", insert_id="2")
+    agents = [
+        each.member for each in planned(activity(), typed, call_entry("one", insert_id="3")).grants if each.predicted
+    ]
+    assert agents == [f"serviceAccount:{AGENT}"]
 
 
 def test_the_same_denial_twice_is_a_duplicate_and_an_entry_that_shares_its_id_is_not() -> None:
@@ -70,7 +91,7 @@ def test_parts_of_a_split_entry_are_one_denial() -> None:
 def test_a_group_takes_the_strictest_outcome_and_every_reason() -> None:
     sure = activity(user_text(SAME), images=(SAME,), insert_id="1")
     odd = activity(user_text(SAME), images=(SAME,), insert_id="2", code=5)
-    [grant] = planned(sure, odd).grants
+    [grant] = planned(sure, odd, rules=WIDER).grants
     assert grant.outcome is Outcome.ASK
     assert set(grant.reasons) == {Reason.SAME_PROJECT, Reason.UNUSUAL_STATUS}
 
@@ -86,5 +107,6 @@ def test_what_names_nobody_or_nothing_is_an_entry_and_no_grant() -> None:
 
 
 def test_grants_come_before_asks() -> None:
-    report = planned(activity(insert_id="1"), activity(user_text(SAME), images=(SAME,), insert_id="2"))
+    same = activity(user_text(SAME), images=(SAME,), insert_id="2")
+    report = planned(activity(insert_id="1"), same, call_entry("an-operation"), rules=WIDER)
     assert [each.outcome for each in report.grants] == [Outcome.GRANT, Outcome.ASK, Outcome.ASK]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from remediate.policy import ASSUMED, ROLE, Mode, Outcome, decide, in_mode
+from remediate.policy import ROLE, BuiltIn, Mode, Outcome, decide, in_mode
+from remediate.policyfile import parse_policy
 from remediate.reasons import Reason
 from tests.entries import PROJECT, activity, denial, user_text
+from tests.policies import INSIDE, WIDER
 
 IMAGE = f"us-docker.pkg.dev/{PROJECT}/app/web"
 SAME_PROJECT = denial(activity(user_text(IMAGE), images=(IMAGE,)))
@@ -19,12 +21,12 @@ def test_the_only_role_is_the_reader() -> None:
 
 
 def test_only_what_cloud_run_allowed_before_2025_is_granted_without_a_person() -> None:
-    assert decide(SAME_PROJECT).outcome is Outcome.GRANT
-    assert decide(CROSS_PROJECT).outcome is Outcome.ASK
+    assert decide(SAME_PROJECT, INSIDE, WIDER).outcome is Outcome.GRANT
+    assert decide(CROSS_PROJECT, INSIDE, WIDER).outcome is Outcome.ASK
 
 
 def test_dry_run_asks_what_enforce_mode_would_grant() -> None:
-    granted = decide(SAME_PROJECT)
+    granted = decide(SAME_PROJECT, INSIDE, WIDER)
     assert in_mode(granted, Mode.ENFORCE) == granted
     asked = in_mode(granted, Mode.DRY_RUN)
     assert (asked.outcome, asked.reasons) == (Outcome.ASK, (Reason.SAME_PROJECT, Reason.DRY_RUN))
@@ -49,7 +51,7 @@ def test_dry_run_asks_what_enforce_mode_would_grant() -> None:
     ],
 )
 def test_evidence_outranks_the_rules(evidence: dict[str, bool | None], outcome: Outcome, reason: Reason) -> None:
-    decision = decide(SAME_PROJECT, msgspec.structs.replace(ASSUMED, **evidence))
+    decision = decide(SAME_PROJECT, msgspec.structs.replace(INSIDE, **evidence), WIDER)
     assert (decision.outcome, decision.reasons) == (outcome, (reason,))
 
 
@@ -64,3 +66,66 @@ def test_any_doubt_goes_to_a_person(doubt: Reason) -> None:
     denied = msgspec.structs.replace(SAME_PROJECT, doubts=(doubt,))
     assert decide(denied).outcome is Outcome.ASK
     assert doubt in decide(denied).reasons
+
+
+PROVEN = msgspec.structs.replace(INSIDE, previously_deployed=True, access_removed=False)
+AUTHORIZED = msgspec.structs.replace(SAME_PROJECT, authorized=True, image_confirmed=True)
+
+
+def test_the_built_in_rule_gives_back_what_the_member_deployed_before_for_ninety_days() -> None:
+    decision = decide(AUTHORIZED, PROVEN)
+    assert (decision.outcome, decision.rule, decision.expires_after) == (Outcome.GRANT, "same project", 90 * 86_400.0)
+    assert decide(AUTHORIZED, PROVEN, BuiltIn(7)).expires_after == 7 * 86_400.0
+
+
+def test_the_owner_of_a_registry_may_opt_in_to_newcomers() -> None:
+    newcomer = msgspec.structs.replace(INSIDE, previously_deployed=False, access_removed=False, newcomers=True)
+    assert decide(AUTHORIZED, newcomer).outcome is Outcome.GRANT
+    removed = msgspec.structs.replace(newcomer, access_removed=True)
+    assert decide(AUTHORIZED, removed).reasons == (Reason.ACCESS_REMOVED,)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "reason"),
+    [
+        ({"previously_deployed": False}, Reason.NOT_DEPLOYED_BEFORE),
+        ({"previously_deployed": None}, Reason.DEPLOYS_UNKNOWN),
+        ({"access_removed": True}, Reason.ACCESS_REMOVED),
+        ({"access_removed": None}, Reason.ACCESS_REMOVED_UNKNOWN),
+        ({"member_inside": False}, Reason.MEMBER_OUTSIDE),
+        ({"member_inside": None}, Reason.MEMBER_ORGANIZATION_UNKNOWN),
+        ({"repository_mode": "VIRTUAL_REPOSITORY"}, Reason.VIRTUAL_REPOSITORY),
+        ({"repository_mode": "REMOTE_REPOSITORY"}, Reason.REMOTE_REPOSITORY),
+        ({"repository_mode": None}, Reason.MODE_UNKNOWN),
+    ],
+)
+def test_the_built_in_rule_asks_where_one_condition_is_missing_and_says_which(
+    evidence: dict[str, object], reason: Reason
+) -> None:
+    decision = decide(AUTHORIZED, msgspec.structs.replace(PROVEN, **evidence))
+    assert (decision.outcome, decision.reasons) == (Outcome.ASK, (reason,))
+
+
+@pytest.mark.parametrize(
+    ("denial_says", "reason"),
+    [
+        ({"image_confirmed": False}, Reason.IMAGE_UNCONFIRMED),
+        ({"authorized": False}, Reason.UNAUTHORIZED_CALLER),
+        ({"authorized": None}, Reason.UNAUTHORIZED_CALLER),
+    ],
+)
+def test_the_built_in_rule_asks_where_the_entry_leaves_something_open(
+    denial_says: dict[str, object], reason: Reason
+) -> None:
+    decision = decide(msgspec.structs.replace(AUTHORIZED, **denial_says), PROVEN)
+    assert (decision.outcome, decision.reasons) == (Outcome.ASK, (reason,))
+
+
+def test_an_unusual_repository_is_asked_unless_the_file_looks_at_its_mode() -> None:
+    virtual = msgspec.structs.replace(PROVEN, repository_mode="VIRTUAL_REPOSITORY")
+    assert decide(AUTHORIZED, virtual, WIDER).outcome is Outcome.ASK
+    looks = parse_policy(
+        "rules: [{name: virtual, when: 'repository.mode == \"VIRTUAL_REPOSITORY\"', then: grant}]", "policy.yaml"
+    )
+    assert decide(AUTHORIZED, virtual, looks).outcome is Outcome.GRANT
+    assert decide(AUTHORIZED, PROVEN, looks).outcome is Outcome.ASK

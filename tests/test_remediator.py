@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from remediate.allowpolicy import Binding
+from remediate.belonging import Names
 from remediate.chain import digest
 from remediate.cloud.interface import Cloud
 from remediate.denial import Denial
@@ -25,9 +26,11 @@ from remediate.policy import ROLE, Mode, Outcome
 from remediate.reasons import Reason
 from remediate.remediation import Remediation, State
 from remediate.remediator import Remediator
+from remediate.reviewers import Reviewers
 from tests.entries import (
     AGENT,
     DEPLOYER,
+    LOGGED,
     PROJECT,
     REPOSITORY,
     activity,
@@ -38,6 +41,7 @@ from tests.entries import (
     user_text,
 )
 from tests.fakes import ORGANIZATION, MemoryLogs, MemoryProjects, MemoryRegistry, MemoryRoles, projects
+from tests.policies import WIDER
 
 SAME_IMAGE = f"asia-northeast1-docker.pkg.dev/{PROJECT}/app/web:v2"
 SAME_REPOSITORY = f"projects/{PROJECT}/locations/asia-northeast1/repositories/app"
@@ -88,7 +92,7 @@ class World:
         others = Binding("roles/artifactregistry.writer", ("user:builder@example.com",))
         self.registry = MemoryRegistry({REPOSITORY: [others], SAME_REPOSITORY: []})
         self.projects = projects()
-        self.logs = MemoryLogs(same_entry)
+        self.logs = MemoryLogs(LOGGED.get)
         self.roles = MemoryRoles()
         self.now = NOON
 
@@ -96,7 +100,9 @@ class World:
         cloud = {"registry": self.registry, "projects": self.projects, "roles": self.roles, "logs": self.logs}
         cloud |= {name: replaced.pop(name) for name in list(replaced) if name in cloud}
         parts: dict[str, Any] = {"ledger": self.ledger, "cloud": Cloud(**cloud), "mode": mode}
-        parts |= {"organization": ORGANIZATION, "clock": lambda: self.now} | replaced
+        parts |= {"organization": ORGANIZATION, "clock": lambda: self.now, "rules": lambda: WIDER}
+        parts |= {"ours": Names(("example.com", "example.org"))}
+        parts |= {"reviewers": Reviewers(operators=(f"user:{REVIEWER}",))} | replaced
         return Remediator(**parts)
 
     def records(self) -> dict[str, Remediation]:

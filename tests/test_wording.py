@@ -29,6 +29,7 @@ from tests.entries import (
     user_text,
 )
 from tests.other_errors import OTHER_ERRORS
+from tests.policies import INSIDE
 
 OWN = f"asia-northeast1-docker.pkg.dev/{PROJECT}/app/web:v2"
 RESOURCE = f"projects/{PROJECT}/locations/asia-northeast1/repositories/app"
@@ -50,7 +51,7 @@ EVERYTHING = parse_policy("rules: [{name: all, when: 'true', then: grant}]", "ev
 
 def _granted(entry: dict[str, Any]) -> bool:
     """Whether even the widest rule would grant it."""
-    return decide(understood(entry), rules=EVERYTHING).outcome is Outcome.GRANT
+    return decide(understood(entry), INSIDE, EVERYTHING).outcome is Outcome.GRANT
 
 
 @pytest.mark.parametrize("template", OTHER_ERRORS)
@@ -65,6 +66,12 @@ def test_our_words_in_the_hole_of_another_error_are_never_granted(template: str)
                 for images in ((OWN,), ()):
                     assert not _granted(activity(text, images=images, code=code)), text
             assert not _granted(system_event(text, images=(OWN,), code=9)), text
+
+
+def test_the_same_words_alone_are_granted() -> None:
+    assert all(
+        _granted(activity(words, images=(OWN,))) for words in WORDINGS if not words.startswith(("Google", AGENT))
+    )
 
 
 def test_there_are_enough_other_errors() -> None:
@@ -161,7 +168,9 @@ def test_whatever_is_typed_around_our_words_is_never_granted(
     assert not _granted(activity(template.format(before + words + after), images=(OWN,), code=code))
 
 
-_TYPED = st.text(alphabet=st.characters(exclude_characters=" \t\r\n"), min_size=1, max_size=60)
+_TYPED = st.text(
+    alphabet=st.characters(exclude_categories=["Cs"], exclude_characters=" \t\r\n"), min_size=1, max_size=60
+)
 
 
 @given(_TYPED, st.sampled_from(WORDINGS), st.sampled_from(["\\n", "\u00a0", "\u2003", ".", "\u2028", "\x0b", ""]))

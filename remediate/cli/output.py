@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from remediate.plaintext import csv_text
+from remediate.plaintext import csv_text, json_text
 from remediate.plaintext import printable as printable
 
 if TYPE_CHECKING:
@@ -63,12 +63,17 @@ def _blocks(columns: Sequence[str], rows: list[list[str]]) -> None:
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print CSV, header first; a value that a spreadsheet would run as a formula is led by an apostrophe."""
+    """Print CSV, header first, in which no field is a formula."""
     sys.stdout.write(csv_text(columns, rows))
 
 
 def print_json(value: object) -> None:
-    """Print JSON, indented."""
-    import msgspec
+    """Print JSON, indented, in which nothing drives a terminal."""
+    write_utf8(json_text(value, indent=2) + "\n")
 
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+def write_utf8(text: str) -> None:
+    """Print text as UTF-8, as JSON has to be, whatever the terminal is set to."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()

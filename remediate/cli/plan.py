@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Never
 
 import typer
 
 if TYPE_CHECKING:
-    from remediate.plan import Report
+    from remediate.belonging import Names
+    from remediate.plan import PlannedEntry, Report
     from remediate.policy import Rules
 
+_TOLD = 10  # unreadable pieces of one file that are told by their line; the others are counted
 _LONG = 4 << 20  # bytes of input from which a progress bar is worth looking at
 
 
@@ -50,8 +52,10 @@ def plan(
     """Say for every entry of exported logs what enforce mode would do, and why.
 
     Takes what `gcloud logging read --format=json` prints, JSON Lines, single entries, Pub/Sub push bodies and
-    CloudEvents, mixed. Unreadable pieces are counted, and named by line on standard error.
+    CloudEvents, mixed. Unreadable pieces are counted, named by line on standard error, and end the command with 1.
     """
+    import msgspec
+
     from remediate import export
     from remediate.errors import BadInput
 
@@ -59,24 +63,46 @@ def plan(
         raise BadInput("-: standard input can be read once, and is named twice")
     for name in files:
         export.check(name)
-    report = _report(files, policy)
-    _PRINTERS[format_](report)
+    if format_ is PlanFormat.JSON:
+        _end(_plan_json(files, policy))
+    # A table names the entries that no grant tells of; the other formats have grants alone.
+    named: list[PlannedEntry] = []
+    table = format_ is PlanFormat.TABLE
+    report, late = _report(
+        files, policy, lambda each: named.append(each) if table and each and _unplaced(each) else None
+    )
+    named += [each for each in late if table and _unplaced(each)]
+    _PRINTERS[format_](msgspec.structs.replace(report, entries=named))
+    _end(report)
 
 
-def _report(files: list[str], policy: str | None) -> Report:
+def _end(report: Report) -> Never:
+    """End with 1 where a piece could not be read, so that nobody takes the plan for the whole."""
+    raise typer.Exit(1 if report.summary.unreadable else 0)
+
+
+def _report(
+    files: list[str], policy: str | None, keep: Callable[[PlannedEntry | None], None]
+) -> tuple[Report, list[PlannedEntry]]:
+    """The plan of these files, and its late entries; each other one goes to `keep`, None in place of a late one."""
     from remediate import export
     from remediate.cli.output import printable
     from remediate.denial import understand
     from remediate.envelope import entries_in
     from remediate.errors import Unreadable
+    from remediate.joining import call_of
     from remediate.logentry import read_entry
     from remediate.plan import Plan
 
-    made = Plan(_rules(policy))
+    made = Plan(_rules(policy), _ours(), keep)
+    told = 0  # of the file that is being read
 
     def broken(name: str, line: int, why: str) -> None:
+        nonlocal told
         made.unreadable += 1
-        print(f"{printable(name)}:{line}: unreadable: {printable(why)}", file=sys.stderr)
+        told += 1
+        if told <= _TOLD:
+            print(f"{printable(name)}:{line}: unreadable: {printable(why)}", file=sys.stderr)
 
     with _progress(files) as advance:
         for name in files:
@@ -91,10 +117,17 @@ def _report(files: list[str], policy: str | None) -> Report:
                     continue
                 for raw in entries:
                     try:
-                        made.add(understand(read_entry(raw)))
+                        entry = read_entry(raw)
+                        made.add(understand(entry), call_of(entry))
                     except Unreadable as error:
                         broken(name, piece.line, str(error))
-    return made.report()
+            if name != "-" and Path(name).stat().st_size == 0:
+                broken(name, 1, "the file is empty; expected exported log entries")
+            if told > _TOLD:
+                print(f"{printable(name)}: and {told - _TOLD} more unreadable", file=sys.stderr)
+            told = 0
+    report = made.report()
+    return report, [made.late[place] for place in sorted(made.late)]
 
 
 def _rules(policy: str | None) -> Rules:
@@ -104,6 +137,13 @@ def _rules(policy: str | None) -> Rules:
     from remediate.settings import endpoint
 
     return parse_policy(read_policy(policy, endpoint(os.environ, "STORAGE")), policy) if policy else BUILT_IN
+
+
+def _ours() -> Names:
+    """The domains and workforce pools that the environment names as ours."""
+    from remediate.settings import names_from
+
+    return names_from(os.environ)
 
 
 @contextmanager
@@ -122,11 +162,28 @@ def _progress(files: list[str]) -> Iterator[Callable[[int], None]]:
         yield lambda taken: bar.advance(task, taken)
 
 
-def _print_json(report: Report) -> None:
-    import msgspec
+def _unplaced(entry: PlannedEntry) -> bool:
+    """Whether it is a denial that names no member, or no repository."""
+    from remediate.policy import Outcome
 
-    sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
-    sys.stdout.buffer.flush()
+    return entry.outcome is not Outcome.IGNORE and (entry.member is None or entry.repository is None)
+
+
+def _plan_json(files: list[str], policy: str | None) -> Report:
+    """Print the Report as JSON; its entries wait in a file until the last was read, as a bad file prints nothing."""
+    from remediate.cli.spool import Spool
+    from remediate.plaintext import json_text
+
+    with Spool() as entries:
+        made, late = _report(files, policy, lambda each: entries.add(json_text(each) if each else None))
+        report = json_text(made)
+        before, brackets, after = report.partition('"entries":[]')
+        out = sys.stdout.buffer
+        out.write(f"{before}{brackets[:-1]}".encode())
+        out.writelines(entries.joined(map(json_text, late)))
+        out.write(f"]{after}\n".encode())
+        out.flush()
+    return made
 
 
 _COLUMNS = (
@@ -161,7 +218,6 @@ def _print_csv(report: Report) -> None:
 
 def _print_table(report: Report) -> None:
     from remediate.cli.output import console, printable, table
-    from remediate.policy import Outcome
     from remediate.reasons import Reason
 
     out, summary = console(), report.summary
@@ -179,12 +235,7 @@ def _print_table(report: Report) -> None:
                 for each in report.grants
             ),
         )  # fmt: skip
-    unplaced = [
-        each
-        for each in report.entries
-        if each.outcome is not Outcome.IGNORE and (each.member is None or each.repository is None)
-    ]
-    if unplaced:
+    if report.entries:
         out.print("\nDenials that name no member, or no repository; a person has to look at the entry:")
         rows = (
             (
@@ -194,7 +245,7 @@ def _print_table(report: Report) -> None:
                 each.member or each.repository or "",
                 ", ".join(each.reasons),
             )
-            for each in unplaced
+            for each in report.entries
         )
         table(("outcome", "insert id", "timestamp", "what is known", "why"), rows)
     if summary.ignored:
@@ -247,7 +298,6 @@ def _print_terraform(report: Report) -> None:
 
 _PRINTERS: dict[PlanFormat, Callable[[Report], None]] = {
     PlanFormat.TABLE: _print_table,
-    PlanFormat.JSON: _print_json,
     PlanFormat.CSV: _print_csv,
     PlanFormat.GCLOUD: _print_gcloud,
     PlanFormat.TERRAFORM: _print_terraform,

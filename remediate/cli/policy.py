@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,6 +46,30 @@ def check(file: _File) -> None:
 
 
 @group.command()
+def confirm(
+    digest: Annotated[str, typer.Argument(metavar="DIGEST", help="The twelve digits that `policy check` shows.")],
+    reason: Annotated[str, typer.Option(help="Why; it is recorded in the audit trail.")] = "",
+    actor: Annotated[str | None, typer.Option("--as", help="Who you are: an address (embedded ledger only).")] = None,
+) -> None:
+    """Let the rules of a policy text in Cloud Storage grant: two reviewers confirm it, or one operator."""
+    from remediate.cli.remediations import say, the_settings, warn
+    from remediate.cli.reviews import reviewer
+    from remediate.wiring import remediator_from, trail_log_from
+
+    if not re.fullmatch("[0-9a-f]{12}", digest):
+        raise BadInput(f"{digest!r}: expected the twelve digits that `python -m remediate policy check FILE` shows")
+    if not reason.strip():
+        raise BadInput("say why: --reason '...'; it is recorded in the audit trail")
+    settings = the_settings()
+    remediator = remediator_from(settings, trail_log_from(settings, warn))
+    after = remediator.confirm_policy(digest, actor=reviewer(settings, actor), note=reason)
+    if after.policy == digest:
+        say(f"{digest}: confirmed; its rules may grant")
+    else:
+        say(f"{digest}: asked by {after.asked['policy'].actor}; confirmed once a second person runs the same command")
+
+
+@group.command()
 def explain(
     file: _File,
     entry: Annotated[str, typer.Argument(metavar="ENTRY", help="An exported log entry, or several; - is stdin.")],
@@ -55,8 +80,9 @@ def explain(
     Nobody is asked: what only Google Cloud could tell is unknown here, and the repository is taken to exist.
     """
     from remediate.cli import output
-    from remediate.policy import ASSUMED, decide, variables
+    from remediate.policy import decide
     from remediate.policycases import Explained
+    from remediate.variables import ASSUMED, variables
 
     rules = _policy(file)
     told = []
@@ -191,19 +217,29 @@ def _denials(name: str) -> Iterator[Denial]:
     from remediate.denial import Denial, understand
     from remediate.envelope import entries_in
     from remediate.errors import Unreadable
+    from remediate.joining import call_of
     from remediate.logentry import read_entry
+    from remediate.pairing import Pairing
 
+    pairing, waiting = Pairing(), list[Denial]()
     export.check(name)
     for piece in export.documents(name):
         try:
             if isinstance(piece, export.Broken):
                 raise Unreadable(piece.why)
             for raw in entries_in(piece.data):
-                subject = understand(read_entry(raw))
-                if isinstance(subject, Denial):
+                entry = read_entry(raw)
+                if call := call_of(entry):
+                    pairing.note(call)
+                subject = understand(entry)
+                if isinstance(subject, Denial) and subject.operation:
+                    pairing.want(subject.operation)
+                    waiting.append(subject)
+                elif isinstance(subject, Denial):
                     yield subject
         except Unreadable as error:
             print(f"{printable(name)}:{piece.line}: unreadable: {printable(error)}", file=sys.stderr)
+    yield from map(pairing.joined, waiting)
 
 
 def _row(judged: Judged) -> tuple[str, str, str, str, str]:

@@ -17,10 +17,11 @@ from remediate.errors import BadInput
 if TYPE_CHECKING:
     from remediate.ledger.interface import Ledger
     from remediate.remediation import Remediation, State, TrailRecord
-    from remediate.results import Proposal
+    from remediate.results import Check, Proposal
     from remediate.settings import Settings
 
 _Formats = Annotated[Format, typer.Option("--format", help="table, json or csv")]
+_GROUPS = 20  # floods that have a line each
 _SHOWN = 5  # members of a binding that are shown before the new one
 _OPEN = ("proposed", "failed", "approved")
 _RETRY = "A retry of the deploy is worth it from two minutes on; IAM may take seven or more."
@@ -41,9 +42,12 @@ def list_(
     ] = None,
     until: Annotated[str | None, typer.Option(help="Only last denied before this moment.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, newest first.")] = 100,
+    all_: Annotated[bool, typer.Option("--all", help="A table of all: no line stands for a flood of denials.")] = False,
     format_: _Formats = Format.TABLE,
 ) -> None:
     """List remediations, most recently denied first."""
+    from msgspec.structs import replace
+
     from remediate.cli import output
     from remediate.cli.times import moment
     from remediate.ledger.interface import Filter
@@ -59,7 +63,10 @@ def list_(
         since=instant(moment("--since", since)) if since is not None else None,
         until=instant(moment("--until", until)) if until is not None else None,
     )
-    page = the_ledger().look(wanted, limit=limit)
+    ledger = the_ledger()
+    gather = format_ is Format.TABLE and not all_ and wanted == Filter(wanted.states)
+    groups = _groups(ledger, wanted.states) if gather else []
+    page = ledger.look(replace(wanted, gathered="") if groups else wanted, limit=limit)
     found = page.records
     if page.looked_at:
         print(
@@ -80,14 +87,31 @@ def list_(
             output.table(columns, rows)
         case Format.TABLE if wanted != Filter():
             print("No remediation matches.")
-        case Format.TABLE if not page.damaged:
+        case Format.TABLE if not page.damaged and not groups:
             print("No remediations. They appear here when a deploy to Cloud Run fails because an image cannot be read.")
         case _:
             pass
+    for line in groups:
+        say(line)
     for fault in page.damaged:
         warn(f"{fault}; whether it matches is not known")
     if page.damaged:
         raise typer.Exit(1)
+
+
+def _groups(ledger: Ledger, states: tuple[State, ...]) -> list[str]:
+    """A line for each flood of denials that has remediations in these states."""
+    from remediate.gathering import group_named
+
+    lines = []
+    for state in states or (None,):
+        for name, count in ledger.groups(state, limit=_GROUPS, most=100_000).items():
+            if group := group_named(name):
+                when = f"{group.begins:%Y-%m-%d %H:%M} to {group.ends:%H:%M} UTC"
+                lines.append(f"{count} more {state or 'remediations'} from {group.project}, {when}")
+    if lines:
+        lines.append("A flood of denials: an attack, or one fault that fails every deploy. --all lists each.")
+    return lines
 
 
 def show(
@@ -96,7 +120,7 @@ def show(
 ) -> None:
     """Tell the whole story of one remediation."""
     from remediate.cli import output
-    from remediate.results import Proposal
+    from remediate.results import Check, Proposal
 
     if format_ is Format.CSV:
         raise BadInput("--format csv: expected table (a text) or json for one remediation")
@@ -104,11 +128,45 @@ def show(
     record = find(ledger, ident)
     steps = list(ledger.trail(record.id))
     change = _change(record) if record.state in _OPEN else None
+    check = _check(record) if record.state in _OPEN else None
     if format_ is Format.JSON:
         policy = change.policy if isinstance(change, Proposal) else change
-        output.print_json({**_as_json(record), "policy": policy, "trail": steps})
+        verified = check.verdict.verified if isinstance(check, Check) else None
+        output.print_json({**_as_json(record), "verified": verified, "policy": policy, "trail": steps})
     else:
-        output.console().print("\n".join(output.printable(line) for line in _story(record, change, steps)))
+        lines = _story(record, change, check, steps)
+        output.console().print("\n".join(output.printable(line) for line in lines))
+
+
+def _check(record: Remediation) -> Check | str:
+    """What Cloud Logging says of the denial; or why it cannot be told."""
+    from remediate.errors import TerminalFault, TransientFault
+    from remediate.wiring import remediator_from
+
+    try:
+        return remediator_from(the_settings()).check(record.id)
+    except (TerminalFault, TransientFault) as fault:
+        return str(fault)
+
+
+def _checked(check: Check | str | None, record: Remediation) -> list[str]:
+    """What a reviewer has to know of the log and of the count of approvals before they approve."""
+    from remediate.approval_count import told
+
+    waiting = [told(record.approvals)] if record.state == "proposed" and record.approvals else []
+    if check is None or isinstance(check, str):
+        return [*waiting, *([f"Caution: {check}"] if check else [])]
+    lines = waiting
+    if check.verdict.verified is None:
+        lines.append("Caution, event_unverified: Cloud Logging could not be asked whether it has this denial.")
+    if check.verdict.verified is False:
+        lines.append("Cloud Logging has no such denial, or a different one: it may be forged. An approval is refused.")
+    if check.needed > 1 and not record.approvals:
+        why = "its rule says so" if check.verdict.deployer_known else "the log does not say who deployed"
+        lines.append(f"It takes {check.needed} different approvers: {why}.")
+    if check.may_declare:
+        lines.append("One approver is enough who declares with --not-mine that the deploy was not theirs.")
+    return lines
 
 
 def _change(record: Remediation) -> Proposal | str:
@@ -142,7 +200,12 @@ def _binding(change: Proposal | str) -> list[str]:
     ]
 
 
-def _story(record: Remediation, change: Proposal | str | None, steps: list[TrailRecord]) -> list[str]:
+def _story(
+    record: Remediation, change: Proposal | str | None, check: Check | str | None, steps: list[TrailRecord]
+) -> list[str]:
+    from remediate.following import google_said
+    from remediate.steps import became
+
     who = "could not read" if record.denials else "will not be able to read"
     where = [
         f"{each.kind or 'deploy'} {each.name or '?'} in {each.project or '?'} ({each.location or '?'})"
@@ -156,6 +219,7 @@ def _story(record: Remediation, change: Proposal | str | None, steps: list[Trail
         f"first {record.first_seen}, last {record.last_seen}.",
         "",
         f"What it would get: {record.role} on that repository, and nothing else.",
+        *([f"Google Cloud refused it for good: {google}"] if (google := google_said(record, steps)) else []),
         "Why it was decided so:",
         *(f"  {reason}: {reason.sentence}" for reason in record.reasons),
     ]
@@ -176,10 +240,14 @@ def _story(record: Remediation, change: Proposal | str | None, steps: list[Trail
         lines.append(f"  on {other.repository} ({', '.join(other.reasons)})")
     if change is not None:
         lines += _binding(change)
+    lines += _checked(check, record)
     lines += ["", "Trail:"]
     for step in steps:
-        note = f"  ({step.note})" if step.note else ""
-        lines.append(f"  {step.at}  {step.before or 'new'} → {step.after}  by {step.actor}{note}")
+        count = f"approval {step.approval}" if isinstance(step.approval, str) else ""
+        declared = "declared not to be theirs" if step.not_mine is True else ""
+        said = "; ".join(filter(None, (count, declared, step.note)))
+        note = f"  ({said})" if said else ""
+        lines.append(f"  {step.at}  {step.before or 'new'} → {became(step)}  by {step.actor}{note}")
     lines += ["", *_next(record, following)]
     return lines
 
@@ -244,7 +312,7 @@ def _as_json(record: Remediation) -> dict[str, object]:
     from remediate.remediation import content_digest
 
     fields: dict[str, object] = msgspec.to_builtins(record)
-    hidden = ("version", "trail", "trail_hash")
+    hidden = ("version", "trail", "trail_hash", "gathered", "named_by", "entries", "proven")
     return {name: value for name, value in fields.items() if name not in hidden} | {
         "reader": next(iter(record.readers), None),
         "content": content_digest(record),

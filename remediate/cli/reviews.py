@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from remediate.remediation import Remediation
     from remediate.remediator import Remediator
     from remediate.settings import Settings
+    from remediate.testimony import Testimony
 
 _Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, or beginnings of ids.")]
+_Some = Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="The ids, or beginnings of ids.")]
 _Seen = Annotated[
     list[str] | None,
     typer.Argument(metavar="[ID...]", help="The ids, or beginnings of ids; ID@CONTENT only as `show` showed it."),
@@ -27,7 +29,18 @@ _Seen = Annotated[
 _As = Annotated[str | None, typer.Option("--as", help="Who you are: an address (embedded ledger only).")]
 _Why = Annotated[str, typer.Option("--reason", help="Why; it stands on the trail.")]
 
+_Matching = Annotated[
+    str | None,
+    typer.Option(
+        "--all-matching",
+        metavar="FILTER",
+        help="All proposals whose member or repository contains this; or member=, repository=, project=, with commas.",
+    ),
+]
+_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether all that match are meant.")]
+
 _SENDING = 6.0  # seconds: one attempt on each channel, time-outs included
+_UNVERIFIED = "Cloud Logging could not be asked whether it has the denial; the audit trail says so."
 _ALL = "`python -m remediate list --state proposed` shows all."
 
 
@@ -42,25 +55,26 @@ def approve(
     idents: _Seen = None,
     actor: _As = None,
     reason: _Why = "",
-    matching: Annotated[
-        str | None,
-        typer.Option(
-            "--all-matching",
-            metavar="FILTER",
-            help="All proposals whose member or repository contains this; or member=..., repository=..., with commas.",
-        ),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether all that match are meant.")] = False,
+    matching: _Matching = None,
+    yes: _Yes = False,
     lasts: Annotated[str | None, typer.Option("--for", help="Only for so long: 12h, 30d, 8w.")] = None,
+    not_mine: Annotated[
+        bool,
+        typer.Option("--not-mine", help="Declare, in the audit trail, that you did not make these deploys."),
+    ] = False,
 ) -> None:
     """Approve proposals: adds each member to its repository's one reader binding, and nothing else."""
+    from remediate.approval_count import told
+    from remediate.following import google_said
     from remediate.remediation import content_digest
 
     duration, partners, granted = _duration(lasts), dict[str, None](), []
     contents: dict[str, str] = {}
     seen_now: dict[str, str] = {}
     chosen: list[str] = []
-    for ident in [*(idents or ()), *_matching(matching, actor, yes=yes, given=bool(idents))]:
+    asked: list[Testimony] = []
+    matched = _matching(matching, actor, asked, yes=yes, given=bool(idents), word="approve")
+    for ident in [*(idents or ()), *matched]:
         name, at, content = ident.partition("@")
         if at and not re.fullmatch(r"[0-9a-f]{12}", content):
             raise BadInput(f"{ident!r}: expected ID, or ID@CONTENT with the twelve digits that `show` shows")
@@ -74,13 +88,24 @@ def approve(
         seen_now[found.id] = content_digest(found)
 
     def act(remediator: Remediator, record: Remediation, reviewer: str) -> bool:
+        if not asked:  # one look-up of the log for all of them
+            asked.append(remediator.read_back(filter(None, map(the_ledger().get, chosen)), reviewer))
         partners.update({other.id: None for other in needed_too(the_ledger(), record)})
         seen = contents.get(record.id, seen_now[record.id])
-        applied = remediator.approve(record.id, actor=reviewer, note=reason, lasts=duration, content=seen)
+        applied = remediator.approve(
+            record.id, actor=reviewer, note=reason, lasts=duration, content=seen, not_mine=not_mine, asked=asked[0]
+        )
         done = applied.remediation
+        if waiting := done.state == "proposed" and told(done.approvals):
+            say(f"{done.id}  {waiting}")
+            return True
         if done.state != "granted":
-            say(f"{done.id}  {done.state}: {', '.join(reason.sentence for reason in done.reasons)}")
+            google = google_said(done, list(the_ledger().trail(done.id)))
+            why = ", ".join(reason.sentence for reason in done.reasons)
+            say(f"{done.id}  {done.state}: {f'Google Cloud says: {google} ' if google else ''}{why}")
             return False
+        if "event_unverified" in done.reasons:
+            say(f"{done.id}  event_unverified: {_UNVERIFIED}")
         if applied.written:
             granted.append(done.id)
             say(f"{done.id}  granted: {done.role} to {done.member}")
@@ -109,16 +134,20 @@ def approve(
         raise typer.Exit(1)
 
 
-def reject(idents: _Ids, reason: _Why, actor: _As = None) -> None:
+def reject(
+    reason: _Why, idents: _Some = None, actor: _As = None, matching: _Matching = None, yes: _Yes = False
+) -> None:
     """Reject proposals: the same denials are then counted, and not raised again for a while."""
     _said(reason)
+    found = _matching(matching, actor, None, yes=yes, given=bool(idents), word="reject")
+    chosen = dict.fromkeys([*(idents or ()), *(each.partition("@")[0] for each in found)])
 
     def act(remediator: Remediator, record: Remediation, reviewer: str) -> bool:
         done = remediator.reject(record.id, actor=reviewer, note=reason)
         say(f"{done.id}  rejected: {done.member} does not get to read {done.repository}")
         return True
 
-    if _each(idents, actor, "rejected", act):
+    if _each(list(chosen), actor, "rejected", act):
         raise typer.Exit(1)
 
 
@@ -171,25 +200,33 @@ def _send_notices() -> None:
             say(sending.line()[1])
 
 
-def _matching(text: str | None, actor: str | None, *, yes: bool, given: bool) -> list[str]:
-    """The proposals that a filter matches, as ID@CONTENT, once the caller has seen them listed and said yes."""
+def _matching(
+    text: str | None, actor: str | None, asked: list[Testimony] | None, *, yes: bool, given: bool, word: str
+) -> list[str]:
+    """The proposals that a filter matches, as ID@CONTENT, once the caller has seen them listed and said yes.
+
+    What the log was asked for that list is left in `asked`, so that it is not asked again; None: it is not asked.
+    """
     if text is None:
         if not given:
             raise BadInput("which ones? Name ids, or --all-matching FILTER", advice=_ALL)
         return []
+    from remediate.ledger.interface import projects
     from remediate.remediation import State, content_digest
 
-    reviewer(the_settings(), actor)  # who may not review is told before being asked
+    person = reviewer(the_settings(), actor)  # who may not review is told before being asked
     parts = [part.partition("=") for part in text.split(",")]
-    named = all(name.strip() in ("member", "repository") and value.strip() for name, sign, value in parts if sign)
+    accepted = ("member", "repository", "project")
+    named = all(name.strip() in accepted and value.strip() for name, sign, value in parts if sign)
     if not named or not all(name.strip() for name, _, _ in parts):
-        accepted = "a part of a member or repository, member=... or repository=..."
-        raise BadInput(f"--all-matching {text!r}: expected {accepted}")
+        what = "a part of a member or repository, member=..., repository=... or project=..."
+        raise BadInput(f"--all-matching {text!r}: expected {what}")
 
     def matches(record: Remediation) -> bool:
         fields = {"member": record.member, "repository": record.repository}
+        all_fields = fields | {"project": " ".join(projects(record))}
         return all(
-            value.strip().casefold() in fields[name.strip()].casefold()
+            value.strip().casefold() in all_fields[name.strip()].casefold()
             if sign
             else any(name.strip().casefold() in each.casefold() for each in fields.values())
             for name, sign, value in parts
@@ -198,13 +235,22 @@ def _matching(text: str | None, actor: str | None, *, yes: bool, given: bool) ->
     found = [each for each in every(the_ledger(), (State.PROPOSED,)) if matches(each)]
     if not found:
         raise BadInput(f"--all-matching {text!r}: no proposal matches", advice=_ALL)
+    if asked is not None and not given:
+        asked.append(_read_back(found, person))
     for each in found:
-        say(f"{each.id}  {each.member}\n    on {each.repository} ({', '.join(each.reasons)})")
+        unverified = ["event_unverified"] if asked and asked[0].unanswered(each) else []
+        say(f"{each.id}  {each.member}\n    on {each.repository} ({', '.join([*each.reasons, *unverified])})")
     if not yes:
         if not sys.stdin.isatty():
-            raise BadInput(f"{len(found)} proposals match; say --yes to approve them without being asked")
-        typer.confirm(f"Approve all {len(found)}?", abort=True)
+            raise BadInput(f"{len(found)} proposals match; say --yes to {word} them without being asked")
+        typer.confirm(f"{word.capitalize()} all {len(found)}?", abort=True)
     return [f"{each.id}@{content_digest(each)}" for each in found]
+
+
+def _read_back(found: list[Remediation], person: str) -> Testimony:
+    from remediate.wiring import remediator_from
+
+    return remediator_from(the_settings()).read_back(found, person)
 
 
 def _duration(text: str | None) -> timedelta | None:
@@ -223,11 +269,12 @@ def reviewer(settings: Settings, actor: str | None) -> str:
     if not settings.ledger.startswith("sqlite:"):
         from remediate.cloud.identity import caller_address
 
-        if actor is not None:
-            raise BadInput("--as is for the embedded ledger only; with this one you are who your credentials say")
         if os.environ.get("K_SERVICE") or os.environ.get("CLOUD_RUN_JOB"):
             raise Refused("this runs as the service itself, and what it does may not be approved by it")
-        return caller_address()
+        own = caller_address()
+        if actor is not None and actor.casefold() != own.casefold():
+            raise BadInput(f"--as {actor!r}: with this ledger you are who your credentials say, {own}")
+        return own
     if actor is None:
         raise BadInput("say who you are", advice="With the embedded ledger: --as you@example.com")
     if not isinstance(parse_member(actor), Member):

@@ -44,7 +44,7 @@ def sweep(
         typer.Option(help="Act as if it were this moment; embedded ledger only, to try out time."),
     ] = None,
 ) -> None:
-    """Carry out approvals, end grants, let lapse what nobody answered, note what somebody removed.
+    """Carry out approvals, end or renew grants, let lapse what nobody answered, note what somebody removed.
 
     Idempotent, resumable, and safe beside running functions. Each transition is a line, in JSON where the output is no
     terminal; exits 1 where Google Cloud refused something for good. Then send the notices that wait: one that cannot be
@@ -103,10 +103,11 @@ def _count(swept: list[Swept]) -> tuple[int, int]:
 
 def _tell(step: TrailRecord | ModeChange) -> None:
     from remediate.modes import ModeChange
+    from remediate.steps import became
 
     if isinstance(step, ModeChange):
         return  # a sweep switches nothing
-    change = f"{step.before or 'new'} -> {step.after}"
+    change = f"{step.before or 'new'} -> {became(step)}"
     about: dict[str, object] = {"remediation": step.remediation, "before": step.before, "state": step.after}
     about |= {"member": step.member, "repository": step.repository}
     _line("NOTICE", f"{step.remediation}: {change}", {**about, "trail": step})
@@ -117,16 +118,15 @@ def _warned(text: str) -> None:
 
 
 def _line(severity: str, message: str, fields: dict[str, object]) -> None:
-    import msgspec
-
+    from remediate.cli.output import write_utf8
     from remediate.cli.remediations import say
+    from remediate.plaintext import json_text
 
     if sys.stdout.isatty():
         named = f"  ({fields['member']} on {fields['repository']})" if "member" in fields else ""
         say(message + named)
         return
-    sys.stdout.write(msgspec.json.encode({"severity": severity, "message": message, **fields}).decode() + "\n")
-    sys.stdout.flush()
+    write_utf8(json_text({"severity": severity, "message": message, **fields}) + "\n")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _COLUMNS = ("at", "remediation", "change", "actor", "member", "repository", "reasons", "note")
 _MODE = "mode"
 """What stands in place of a remediation's id where the mode was switched."""
+_STORE = "ledger"
+"""What stands there where the file itself is damaged."""
+_T = TypeVar("_T")
 
 
 def register(app: typer.Typer) -> None:
@@ -100,41 +103,55 @@ def trail(
 
 
 def _rows(steps: list[TrailRecord | ModeChange]) -> Iterator[tuple[str, ...]]:
-    from remediate.modes import ModeChange
+    from remediate.modes import ModeChange, change_told
+    from remediate.steps import became
 
     for step in steps:
         if isinstance(step, ModeChange):
-            change = f"{step.before or 'not set'} → {step.after or 'not set'}"
-            yield step.at, _MODE, change, step.actor, "", step.scope, "", step.note
+            by = f" (asked for by {step.asked_by})" if isinstance(step.asked_by, str) else ""
+            yield step.at, _MODE, change_told(step) + by, step.actor, "", step.scope, "", step.note
         else:
-            change, reasons = f"{step.before or 'new'} → {step.after}", ", ".join(step.reasons)
+            change, reasons = f"{step.before or 'new'} → {became(step)}", ", ".join(step.reasons)
             yield step.at, step.remediation, change, step.actor, step.member, step.repository, reasons, step.note
 
 
 def _verify(ledger: Ledger) -> None:
-    """Check every chain; names the first broken link of each that is broken, and exits 1 where there is one."""
+    """Check the store and every chain; names what is broken, the first link of each chain, and exits 1 for any."""
     from remediate.ledger.checked import checked_switches, checked_trail
 
-    broken, known = 0, list(ledger.ids())
+    said: list[str] = []
+
+    def broken(what: str, why: str) -> None:
+        said.append(what)
+        say(f"{what}  broken: {why}")
+
+    def gone_through(found: Iterator[_T]) -> Iterator[_T]:
+        """What can be read; a store that is damaged beneath its records ends it, and is named once."""
+        try:
+            yield from found
+        except LedgerFault as fault:
+            if _STORE not in said:
+                broken(_STORE, str(fault))
+
+    for why in gone_through(ledger.damage()):
+        broken(_STORE, why)
+    known = list(gone_through(ledger.ids()))
     for ident in known:
         _, link = checked_trail(ledger, ident)
         if link:
-            broken += 1
-            say(f"{ident}  broken: {link}")
-    for ident in ledger.misfiled():
-        broken += 1
-        say(f"{ident}  broken: it is filed under another state, name or time than it says, so that nothing finds it")
-    orphans = {step.remediation for step in _readable(ledger)} - set(known) - set(ledger.ids())
+            broken(ident, link)
+    for ident in gone_through(ledger.misfiled()):
+        broken(ident, "it is filed under another state, name or time than it says, so that nothing finds it")
+    now = list(gone_through(ledger.ids()))
+    orphans = {step.remediation for step in _readable(ledger)} - set(known) - set(now)
     for ident in sorted(orphans):
-        broken += 1
-        say(f"{ident}  broken: the remediation that the trail belongs to is missing")
+        broken(ident, "the remediation that the trail belongs to is missing")
     modes, _, link = checked_switches(ledger)
     if link:
-        broken += 1
-        say(f"{_MODE}  broken: {link}")
+        broken(_MODE, link)
     checked = len(known) + len(orphans) + bool(modes.version)
-    say(f"{checked} hash chains checked, {broken} broken")
-    if broken:
+    say(f"{checked} hash chains checked, {len(said)} broken")
+    if said:
         raise typer.Exit(1)
 
 

@@ -6,7 +6,7 @@ call failed and what Google answered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from remediate.allowpolicy import Binding, BindingChange
+from remediate.errors import RemediateError
 from remediate.image import Repository
 from remediate.principal import Member
 
@@ -37,6 +38,8 @@ class Kind(msgspec.Struct, frozen=True):
     """`STANDARD_REPOSITORY`, `VIRTUAL_REPOSITORY`, `REMOTE_REPOSITORY`."""
     redirected: bool | None = None
     """Whether the addresses of gcr.io lead to it; None for every other repository, or where that cannot be told."""
+    newcomers: bool = False
+    """Whether its owner lets rules grant to members that never deployed from it: label `remediate=deployers`."""
 
 
 class PolicyChange(msgspec.Struct, frozen=True):
@@ -99,11 +102,34 @@ class Logs(Protocol):
     def entry(self, key: EntryKey) -> list[bytes]:
         """The entries that Cloud Logging itself has under this key: one, or none; each as its own JSON."""
 
+    def entries(self, keys: Sequence[EntryKey]) -> Mapping[EntryKey, list[bytes] | RemediateError]:
+        """As `entry`, for many at once and in as few calls as can be; in place of what could not be asked, the fault.
+
+        A TransientFault: ask again later. A TerminalFault: it may not be asked.
+        """
+
     def calls(self, project: str, operation: str, at: datetime) -> list[bytes]:
         """The entries of the calls in the project that belong to an operation, within an hour of then."""
 
-    def deployed_before(self, project: str, repository: Repository, member: Member, before: datetime) -> bool:
-        """Whether the member deployed an image of the repository to the project successfully in the 90 days before."""
+    def deploys(
+        self,
+        project: str,
+        repositories: Sequence[Repository],
+        members: Sequence[Member],
+        since: datetime,
+        before: datetime,
+    ) -> Iterator[bytes]:
+        """The entries of the project's activity log that may be deploys by these members, newest first; preselected.
+
+        `repositories` is the one repository that was deployed from, by the id and by the number of its project. Raises
+        TerminalFault where the log may not be read, or has more entries than one look-up follows.
+        """
+
+    def ends(self, project: str, operations: Sequence[str], since: datetime) -> Iterator[bytes]:
+        """The entries that end these operations (some dozens at most), newest first. Raises as `deploys` does."""
+
+    def policy_changes(self, repository: Repository, since: datetime) -> Iterator[bytes]:
+        """The entries of who set the policy of the repository, or of its project, newest first. Raises likewise."""
 
     def denials(self, projects: Sequence[str], since: datetime) -> Iterator[bytes]:
         """The entries of these projects (`projects/ID`) since then that may be denials.

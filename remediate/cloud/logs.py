@@ -1,4 +1,4 @@
-"""Cloud Logging by Google's client: single entries read back, denials that never arrived, and deploys of before.
+"""Cloud Logging by Google's client: entries read back, denials that never arrived, earlier deploys, policy changes.
 
 Asked for as JSON, not as the client's entries: these round a timestamp to microseconds, and the timestamp is part of
 what identifies an entry. Source: `entries.list` (Cloud Logging API v2), which takes 60 calls a minute and project.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from itertools import islice
@@ -21,7 +21,7 @@ from remediate.cloud.connection import client_options, retried, translated
 from remediate.cloud.interface import EntryKey
 from remediate.errors import RemediateError, TerminalFault, TransientFault
 from remediate.image import Repository
-from remediate.logfilter import DENIALS, calls_of, deployed_by, entries_named
+from remediate.logfilter import DENIALS, calls_of, deploys_by, ends_of, entries_named, policy_changes
 from remediate.principal import Member
 from remediate.remediation import instant
 
@@ -33,12 +33,12 @@ _SCOPES = 100  # projects that one call may name
 _PATIENCE = 6  # as many times the time-out: a page may have to wait for the next minute's quota
 _CALLS = 50  # requests a minute that one instance makes; the rest of the 60 is for people and for the sweep
 _MINUTE = 60.0
-_MOST_NAMED = 50  # entries that one query asks for
+_MOST_NAMED = 100  # entries that one query asks for
+_LONGEST_NAMES = 15_000  # characters of their names; a filter holds 20,000
 _PAGES = 5  # that one look-up follows
-_REMEMBERED = 600.0  # seconds that an answer about deploys of before is kept
+_NEWEST = 100  # entries a page, where the newest come first and the first that tells ends the search
 _MOST_CALLS = 20  # of one operation; it has one or two
 _OPERATION_LASTS = timedelta(hours=1)
-_LOOKED_BACK = timedelta(days=90)
 
 _Q = TypeVar("_Q")
 _A = TypeVar("_A")
@@ -98,7 +98,6 @@ class GoogleLogs:
         self._calls: deque[float] = deque()
         self._counting, self._asking, self._queueing = threading.Lock(), threading.Lock(), threading.Lock()
         self._wanted: dict[EntryKey, _Answer] = {}
-        self._deploys = _Remembered[tuple[str, Repository, Member], bool](_REMEMBERED, 10_000, monotonic)
         self._operations = _Remembered[tuple[str, str], list[bytes]](_MINUTE, 100, monotonic)
 
     @cached_property
@@ -126,17 +125,24 @@ class GoogleLogs:
                 wanted["pageToken"] = page.next_page_token
 
     def entry(self, key: EntryKey) -> list[bytes]:
+        found = self.entries([key])[key]
+        if isinstance(found, RemediateError):
+            raise found
+        return found
+
+    def entries(self, keys: Sequence[EntryKey]) -> Mapping[EntryKey, list[bytes] | RemediateError]:
         with self._queueing:
-            answer = self._wanted.setdefault(key, _Answer())
+            answers = {key: self._wanted.setdefault(key, _Answer()) for key in keys}
         with self._asking:  # whoever is first asks for all that wait; the others find their answer at their turn
-            while not answer.done:
+            while not all(answer.done for answer in answers.values()):
                 self._ask()
-        if answer.error is not None:
-            raise answer.error
-        return answer.entries
+        return {key: answer.error or answer.entries for key, answer in answers.items()}
 
     def calls(self, project: str, operation: str, at: datetime) -> list[bytes]:
-        """Remembered for a minute: one decision asks twice, for the denial and for the entry that is read back."""
+        """Remembered for a minute: one decision asks twice, for the denial and for the entry that is read back.
+
+        That there are none is not remembered: logs take a moment to be readable.
+        """
         remembered = self._operations.get((project, operation))
         if remembered is not None:
             return remembered
@@ -145,23 +151,45 @@ class GoogleLogs:
             [f"projects/{project}"], wanted, _MOST_CALLS, f"list the calls of an operation in {project}"
         )
         calls = [bytes(each) for each in islice(found, _MOST_CALLS)]
-        return self._operations.keep((project, operation), calls)
+        return self._operations.keep((project, operation), calls) if calls else calls
 
-    def deployed_before(self, project: str, repository: Repository, member: Member, before: datetime) -> bool:
-        what = (project, repository, member)
-        remembered = self._deploys.get(what)
-        if remembered is not None:
-            return remembered
-        wanted = deployed_by(repository, member, instant(before - _LOOKED_BACK), instant(before))
-        found = self._looked_up([f"projects/{project}"], wanted, 1, f"list deploys in {project}")
-        return self._deploys.keep(what, next(found, None) is not None)
+    def deploys(
+        self,
+        project: str,
+        repositories: Sequence[Repository],
+        members: Sequence[Member],
+        since: datetime,
+        before: datetime,
+    ) -> Iterator[bytes]:
+        wanted = deploys_by(repositories, members, instant(since), instant(before))
+        return self._newest(project, wanted, f"list deploys in {project}")
+
+    def ends(self, project: str, operations: Sequence[str], since: datetime) -> Iterator[bytes]:
+        wanted = ends_of(operations, instant(since))
+        return self._newest(project, wanted, f"list the ends of operations in {project}")
+
+    def policy_changes(self, repository: Repository, since: datetime) -> Iterator[bytes]:
+        wanted = policy_changes(repository, instant(since))
+        return self._newest(repository.project, wanted, f"list who set the policy of {repository}")
+
+    def _newest(self, project: str, wanted: str, what: str) -> Iterator[bytes]:
+        """What is found, newest first. Where it is more than a few pages that is final: the next search finds no end.
+
+        Raises TransientFault where the minute's calls are spent.
+        """
+        found = self._looked_up([f"projects/{project}"], wanted, _NEWEST, what, order="timestamp desc", final=True)
+        return (bytes(each) for each in found)
 
     def _ask(self) -> None:
         """One query for everything that waits, so that a burst of denials costs one of the minute's calls."""
         with self._queueing:
-            waiting = dict(list(self._wanted.items())[:_MOST_NAMED])
-            for key in waiting:
-                del self._wanted[key]
+            waiting: dict[EntryKey, _Answer] = {}
+            room = _LONGEST_NAMES
+            for key in list(self._wanted)[:_MOST_NAMED]:
+                room -= len(key.log_name) + len(key.insert_id)
+                if room < 0 and waiting:
+                    break
+                waiting[key] = self._wanted.pop(key)
         scopes: dict[str, list[EntryKey]] = {}
         for key in waiting:
             scopes.setdefault("/".join(key.log_name.split("/")[:2]), []).append(key)
@@ -191,17 +219,27 @@ class GoogleLogs:
                 if (key.insert_id, key.log_name) == (named.insert_id, named.log_name):
                     answer.entries.append(bytes(raw))
 
-    def _looked_up(self, scopes: list[str], wanted: str, size: int, what: str) -> Iterator[msgspec.Raw]:
+    def _looked_up(
+        self,
+        scopes: list[str],
+        wanted: str,
+        size: int,
+        what: str,
+        *,
+        order: str = "timestamp asc",
+        final: bool = False,
+    ) -> Iterator[msgspec.Raw]:
         """The entries, `size` a page, each page one of the minute's calls and each of its attempts too.
 
         A page without entries is no "no" while a token comes with it: the search had no time to look everywhere
-        (`nextPageToken`, `entries.list`). Raises TransientFault where it has not after a few pages.
+        (`nextPageToken`, `entries.list`). Raises TransientFault (`final`: TerminalFault) where it has not after a few
+        pages.
         """
         body: dict[str, object] = {
             "resourceNames": scopes,
             "filter": wanted,
             "pageSize": size,
-            "orderBy": "timestamp asc",
+            "orderBy": order,
         }
         for _ in range(_PAGES):
             with translated(what):
@@ -210,7 +248,8 @@ class GoogleLogs:
             if not page.next_page_token:
                 return
             body["pageToken"] = page.next_page_token
-        raise TransientFault(f"{what}: Cloud Logging was not done searching after {_PAGES} pages")
+        fault = TerminalFault if final else TransientFault
+        raise fault(f"{what}: Cloud Logging was not done searching after {_PAGES} pages")
 
     def _counted(self, wanted: dict[str, object]) -> _Page:
         self._spend()

@@ -28,12 +28,15 @@ from remediate.errors import TerminalFault, TransientFault
 from remediate.image import Repository
 from remediate.policy import ROLE
 from remediate.principal import Member
+from remediate.variables import NEWCOMERS
 
 if TYPE_CHECKING:
     from google.cloud.artifactregistry_v1 import ArtifactRegistryClient
     from google.iam.v1.policy_pb2 import Policy
 
 Edit = AlreadyThere | AppendTo | NewBinding | NotThere | RemoveFrom
+_LABEL = "remediate"
+"""The label by whose value `deployers` a repository's owner opts in to newcomers."""
 _POLICY_VERSION = 3  # below it, conditional bindings are read without their conditions, and written back broken
 
 
@@ -64,7 +67,8 @@ class GoogleRegistry:
             except NotFound:
                 return None
         redirected = self._redirected(repository.project) if repository.is_gcr_io else None
-        return Kind(_name(found.format_), _name(found.mode), redirected)
+        newcomers = found.labels.get(_LABEL) == NEWCOMERS
+        return Kind(_name(found.format_), _name(found.mode), redirected, newcomers)
 
     def _redirected(self, project: str) -> bool | None:
         """Whether gcr.io's addresses lead to this project's repositories ("Transition from Container Registry")."""

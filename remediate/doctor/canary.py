@@ -13,12 +13,13 @@ from typing import Protocol
 
 import msgspec
 
-from remediate.denial import ACTIVITY, CLOUD_RUN, Denial, understand
+from remediate.denial import CLOUD_RUN, Denial, understand
 from remediate.doctor.codes import Code
 from remediate.doctor.finding import Finding, command
 from remediate.doctor.site import Site
 from remediate.logentry import read_entry
 from remediate.remediation import Remediation, State, instant, remediation_id
+from remediate.source import Log, Source
 
 PATIENCE = 60.0  # seconds that a synthetic denial may take
 SLOW = 30.0
@@ -83,7 +84,7 @@ def canary(site: Site, now: datetime, token: str) -> Canary:
     image = f"{site.region}-docker.pkg.dev/{site.project.replace(':', '/')}/{name}/synthetic:{token}"
     entry = {
         "insertId": insert_id,
-        "logName": f"projects/{site.project}/logs/{ACTIVITY}",
+        "logName": Source(Log.ACTIVITY, site.project).name,
         "timestamp": instant(now),
         "receiveTimestamp": instant(now),
         "severity": "ERROR",

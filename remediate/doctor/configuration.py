@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from remediate.doctor.codes import Code
 from remediate.doctor.expected import INDEXES
-from remediate.doctor.facts import Absent, AllowPolicy, Database, Indexes, Job, Service, TagValue, Unknown
+from remediate.doctor.facts import Absent, AllowPolicy, Database, Indexes, Job, Service, TagValue, Unknown, newest_first
 from remediate.doctor.finding import APPLY, Finding, command, not_known
 from remediate.doctor.installation import Installation, LedgerFacts, Local
 from remediate.doctor.site import IDENTITIES, Site
@@ -15,7 +15,17 @@ from remediate.doctor.variables import environment, secrets
 from remediate.errors import BadInput
 from remediate.settings import load_settings
 
-_SAME = ("MODE", "POLICY", "LEDGER", "ORGANIZATION", "REVIEWERS", "IDENTITIES", "OPT_IN_TAG", "TROUBLESHOOTER")
+_SAME = (
+    "MODE",
+    "POLICY",
+    "LEDGER",
+    "ORGANIZATION",
+    "REVIEWERS",
+    "IDENTITIES",
+    "OPT_IN_TAG",
+    "TROUBLESHOOTER",
+    "UNKNOWN_DEPLOYER",
+)
 """What every part has to be told alike."""
 _MINE = ("POLICY", "LEDGER", "ORGANIZATION", "OPT_IN_TAG")
 """What your own commands act by: what is set here and differs there misleads."""
@@ -158,7 +168,7 @@ def database(found: Installation) -> Iterator[Finding]:
             if wanted not in ready:
                 own = found.database.name.rpartition("/")[2] if isinstance(found.database, Database) else site.name
                 words = ("gcloud", "firestore", "indexes", "composite", "create", "--collection-group=remediations")
-                orders = ("descending" if path == "last_seen" else "ascending" for path in wanted)
+                orders = ("descending" if path in newest_first(wanted) else "ascending" for path in wanted)
                 fields = (f"--field-config=field-path={p},order={o}" for p, o in zip(wanted, orders, strict=True))
                 fix = command(*words, *fields, f"--database={own}", f"--project={site.project}")
                 yield Finding(Code.INDEX_MISSING, f"the index on {', '.join(wanted)} is not ready", fix)

@@ -116,6 +116,10 @@ INDEXES = (
     ("state", "member", "updated"),
     ("state", "repository", "updated"),
     ("state", "member", "repository", "updated"),
+    ("state", "gathered", "updated"),
+    ("state", "gathered", "last_seen"),
+    ("gathered", "last_seen"),
+    ("state", "gathered"),
 )
 """The composite indexes of the collection `remediations`, as in `deploy/firestore.indexes.json`."""
 

@@ -272,8 +272,14 @@ class Index(_Shape, frozen=True):
 
     @property
     def newest_first(self) -> bool:
-        """Whether it orders `last_seen`, where it has it, as lists ask for it."""
-        return all(each.order == "DESCENDING" for each in self.fields if each.field_path == "last_seen")
+        """Whether it orders what lists want newest first so."""
+        orders = {each.field_path: each.order for each in self.fields}
+        return all(orders[path] == "DESCENDING" for path in newest_first(self.paths))
+
+
+def newest_first(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Which fields of an index lists want newest first: `last_seen`, and groups of floods where they come last."""
+    return tuple(path for path in paths if path == "last_seen" or path == paths[-1] == "gathered")
 
 
 class Indexes(_Shape, frozen=True):

@@ -51,7 +51,7 @@ def look(url: str, endpoints: Mapping[str, str], timeout: float) -> LedgerFacts:
 
 
 def _file(url: str) -> LedgerFacts:
-    from remediate.ledger.sqlite import SCHEMA
+    from remediate.ledger.schema import SCHEMA
 
     path = Path(url.removeprefix("sqlite:///"))
     if not path.exists():

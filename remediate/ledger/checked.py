@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from remediate.audit import broken_switches, broken_trail
-from remediate.errors import LedgerFault
+from remediate.errors import LedgerFault, TransientFault
 from remediate.ledger.interface import Ledger
 from remediate.modes import ModeChange, Modes
 from remediate.remediation import TrailRecord
 
 _LOOKS = 3  # what is broken each time is broken
+_CURE = "`python -m remediate trail verify` checks every chain; compare the record with a backup and the log's trail."
 
 
 def checked_trail(ledger: Ledger, ident: str) -> tuple[list[TrailRecord], str | None]:
@@ -39,3 +40,20 @@ def checked_switches(ledger: Ledger) -> tuple[Modes, list[ModeChange], str | Non
         if link is None:
             break
     return modes, changes, link
+
+
+def require_whole(ledger: Ledger, ident: str) -> None:
+    """Raise LedgerFault, which names the broken link, where a record and its trail do not prove each other.
+
+    Asked before anything is done on a record's word: what was changed behind the trail's back is not carried out, and
+    no transition of ours covers it up. Raises TransientFault where the record keeps changing meanwhile.
+    """
+    record = ledger.get(ident)
+    for _ in range(_LOOKS):
+        link = broken_trail(ident, record, list(ledger.trail(ident)))
+        if link is None:
+            return
+        before, record = record, ledger.get(ident)
+        if record == before:
+            raise LedgerFault(f"the hash chain of {ident} is broken, so nothing is done about it: {link}", advice=_CURE)
+    raise TransientFault(f"the record of {ident} kept changing while its trail was checked")

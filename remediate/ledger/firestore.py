@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     )
 
 _TIMEOUT = 10.0  # seconds a call
-SCHEMA = 4
+SCHEMA = 5
 """What the documents look like. Collections make themselves; `_migrate` adds what older documents do not have."""
 
 _REMEDIATIONS, _TRAIL, _DENIALS, _SETTINGS, _CHANGES = "remediations", "trail", "denials", "settings", "mode_changes"
@@ -134,14 +134,16 @@ class FirestoreLedger:
         query: Query = self._collection.order_by(field, direction=way).order_by("__name__", direction=way)
         if wanted.states:
             query = query.where(filter=FieldFilter("state", "in", [str(state) for state in wanted.states]))
-        for name, text in wanted.whole().items():
+        grouped = None if wanted.gathered is None else {"gathered": wanted.gathered}
+        for name, text in (wanted.whole() if grouped is None else grouped).items():
             query = query.where(filter=FieldFilter(name, "==", text))
         timed = [(sign, text) for sign, text in ((">=", wanted.since), ("<", wanted.until)) if text]
-        for sign, text in () if longest_waiting else timed:
+        for sign, text in () if longest_waiting or grouped else timed:
             query = query.where(filter=FieldFilter("last_seen", sign, text))
         if after is not None:
             query = query.start_after([after.at, self._document(after.id)])
-        most = _SCANNED if wanted.parts() or (longest_waiting and timed) else limit + 1
+        unserved = wanted.whole() or timed if grouped else longest_waiting and timed
+        most = _SCANNED if wanted.parts() or unserved else limit + 1
         with _translated():
             rows = map(_row, _streamed(query.limit(most)))
             got = stored.gather(rows, stored.remediation, wanted.matches, limit, most=most)
@@ -162,6 +164,26 @@ class FirestoreLedger:
         with _translated(), ThreadPoolExecutor(len(states)) as pool:
             return dict(zip(states, pool.map(count, states), strict=True))
 
+    def groups(self, state: State | None, *, limit: int, most: int) -> Mapping[str, int]:
+        """Group after group by an index, so that it takes as long as there are groups, however large they are."""
+        from google.cloud.firestore import FieldFilter
+        from google.cloud.firestore_v1.aggregation import AggregationQuery
+
+        here: Query = self._collection.order_by("gathered", direction="DESCENDING")
+        among: Query = self._collection.select([])
+        if state is not None:
+            here, among = (each.where(filter=FieldFilter("state", "==", str(state))) for each in (here, among))
+        found, query = dict[str, int](), here
+        with _translated():
+            while len(found) < limit and (latest := list(_streamed(query.limit(1)))):
+                name = str(_field(latest[0], "gathered"))
+                if not name:
+                    break
+                counting = AggregationQuery(among.where(filter=FieldFilter("gathered", "==", name)).limit(most + 1))
+                found[name] = int(counting.count(alias="all").get(timeout=_TIMEOUT)[0][0].value)
+                query = here.start_after([name])
+        return found
+
     def ids(self, states: Sequence[State] = ()) -> Iterator[str]:
         from google.cloud.firestore import FieldFilter
 
@@ -179,6 +201,10 @@ class FirestoreLedger:
                     record = stored.remediation(*_row(each))
                     if record.id != each.id or not filed(record).items() <= (each.to_dict() or {}).items():
                         yield str(each.id)
+
+    def damage(self) -> Iterator[str]:
+        """Nothing: Firestore keeps its own pages, and makes a collection with its first document."""
+        return iter(())
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         with _translated():
@@ -208,7 +234,12 @@ class FirestoreLedger:
         return TrailPage(got.found, got.more, _part(got), got.damaged)
 
     def take(self, name: str, limit: int, holder: str) -> bool:
-        """Each place is a document of its own, and each holder looks from a place of its own on: none is contended."""
+        """Each place is a document of its own, and each holder looks from a place of its own on: none is contended.
+
+        Where that one is taken, a query tells at once whether all are: in a flood that is what most find.
+        """
+        from google.cloud.firestore import FieldFilter
+
         places = self._client.collection(_PLACES)
         own = int(hashlib.sha256(holder.encode()).hexdigest(), 16)
         group = hashlib.sha256(name.encode()).hexdigest()[:32]
@@ -218,8 +249,11 @@ class FirestoreLedger:
                 place.create({"name": name, "holder": holder}, timeout=_TIMEOUT)
                 return True
             with _translated():
-                if place.get(timeout=_TIMEOUT).get("holder") == holder:
-                    return True
+                taken = list(_streamed(places.where(filter=FieldFilter("name", "==", name)).limit(limit)))
+            if any(_field(each, "holder") == holder for each in taken):
+                return True
+            if len(taken) >= limit:
+                return False
         return False
 
     def modes(self) -> Modes:
@@ -316,16 +350,17 @@ def _fields(parcel: Parcel) -> dict[str, object]:
 
 
 def _migrate(client: Client) -> None:
-    """Give remediations of before the fourth schema the field that their oldest are found by."""
+    """Give remediations of older schemas the fields that they are found by since: `updated` (4), `gathered` (5)."""
     query = client.collection(_REMEDIATIONS).order_by("__name__").limit(500)
     page = list(_streamed(query))
     while page:
         for each in page:
-            if "updated" not in (each.to_dict() or {}):
+            if not {"updated", "gathered"} <= (each.to_dict() or {}).keys():
                 option = client.write_option(last_update_time=each.update_time)
                 with suppress(Conflict), _translated():  # whoever was faster wrote the field
                     record = stored.remediation(*_row(each))
-                    each.reference.update({"updated": record.updated}, option=option, timeout=_TIMEOUT)
+                    fields = {"updated": record.updated, "gathered": record.gathered}
+                    each.reference.update(fields, option=option, timeout=_TIMEOUT)
         page = list(_streamed(query.start_after([page[-1].reference])))
 
 

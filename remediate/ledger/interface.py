@@ -35,6 +35,9 @@ class Filter(msgspec.Struct, frozen=True):
     """Last denied from this moment on, as records write it; an index serves it where the newest come first."""
     until: str | None = None
     """Last denied before this moment."""
+    gathered: str | None = None
+    """Only those of this group of a flood (`gathering.Group.name`); empty: only those that stand for themselves. An
+    index serves it beside one state; whatever else is asked for is looked for among those."""
 
     def whole(self) -> dict[str, str]:
         """The fields that are wanted by their whole value."""
@@ -55,7 +58,8 @@ class Filter(msgspec.Struct, frozen=True):
             *((words(record), word) for word in self.words),
         )
         timely = (self.since or "") <= record.last_seen and (not self.until or record.last_seen < self.until)
-        return timely and all(part is None or part.casefold() in text.casefold() for text, part in pairs)
+        grouped = self.gathered is None or record.gathered == self.gathered
+        return timely and grouped and all(part is None or part.casefold() in text.casefold() for text, part in pairs)
 
 
 class TrailFilter(msgspec.Struct, frozen=True):
@@ -106,6 +110,7 @@ def filed(record: Remediation) -> dict[str, str | int]:
         "member": record.member,
         "last_seen": record.last_seen,
         "updated": record.updated,
+        "gathered": record.gathered,
     }
 
 
@@ -216,6 +221,12 @@ class Ledger(Protocol):
         more than that.
         """
 
+    def groups(self, state: State | None, *, limit: int, most: int) -> Mapping[str, int]:
+        """The groups of floods that have remediations in this state (None: in any), the latest hour first.
+
+        At most `limit`, each with how many there are; counting ends at one more than `most`.
+        """
+
     def ids(self, states: Sequence[State] = ()) -> Iterator[str]:
         """The id of every remediation, or of every one in these states; no record is read for it."""
 
@@ -225,6 +236,9 @@ class Ledger(Protocol):
         Such a one is looked up by its id as ever, and found by no filter: no sweep would end it. Those that cannot be
         read are not among them.
         """
+
+    def damage(self) -> Iterator[str]:
+        """What is damaged or missing in the store itself, beneath the records, in words; nothing where it is whole."""
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         """The trail records of one remediation, or of all, oldest first."""

@@ -15,64 +15,17 @@ import msgspec
 from remediate.errors import BadInput, Conflict, LedgerFault, TransientFault
 from remediate.ledger import stored
 from remediate.ledger.interface import Filter, Mark, Page, TrailFilter, TrailPage, filed, words
+from remediate.ledger.schema import MIGRATIONS, SCHEMA
 from remediate.modes import ModeChange, Modes
 from remediate.notify.outbox import Parcel
 from remediate.remediation import Remediation, State, TrailRecord
 
 _BUSY = 10.0  # seconds that a writer waits for another
-_MIGRATIONS = (
-    """
-CREATE TABLE remediations (
-  id TEXT PRIMARY KEY, version INTEGER NOT NULL, state TEXT NOT NULL, repository TEXT NOT NULL, member TEXT NOT NULL,
-  last_seen TEXT NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
-CREATE INDEX remediations_by_time ON remediations (last_seen, id);
-CREATE INDEX remediations_by_state ON remediations (state, last_seen, id);
-CREATE INDEX remediations_by_member ON remediations (member, last_seen, id);
-CREATE INDEX remediations_by_repository ON remediations (repository, last_seen, id);
-CREATE TABLE trail (
-  number INTEGER PRIMARY KEY AUTOINCREMENT, remediation TEXT NOT NULL, seq INTEGER NOT NULL, record BLOB NOT NULL,
-  UNIQUE (remediation, seq));
-CREATE TABLE denials (
-  remediation TEXT NOT NULL, denial TEXT NOT NULL, PRIMARY KEY (remediation, denial)) WITHOUT ROWID;
-""",
-    """
-CREATE TABLE modes (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL, record BLOB NOT NULL);
-CREATE TABLE mode_changes (seq INTEGER PRIMARY KEY, record BLOB NOT NULL);
-CREATE TABLE places (name TEXT NOT NULL, holder TEXT NOT NULL, PRIMARY KEY (name, holder)) WITHOUT ROWID;
-""",
-    """
-CREATE TABLE parcels (
-  id TEXT PRIMARY KEY, channel TEXT NOT NULL, due TEXT, version INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
-CREATE INDEX parcels_by_due ON parcels (channel, due, id) WHERE due IS NOT NULL;
-""",
-    """
-ALTER TABLE remediations ADD COLUMN updated TEXT NOT NULL DEFAULT '';
-ALTER TABLE remediations ADD COLUMN words TEXT NOT NULL DEFAULT '';
-UPDATE remediations SET updated = json_extract(CAST(record AS TEXT), '$.updated'), words = lower(
-  id || ' ' || member || ' ' || repository || ' ' || coalesce((SELECT group_concat(
-    coalesce(json_extract(value, '$.project'), '') || ' ' || coalesce(json_extract(value, '$.number'), ''), ' ')
-    FROM json_each(CAST(record AS TEXT), '$.deploys')), ''));
-CREATE INDEX remediations_by_change ON remediations (state, updated, id, words);
-DROP INDEX remediations_by_time;
-DROP INDEX remediations_by_state;
-CREATE INDEX remediations_by_time ON remediations (last_seen, id, state, words);
-CREATE INDEX remediations_by_state ON remediations (state, last_seen, id, words);
-ALTER TABLE trail ADD COLUMN at TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.at'));
-ALTER TABLE trail ADD COLUMN actor TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.actor'));
-ALTER TABLE trail ADD COLUMN member TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.member'));
-ALTER TABLE trail ADD COLUMN repository TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.repository'));
-ALTER TABLE trail ADD COLUMN becomes TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.after'));
-ALTER TABLE trail ADD COLUMN outcome TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.outcome'));
-ALTER TABLE trail ADD COLUMN project TEXT GENERATED ALWAYS AS (json_extract(CAST(record AS TEXT), '$.project'));
-CREATE INDEX trail_by_time ON trail (at, remediation, seq, actor, member, repository, becomes, outcome, project);
-CREATE INDEX trail_by_member ON trail (member, at, remediation, seq);
-CREATE INDEX trail_by_repository ON trail (repository, at, remediation, seq);
-""",
-)
-"""What makes each schema out of the one before it; the first out of an empty file."""
-SCHEMA = len(_MIGRATIONS)
 
-_FILED = ("version", "state", "repository", "member", "last_seen", "updated")
+_MOST_FAULTS = 20  # that SQLite's own check tells of one file
+_CURE = "`python -m remediate trail verify` says what is damaged; put a backup of the file in its place."
+
+_FILED = ("version", "state", "repository", "member", "last_seen", "updated", "gathered")
 
 
 class SqliteLedger:
@@ -83,17 +36,20 @@ class SqliteLedger:
         self._local = threading.local()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection()
             with _alone(path.parent), self._writing() as connection:
                 self._migrate(connection)
         except (OSError, sqlite3.DatabaseError) as error:
             raise BadInput(f"{path} cannot be used as a ledger: {error}") from None
+        except UnicodeDecodeError:  # SQLite quotes the damaged name in its own error
+            raise BadInput(f"{path} cannot be used as a ledger: its schema is damaged") from None
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         try:
             [version] = connection.execute("PRAGMA user_version").fetchone()
             if version > SCHEMA:
                 raise BadInput(f"{self._path} has schema {version}; this version reads up to {SCHEMA}: use a newer one")
-            for script in _MIGRATIONS[version:]:
+            for script in MIGRATIONS[version:]:
                 for statement in script.split(";"):
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
@@ -121,21 +77,21 @@ class SqliteLedger:
         denial_key: str | None = None,
         parcels: Sequence[Parcel] = (),
     ) -> None:
-        seen = (record.last_seen, record.updated, words(record))
+        seen = (record.last_seen, record.updated, record.gathered, words(record))
         row = (record.version, record.state, record.repository, record.member, *seen)
         blob = msgspec.json.encode(record)
         with self._writing() as connection:
             if record.version == 1:
                 new = (
                     "INSERT OR IGNORE INTO remediations"
-                    " (id, version, state, repository, member, last_seen, updated, words, record)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                    " (id, version, state, repository, member, last_seen, updated, gathered, words, record)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 )
                 done = connection.execute(new, (record.id, *row, blob))
             else:
                 change = (
                     "UPDATE remediations SET version = ?, state = ?, repository = ?, member = ?, last_seen = ?,"
-                    " updated = ?, words = ?, record = ? WHERE id = ? AND version = ?"
+                    " updated = ?, gathered = ?, words = ?, record = ? WHERE id = ? AND version = ?"
                 )
                 done = connection.execute(change, (*row, blob, record.id, record.version - 1))
             if done.rowcount != 1:
@@ -160,7 +116,8 @@ class SqliteLedger:
             # One state is an index's first column; several would each be read whole, and sorted.
             clauses.append(_among("state" if len(wanted.states) == 1 else "+state", len(wanted.states)))
             values += wanted.states
-        for column, text in wanted.whole().items():
+        grouped = {} if wanted.gathered is None else {"gathered": wanted.gathered}
+        for column, text in (wanted.whole() | grouped).items():
             clauses.append(f"{column} = ?")
             values.append(text)
         for operator, time in ((">=", wanted.since), ("<", wanted.until)):
@@ -187,6 +144,16 @@ class SqliteLedger:
         limit = -1 if most is None else most + 1
         return {state: int(str(row[0])) for state in states if (row := self._one(query, state, limit))}
 
+    def groups(self, state: State | None, *, limit: int, most: int) -> Mapping[str, int]:
+        here, values = ("state = ?", (state,)) if state else ("1", ())
+        latest = f"SELECT max(gathered) FROM remediations WHERE {here} AND gathered > '' AND gathered < ?"  # noqa: S608
+        count = f"SELECT 1 FROM remediations WHERE {here} AND gathered = ? LIMIT ?"  # noqa: S608
+        found, name = dict[str, int](), "\uffff"
+        while len(found) < limit and (row := self._one(latest, *values, name)) and row[0]:
+            name = str(row[0])
+            found[name] = len(self._all(count, *values, name, most + 1))
+        return found
+
     def ids(self, states: Sequence[State] = ()) -> Iterator[str]:
         condition = _among("state", len(states)) if states else "1"
         rows = self._all(f"SELECT id FROM remediations WHERE {condition} ORDER BY id", *states)  # noqa: S608
@@ -199,6 +166,15 @@ class SqliteLedger:
                 found: tuple[object, ...] = (row[0], *row[2:])
                 if (record.id, *(filed(record)[name] for name in _FILED)) != found:
                     yield str(row[0])
+
+    def damage(self) -> Iterator[str]:
+        """SQLite's own check of pages and indexes, and which tables and indexes are not there."""
+        present = {(row[0], row[1]) for row in self._all("SELECT type, name FROM sqlite_master")}
+        for kind, name in sorted(_wanted() - present):
+            yield f"the {kind} {name} is missing"
+        for row in self._each(f"PRAGMA integrity_check({_MOST_FAULTS})"):
+            if row[0] != "ok":
+                yield " ".join(str(row[0]).split())
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         if remediation is None:
@@ -283,19 +259,21 @@ class SqliteLedger:
             connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # a grant that was recorded stays recorded
+            connection.text_factory = _text
             self._local.connection = connection
         return connection
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that holds the write lock from its start, so that it never fails half-way."""
-        connection = self._connection()
         with _faults():
+            connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite itself goes back where the disk is full or gone
+                    connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
 
@@ -340,11 +318,29 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def _wanted() -> set[tuple[object, object]]:
+    """The tables and indexes that the migrations make, by kind and name."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for script in MIGRATIONS:
+            connection.executescript(script)
+        return set(connection.execute("SELECT type, name FROM sqlite_master").fetchall())
+
+
+def _text(stored: bytes) -> str:
+    """Text that is no UTF-8 is damaged: whoever looks for it finds nothing, and every other row is read."""
+    return stored.decode(errors="replace")
+
+
 @contextmanager
 def _faults() -> Iterator[None]:
+    """Errors of SQLite as ours. A missing table, or JSON that is none, never mends itself; a full disk may."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise TransientFault(f"the ledger could not answer: {error}") from error
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF != sqlite3.SQLITE_ERROR:
+            raise TransientFault(f"the ledger could not answer: {error}") from error
+        raise LedgerFault(f"the ledger is damaged: {error}", advice=_CURE) from error
     except sqlite3.DatabaseError as error:
-        raise LedgerFault(f"the ledger is damaged: {error}") from error
+        raise LedgerFault(f"the ledger is damaged: {error}", advice=_CURE) from error
+    except UnicodeDecodeError as error:  # SQLite quotes the damaged name in its own error
+        raise LedgerFault("the ledger is damaged: its schema holds what is no text", advice=_CURE) from error

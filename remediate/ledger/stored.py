@@ -1,18 +1,22 @@
-"""Reads what a ledger stores: JSON of the records. One that cannot be read is named, and nothing is decided on it."""
+"""Reads what a ledger stores: JSON of the records. One that cannot be read, or means nothing, is named, and nothing is
+decided on it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from remediate.errors import LedgerFault
+from remediate.ledger.meaning import nonsense
 from remediate.modes import ModeChange, Modes
 from remediate.notify.outbox import Parcel
 from remediate.remediation import Remediation, TrailRecord
 
 _Record = TypeVar("_Record")
+_QUOTED = re.compile(r"Invalid enum value .*(?= - at `)", re.S)  # the one error of msgspec that quotes a value
 
 
 class Reader(Generic[_Record]):
@@ -27,12 +31,18 @@ class Reader(Generic[_Record]):
         try:
             if not isinstance(stored, str | bytes):
                 raise msgspec.ValidationError(f"expected JSON, got {type(stored).__name__}")
-            return self._decoder.decode(stored)
+            record = self._decoder.decode(stored)
+            if problem := nonsense(record):
+                raise msgspec.ValidationError(problem)
+            if ident and isinstance(record, Remediation) and record.id != ident:
+                raise msgspec.ValidationError("expected the id that it is filed under - at `$.id`")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            why = _QUOTED.sub("Invalid enum value", str(error))
             raise LedgerFault(
-                f"{' '.join(filter(None, (self._name, str(ident))))} cannot be read: {error}",
+                f"{' '.join(filter(None, (self._name, str(ident))))} cannot be read: {why}",
                 advice="`python -m remediate trail verify` checks every record; a backup of the ledger has it whole.",
             ) from None
+        return record
 
 
 class Gathered(NamedTuple, Generic[_Record]):

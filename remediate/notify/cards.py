@@ -59,7 +59,7 @@ def _sentences(notice: Notice) -> list[str]:
 def _opens(notice: Notice) -> str:
     """What the link opens."""
     proposal = notice.kind in (Kind.PROPOSED, Kind.LAPSING)
-    return "Open the inbox" if notice.kind is Kind.BRAKE else f"Open the {'proposal' if proposal else 'remediation'}"
+    return "Open the inbox" if notice.kind in _OF_MANY else f"Open the {'proposal' if proposal else 'remediation'}"
 
 
 def _facts(notice: Notice) -> Facts:
@@ -78,7 +78,9 @@ def _facts(notice: Notice) -> Facts:
     return [(label, _plain(value)) for label, value in found if value]
 
 
-_FIRST = (Kind.BRAKE, Kind.REFUSED, Kind.LAPSING, Kind.PROPOSED, Kind.GRANTED)
+_OF_MANY = (Kind.BRAKE, Kind.GATHERED)
+"""What is about many remediations: it leads to the inbox."""
+_FIRST = (*_OF_MANY, Kind.REFUSED, Kind.LAPSING, Kind.PROPOSED, Kind.GRANTED)
 """What a digest lists first: what nobody else tells, and what somebody has to do."""
 
 
@@ -87,19 +89,19 @@ def _digest(notices: Sequence[Notice]) -> tuple[str, list[str], tuple[str | None
     notices = sorted(notices, key=lambda notice: _FIRST.index(notice.kind))
     counts = Counter(notice.kind for notice in notices)
     title = ", ".join(f"{counts[kind]} {TITLES[kind].lower()}" for kind in Kind if counts[kind])
-    told = ((each, f" {each.advice}" if each.kind is Kind.BRAKE else "") for each in notices[:_LISTED])
+    told = ((each, f" {each.advice}" if each.kind in _OF_MANY else "") for each in notices[:_LISTED])
     lines = [_escaped(f"{TITLES[each.kind]}: {each.summary}{advice}") for each, advice in told]
     if len(notices) > _LISTED:
         lines.append(f"and {len(notices) - _LISTED} more")
     link = next((each.link for each in notices if each.link), None)
-    own = next((each for each in notices if each.link and each.kind is not Kind.BRAKE), None)
+    own = next((each for each in notices if each.link and each.kind not in _OF_MANY), None)
     inbox = f"{(own.link or '').removesuffix(f'/r/{own.remediation}')}/" if own else link
     return f"{len(notices)} notices: {title}", lines, (inbox, "python -m remediate list")
 
 
 def _way(notice: Notice) -> tuple[str | None, str]:
     """Where the notice leads: the page's address, and the command that shows the same."""
-    command = "list" if notice.kind is Kind.BRAKE else f"show {notice.remediation}"
+    command = "list" if notice.kind in _OF_MANY else f"show {notice.remediation}"
     return notice.link, f"python -m remediate {command}"
 
 

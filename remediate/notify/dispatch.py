@@ -17,7 +17,7 @@ from remediate.errors import Conflict, LedgerFault, RemediateError
 from remediate.ledger.interface import Ledger
 from remediate.notify import outbox
 from remediate.notify.interface import Channel, Unsent
-from remediate.notify.notice import Kind, Notice, Terms, braked, lapsing, told
+from remediate.notify.notice import Kind, Notice, Terms, braked, for_people, lapsing, told
 from remediate.notify.outbox import Parcel, parcel
 from remediate.notify.report import Sending
 from remediate.reasons import Reason
@@ -60,12 +60,24 @@ class Dispatcher:
         now = self._now()
         held = braked(record, now, self._terms, brake) if brake else None
         notices = [told(record, trail, self._terms, _readable(known)), held]
-        return [parcel(each, channel.name, now) for each in notices if each for channel in self._channels]
+        return self._parcels(record, [each for each in notices if each], now, brake)
 
     def reminders(self, record: Remediation) -> Sequence[Parcel]:
         now = self._now()
         notice = lapsing(record, now, self._terms)
-        return [parcel(notice, channel.name, now) for channel in self._channels] if notice else []
+        return self._parcels(record, [notice], now) if notice else []
+
+    def _parcels(
+        self, record: Remediation, notices: Sequence[Notice], now: datetime, brake: Reason | None = None
+    ) -> list[Parcel]:
+        """A parcel a notice and channel: machines get each one, and that of a flood beside them."""
+        people = for_people(record, notices, now, self._terms, brake)
+        machines = list({each.id: each for each in (*notices, *people)}.values())
+        return [
+            parcel(each, channel.name, now)
+            for channel in self._channels
+            for each in (people if channel.for_people else machines)
+        ]
 
     def wake(self) -> None:
         for lane in self._lanes:
@@ -129,7 +141,7 @@ class Dispatcher:
 
     def _over(self, notice: Notice) -> bool:
         """Whether what a notice tells, or asks for, is not so any more."""
-        if notice.kind is Kind.BRAKE:
+        if notice.kind in (Kind.BRAKE, Kind.GATHERED):
             return False
         try:
             record = self._ledger.get(notice.remediation)

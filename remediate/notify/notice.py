@@ -14,9 +14,11 @@ import msgspec
 
 from remediate.deploy import Deploy
 from remediate.following import lacking
+from remediate.gathering import Group, group_named
 from remediate.image import Repository
 from remediate.reasons import Reason
 from remediate.remediation import RULE, Remediation, State, TrailRecord, instant
+from remediate.steps import is_renewal
 
 SCHEMA = 1
 """Of a notice as JSON. Fields may be added under the same number; one that changes its meaning, or goes, raises it."""
@@ -39,6 +41,8 @@ class Kind(StrEnum):
     """It was refused, or failed for good, and only a person can do something about the cause."""
     BRAKE = "brake"
     """Rules made as many grants as an hour may have; what comes beyond is asked."""
+    GATHERED = "gathered"
+    """One project's denials opened as many proposals as an hour may have; people see those beyond as one."""
 
 
 TITLES = {
@@ -47,6 +51,7 @@ TITLES = {
     Kind.GRANTED: "Granted",
     Kind.REFUSED: "Refused: needs a person",
     Kind.BRAKE: "Brake pulled",
+    Kind.GATHERED: "Flood of denials",
 }
 
 NEEDS_A_PERSON = {
@@ -89,9 +94,9 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     advice: str
     """What to do now."""
     link: str | None = None
-    """Opens the proposal (the inbox, for `brake`); null where REMEDIATE_REVIEW_URL is not set."""
+    """Opens the proposal (the inbox, for `brake` and `gathered`); null where REMEDIATE_REVIEW_URL is not set."""
     remediation: str
-    """For `brake`, the first one that it held back."""
+    """For `brake`, the first one that it held back; for `gathered`, the first of the group."""
     cycle: int
     state: State
     repository: str
@@ -137,6 +142,7 @@ class Terms(msgspec.Struct, frozen=True):
 
     review_url: str | None = None
     lapse_after: timedelta = timedelta(days=7)
+    proposals_an_hour: int = 30
 
 
 def told(
@@ -152,6 +158,8 @@ def told(
     match step.after:
         case State.PROPOSED:
             return _proposed(record, step, terms)
+        case State.GRANTED if is_renewal(step):
+            return None  # nothing to do, nor to wait for
         case State.GRANTED:
             return _granted(record, step, terms, known)
         case State.REFUSED | State.FAILED:
@@ -183,6 +191,51 @@ def braked(record: Remediation, now: datetime, terms: Terms, brake: Reason) -> N
     notice = _notice(Kind.BRAKE, record, instant(now), terms, summary, advice)
     whose = f".{hashlib.sha256(record.member.encode()).hexdigest()[:12]}" if to else ""
     return msgspec.structs.replace(notice, id=f"brake.{now:%Y-%m-%dT%H}{whose}", link=_link(terms, "/"))
+
+
+def for_people(
+    record: Remediation, notices: Sequence[Notice], now: datetime, terms: Terms, brake: Reason | None = None
+) -> list[Notice]:
+    """What people are told: these notices, or that of the record's group in place of those of a flood.
+
+    A grant is told by itself, as is a failure: somebody approved it, and waits for it.
+    """
+    group = group_named(record.gathered)
+    if group is None:
+        return list(notices)
+    held_back = Kind.BRAKE if brake is Reason.MEMBER_BRAKE else None
+
+    def flooded(notice: Notice) -> bool:
+        asked = notice.kind in (Kind.PROPOSED, Kind.LAPSING, held_back)
+        return asked or (notice.kind is Kind.REFUSED and notice.state is State.REFUSED)
+
+    rest = [each for each in notices if not flooded(each)]
+    if len(rest) == len(notices):
+        return rest
+    lapses = next((each.lapses for each in notices if each.kind is Kind.LAPSING), None)
+    return [*rest, gathered(record, group, now, terms, lapses)]
+
+
+def gathered(record: Remediation, group: Group, now: datetime, terms: Terms, lapses: str | None = None) -> Notice:
+    """The notice that one project's denials are gathered: one a project and hour, and one before they lapse."""
+    hour = f"{group.begins:%Y-%m-%d %H:%M} and {group.ends:%H:%M} UTC"
+    what = "refusals" if record.state is State.REFUSED else "proposals"
+    summary = (
+        f"Denials in {group.project} opened more than {terms.proposals_an_hour} {what} between {hour}. Those beyond "
+        f"have no notice each, and one row in the inbox. The first: {_who(record)} on {_where(record)}."
+    )
+    advice = (
+        "Find out what it is before approving any: it can be an attack, or one fault that fails every deploy. "
+        "The inbox lists them all, and they can be approved or rejected together."
+    )
+    whose = hashlib.sha256(group.project.encode()).hexdigest()[:12]
+    ident = f"gathered.{group.begins:%Y-%m-%dT%H}.{whose}"
+    if lapses:
+        summary = f"Proposals for {group.project}, gathered between {hour}, lapse from {lapses[:16]}Z on unanswered."
+        ident += ".lapsing"
+    notice = _notice(Kind.GATHERED, record, instant(now), terms, summary, advice)
+    link = _link(terms, f"/?state={record.state}&gathered={group.name}")  # no sign of a name needs quoting in a query
+    return msgspec.structs.replace(notice, id=ident, link=link, lapses=lapses)
 
 
 def _proposed(record: Remediation, step: TrailRecord, terms: Terms) -> Notice:

@@ -14,6 +14,7 @@ from remediate.policy import Mode
 from remediate.remediation import Remediation, State
 from remediate.remediator import Remediator
 from remediate.results import Limits
+from remediate.testimony import Testimony
 
 LONGEST = 500  # characters of anything that somebody types
 _LONGEST_ID = 40  # characters of an id in a mark
@@ -36,10 +37,15 @@ class Desk:
             return ""
         return (datetime.fromisoformat(record.updated) + self.limits.lapse_after).isoformat()
 
-    def barred(self, record: Remediation | None, who: str, *, about_own: bool = False) -> str:
-        """Why this person may not decide about the record (None: switch the mode); empty where they may."""
+    def barred(
+        self, record: Remediation | None, who: str, *, about_own: bool = False, asked: Testimony | None = None
+    ) -> str:
+        """Why this person may not decide about the record (None: switch the mode); empty where they may.
+
+        `asked` is what the log says of those who were named as deployers.
+        """
         try:
-            self.remediator.may_review(record, who, about_own=about_own)
+            self.remediator.may_review(record, who, about_own=about_own, asked=asked)
         except RemediateError as error:
             return str(error)
         return ""

@@ -145,8 +145,8 @@ def days(line: Sequence[Standing], steps: Iterable[TrailRecord]) -> list[Day]:
     granted: Counter[str] = Counter()
     ended: Counter[str] = Counter()
     for step in steps:
-        granted[step.at[:10]] += step.after is State.GRANTED
-        ended[step.at[:10]] += step.before is State.GRANTED
+        granted[step.at[:10]] += _change(step) > 0
+        ended[step.at[:10]] += _change(step) < 0
     last = {f"{each.at.astimezone(UTC):%Y-%m-%d}": each.count for each in line}
     changed = sorted((date for date in last if granted[date] or ended[date]), reverse=True)
     return [Day(date, granted[date], ended[date], last[date]) for date in changed]

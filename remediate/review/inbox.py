@@ -1,4 +1,7 @@
-"""The inbox: what waits for an answer, oldest deadline first; found by words, project, repository, member and state."""
+"""The inbox: what waits for an answer, oldest deadline first; found by words, project, repository, member and state.
+
+What belongs to a flood of denials is one row a project and hour, which leads to all of it; a search finds each.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,19 @@ import flask
 import msgspec
 from itsdangerous import URLSafeSerializer
 
+from remediate.approval_count import told as count_told
+from remediate.gathering import Group, group_named
 from remediate.ledger.interface import Filter, Mark
 from remediate.remediation import Remediation, State, content_digest
 from remediate.review.desk import Desk, View, mark_text, marked, typed
 from remediate.review.texts import person, place, short
 from remediate.review.together import told
+from remediate.testimony import Testimony, naming
 
 PAGE = 50  # remediations on one page
 _COUNTED = 1_000  # remediations of a state; beyond, how many more there are makes no difference
 _WORDS = 8  # of a search
+_GROUPS = 20  # rows of floods
 _FIELDS = ("q", "project", "repository", "member")
 _ALWAYS = (State.PROPOSED, State.GRANTED)  # states that are offered even when nothing is in them
 
@@ -32,6 +39,16 @@ class Row(msgspec.Struct, frozen=True):
     who: str
     where: str
     what: str
+    waiting: str
+    """How many approvals are there, and who is missing; empty where none waits."""
+
+
+class GroupRow(msgspec.Struct, frozen=True):
+    """The line that stands for what one project was denied in one hour beyond the limit."""
+
+    group: Group
+    count: str
+    path: str
 
 
 def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerializer) -> View:
@@ -43,19 +60,32 @@ def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerialize
     if wanted != "all" and wanted not in list(State):
         problem = f"state {wanted[:40]!r}: expected all or one of {', '.join(State)}"
         wanted = State.PROPOSED.value
+    group = group_named(args.get("gathered", ""))
+    if group is None and args.get("gathered"):
+        problem = f"gathered {args['gathered'][:40]!r}: expected HOUR/PROJECT, as in 2026-11-23T12/shop-frontend"
     states = () if wanted == "all" else (State(wanted),)
     typed_words = tuple(fields["q"].split())
     words = typed_words[:_WORDS]
-    sought = Filter(states, fields["repository"] or None, fields["member"] or None, fields["project"] or None, words)
+    searched = any(fields.values())
+    sought = Filter(
+        states, fields["repository"] or None, fields["member"] or None, fields["project"] or None, words,
+        gathered=group.name if group else None if searched else "",
+    )  # fmt: skip
     waiting = wanted == State.PROPOSED
     page = desk.ledger.look(sought, limit=PAGE, after=marked(args.get("after", "")), longest_waiting=waiting)
-    kept = {name: value for name, value in {**fields, "state": wanted}.items() if value}
+    own = {"gathered": group.name} if group else {}
+    kept = {name: value for name, value in {**fields, "state": wanted}.items() if value} | own
+    first = not args.get("after")
     after = ""
     if page.more:
         last = page.records[-1]
         after = urlencode(kept | {"after": mark_text(Mark(last.updated if waiting else last.last_seen, last.id))})
     counts = desk.ledger.counts(most=_COUNTED)
-    rows = [_row(desk, each, who) for each in page.records]
+    # Only where the reader is named as deployer is the log asked whether it says so: one look-up for the page.
+    named = [each for each in page.records if each.state is State.PROPOSED and naming(each, who)]
+    asked = desk.remediator.read_back(named, who) if named else None
+    rows = [_row(desk, each, who, asked) for each in page.records]
+    groups = [] if group or searched or not first else _groups(desk, states, wanted)
     return View(
         "inbox.html",
         {
@@ -63,10 +93,14 @@ def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerialize
             "mine": any(row.record.state is State.PROPOSED and not row.barred for row in rows),
             "wanted": wanted,
             "fields": fields,
-            "filtered": any(fields.values()),
+            "filtered": searched or group is not None,
+            "group": group,
+            "groups": groups,
+            "more_groups": len(groups) == _GROUPS,
+            "limit": desk.limits.proposals_an_hour,
             "tabs": _tabs(wanted, {name: value for name, value in fields.items() if value}, counts),
-            "total": "" if any(fields.values()) else _told_count(counts, states or tuple(State)),
-            "first": not args.get("after"),
+            "total": "" if searched or group else _told_count(counts, states or tuple(State)),
+            "first": first,
             "here": urlencode(kept),
             "everywhere": urlencode(kept | {"state": "all"}),
             "after": after,
@@ -81,13 +115,27 @@ def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerialize
     )
 
 
-def _row(desk: Desk, record: Remediation, who: str) -> Row:
-    barred = desk.barred(record, who) if record.state is State.PROPOSED else ""
+def _row(desk: Desk, record: Remediation, who: str, asked: Testimony | None) -> Row:
+    barred = desk.barred(record, who, asked=asked) if record.state is State.PROPOSED else ""
     where = place(record)
     return Row(
         record, content_digest(record), desk.deadline(record), barred, person(record.member), short(record.repository),
-        where,
+        where, count_told(record.approvals) if record.state is State.PROPOSED else "",
     )  # fmt: skip
+
+
+def _groups(desk: Desk, states: tuple[State, ...], wanted: str) -> list[GroupRow]:
+    """A row for each flood that has remediations in these states, the latest hour first."""
+    found = desk.ledger.groups(states[0] if states else None, limit=_GROUPS, most=_COUNTED)
+    return [
+        GroupRow(group, _some(count), "/?" + urlencode({"state": wanted, "gathered": name}))
+        for name, count in found.items()
+        if (group := group_named(name))
+    ]
+
+
+def _some(count: int) -> str:
+    return f"{min(count, _COUNTED):,}{'+' if count > _COUNTED else ''}"
 
 
 def _told_count(counts: Mapping[State, int], states: Sequence[State]) -> str:

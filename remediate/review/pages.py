@@ -15,7 +15,7 @@ from pathlib import Path
 import flask
 import jinja2
 from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map, Rule
 
 from remediate.errors import LedgerFault, Refused, TerminalFault, TransientFault
@@ -24,13 +24,13 @@ from remediate.policy import Mode
 from remediate.remediator import Remediator
 from remediate.results import Limits
 from remediate.review import inbox, map, mode, proposal, together, trail
+from remediate.review.body import restore, withhold
 from remediate.review.desk import LONGEST, Answer, Desk, Download, Elsewhere, View
 from remediate.review.identity import Identity
 from remediate.review.texts import breakable, exact, person, relative, short
 
 _FOLDER = Path(__file__).parent
 _CSRF_AGE = 12 * 3600  # seconds that a page may lie open before it is acted on
-_LARGEST = 256 * 1024  # bytes of a form
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
@@ -51,6 +51,7 @@ _URLS = Map(
         Rule("/style.css", endpoint="style", methods=["GET"]),
         Rule("/icon.svg", endpoint="icon", methods=["GET"]),
         Rule("/approve", endpoint="approve_selected", methods=["POST"]),
+        Rule("/reject", endpoint="reject_selected", methods=["POST"]),
         Rule("/r/<ident>", endpoint="proposal", methods=["GET"]),
         Rule("/r/<ident>/approve", endpoint="approve", methods=["POST"]),
         Rule("/r/<ident>/reject", endpoint="reject", methods=["POST"]),
@@ -101,6 +102,7 @@ class Review:
 
     def answer(self, request: flask.Request) -> flask.Response:
         """The response to any request; nothing but `/healthz` is told to anybody without an identity."""
+        withhold(request)
         who = ""
         try:
             endpoint, values = _URLS.bind_to_environ(request.environ).match()
@@ -118,7 +120,7 @@ class Review:
             return self._failed(500, str(fault), fault.advice, who)
         except HTTPException as error:
             who = who or self._known(request)
-            advice = _WRONG_WAY if error.code == 405 else ""
+            advice = {405: _WRONG_WAY, 413: _SHORTER}.get(error.code or 0, "")
             response = self._failed(error.code or 400, _SAID.get(error.code or 0, ""), advice, who)
             if isinstance(error, MethodNotAllowed):
                 response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
@@ -135,8 +137,8 @@ class Review:
         return ""
 
     def _routed(self, endpoint: str, request: flask.Request, who: str, values: dict[str, str]) -> flask.Response:
-        if request.method == "POST" and not 0 <= (request.content_length or 0) <= _LARGEST:
-            raise RequestEntityTooLarge  # functions-framework reads what is left of it, so no limit of flask's is set
+        if request.method == "POST":
+            restore(request)
         if request.method == "POST" and not self._from_our_form(request, who):
             return self._failed(403, _NOT_OURS, _OLD, who)
         match endpoint:
@@ -160,6 +162,8 @@ class Review:
                 return proposal.revoke(desk, ident, request, who)
             case "approve_selected":
                 return together.approve_together(desk, request, who, self._notes)
+            case "reject_selected":
+                return together.reject_together(desk, request, who, self._notes)
             case "trail":
                 return trail.trail(desk, request)
             case "map":
@@ -215,10 +219,11 @@ _IDENTITY = "Open the page by the address that leads through Identity-Aware Prox
 _AGAIN = "Load the page again in a moment. Nothing is lost."
 _FINAL = "It will answer the same again: whoever runs this has to look at its rights and settings."
 _WRONG_WAY = "Forms are sent from their own page: go back to it."
+_SHORTER = "Select fewer proposals, or give a shorter reason."
 _NOT_OURS = "Nothing was changed: the page was too old, or somebody else opened it."
 _OLD = "Go back, load it again, and say it once more."
 _SAID = {
     404: "There is no such page.",
     405: "This address takes no such request.",
-    413: "That is more than a form holds.",
+    413: "The form is too large: at most 64 KiB are read. Nothing was changed.",
 }

@@ -11,15 +11,17 @@ from typing import TypeVar
 import flask
 
 from remediate.allowpolicy import BindingChange
+from remediate.approval_count import told
 from remediate.errors import BadInput, Refused, Stale, TerminalFault, TransientFault
-from remediate.following import lacking
+from remediate.following import google_said, lacking
 from remediate.ledger.checked import checked_trail
-from remediate.policy import Evidence
 from remediate.principal import Member
 from remediate.remediation import Remediation, State, content_digest
+from remediate.results import Check
 from remediate.review.desk import Answer, Desk, Elsewhere, View, typed
 from remediate.review.links import equivalents, links
 from remediate.review.texts import RETRY_AFTER, RETRY_SURELY, answered, duration, parts, sentence
+from remediate.variables import Evidence
 
 _OPEN = (State.PROPOSED, State.FAILED, State.APPROVED)
 _PATIENCE = 4.0  # seconds that a page waits for Google Cloud; what is not known by then is unknown
@@ -44,12 +46,14 @@ def proposal(desk: Desk, ident: str, who: str, said: Said | None = None, values:
         return View("message.html", {"title": "No such remediation", "text": what, "advice": ""}, 404)
     change: BindingChange | None = None
     evidence: Evidence | str = ""
+    check: Check | str = ""
     unknown = ""
     if record.state in _OPEN:
         binding = _pool.submit(desk.remediator.proposal, ident)
         known = _pool.submit(desk.remediator.evidence, ident)
+        log = _pool.submit(desk.remediator.check, ident, who)
         until = time.monotonic() + _PATIENCE
-        found, evidence = _answer(binding, until), _answer(known, until)
+        found, evidence, check = _answer(binding, until), _answer(known, until), _answer(log, until)
         unknown = next((each for each in (found, evidence) if isinstance(each, str)), "")
         change = None if isinstance(found, str) else found.policy
     steps, broken = checked_trail(desk.ledger, ident)
@@ -66,7 +70,10 @@ def proposal(desk: Desk, ident: str, who: str, said: Said | None = None, values:
             "change": change,
             "evidence": [] if isinstance(evidence, str) else answered(evidence),
             "unknown": unknown,
-            "barred": desk.barred(record, who, about_own=about_own),
+            "barred": check.barred if isinstance(check, Check) else desk.barred(record, who, about_own=about_own),
+            "check": check,
+            "waiting": told(record.approvals) if record.state is State.PROPOSED else "",
+            "google": google_said(record, steps),
             "partners": [(each, sentence(each, now)) for each in partners],
             "together": [(each, content_digest(each)) for each in _together(desk, record, partners, who)],
             "steps": steps[::-1],
@@ -122,7 +129,10 @@ def approve(desk: Desk, ident: str, request: flask.Request, who: str) -> Answer:
     def word() -> Remediation:
         lasts = duration(form.get("lasts", ""))
         note, content = typed(form, "reason"), form.get("content", "")
-        return desk.remediator.approve(ident, actor=who, note=note, lasts=lasts, content=content).remediation
+        declared = form.get("not_mine") == "yes"
+        return desk.remediator.approve(
+            ident, actor=who, note=note, lasts=lasts, content=content, not_mine=declared
+        ).remediation
 
     return _said(desk, ident, request, who, word)
 

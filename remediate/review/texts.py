@@ -10,8 +10,8 @@ from markupsafe import Markup, escape
 
 from remediate.errors import BadInput
 from remediate.image import Repository
-from remediate.policy import Evidence
 from remediate.remediation import Remediation, State
+from remediate.variables import Evidence
 
 _DURATION = re.compile(r"([1-9][0-9]{0,3})([hdw])\Z")
 _JOINTS = re.compile(r"([@/:.](?=\w))")
@@ -155,6 +155,7 @@ def answered(evidence: Evidence) -> list[Answered]:
         _yes_or_no("Can the member read it by another role, or from further up?", evidence.inherited),
         _yes_or_no("Is the member barred by a deny policy or an access boundary?", evidence.barred, bad=True),
         _yes_or_no("Did it deploy from this repository before?", evidence.previously_deployed, good=True),
+        _yes_or_no("Was its access taken away since?", evidence.access_removed, good=False),
         _yes_or_no("Does the registry's project let rules grant (opt-in tag)?", evidence.opted_in),
         _path("The deploying project lies in", evidence.deploy_ancestors),
         _path("The registry's project lies in", evidence.image_ancestors),

@@ -9,7 +9,7 @@ import msgspec
 
 from remediate.errors import BadInput
 from remediate.ledger.interface import Mark, TrailFilter, TrailPage
-from remediate.plaintext import csv_text
+from remediate.plaintext import csv_text, json_text
 from remediate.policy import Outcome
 from remediate.remediation import State, TrailRecord, instant
 from remediate.review.desk import Answer, Desk, Download, View, mark_text, marked, typed
@@ -36,7 +36,7 @@ def trail(desk: Desk, request: flask.Request) -> Answer:
     kept = {name: value for name, value in fields.items() if value}
     match args.get("format"):
         case "json" if not problem:
-            return Download("trail.json", msgspec.json.encode(page.steps).decode(), "application/json")
+            return Download("trail.json", json_text(page.steps), "application/json")
         case "csv" if not problem:
             return Download("trail.csv", csv_text(_COLUMNS, map(_cells, page.steps)), "text/csv; charset=utf-8")
     last = page.steps[-1] if page.more else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +16,7 @@ from remediate.policy import Mode
 from remediate.remediation import Remediation
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
-from tests.entries import activity, denial, user_text
+from tests.entries import LOGGED, activity, denial, user_text
 from tests.sandbox_fixture import ROOT
 
 TEAMS = (
@@ -88,6 +90,7 @@ def live_through_three_months(environment: dict[str, str], now: datetime | None 
         many = number % 4 + 1
         for count in range(many):
             found = denied(team, registry, repository, clock[0], insert_id=f"{number}-{count}")
+            _log(environment, LOGGED[f"{number}-{count}"])
             record = remediator.handle(found).remediation
             clock[0] += timedelta(minutes=41)
         assert record
@@ -97,6 +100,14 @@ def live_through_three_months(environment: dict[str, str], now: datetime | None 
         clock[0] = now - timedelta(days=days)
         remediator.switch(scope, mode, actor="platform-lead@example.com", note=note)
     clock[0] = now
+
+
+def _log(environment: dict[str, str], entry: dict[str, Any]) -> None:
+    """Write the entry to the log of the small Google Cloud, where there is one."""
+    if address := environment.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING"):
+        body = json.dumps({"entries": [entry]}).encode()
+        with urllib.request.urlopen(urllib.request.Request(f"{address.rstrip('/')}/v2/entries:write", body)) as answer:
+            assert answer.status == 200
 
 
 _SWITCHES = (

@@ -36,19 +36,26 @@ _BROKEN = """() => {
 """The words in tables that are broken where nothing allows it: texts end where a name may be broken (`<wbr>`)."""
 
 
-def _many(scene: Scene, count: int = 30) -> None:
+def _many(scene: Scene, count: int = 30, gathered: str = "") -> None:
     ledger = open_ledger(scene.environment["REMEDIATE_LEDGER"])
     now = datetime.now(UTC)
     for number in range(count):
         found = denial(activity(email=f"deployer-{number}@example.com", insert_id=str(number)))
         record, step = opened(found, decide(found), State.PROPOSED, actor="remediate", now=now)
-        ledger.commit(record, trail=[step])
+        ledger.commit(replace(record, gathered=gathered), trail=[step])
 
 
+@pytest.mark.parametrize("group", ["", "2026-11-23T12/platform-engineering-frontend"])
 @pytest.mark.parametrize("size", [(390, 500), WIDE])
-def test_the_bar_covers_nothing_that_has_the_focus(scene: Scene, size: tuple[int, int]) -> None:
-    _many(scene)
+def test_the_bar_covers_nothing_that_has_the_focus(scene: Scene, size: tuple[int, int], group: str) -> None:
+    _many(scene, gathered=group)
     page = scene.open(size)
+    if group:
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        row = page.get_by_role("link", name="30 more proposals from platform-engineering-frontend")
+        assert page.locator(".row").count() == 1
+        row.click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
     hidden, reached = [], set()
     for _ in range(90):
         page.keyboard.press("Tab")

@@ -27,7 +27,9 @@ class Shell:
     def __init__(self, sandbox: SandboxProcess, folder: Path) -> None:
         self.environment = sandbox.env | {"REMEDIATE_LEDGER": f"sqlite:///{folder / 'ledger.db'}"}
         remediator = remediator_from(load_settings(self.environment))
-        handled = remediator.handle(denial(activity(user_text(IMAGE), images=(IMAGE,))))
+        entry = activity(user_text(IMAGE), images=(IMAGE,))
+        sandbox.log(entry)
+        handled = remediator.handle(denial(entry))
         assert handled.remediation
         assert handled.partners
         self.ids = [handled.remediation.id, handled.partners[0]]

@@ -30,7 +30,9 @@ def test_every_transition_and_switch_of_a_command_is_a_line_once(
     failed: list[str] = []
     told = trail_log_from(settings, failed.append)
     remediator = remediator_from(settings, told)
-    record = remediator.handle(denial(activity(user_text(IMAGE), images=(IMAGE,)))).remediation
+    entry = activity(user_text(IMAGE), images=(IMAGE,))
+    sandbox_server.log(entry)
+    record = remediator.handle(denial(entry)).remediation
     assert record
     remediator.approve(record.id, actor=REVIEWER)
     remediator.switch("everywhere", Mode.DRY_RUN, actor=REVIEWER, note="stop")

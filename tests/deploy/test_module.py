@@ -409,6 +409,7 @@ def test_all_wrong_values_are_told_at_once_by_name_and_what_is_accepted(paper: P
     wrong |= {"reviewers": ["user:ana@example.com"], "delivery_attempts": 4, "trail_days": 1.5}
     wrong |= {"threads": 0, "min_instances": 9, "memory": "lots", "timeout_seconds": 9000}
     wrong |= {"sweep_since": "soon", "sweep_schedule": "hourly", "grants_an_hour": -1, "grants_to_a_member": 1.5}
+    wrong |= {"proposals_an_hour": 0}
     wrong |= {"ledger_location": "", "alert_emails": ["nobody"], "labels": {"App": "X"}}
     wrong |= {"slack_webhook_secret": "https://hooks.slack.com/x", "chat_webhook_secret": "a b"}
     with pytest.raises(AssertionError) as told:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import yaml
 from remediate.cloud.registry import GoogleRegistry
 from remediate.image import Repository
 from remediate.principal import Member
-from tests.entries import activity, push_body, system_event, user_text
+from tests.entries import activity, deployed, push_body, system_event, user_text
 from tests.sandbox_fixture import DEPLOYER, IMAGE, REPOSITORY, ROOT, SandboxProcess
 from tests.wire.function_fixture import FunctionProcess
 
@@ -75,11 +76,8 @@ class Story:
         (folder / "policy.yaml").write_text(RULES)
         self.sandbox = SandboxProcess("--org", str(folder / "organization.yaml"))
         self.folder = folder
-        earlier = activity("", images=(LEGACY,), code=0, insert_id="earlier") | {
-            "timestamp": "2026-11-01T00:00:00Z",
-            "severity": "NOTICE",
-        }
-        self.sandbox.log(earlier)
+        legacy = Repository("shop-frontend", "us", "gcr.io")
+        self.sandbox.log(deployed(Member(DEPLOYER), "shop-frontend", legacy, datetime(2026, 11, 1, tzinfo=UTC)))
         self.settings = {
             "REMEDIATE_ORGANIZATION": "400000000001",
             "REMEDIATE_LOCAL_REVIEWER": LEAD,

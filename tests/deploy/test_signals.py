@@ -68,4 +68,7 @@ def test_each_signal_sees_its_line_and_no_other(
         "new -> proposed",
     ]
     assert seen(metrics["told-writes"]) == steps[2:3]
+    granted = next(each for each in lines if each["jsonPayload"]["message"] == steps[2])
+    renewal = granted["jsonPayload"] | {"trail": granted["jsonPayload"]["trail"] | {"before": "granted"}}
+    assert not compile_filter(metrics["told-writes"])(granted | {"jsonPayload": renewal})  # it writes no policy
     assert seen(metrics["errors"]) == understood[1:]  # an ALERT is above an ERROR

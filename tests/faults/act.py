@@ -25,7 +25,7 @@ from remediate.remediator import Remediator
 from remediate.settings import load_settings
 from remediate.wiring import notifier_from, remediator_from
 
-REVIEWER = "platform-lead@example.com"
+REVIEWER, SECOND = "platform-lead@example.com", "security@example.com"
 LEDGER_CALLS = [name for name in vars(Ledger) if not name.startswith("_")]
 
 
@@ -60,6 +60,11 @@ def approve(remediator: Remediator, ident: str) -> None:
     remediator.approve(ident, actor=REVIEWER, lasts=timedelta(hours=1), note="yes")
 
 
+def second(remediator: Remediator, ident: str) -> None:
+    """Approve for an hour, as another reviewer."""
+    remediator.approve(ident, actor=SECOND, lasts=timedelta(hours=1), note="yes, too")
+
+
 def revoke(remediator: Remediator, ident: str) -> None:
     """Revoke."""
     remediator.revoke(ident, actor=REVIEWER, note="no")
@@ -70,7 +75,7 @@ def sweep(remediator: Remediator, _: str) -> None:
     list(remediator.sweep())
 
 
-ACTS = {act.__name__: act for act in (deliver, approve, revoke, sweep)}
+ACTS = {act.__name__: act for act in (deliver, approve, second, revoke, sweep)}
 
 
 def main() -> None:

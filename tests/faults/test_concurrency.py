@@ -26,6 +26,7 @@ from remediate.remediator import Remediator
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
 from tests.entries import activity, user_text
+from tests.policies import BEFORE_2025
 from tests.sandbox_fixture import DEPLOYER, IMAGE, REPOSITORY, ROOT, SandboxProcess
 
 REVIEWERS = ("platform-lead@example.com", "security@example.com")
@@ -74,6 +75,7 @@ def test_500_denials_on_5_repositories_by_32_workers_delivered_twice(tmp_path: P
     try:
         settings = sandbox.env | {
             "REMEDIATE_MODE": "enforce",
+            "REMEDIATE_POLICY": str(BEFORE_2025),
             "REMEDIATE_LEDGER": ledger_url,
             "REMEDIATE_TIMEOUT": "20",
         }
@@ -113,7 +115,9 @@ class Scene:
         self.sandbox = sandbox
         self.settings = sandbox.env | {"REMEDIATE_LEDGER": ledger_url}
         self.ledger = open_ledger(ledger_url)
-        entry = json.dumps(activity(user_text(IMAGE), images=(IMAGE,))).encode()
+        denied = activity(user_text(IMAGE), images=(IMAGE,))
+        sandbox.log(denied)
+        entry = json.dumps(denied).encode()
         handled = self.instance().handle(understand(read_entry(entry)))
         assert handled.remediation
         self.ident = handled.remediation.id

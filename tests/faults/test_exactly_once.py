@@ -28,6 +28,7 @@ from remediate.results import Handled
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
 from tests.entries import activity, user_text
+from tests.policies import BEFORE_2025
 from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, REPOSITORY, ROOT, SandboxProcess
 
 SAME_IMAGE = "asia-northeast1-docker.pkg.dev/shop-frontend/app/admin:v1"
@@ -48,6 +49,7 @@ class Incident:
     def __init__(self, sandbox: SandboxProcess, ledger_url: str, kind: str) -> None:
         self.sandbox, self.ledger_url, self.kind = sandbox, ledger_url, kind
         settings = {"REMEDIATE_MODE": "enforce", "REMEDIATE_TIMEOUT": "1", "REMEDIATE_ORGANIZATION": "400000000001"}
+        settings |= {"REMEDIATE_POLICY": str(BEFORE_2025)}
         self.settings = sandbox.env | settings | {"REMEDIATE_LEDGER": ledger_url}
         self.before = sandbox.policies()
         sandbox.log(json.loads(ENTRIES[kind]))

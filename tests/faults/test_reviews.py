@@ -16,9 +16,10 @@ from remediate.ledger import open_ledger
 from remediate.remediation import Remediation, State
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
-from tests.faults.act import REVIEWER
+from tests.entries import denial, system_event
+from tests.faults.act import REVIEWER, SECOND
 from tests.faults.test_exactly_once import FAULTS, Incident, _fresh_url
-from tests.sandbox_fixture import DEPLOYER, SandboxProcess
+from tests.sandbox_fixture import AGENT, DEPLOYER, SandboxProcess
 
 HALF_AN_HOUR, LATER = timedelta(minutes=30), timedelta(hours=2)
 PERSON = f"user:{REVIEWER}"
@@ -118,3 +119,60 @@ def test_a_review_whose_write_goes_wrong_is_done_once_in_the_end(
     review.sandbox.faults()
     review.swept()
     assert review.check_wholly_or_not_at_all()
+
+
+class TwoApprovals(Review):
+    """A proposal of which the log does not say who deployed: it takes two approvals."""
+
+    acts: dict[str, tuple[State, State, str]] = {}  # noqa: RUF012
+
+    def __init__(self, sandbox: SandboxProcess, ledger_url: str) -> None:
+        Incident.__init__(self, sandbox, ledger_url, "ask")
+        entry = system_event() | {"insertId": "event"}
+        sandbox.log(entry)
+        record = remediator_from(load_settings(self.settings)).handle(denial(entry)).remediation
+        assert record
+        self.ident, self.act = record.id, "approve"
+        self.writes = self.written()
+
+    def check_counted(self) -> State:
+        """Where it is; whatever that is, record, trail and policy tell the same, and nobody was counted twice."""
+        record, trail = self.record(), list(open_ledger(self.ledger_url).trail(self.ident))
+        assert broken_trail(self.ident, record, trail) is None
+        counted = [(step.actor, step.approval) for step in trail if step.approval]
+        assert counted == [(PERSON, "1 of 2"), (f"user:{SECOND}", "2 of 2")][: len(counted)]
+        assert [each.actor for each in record.approvals] == [actor for actor, _ in counted]
+        assert (AGENT in self.sandbox.readers()) == (record.state is State.GRANTED)
+        assert self.written() - self.writes == (record.state is State.GRANTED)
+        return record.state
+
+
+@pytest.mark.parametrize("victim", ["approve", "second"])
+def test_two_approvals_killed_at_any_step_count_once_each(ledger_url: str, victim: str) -> None:
+    @contextmanager
+    def begun() -> Iterator[TwoApprovals]:
+        sandbox = SandboxProcess()
+        try:
+            review = TwoApprovals(sandbox, _fresh_url(ledger_url))
+            if victim == "second":
+                assert review.acted("approve", review.ident).returncode == 0
+                assert review.check_counted() is State.PROPOSED
+            yield review
+        finally:
+            sandbox.close()
+
+    with begun() as whole:
+        done = whole.acted(victim, whole.ident)
+        assert done.returncode == 0, done.stderr
+        steps: list[str] = json.loads(done.stdout)
+        assert whole.check_counted() is (State.GRANTED if victim == "second" else State.PROPOSED)
+    assert sum("entries:list" in step for step in steps) == 1
+    for number, name in enumerate(steps, 1):
+        with begun() as review:
+            killed = review.acted(victim, review.ident, number, "after")
+            assert killed.returncode == -signal.SIGKILL, name
+            review.swept()
+            if review.check_counted() is not State.GRANTED:
+                for act in ("approve", "second"):
+                    assert review.acted(act, review.ident).returncode == 0
+            assert review.check_counted() is State.GRANTED, name

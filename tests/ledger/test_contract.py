@@ -24,7 +24,7 @@ from remediate.denial import Denial
 from remediate.errors import BadInput, Conflict
 from remediate.ledger import open_ledger
 from remediate.ledger.interface import Filter, Ledger, Mark, TrailFilter
-from remediate.ledger.sqlite import _MIGRATIONS
+from remediate.ledger.schema import MIGRATIONS
 from remediate.modes import EVERYWHERE, Modes, switched
 from remediate.notify import notice as notices
 from remediate.notify.outbox import LEASE, Parcel, claimed, delivered, parcel, postponed
@@ -339,7 +339,7 @@ def test_what_is_filed_under_another_state_than_it_says_is_found(fresh: Open, le
 def test_a_newer_schema_is_refused_with_what_to_do(fresh: Open, ledger_url: str) -> None:
     fresh().get("r-000000000000")
     _with_schema(ledger_url, 99)
-    with pytest.raises(BadInput, match="schema 99; this version reads up to 4: use a newer one"):
+    with pytest.raises(BadInput, match="schema 99; this version reads up to 5: use a newer one"):
         fresh().get("r-000000000000")
 
 
@@ -348,7 +348,7 @@ def test_the_first_schema_is_migrated_and_keeps_what_it_holds(tmp_path: Path) ->
     path = tmp_path / "ledger.db"
     old = {name: value for name, value in msgspec.to_builtins(record).items() if name not in ("doubts", "approver")}
     with sqlite3.connect(path) as connection:
-        connection.executescript(_MIGRATIONS[0])
+        connection.executescript(MIGRATIONS[0])
         row = (record.id, 1, record.state, record.repository, record.member, record.last_seen, msgspec.json.encode(old))
         connection.execute("INSERT INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         values = (record.id, 1, msgspec.json.encode(trail))
@@ -554,3 +554,30 @@ def test_documents_of_an_older_schema_are_found_by_their_last_change(firestore: 
     assert open_ledger(firestore).look(Filter((State.PROPOSED,)), longest_waiting=True).records == []
     _with_schema(firestore, 2)
     assert open_ledger(firestore).look(Filter((State.PROPOSED,)), longest_waiting=True).records == [record]
+
+
+def test_documents_of_the_fourth_schema_are_in_no_group(firestore: str) -> None:
+    from google.cloud.firestore import DELETE_FIELD, Client
+
+    record, trail = first()
+    open_ledger(firestore).commit(record, trail=[trail])
+    project, database = firestore.removeprefix("firestore://").split("/")
+    client = Client(project=project, database=database)
+    client.collection("remediations").document(record.id).update({"gathered": DELETE_FIELD})
+    assert open_ledger(firestore).look(Filter(gathered="")).records == []
+    _with_schema(firestore, 4)
+    assert open_ledger(firestore).look(Filter(gathered="")).records == [record]
+
+
+def test_a_full_set_of_places_is_told_at_once(firestore: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood asks for places that are gone again and again; each asking is one write that fails, and one query."""
+    ledger = open_ledger(firestore)
+    assert all(ledger.take("flood", 30, f"r-{number}") for number in range(30))
+    calls: list[str] = []
+    from remediate.ledger import firestore as module
+
+    streamed = module._streamed
+    monkeypatch.setattr(module, "_streamed", lambda query: calls.append("query") or streamed(query))
+    assert not ledger.take("flood", 30, "r-30")
+    assert calls == ["query"]
+    assert ledger.take("flood", 30, "r-7")

@@ -20,6 +20,7 @@ from remediate.settings import load_settings
 from remediate.wiring import notifier_from
 from tests.entries import REPOSITORY, activity, denial, user_text
 from tests.fakes import ORGANIZATION, MemoryLogs, MemoryRegistry, MemoryRoles, projects
+from tests.policies import WIDER
 
 REVIEWER = "ana@example.com"
 SAME_REPOSITORY = "projects/shop-frontend/locations/asia-northeast1/repositories/app"
@@ -48,6 +49,7 @@ class Scene:
             organization=ORGANIZATION,
             clock=lambda: self.now,
             limits=limits,
+            rules=lambda: WIDER,
             notifier=self.notifier,
         )
 

@@ -18,6 +18,7 @@ from remediate.notify import cards
 from remediate.notify.interface import Unsent
 from remediate.notify.outbox import GIVEN_UP_AFTER, LEASE
 from remediate.notify.webhook import Webhook
+from remediate.results import Limits
 from tests.notify.receivers import TOKEN, Receiver, dead_port, receiving, silent_port
 from tests.notify.scene import REVIEWER, Scene
 from tests.pubsub_fixture import PubSub
@@ -265,7 +266,8 @@ def test_a_background_notifier_sends_at_once_and_delays_nobody(tmp_path: Path, s
 
 def test_a_burst_in_the_background_ends_in_few_posts_and_loses_nothing(tmp_path: Path, slack: Receiver) -> None:
     slack.delay = 0.3
-    scene = Scene(f"sqlite:///{tmp_path / 'ledger.db'}", REMEDIATE_SLACK_WEBHOOK=slack.url)
+    limits = Limits(proposals_an_hour=40)
+    scene = Scene(f"sqlite:///{tmp_path / 'ledger.db'}", limits=limits, REMEDIATE_SLACK_WEBHOOK=slack.url)
     scene.remediator._executor._notifier = scene.instance(background=True)
     many(scene, 40)
     deadline = time.monotonic() + 15

@@ -12,6 +12,7 @@ import pytest
 from remediate.notify import cards
 from remediate.notify.notice import Kind, Notice
 from remediate.remediation import State
+from remediate.results import Limits
 from tests.notify.receivers import Receiver, receiving
 from tests.notify.scene import REVIEWER, Scene
 from tests.notify.test_cards import notice
@@ -26,7 +27,8 @@ def slack() -> Iterator[Receiver]:
 
 @pytest.fixture
 def scene(tmp_path: Path, slack: Receiver) -> Scene:
-    return Scene(f"sqlite:///{tmp_path / 'ledger.db'}", REMEDIATE_SLACK_WEBHOOK=slack.url)
+    limits = Limits(proposals_an_hour=1000)
+    return Scene(f"sqlite:///{tmp_path / 'ledger.db'}", limits=limits, REMEDIATE_SLACK_WEBHOOK=slack.url)
 
 
 def test_a_grant_that_was_taken_away_meanwhile_is_not_told_as_one_that_stands(scene: Scene, slack: Receiver) -> None:

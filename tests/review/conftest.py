@@ -34,6 +34,7 @@ class Page:
 
     def denied(self, insert_id: str = "1", email: str = DEPLOYER.partition(":")[2]) -> Remediation:
         entry = activity(user_text(IMAGE), images=(IMAGE,), insert_id=insert_id, email=email)
+        self.sandbox.log(entry)
         record = self.remediator.handle(denial(entry)).remediation
         assert record
         return record

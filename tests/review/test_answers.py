@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
 import time
@@ -191,3 +192,32 @@ def test_a_switch_that_the_environment_outranks_is_not_shown_as_in_force(
         assert 'class="state enforce"' not in text
     finally:
         page.function.close()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("expires", "soon"),
+        ("updated", "2026-13-45T99:00:00Z"),
+        ("repository", "x"),
+        ("member", "allUsers"),
+        ("role", "roles/owner"),
+    ],
+)
+def test_a_record_that_means_nothing_is_named_and_hides_no_other(page: Page, field: str, value: str) -> None:
+    broken, other = page.denied(), page.denied("2", email="ana@example.com")
+    with contextlib.closing(sqlite3.connect(page.function.ledger_path)) as connection:
+        query = "UPDATE remediations SET record = json_set(CAST(record AS TEXT), ?, ?) WHERE id = ?"
+        connection.execute(query, (f"$.{field}", value, broken.id))
+        connection.commit()
+    status, text = page.ask("/")
+    assert (status, other.member.partition(":")[2] in text, f"the record of {broken.id} cannot be read" in text) == (
+        200,
+        True,
+        True,
+    )
+    assert value not in text or len(value) < 5
+    for path in ("/?state=all", "/map", "/trail", f"/r/{other.id}"):
+        assert page.ask(path)[0] == 200
+    status, text = page.ask(f"/r/{broken.id}")
+    assert (status, "trail verify" in text) == (500, True)

@@ -8,11 +8,18 @@ import sqlite3
 import subprocess
 import sys
 import urllib.parse
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from remediate.audit import broken_trail
+from remediate.earlier_deploys import EarlierDeploy
+from remediate.ledger import open_ledger
 from remediate.ledger.interface import Filter
+from remediate.policy import Decision, Outcome
+from remediate.principal import Member
+from remediate.renewal import renewed
 from tests.entries import activity, denial, user_text
 from tests.review.conftest import LEAD, Page
 from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, ROOT, SandboxProcess
@@ -216,6 +223,22 @@ def test_the_trail_is_filtered_and_downloaded_as_it_is_shown(page: Page) -> None
     assert page.headers["content-disposition"] == 'attachment; filename="trail.csv"'
     assert page.ask(f"/trail?actor={LEAD}&format=json")[1].count('"after":') == 1
     assert "Nothing on the trail matches" in page.ask("/trail?since=2999-01-01")[1]
+
+
+def test_a_renewal_is_shown_as_one_and_as_no_second_grant(page: Page) -> None:
+    record = page.denied()
+    granted = page.remediator.approve(record.id, actor=LEAD).remediation
+    ledger, now = open_ledger(f"sqlite:///{page.function.ledger_path}"), datetime.now(UTC)
+    deploy = EarlierDeploy(Member(record.member), now, IMAGE, "abc")
+    decision = Decision(Outcome.GRANT, "same project", record.reasons, expires_after=9.0, policy="built-in")
+    after, step = renewed(granted, decision, deploy, now=now, until=now + timedelta(days=90))
+    ledger.commit(after, trail=[step])
+    for path in (f"/r/{record.id}", "/trail"):
+        text = page.ask(path)[1]
+        assert 'granted →</span> <span class="state granted">renewed</span>' in text
+        assert "(log entry abc)" in text
+    assert broken_trail(record.id, after, list(ledger.trail(record.id))) is None
+    assert page.ask("/map")[0] == 200
 
 
 def test_the_mode_is_switched_with_a_reason(page: Page) -> None:

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from remediate.denial import Deploy, Kind
 from remediate.errors import BadInput
 from remediate.plaintext import csv_text
-from remediate.policy import Evidence
 from remediate.remediation import State, instant
 from remediate.review.desk import mark_text, marked
 from remediate.review.links import equivalents, links
 from remediate.review.texts import answered, breakable, exact, moment, relative, sentence, since
+from remediate.variables import Evidence
 from tests.review.records import NOON, record
 
 

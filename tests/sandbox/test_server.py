@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from remediate.denial import Denial, Reader, understand
+from remediate.joining import call_of, joined
 from remediate.logentry import read_entry
 from sandbox.errors import ApiError
 from sandbox.logfilter import compile_filter
@@ -158,14 +159,18 @@ def test_each_denial_is_one_that_the_function_understands(sandbox_server: Sandbo
     outcome = sandbox_server.deploy(kind=kind, api=api)
     assert outcome["exit_code"] == 1
     denials = [understand(read_entry(json.dumps(each).encode())) for each in outcome["entries"]]
-    [agent] = [each for each in denials if isinstance(each, Denial)]
-    assert (agent.reader, str(agent.member), str(agent.repository), agent.doubts) == (
-        Reader.SERVICE_AGENT,
-        AGENT,
-        REPOSITORY,
-        (),
-    )
-    assert (str(agent.deployer), agent.deploy.kind, agent.deploy.name) == (DEPLOYER, kind.replace("-", "_"), "web")
+    agents = [each for each in denials if isinstance(each, Denial)]
+    assert len(agents) == (2 if api == "v2" else 1)  # a v2 call's last entry tells it too
+    calls = [call for each in outcome["entries"] if (call := call_of(read_entry(json.dumps(each).encode())))]
+    for agent in (joined(each, calls) for each in agents):
+        assert (agent.reader, str(agent.member), str(agent.repository), agent.doubts) == (
+            Reader.SERVICE_AGENT,
+            AGENT,
+            REPOSITORY,
+            (),
+        )
+        assert (str(agent.deployer), agent.deploy.kind, agent.deploy.name) == (DEPLOYER, kind.replace("-", "_"), "web")
+        assert (agent.authorized, agent.call and agent.call.insert_id) == (True, outcome["entries"][0]["insertId"])
 
     policy = policy_of(sandbox_server)
     policy["bindings"][0]["members"].append(AGENT)
@@ -366,3 +371,20 @@ def test_deploy_prints_what_gcloud_would_and_exits_alike(sandbox_server: Sandbox
         assert run(*common, "--image", IMAGE, *arguments).returncode == 2
     nobody = run("deploy", "--project", "p", "--as", "a@example.com", "--image", IMAGE, "--url", "http://127.0.0.1:9")
     assert (nobody.returncode, "python -m sandbox serve" in nobody.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404, 409, 412, 418, 429, 499, 500, 501, 502, 503, 504, 599])
+def test_a_fault_answers_with_the_code_that_it_says(sandbox_server: SandboxProcess, code: int) -> None:
+    sandbox_server.faults({"match": "/v3/projects", "effect": "status", "code": code})
+    status, answer = sandbox_server.call("GET", "/v3/projects/shop-frontend")
+    assert (status, answer["error"]["code"]) == (code, code)
+    assert set(answer["error"]) == {"code", "message", "status"}
+    usual = {400: "INVALID_ARGUMENT", 412: "FAILED_PRECONDITION", 500: "INTERNAL", 503: "UNAVAILABLE", 418: "UNKNOWN"}
+    assert answer["error"]["status"] == usual.get(code, answer["error"]["status"])
+    assert sandbox_server.call("GET", "/v3/projects/shop-frontend")[0] == 200
+
+
+@pytest.mark.parametrize("code", [200, 302, 399, 600])
+def test_a_fault_that_is_no_error_is_not_taken(sandbox_server: SandboxProcess, code: int) -> None:
+    fault = {"match": ".", "effect": "status", "code": code}
+    assert sandbox_server.call("PUT", "/sandbox/faults", [fault])[0] == 400

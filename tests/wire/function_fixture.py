@@ -19,6 +19,7 @@ from typing import Any
 from remediate.ledger.interface import Filter
 from remediate.ledger.sqlite import SqliteLedger
 from remediate.remediation import Remediation
+from tests.policies import BEFORE_2025
 from tests.sandbox_fixture import ROOT, SandboxProcess
 
 PUBSUB_TYPE = "google.cloud.pubsub.topic.v1.messagePublished"
@@ -44,6 +45,8 @@ class FunctionProcess:
         self.output: list[str] = []
         self.sandbox = sandbox
         self._logged: set[str] = set()
+        if sandbox:  # what follows a rule's grant is tested by the wider rule, where a test does not say otherwise
+            settings = {"REMEDIATE_POLICY": str(BEFORE_2025)} | settings
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,

@@ -11,6 +11,7 @@ import pytest
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
 from tests.entries import activity, denial, user_text
+from tests.policies import BEFORE_2025
 from tests.sandbox_fixture import IMAGE, ROOT, SandboxProcess
 
 SAME_IMAGE = "asia-northeast1-docker.pkg.dev/shop-frontend/app/admin:v1"
@@ -37,7 +38,7 @@ def test_a_decision_makes_the_calls_of_the_table_and_none_twice(
 ) -> None:
     entry, mode, deliveries = CASES[case]
     sandbox_server.log(entry)
-    settings = {"REMEDIATE_MODE": mode, "REMEDIATE_ORGANIZATION": "400000000001"}
+    settings = {"REMEDIATE_MODE": mode, "REMEDIATE_ORGANIZATION": "400000000001", "REMEDIATE_POLICY": str(BEFORE_2025)}
     settings |= sandbox_server.env | {"REMEDIATE_LEDGER": f"sqlite:///{tmp_path / 'ledger.db'}"}
     remediator = remediator_from(load_settings(settings))
     for _ in range(deliveries):

@@ -1,0 +1,163 @@
+"""Turns a record that was read back into the fields of it that mean nothing: a time that is none, a foreign role.
+
+JSON of the right types is not enough: a damaged time or repository would stop whatever computes with it. One line of a
+table for each field that has a meaning; a field without a line may hold anything of its type.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from remediate.errors import BadInput
+from remediate.image import Repository
+from remediate.modes import POLICY, Loosening, ModeChange, Modes, Request, scope_of
+from remediate.notify.notice import Notice
+from remediate.notify.outbox import Parcel
+from remediate.policy import ROLE
+from remediate.principal import Member, parse_member, reviewer_key
+from remediate.remediation import Ending, Remediation, State, TrailRecord, remediation_id
+
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z"
+)
+_LAST_YEAR = 9000  # of any time: what is computed from it still has a year of four digits
+_LONGEST = 1e10  # seconds that a grant may last: three centuries
+_ID = re.compile(r"r-[0-9a-f]{12}\Z")
+
+_Check = tuple[str, Callable[[Any], bool]]
+"""What is expected of a field, in words, and whether a value is that."""
+
+
+def _is_time(text: str) -> bool:
+    if not _TIME.match(text):
+        return False
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).year < _LAST_YEAR
+    except (ValueError, OverflowError):  # no such day; or the first and last hours of the calendar
+        return False
+
+
+def _is_repository(text: str) -> bool:
+    return Repository.parse(text) is not None
+
+
+def _is_member(text: str) -> bool:
+    return str(parse_member(text)) == text and isinstance(parse_member(text), Member)
+
+
+def _is_scope(text: str) -> bool:
+    try:
+        return scope_of(text) == text
+    except BadInput:
+        return False
+
+
+def _is_asked(text: str) -> bool:
+    return text == POLICY or _is_scope(text)
+
+
+def _positive(number: int) -> bool:
+    return number > 0
+
+
+def _each(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda values: all(map(check, values))
+
+
+def _perhaps(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or check(value)
+
+
+def _inside(value: object) -> bool:
+    """For a record within a record: whether each of its own fields means something."""
+    return nonsense(value) is None
+
+
+_TIMED: _Check = ("a time (RFC 3339)", _is_time)
+_TIMED_OR_NOT: _Check = ("a time (RFC 3339), or null", _perhaps(_is_time))
+_REPOSITORY: _Check = ("a repository's resource name", _is_repository)
+_MEMBER: _Check = ("an IAM member", _is_member)
+_COUNTED: _Check = ("a number from 1 on", _positive)
+_COUNT: _Check = ("a number from 0 on", lambda number: number >= 0)
+
+FIELDS: Mapping[type, Mapping[str, _Check]] = {
+    Remediation: {
+        "repository": _REPOSITORY,
+        "member": _MEMBER,
+        "role": (f"the one role {ROLE}", lambda role: role == ROLE),
+        "first_seen": _TIMED,
+        "last_seen": _TIMED,
+        "updated": _TIMED,
+        "expires": _TIMED_OR_NOT,
+        "taken_away": _TIMED_OR_NOT,
+        "deployers": ("IAM members", _each(_is_member)),
+        "partners": ("ids of remediations", _each(lambda ident: _ID.match(ident) is not None)),
+        "lasts": ("seconds, or null", _perhaps(lambda seconds: 0 < seconds <= _LONGEST)),
+        "reviewers": ("addresses and domains", _each(lambda text: reviewer_key(text) is not None)),
+        "ending": ("who takes it away, revoked or expired, or null", _perhaps(_inside)),
+        "denials": _COUNT,
+        "cycle": _COUNTED,
+        "version": _COUNTED,
+        "trail": _COUNT,
+    },
+    Ending: {"state": ("revoked or expired", lambda state: state in (State.REVOKED, State.EXPIRED))},
+    TrailRecord: {"at": _TIMED, "repository": _REPOSITORY, "member": _MEMBER, "seq": _COUNTED},
+    Modes: {
+        "switches": ("scopes", _each(_is_scope)),
+        "asked": (
+            "scopes, each with a request",
+            lambda asked: all(map(_is_asked, asked)) and _each(_inside)(asked.values()),
+        ),
+        "loosened": ("loosenings", _each(_inside)),
+        "version": _COUNT,
+        "trail": _COUNT,
+    },
+    Request: {"at": _TIMED, "actor": _MEMBER},
+    Loosening: {"at": _TIMED, "scope": ("a scope", _is_scope), "actors": ("IAM members", _each(_is_member))},
+    ModeChange: {"at": _TIMED, "scope": ("a scope", _is_asked), "seq": _COUNTED},
+    Parcel: {
+        "due": _TIMED_OR_NOT,
+        "delivered": _TIMED_OR_NOT,
+        "attempts": _COUNT,
+        "version": _COUNTED,
+        "notice": ("a notice whose times are RFC 3339", _inside),
+    },
+    Notice: {
+        "at": _TIMED,
+        "first_seen": _TIMED,
+        "last_seen": _TIMED,
+        "lapses": _TIMED_OR_NOT,
+        "expires": _TIMED_OR_NOT,
+    },
+}
+"""What each field of each kind of record has to be; the fields that are not named may be anything of their type."""
+
+
+def nonsense(record: object) -> str | None:
+    """The first field that means nothing, and what was expected of it, never its value; None where all mean something.
+
+    >>> nonsense(Ending(State.GRANTED, "user:ana@example.com", ""))
+    'expected revoked or expired - at `$.state`'
+    """
+    for name, (expected, means_something) in FIELDS.get(type(record), {}).items():
+        if not means_something(getattr(record, name)):
+            return f"expected {expected} - at `$.{name}`"
+    if isinstance(record, Remediation):
+        return _contradiction(record)
+    return None
+
+
+def _contradiction(record: Remediation) -> str | None:
+    """What two fields of one record say against each other."""
+    member, repository = parse_member(record.member), Repository.parse(record.repository)
+    if not isinstance(member, Member) or repository is None or record.id != remediation_id(repository, member):
+        return "expected the id of this repository and this member - at `$.id`"
+    ending = record.ending
+    if ending is not None and (record.state is not State.GRANTED or not record.ours):
+        return "expected an end of a grant of ours alone - at `$.ending`"
+    if ending is not None and ending.state is State.EXPIRED and record.expires is None:
+        return "expected the time that is over - at `$.expires`"
+    return None

@@ -1,0 +1,15 @@
+"""The wider rule of `deploy/policies/before-2025.yaml`: tests of what follows a rule's grant decide by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from remediate.policyfile import parse_policy
+from remediate.variables import ASSUMED
+
+BEFORE_2025 = Path(__file__).parents[1] / "deploy" / "policies" / "before-2025.yaml"
+WIDER = parse_policy(BEFORE_2025.read_text(), BEFORE_2025.name)
+INSIDE = replace(ASSUMED, member_inside=True)
+"""What a plan assumes, of a member of the organization."""
