@@ -97,6 +97,7 @@ class Remediation(msgspec.Struct, frozen=True):
     trail: int = 0
     """How many trail records there are, and so the next one's number."""
     trail_hash: str = ""
+    troubleshooter: str | None = None  # the last link that Google gave with a denial; nothing decides by it
 
 
 class TrailRecord(msgspec.Struct, frozen=True):
@@ -187,7 +188,6 @@ def counted(record: Remediation, denial: Denial, now: datetime, proof: Proof = P
     """The record with one denial more; no transition, so no trail record. `proof` is what is known of its entry."""
     people = named(names_of(record), denial, proof)
     entries, proven = with_entry(record.entries, record.proven, denial.entry, proof)
-    reader = (denial.reader,) if denial.reader else ()
     moment = instant(when(denial, now))
     return msgspec.structs.replace(
         record,
@@ -195,7 +195,7 @@ def counted(record: Remediation, denial: Denial, now: datetime, proof: Proof = P
         predicted=False,
         first_seen=min(record.first_seen, moment),
         last_seen=max(record.last_seen, moment),
-        readers=tuple(sorted({*record.readers, *reader})),
+        readers=tuple(sorted({*record.readers, *filter(None, [denial.reader])})),
         deploys=_with(record.deploys, denial.deploy),
         images=_with(record.images, denial.image),
         deployers=people.deployers,
@@ -204,6 +204,7 @@ def counted(record: Remediation, denial: Denial, now: datetime, proof: Proof = P
         entries=entries,
         proven=proven,
         doubts=denial.doubts,
+        troubleshooter=denial.troubleshooter or record.troubleshooter,
         authorized=denial.authorized,
         version=record.version + 1,
     )
