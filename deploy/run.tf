@@ -15,7 +15,10 @@ locals {
       REMEDIATE_REVIEWERS          = join(",", local.reviewers)
       REMEDIATE_IDENTITIES         = join(",", sort([for each in google_service_account.of : each.email]))
       REMEDIATE_POLICY             = one([for each in google_storage_bucket_object.policy : "gs://${each.bucket}/${each.name}"])
-      REMEDIATE_OPT_IN_TAG         = try(local.opted_in.value, null)
+      REMEDIATE_OPT_IN_TAG         = try(join(",", local.opted_in.values), null)
+      REMEDIATE_DOMAINS            = length(var.domains) > 0 ? join(",", var.domains) : null
+      REMEDIATE_WORKFORCE_POOLS    = length(var.workforce_pools) > 0 ? join(",", var.workforce_pools) : null
+      REMEDIATE_GRANT_DAYS         = tostring(var.grant_days)
       REMEDIATE_TROUBLESHOOTER     = var.troubleshooter ? "on" : "off"
       REMEDIATE_UNKNOWN_DEPLOYER   = var.unknown_deployer == "two" ? null : var.unknown_deployer
       REMEDIATE_GRANTS_AN_HOUR     = tostring(var.grants_an_hour)
