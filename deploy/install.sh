@@ -6,7 +6,7 @@ set -euo pipefail
 usage() {
   cat <<'END'
 Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=WHO [--mode=MODE] [--name=NAME]
-                         [--domains=DOMAINS] [--workforce-pools=POOLS] [--dry-run]
+                         [--operators=WHO] [--domains=DOMAINS] [--workforce-pools=POOLS] [--dry-run]
 
   --project    the project that the service runs in, better one of its own
   --region     where everything runs and is kept, such as europe-west1
@@ -14,6 +14,7 @@ Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=
   --reviewers  who decides: addresses, domains or group:ADDRESS, separated by commas
   --mode       dry-run (default): the receiver may change no policy; enforce: it may what the rules grant
   --name       what every resource's name begins with (remediate)
+  --operators  who may loosen the mode without a second person: addresses, separated by commas
   --domains    your organization's own domains, separated by commas; without it rules ask about all people
   --workforce-pools  the ids of its own workforce pools, separated by commas; likewise
   --dry-run    print every command, run none
@@ -25,7 +26,7 @@ fail() {
   exit 2
 }
 
-project='' region='' scope='' reviewers='' mode=dry-run name=remediate domains='' pools='' dry=''
+project='' region='' scope='' reviewers='' mode=dry-run name=remediate operators='' domains='' pools='' dry=''
 for argument in "$@"; do
   value=${argument#*=}
   case $argument in
@@ -35,6 +36,7 @@ for argument in "$@"; do
     --reviewers=*) reviewers=$value ;;
     --mode=*) mode=$value ;;
     --name=*) name=$value ;;
+    --operators=*) operators=$value ;;
     --domains=*) domains=$value ;;
     --workforce-pools=*) pools=$value ;;
     --dry-run) dry=yes ;;
@@ -54,6 +56,8 @@ one="(group:$address$domain|($address)?$domain)"
 [[ $mode == dry-run || $mode == enforce ]] || fail "--mode=$mode: expected dry-run or enforce"
 [[ $name =~ ^[a-z][a-z0-9-]{2,18}[a-z0-9]$ && $name != goog* ]] ||
   fail "--name=$name: expected 4 to 20 lower-case letters, digits and hyphens, not beginning with goog"
+[[ -z $operators || $operators =~ ^$address$domain(,$address$domain)*$ ]] ||
+  fail "--operators=$operators: expected addresses, separated by commas"
 [[ -z $domains || $domains =~ ^$domain(,$domain)*$ ]] || fail "--domains=$domains: expected domains, separated by commas"
 pool='[a-z][a-z0-9-]{2,62}'
 [[ -z $pools || $pools =~ ^$pool(,$pool)*$ ]] || fail "--workforce-pools=$pools: expected ids of pools, separated by commas"
@@ -276,6 +280,7 @@ for each in builder receiver review sweep trigger; do identities+=${identities:+
 page=https://$name-review-$number.$region.run.app
 environment="REMEDIATE_MODE=$mode@@REMEDIATE_LEDGER=firestore://$project/$name@@REMEDIATE_REVIEWERS=$allowed@@REMEDIATE_IDENTITIES=$identities"
 [[ -z $organization ]] || environment+="@@REMEDIATE_ORGANIZATION=$organization"
+[[ -z $operators ]] || environment+="@@REMEDIATE_OPERATORS=$operators"
 [[ -z $domains ]] || environment+="@@REMEDIATE_DOMAINS=$domains"
 [[ -z $pools ]] || environment+="@@REMEDIATE_WORKFORCE_POOLS=$pools"
 environment+="@@REMEDIATE_GRANT_DAYS=90@@REMEDIATE_TROUBLESHOOTER=off@@REMEDIATE_GRANTS_AN_HOUR=60@@REMEDIATE_GRANTS_TO_A_MEMBER=10@@REMEDIATE_PROPOSALS_AN_HOUR=30"

@@ -13,8 +13,10 @@ locals {
       REMEDIATE_LEDGER             = "firestore://${var.project}/${google_firestore_database.ledger.name}"
       REMEDIATE_ORGANIZATION       = local.organization
       REMEDIATE_REVIEWERS          = join(",", local.reviewers)
+      REMEDIATE_OPERATORS          = length(var.operators) > 0 ? join(",", var.operators) : null
       REMEDIATE_IDENTITIES         = join(",", sort([for each in google_service_account.of : each.email]))
       REMEDIATE_POLICY             = one([for each in google_storage_bucket_object.policy : "gs://${each.bucket}/${each.name}"])
+      REMEDIATE_POLICY_CONFIRMED   = var.policy_file == null ? null : substr(filesha256(var.policy_file), 0, 12)
       REMEDIATE_OPT_IN_TAG         = try(join(",", local.opted_in.values), null)
       REMEDIATE_DOMAINS            = length(var.domains) > 0 ? join(",", var.domains) : null
       REMEDIATE_WORKFORCE_POOLS    = length(var.workforce_pools) > 0 ? join(",", var.workforce_pools) : null

@@ -89,6 +89,17 @@ variable "policy_file" {
   default     = null
 }
 
+variable "operators" {
+  description = "Who may loosen the mode, or confirm a policy text, without a second person: addresses."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for each in var.operators : can(regex("^[^@:/\\s,]+@([a-z0-9-]+\\.)+[a-z]{2,63}$", each))])
+    error_message = "operators: expected addresses, such as ana@example.com."
+  }
+}
+
 variable "domains" {
   description = "Your organization's own domains. People of other domains are outside, and rules ask; empty: rules ask about all people."
   type        = list(string)

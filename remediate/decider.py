@@ -45,7 +45,9 @@ class Decider:
         mode: Mode | None,
         limits: Limits,
         clock: Callable[[], datetime],
+        policy_confirmed: str | None = None,
     ) -> None:
+        self._policy_confirmed = policy_confirmed
         self._ledger = ledger
         self._investigator = investigator
         self._history = history
@@ -174,7 +176,9 @@ class Decider:
     def policy_to_confirm(self) -> str | None:
         """The digest of the policy text in force, where its rules may not grant before it is confirmed."""
         rules = self._rules()
-        return rules.digest if rules.needs_confirmation and self._ledger.modes().policy != rules.digest else None
+        if not rules.needs_confirmation or rules.digest == self._policy_confirmed:
+            return None
+        return rules.digest if self._ledger.modes().policy != rules.digest else None
 
     def _loosened(self, denial: Denial) -> Reason | None:
         """What keeps rules from granting because of who loosened them: nobody profits from a switch of their own."""

@@ -35,6 +35,7 @@ ENDPOINTS = (
 _NAMES = (
     "MODE",
     "POLICY",
+    "POLICY_CONFIRMED",
     "LEDGER",
     "ORGANIZATION",
     "REVIEWERS",
@@ -67,6 +68,7 @@ _ORGANIZATION = re.compile(r"(?:organizations/)?([1-9][0-9]{0,18})\Z")
 _AUDIENCE = re.compile(
     r"/projects/[1-9][0-9]*/(?:locations/[a-z0-9-]+/services/[a-z0-9-]+|global/backendServices/[0-9]+)\Z"
 )
+_DIGEST = re.compile(r"[0-9a-f]{12}\Z")
 _POOL = re.compile(r"[a-z][a-z0-9-]{2,62}\Z")
 _TAG = re.compile(r"(?:tagValues/[1-9][0-9]*(?:,tagValues/[1-9][0-9]*)?|[a-z0-9.-]+/[^/\s]+/[^/\s]+)\Z")
 _OBJECT = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/.+\Z")
@@ -84,6 +86,8 @@ class Settings(msgspec.Struct, frozen=True):
     grant, where no switch says `dry-run`. Not set: the switches alone decide (`remediate mode`), at first `dry-run`."""
     policy: str | None = None
     """`REMEDIATE_POLICY`: a policy file, `PATH` or `gs://BUCKET/OBJECT`; not set, the built-in rules decide."""
+    policy_confirmed: str | None = None
+    """`REMEDIATE_POLICY_CONFIRMED`: the digest of the text that whoever deploys the service vouches for."""
     ledger: str = "sqlite:///.run/ledger.db"
     """`REMEDIATE_LEDGER`: where remediations live, `sqlite:///PATH`. Has to be set on Cloud Run, whose disk is lost."""
     organization: str | None = None
@@ -158,6 +162,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 
     take("REMEDIATE_MODE", "mode", "dry-run or enforce", lambda text: Mode(text) if text in list(Mode) else None)
     take("REMEDIATE_POLICY", "policy", "a path, or gs://BUCKET/OBJECT", _policy)
+    digests = "the twelve digits that `policy check` shows"
+    take("REMEDIATE_POLICY_CONFIRMED", "policy_confirmed", digests, lambda text: text if _DIGEST.match(text) else None)
     ledgers = "sqlite:///PATH (sqlite:////PATH for an absolute one) or firestore://PROJECT/DATABASE"
     take("REMEDIATE_LEDGER", "ledger", ledgers, lambda text: text if _LEDGER.match(text) else None)
     take("REMEDIATE_ORGANIZATION", "organization", "an organization's number", _organization)

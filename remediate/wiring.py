@@ -215,6 +215,7 @@ def remediator_from(
         rules=rules or rules_when_needed(settings, warned),
         opt_in_tag=settings.opt_in_tag,
         ours=Names(settings.domains, settings.workforce_pools),
+        policy_confirmed=settings.policy_confirmed,
         mode=settings.mode,
         organization=settings.organization,
         reviewers=Reviewers(settings.reviewers, settings.identities, operators_from(settings)),

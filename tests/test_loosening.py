@@ -197,6 +197,8 @@ def test_a_policy_text_in_cloud_storage_grants_once_two_people_confirmed_it(worl
         return decision.outcome, Reason.POLICY_UNCONFIRMED in decision.reasons
 
     assert outcome("1") == (Outcome.ASK, True)
+    vouched = world.instance(ENFORCE, rules=lambda: remote, policy_confirmed=remote.digest)
+    assert vouched.policy_to_confirm() is None  # an operator deployed it
     service = world.instance(ENFORCE, rules=lambda: remote, reviewers=NOBODY_ALONE)
     assert service.confirm_policy(remote.digest, actor=ANA, note="read it").policy == ""
     assert service.confirm_policy(remote.digest, actor=ANA, note="again").policy == ""

@@ -21,6 +21,7 @@ _SAME = (
     "LEDGER",
     "ORGANIZATION",
     "REVIEWERS",
+    "OPERATORS",
     "IDENTITIES",
     "OPT_IN_TAG",
     "DOMAINS",
