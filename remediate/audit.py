@@ -46,6 +46,12 @@ def broken_switches(modes: Modes, changes: Sequence[ModeChange]) -> str | None:
     if link := broken_link(modes, changes):
         return link
     switches: dict[str, Mode] = {}
+    asked = {(each.scope, each.actor, each.at): each.requested for each in changes}
+    if any(asked.get((scope, each.actor, each.at)) != each.wanted for scope, each in modes.asked.items()):
+        return "what waits for a second person is not what the trail says"
+    confirmed = [each.confirmed for each in changes if isinstance(each.confirmed, str)]
+    if (confirmed or [""])[-1] != modes.policy:
+        return "the confirmed policy text is not the one that the trail leads to"
     for change in changes:
         switches.pop(change.scope, None)
         if change.after is not None:

@@ -17,7 +17,7 @@ from remediate.errors import TerminalFault, TransientFault
 from remediate.evidence import Investigator, Sight
 from remediate.history import History
 from remediate.ledger.interface import Ledger
-from remediate.modes import effective
+from remediate.modes import effective, loosened_by
 from remediate.policy import INVARIANTS, BuiltIn, Decision, Mode, Outcome, Rules, asked, decide, in_mode
 from remediate.reasons import Reason
 from remediate.remediation import Remediation, State
@@ -72,6 +72,8 @@ class Decider:
             return in_mode(decision, Mode.DRY_RUN), ""
         if record and self._was_taken_away(record):
             return asked(decision, Reason.TAKEN_AWAY), ""
+        if loosened := self._loosened(denial):
+            return asked(decision, loosened), ""
         verified = from_log or self._investigator.verified(denial)
         decision = decide(denial, msgspec.structs.replace(evidence, verified=verified), rules)
         if decision.outcome is Outcome.GRANT and (brake := self._brake(denial, ident)):
@@ -168,6 +170,19 @@ class Decider:
             return evidence
         past = self._history.past(denial, record.taken_away if record else None)
         return msgspec.structs.replace(evidence, **past._asdict())
+
+    def policy_to_confirm(self) -> str | None:
+        """The digest of the policy text in force, where its rules may not grant before it is confirmed."""
+        rules = self._rules()
+        return rules.digest if rules.needs_confirmation and self._ledger.modes().policy != rules.digest else None
+
+    def _loosened(self, denial: Denial) -> Reason | None:
+        """What keeps rules from granting because of who loosened them: nobody profits from a switch of their own."""
+        if self.policy_to_confirm() is not None:
+            return Reason.POLICY_UNCONFIRMED
+        people = {each.key.casefold() for each in (denial.member, denial.deployer, *denial.behind) if each}
+        barred = loosened_by(self._ledger.modes(), self._investigator.places(denial), self._now())
+        return Reason.OWN_SWITCH if people & barred else None
 
     def _was_taken_away(self, record: Remediation) -> bool:
         """Whether somebody took this grant away not long ago: a rule must not undo within minutes what they did.

@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from remediate.denial import Denial
-from remediate.modes import ModeChange
+from remediate.modes import ModeChange, change_told
 from remediate.plaintext import json_text
 from remediate.policy import Outcome
 from remediate.reasons import BRAKES, Reason
@@ -96,7 +96,7 @@ def decision_line(handled: Handled, seconds: float) -> tuple[str, dict[str, obje
 def trail_line(step: TrailRecord | ModeChange) -> tuple[str, dict[str, object]]:
     """Message and fields of the line that each transition leaves: ledger and log are two witnesses of one thing."""
     if isinstance(step, ModeChange):
-        message = f"mode: {step.scope}: {step.before or 'no switch'} -> {step.after or 'no switch'} by {step.actor}"
+        message = f"mode: {step.scope}: {change_told(step)} by {step.actor}"
         return message, {"severity": "NOTICE", "trail": step}
     message = f"{step.remediation}: {step.before or 'new'} -> {became(step)} by {step.actor}"
     return message, {"severity": "NOTICE", "trail": step}

@@ -88,6 +88,10 @@ class Rules(Protocol):
     def digest(self) -> str:
         """What tells one policy from another: twelve hexadecimal digits, or the name of a built-in one."""
 
+    @property
+    def needs_confirmation(self) -> bool:
+        """Whether the text comes from a place that others than operators may write, so that people confirm it first."""
+
 
 _OWN_IMAGE: dict[str, object] = {
     "evidence.same_project": True,
@@ -105,6 +109,7 @@ class BuiltIn:
     """
 
     digest = "built-in"
+    needs_confirmation = False
 
     def __init__(self, days: float = 90) -> None:
         self._lasts = days * 86_400.0

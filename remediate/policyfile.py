@@ -101,7 +101,11 @@ class Judged(msgspec.Struct, frozen=True):
 class FileRules:
     """`Rules` out of a policy file."""
 
-    def __init__(self, rules: tuple[CompiledRule, ...], otherwise: Outcome, digest: str) -> None:
+    def __init__(
+        self, rules: tuple[CompiledRule, ...], otherwise: Outcome, digest: str, *, remote: bool = False
+    ) -> None:
+        grants = any(each.rule.then is Outcome.GRANT for each in rules)
+        self._needs_confirmation = remote and grants
         self.rules = rules
         self._otherwise = Rule(OTHERWISE, otherwise)
         self._digest = digest
@@ -109,6 +113,10 @@ class FileRules:
     @property
     def digest(self) -> str:
         return self._digest
+
+    @property
+    def needs_confirmation(self) -> bool:
+        return self._needs_confirmation
 
     def judge(self, variables: Mapping[str, object]) -> tuple[Rule, bool]:
         undecided: list[Rule] = []
@@ -200,7 +208,7 @@ def parse_policy(text: str, name: str) -> FileRules:
     if problems:
         raise BadInput("\n".join(problems), advice=_ADVICE)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return FileRules(tuple(rules), Outcome(written.otherwise), digest)
+    return FileRules(tuple(rules), Outcome(written.otherwise), digest, remote=name.startswith("gs://"))
 
 
 _ACCEPTED = {

@@ -161,6 +161,14 @@ class Reason(StrEnum):
         "taken_away",
         "It was granted before, and somebody took it away; a person decides whether it comes back.",
     )
+    OWN_SWITCH = (
+        "own_switch",
+        "The member, or the deployer, loosened the mode here within the last day; a reviewer decides.",
+    )
+    POLICY_UNCONFIRMED = (
+        "policy_unconfirmed",
+        "The text of the policy file changed and is not confirmed yet; a reviewer decides.",
+    )
     BRAKE = "brake", "More grants were made by rules within an hour than the limit allows; a person decides."
     MEMBER_BRAKE = (
         "member_brake",

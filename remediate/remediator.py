@@ -27,7 +27,7 @@ from remediate.gathering import placed
 from remediate.history import History
 from remediate.ledger.interface import Ledger
 from remediate.logentry import read_entry
-from remediate.modes import ModeChange, Modes, switched
+from remediate.modes import ModeChange, Modes
 from remediate.notify.interface import Notifier
 from remediate.policy import BUILT_IN, Decision, Mode, Outcome, Rules, decide
 from remediate.reasons import Reason
@@ -35,6 +35,7 @@ from remediate.remediation import RULE, Ending, Remediation, State, content_dige
 from remediate.renewal import Renewal
 from remediate.results import Applied, Check, Handled, Limits, Proposal, Swept
 from remediate.reviewers import Reviewers
+from remediate.switching import Switching
 from remediate.testimony import Testimony
 from remediate.variables import Evidence
 from remediate.witnesses import Proof
@@ -74,7 +75,7 @@ class Remediator:
         self._executor = Executor(ledger, cloud.registry, clock, told, notifier)
         self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, limits, clock)
         self._renewal = partial(Renewal, ledger, self._decider, self._executor, history, clock)
-        self._told = told
+        self._switching = Switching(ledger, self._executor, reviewers, clock, told)
         self._now = clock
         self._reviewers = reviewers
         self._limits = limits
@@ -258,7 +259,7 @@ class Remediator:
         `asked`: what the log says of it; without it, whoever is named as deployer counts as one.
         """
         if record is None:
-            self._reviewers.person(actor)
+            self._reviewers.switcher(actor)
         elif asked is not None and not about_own:
             self._approvals.reviewer(record, actor, asked)
         else:
@@ -301,19 +302,19 @@ class Remediator:
         return done
 
     def switch(self, scope: str, mode: Mode | None, *, actor: str, note: str) -> Modes:
-        """Set (None: clear) the mode of a scope, on the word of `actor`. Raises as `approve` does."""
-        person = self._reviewers.person(actor)
+        """Set (None: clear) the mode of a scope, or ask for it where that takes a second person.
 
-        def step() -> Modes:
-            modes = self._ledger.modes()
-            if modes.switches.get(scope) == mode:
-                return modes
-            switched_, change = switched(modes, scope, mode, actor=person.id, now=self._now(), note=note)
-            self._ledger.switch(switched_, change)
-            self._told(change)
-            return switched_
+        Raises as `approve` does. Compare the `version` to learn whether anything changed.
+        """
+        return self._switching.switch(scope, mode, actor=actor, note=note)
 
-        return self._executor.redone(step)
+    def confirm_policy(self, digest: str, *, actor: str, note: str) -> Modes:
+        """Let the rules of the policy text with this digest grant; as `switch`."""
+        return self._switching.confirm_policy(digest, actor=actor, note=note)
+
+    def policy_to_confirm(self) -> str | None:
+        """The digest of the policy text in force, where its rules may not grant before it is confirmed."""
+        return self._decider.policy_to_confirm()
 
     def _moved(
         self, record: Remediation, state: State, actor: str, note: str = "", decision: Decision | None = None

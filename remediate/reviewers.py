@@ -16,6 +16,15 @@ class Reviewers(msgspec.Struct, frozen=True):
 
     allowed: tuple[str, ...] = ()
     service: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+    """Keys of those who may loosen the mode alone, reviewers or not."""
+
+    def switcher(self, actor: str) -> tuple[Member, bool]:
+        """Who switches the mode, and whether they may loosen it alone. Raises as `person` does."""
+        person = parse_member(actor)
+        if isinstance(person, Member) and person.key in self.operators and person.key not in self.service:
+            return person, True
+        return self.person(actor), False
 
     def person(self, actor: str) -> Member:
         """The reviewer. Raises BadInput for an address that is none, Refused for one that may not review anything."""

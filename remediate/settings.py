@@ -38,6 +38,7 @@ _NAMES = (
     "LEDGER",
     "ORGANIZATION",
     "REVIEWERS",
+    "OPERATORS",
     "IDENTITIES",
     "IAP_AUDIENCE",
     "SECRET",
@@ -89,6 +90,8 @@ class Settings(msgspec.Struct, frozen=True):
     """`REMEDIATE_ORGANIZATION`: the organization's number; a repository outside it is refused."""
     reviewers: tuple[str, ...] = ()
     """`REMEDIATE_REVIEWERS`: who may approve: addresses or domains, separated by commas. Never the deployer."""
+    operators: tuple[str, ...] = ()
+    """`REMEDIATE_OPERATORS`: who may loosen the mode alone: addresses, separated by commas."""
     identities: tuple[str, ...] = ()
     """`REMEDIATE_IDENTITIES`: the service's own service accounts, separated by commas; none of them may review."""
     iap_audience: str | None = None
@@ -159,6 +162,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     take("REMEDIATE_LEDGER", "ledger", ledgers, lambda text: text if _LEDGER.match(text) else None)
     take("REMEDIATE_ORGANIZATION", "organization", "an organization's number", _organization)
     take("REMEDIATE_REVIEWERS", "reviewers", "addresses or domains, separated by commas", _reviewers)
+    take("REMEDIATE_OPERATORS", "operators", "addresses, separated by commas", _addresses)
     take("REMEDIATE_IDENTITIES", "identities", "addresses, separated by commas", _addresses)
     audiences = "/projects/NUMBER/locations/REGION/services/NAME"
     take("REMEDIATE_IAP_AUDIENCE", "iap_audience", audiences, lambda text: text if _AUDIENCE.match(text) else None)

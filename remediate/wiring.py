@@ -15,6 +15,7 @@ from remediate.ledger import open_ledger
 from remediate.ledger.interface import Ledger
 from remediate.modes import ModeChange
 from remediate.policy import BuiltIn, Rules
+from remediate.principal import Member, parse_member
 from remediate.remediation import TrailRecord
 from remediate.remediator import Remediator
 from remediate.results import Limits
@@ -115,6 +116,13 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
+def operators_from(settings: Settings) -> tuple[str, ...]:
+    """Who may loosen the mode alone; with the embedded ledger on one's own machine, its local reviewer too."""
+    embedded = settings.ledger.startswith("sqlite:") and not os.environ.get("K_SERVICE")
+    local = parse_member(settings.local_reviewer) if embedded else None
+    return (*settings.operators, *([local.key] if isinstance(local, Member) else []))
+
+
 def limits_from(settings: Settings) -> Limits:
     """How long things stand, and how much rules may grant, as the settings say."""
     return Limits(
@@ -209,7 +217,7 @@ def remediator_from(
         ours=Names(settings.domains, settings.workforce_pools),
         mode=settings.mode,
         organization=settings.organization,
-        reviewers=Reviewers(settings.reviewers, settings.identities),
+        reviewers=Reviewers(settings.reviewers, settings.identities, operators_from(settings)),
         told=told,
         notifier=notifier,
         limits=limits_from(settings),

@@ -108,5 +108,5 @@ def test_what_names_nobody_or_nothing_is_an_entry_and_no_grant() -> None:
 
 def test_grants_come_before_asks() -> None:
     same = activity(user_text(SAME), images=(SAME,), insert_id="2")
-    report = planned(activity(insert_id="1"), same, call_entry("an-operation"))
+    report = planned(activity(insert_id="1"), same, call_entry("an-operation"), rules=WIDER)
     assert [each.outcome for each in report.grants] == [Outcome.GRANT, Outcome.ASK, Outcome.ASK]

@@ -26,6 +26,7 @@ from remediate.policy import ROLE, Mode, Outcome
 from remediate.reasons import Reason
 from remediate.remediation import Remediation, State
 from remediate.remediator import Remediator
+from remediate.reviewers import Reviewers
 from tests.entries import (
     AGENT,
     DEPLOYER,
@@ -100,7 +101,8 @@ class World:
         cloud |= {name: replaced.pop(name) for name in list(replaced) if name in cloud}
         parts: dict[str, Any] = {"ledger": self.ledger, "cloud": Cloud(**cloud), "mode": mode}
         parts |= {"organization": ORGANIZATION, "clock": lambda: self.now, "rules": lambda: WIDER}
-        parts |= {"ours": Names(("example.com", "example.org"))} | replaced
+        parts |= {"ours": Names(("example.com", "example.org"))}
+        parts |= {"reviewers": Reviewers(operators=(f"user:{REVIEWER}",))} | replaced
         return Remediator(**parts)
 
     def records(self) -> dict[str, Remediation]:

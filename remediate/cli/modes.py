@@ -42,9 +42,9 @@ def mode(
     """Show or switch the mode, without a redeploy. The strictest wins: one dry-run above a project is enough."""
     from remediate.cli.remediations import say, the_ledger, the_settings, warn
     from remediate.cli.reviews import reviewer
-    from remediate.modes import EVERYWHERE, scope_of
+    from remediate.modes import CLEAR, EVERYWHERE, open_request, scope_of
     from remediate.policy import Mode
-    from remediate.wiring import remediator_from, trail_log_from
+    from remediate.wiring import clock, remediator_from, trail_log_from
 
     settings = the_settings()
     where = scope_of(scope) if scope is not None else EVERYWHERE
@@ -59,12 +59,22 @@ def mode(
     before = the_ledger(settings).modes()
     remediator = remediator_from(settings, trail_log_from(settings, warn))
     after = remediator.switch(where, to, actor=reviewer(settings, actor), note=reason)
-    if after.version == before.version:
-        say(f"{where}: {to or 'no switch'}, as before; nothing was recorded")
+    open_ = open_request(after, where, clock())
+    if after.version == before.version or (open_ and after.switches == before.switches):
+        if open_ is None or open_.wanted != (to or CLEAR):
+            say(f"{where}: {to or 'no switch'}, as before; nothing was recorded")
+            return
+        what = "asked already" if after.version == before.version else "asked"
+        say(f"{where}: {what} for {open_.wanted} by {open_.actor}; in force once a second person confirms it.")
+        say(f"    Within a day, another reviewer or an operator runs: {_same(wanted, scope)}")
         return
     say(f"{where}: {'no switch any more' if to is None else to}")
     for line in _strictest(settings, the_ledger(settings), where, to):
         say(line)
+
+
+def _same(wanted: Wanted, scope: str | None) -> str:
+    return f"python -m remediate mode {wanted}{f' --scope {scope}' if scope else ''} --reason '...'"
 
 
 def _strictest(settings: Settings, ledger: Ledger, where: str, to: str | None) -> list[str]:
@@ -86,6 +96,8 @@ def _strictest(settings: Settings, ledger: Ledger, where: str, to: str | None) -
 
 def _show(settings: Settings, ledger: Ledger, only: str | None, format_: Format) -> None:
     from remediate.cli import output
+    from remediate.modes import open_request
+    from remediate.wiring import clock
 
     last = {change.scope: change for change in ledger.mode_changes()}
     columns = ("scope", "mode", "since", "by", "why")
@@ -98,6 +110,10 @@ def _show(settings: Settings, ledger: Ledger, only: str | None, format_: Format)
             change = last.get(scope)
             by = (change.at, change.actor, change.note) if change else ("", "", "")
             rows.append((scope, str(each), *by))
+    modes = ledger.modes()
+    for scope in sorted(modes.asked):
+        if only in (None, scope) and (asked := open_request(modes, scope, clock())):
+            rows.append((scope, f"asked: {asked.wanted}", asked.at, asked.actor, asked.note))
     match format_:
         case Format.JSON:
             output.print_json([dict(zip(columns, row, strict=True)) for row in rows])

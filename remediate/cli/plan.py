@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Never
 
 import typer
 
@@ -52,7 +52,7 @@ def plan(
     """Say for every entry of exported logs what enforce mode would do, and why.
 
     Takes what `gcloud logging read --format=json` prints, JSON Lines, single entries, Pub/Sub push bodies and
-    CloudEvents, mixed. Unreadable pieces are counted, and named by line on standard error.
+    CloudEvents, mixed. Unreadable pieces are counted, named by line on standard error, and end the command with 1.
     """
     import msgspec
 
@@ -64,8 +64,7 @@ def plan(
     for name in files:
         export.check(name)
     if format_ is PlanFormat.JSON:
-        _plan_json(files, policy)
-        return
+        _end(_plan_json(files, policy))
     # A table names the entries that no grant tells of; the other formats have grants alone.
     named: list[PlannedEntry] = []
     table = format_ is PlanFormat.TABLE
@@ -74,6 +73,12 @@ def plan(
     )
     named += [each for each in late if table and _unplaced(each)]
     _PRINTERS[format_](msgspec.structs.replace(report, entries=named))
+    _end(report)
+
+
+def _end(report: Report) -> Never:
+    """End with 1 where a piece could not be read, so that nobody takes the plan for the whole."""
+    raise typer.Exit(1 if report.summary.unreadable else 0)
 
 
 def _report(
@@ -116,6 +121,8 @@ def _report(
                         made.add(understand(entry), call_of(entry))
                     except Unreadable as error:
                         broken(name, piece.line, str(error))
+            if name != "-" and Path(name).stat().st_size == 0:
+                broken(name, 1, "the file is empty; expected exported log entries")
             if told > _TOLD:
                 print(f"{printable(name)}: and {told - _TOLD} more unreadable", file=sys.stderr)
             told = 0
@@ -162,7 +169,7 @@ def _unplaced(entry: PlannedEntry) -> bool:
     return entry.outcome is not Outcome.IGNORE and (entry.member is None or entry.repository is None)
 
 
-def _plan_json(files: list[str], policy: str | None) -> None:
+def _plan_json(files: list[str], policy: str | None) -> Report:
     """Print the Report as JSON; its entries wait in a file until the last was read, as a bad file prints nothing."""
     from remediate.cli.spool import Spool
     from remediate.plaintext import json_text
@@ -176,6 +183,7 @@ def _plan_json(files: list[str], policy: str | None) -> None:
         out.writelines(entries.joined(map(json_text, late)))
         out.write(f"]{after}\n".encode())
         out.flush()
+    return made
 
 
 _COLUMNS = (

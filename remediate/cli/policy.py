@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,6 +43,30 @@ def check(file: _File) -> None:
     """Say whether a policy file is right; every problem with its line and column."""
     rules = _policy(file)
     print(f"{file}: {len(rules.rules)} rules, all right ({rules.digest})")
+
+
+@group.command()
+def confirm(
+    digest: Annotated[str, typer.Argument(metavar="DIGEST", help="The twelve digits that `policy check` shows.")],
+    reason: Annotated[str, typer.Option(help="Why; it is recorded in the audit trail.")] = "",
+    actor: Annotated[str | None, typer.Option("--as", help="Who you are: an address (embedded ledger only).")] = None,
+) -> None:
+    """Let the rules of a policy text in Cloud Storage grant: two reviewers confirm it, or one operator."""
+    from remediate.cli.remediations import say, the_settings, warn
+    from remediate.cli.reviews import reviewer
+    from remediate.wiring import remediator_from, trail_log_from
+
+    if not re.fullmatch("[0-9a-f]{12}", digest):
+        raise BadInput(f"{digest!r}: expected the twelve digits that `python -m remediate policy check FILE` shows")
+    if not reason.strip():
+        raise BadInput("say why: --reason '...'; it is recorded in the audit trail")
+    settings = the_settings()
+    remediator = remediator_from(settings, trail_log_from(settings, warn))
+    after = remediator.confirm_policy(digest, actor=reviewer(settings, actor), note=reason)
+    if after.policy == digest:
+        say(f"{digest}: confirmed; its rules may grant")
+    else:
+        say(f"{digest}: asked by {after.asked['policy'].actor}; confirmed once a second person runs the same command")
 
 
 @group.command()

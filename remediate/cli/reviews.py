@@ -269,11 +269,12 @@ def reviewer(settings: Settings, actor: str | None) -> str:
     if not settings.ledger.startswith("sqlite:"):
         from remediate.cloud.identity import caller_address
 
-        if actor is not None:
-            raise BadInput("--as is for the embedded ledger only; with this one you are who your credentials say")
         if os.environ.get("K_SERVICE") or os.environ.get("CLOUD_RUN_JOB"):
             raise Refused("this runs as the service itself, and what it does may not be approved by it")
-        return caller_address()
+        own = caller_address()
+        if actor is not None and actor.casefold() != own.casefold():
+            raise BadInput(f"--as {actor!r}: with this ledger you are who your credentials say, {own}")
+        return own
     if actor is None:
         raise BadInput("say who you are", advice="With the embedded ledger: --as you@example.com")
     if not isinstance(parse_member(actor), Member):

@@ -103,13 +103,13 @@ def trail(
 
 
 def _rows(steps: list[TrailRecord | ModeChange]) -> Iterator[tuple[str, ...]]:
-    from remediate.modes import ModeChange
+    from remediate.modes import ModeChange, change_told
     from remediate.steps import became
 
     for step in steps:
         if isinstance(step, ModeChange):
-            change = f"{step.before or 'not set'} → {step.after or 'not set'}"
-            yield step.at, _MODE, change, step.actor, "", step.scope, "", step.note
+            by = f" (asked for by {step.asked_by})" if isinstance(step.asked_by, str) else ""
+            yield step.at, _MODE, change_told(step) + by, step.actor, "", step.scope, "", step.note
         else:
             change, reasons = f"{step.before or 'new'} → {became(step)}", ", ".join(step.reasons)
             yield step.at, step.remediation, change, step.actor, step.member, step.repository, reasons, step.note

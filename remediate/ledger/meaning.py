@@ -13,7 +13,7 @@ from typing import Any
 
 from remediate.errors import BadInput
 from remediate.image import Repository
-from remediate.modes import ModeChange, Modes, scope_of
+from remediate.modes import POLICY, Loosening, ModeChange, Modes, Request, scope_of
 from remediate.notify.notice import Notice
 from remediate.notify.outbox import Parcel
 from remediate.policy import ROLE
@@ -53,6 +53,10 @@ def _is_scope(text: str) -> bool:
         return scope_of(text) == text
     except BadInput:
         return False
+
+
+def _is_asked(text: str) -> bool:
+    return text == POLICY or _is_scope(text)
 
 
 def _positive(number: int) -> bool:
@@ -101,8 +105,19 @@ FIELDS: Mapping[type, Mapping[str, _Check]] = {
     },
     Ending: {"state": ("revoked or expired", lambda state: state in (State.REVOKED, State.EXPIRED))},
     TrailRecord: {"at": _TIMED, "repository": _REPOSITORY, "member": _MEMBER, "seq": _COUNTED},
-    Modes: {"switches": ("scopes", _each(_is_scope)), "version": _COUNT, "trail": _COUNT},
-    ModeChange: {"at": _TIMED, "scope": ("a scope", _is_scope), "seq": _COUNTED},
+    Modes: {
+        "switches": ("scopes", _each(_is_scope)),
+        "asked": (
+            "scopes, each with a request",
+            lambda asked: all(map(_is_asked, asked)) and _each(_inside)(asked.values()),
+        ),
+        "loosened": ("loosenings", _each(_inside)),
+        "version": _COUNT,
+        "trail": _COUNT,
+    },
+    Request: {"at": _TIMED, "actor": _MEMBER},
+    Loosening: {"at": _TIMED, "scope": ("a scope", _is_scope), "actors": ("IAM members", _each(_is_member))},
+    ModeChange: {"at": _TIMED, "scope": ("a scope", _is_asked), "seq": _COUNTED},
     Parcel: {
         "due": _TIMED_OR_NOT,
         "delivered": _TIMED_OR_NOT,

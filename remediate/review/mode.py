@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import flask
+from contextlib import suppress
+from datetime import datetime
 
-from remediate.errors import BadInput, RemediateError, TransientFault
+import flask
+import msgspec
+
+from remediate.errors import BadInput, LedgerFault, RemediateError, TransientFault
 from remediate.ledger.checked import checked_switches
-from remediate.modes import EVERYWHERE, scope_of
+from remediate.modes import CLEAR, EVERYWHERE, OPEN_FOR, POLICY, Modes, change_told, open_request, scope_of
 from remediate.policy import Mode
 from remediate.review.desk import Answer, Desk, Elsewhere, View, typed
 
@@ -25,6 +29,9 @@ def mode(desk: Desk, who: str, problem: str = "", code: int = 200, values: dict[
         {
             "switches": sorted(modes.switches.items()),
             "overruled": lambda switch: desk.configured is Mode.DRY_RUN and switch is not Mode.DRY_RUN,
+            "waiting": _waiting(desk, modes, who),
+            "told": change_told,
+            "policy": _policy(desk),
             "last": last,
             "rest": rest,
             "everywhere": everywhere is not None,
@@ -40,16 +47,57 @@ def mode(desk: Desk, who: str, problem: str = "", code: int = 200, values: dict[
     )
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """What somebody asked for; `mine`: who reads the page did, so that another person has to confirm it."""
+
+    scope: str
+    wanted: str
+    mode: str
+    actor: str
+    note: str
+    until: str
+    mine: bool
+
+
+def _waiting(desk: Desk, modes: Modes, who: str) -> list[Waiting]:
+    found = [(scope, open_request(modes, scope, desk.now())) for scope in sorted(modes.asked)]
+    return [
+        Waiting(
+            scope,
+            f"text {each.wanted}" if scope == POLICY else "no switch" if each.wanted == CLEAR else each.wanted,
+            each.wanted,
+            each.actor,
+            each.note,
+            (datetime.fromisoformat(each.at) + OPEN_FOR).isoformat(),
+            each.actor.rpartition(":")[2].casefold() == who.rpartition(":")[2].casefold(),
+        )
+        for scope, each in found
+        if each
+    ]
+
+
+def _policy(desk: Desk) -> str:
+    """The digest of a policy text that waits for confirmation; empty where none does, or it cannot be read now."""
+    with suppress(BadInput, LedgerFault, TransientFault):
+        return desk.remediator.policy_to_confirm() or ""
+    return ""
+
+
 def switch(desk: Desk, request: flask.Request, who: str) -> Answer:
     """Switch, and show the page; where it is not taken, the page again with what they typed."""
     form = request.form
     try:
-        scope = scope_of(typed(form, "scope") or EVERYWHERE)
         to, reason = form.get("mode", ""), typed(form, "reason")
+        if typed(form, "scope") == POLICY and reason:
+            if to != desk.remediator.policy_to_confirm():
+                raise BadInput("The policy text changed again. Look at the page once more.")
+            desk.remediator.confirm_policy(to, actor=who, note=reason)
+            return Elsewhere("/mode")
+        scope = scope_of(typed(form, "scope") or EVERYWHERE)
         if to not in _TO:
             raise BadInput(f"{to[:40]!r} is no mode; accepted: {', '.join(_TO)}")
         if not reason:
-            raise BadInput("Say why: the reason stands on the trail.")
+            raise BadInput("Say why: the reason is recorded in the audit trail.")
         desk.remediator.switch(scope, _TO[to], actor=who, note=reason)
     except RemediateError as error:
         values = {name: typed(form, name) for name in ("scope", "mode", "reason")}

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.entries import DEPLOYER, PROJECT, REPOSITORY, activity, push_body, system_event, user_text
+from tests.policies import BEFORE_2025
 from tests.sandbox_fixture import ROOT
 
 CORPUS = ROOT.parent / "shared" / "corpus" / "entries"
@@ -47,7 +48,7 @@ def export() -> str:
 
 
 def test_json_is_exactly_what_is_promised(export: str) -> None:
-    done = plan(export, "--format", "json")
+    done = plan(export, "--format", "json", "--policy", str(BEFORE_2025))
     assert done.returncode == 0
     report = json.loads(done.stdout)
     assert list(report) == ["entries", "grants", "summary"]
@@ -70,7 +71,7 @@ def test_a_mixed_export_is_read_whole_and_what_is_broken_is_named(tmp_path: Path
     file = tmp_path / "export.json.gz"
     file.write_bytes(gzip.compress("\n".join(lines).encode()))
     done = run("plan", str(file), "--format", "json")
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert json.loads(done.stdout)["summary"]["denials"] == 3
     assert json.loads(done.stdout)["summary"]["unreadable"] == 2
     told = done.stderr.decode().splitlines()
@@ -98,7 +99,9 @@ def test_terraform_is_additive_with_imports(export: str) -> None:
 
 
 def test_csv_has_a_header_and_no_formulas(export: str) -> None:
-    rows = list(csv.DictReader(io.StringIO(plan(export, "--format", "csv").stdout.decode())))
+    rows = list(
+        csv.DictReader(io.StringIO(plan(export, "--format", "csv", "--policy", str(BEFORE_2025)).stdout.decode()))
+    )
     assert len(rows) == 3
     assert {row["outcome"] for row in rows} == {"grant", "ask"}
     hostile = plan(json.dumps(activity(email="=cmd@example.com")), "--format", "csv").stdout.decode()

@@ -36,7 +36,8 @@ MEASURED = (
 
 def measured(*arguments: str) -> tuple[bytes, int, str]:
     """Standard output, megabytes at most, and standard error."""
-    done = subprocess.run([sys.executable, "-c", MEASURED, *arguments], cwd=ROOT, capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-c", MEASURED, *arguments], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
     text, _, most = done.stdout.rstrip(b"\n").rpartition(b"\n")
     return text, int(most), done.stderr.decode()
 
@@ -114,7 +115,7 @@ def test_a_spool_gives_back_what_was_put_in_though_it_outgrows_memory() -> None:
     with Spool() as spool:
         for text in texts:
             spool.add(text)
-        assert b"".join(spool.joined()).decode().split(",") == texts
+        assert b"".join(spool.joined(iter(()))).decode().split(",") == texts
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
     with Spool() as spool:
-        assert b"".join(spool.joined()) == b""
+        assert b"".join(spool.joined(iter(()))) == b""
