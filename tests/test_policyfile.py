@@ -373,6 +373,29 @@ def test_knowing_less_never_turns_a_question_or_a_refusal_into_a_grant(
             assert after.outcome is not Outcome.GRANT
 
 
+@given(_policies, _evidence, _denials)
+def test_an_entry_that_says_less_is_never_granted_more(policy: FileRules, evidence: Evidence, denied: Any) -> None:
+    for less in (
+        replace(denied, authorized=None),
+        replace(denied, authorized=False),
+        replace(denied, image_confirmed=False, authorized=None),
+        replace(denied, reader=None, member=None),
+        replace(denied, doubts=(*denied.doubts, Reason.UNUSUAL_STATUS)),
+    ):
+        for decided_by in (policy, BUILT_IN):
+            assert decide(less, evidence, decided_by).outcome is not Outcome.GRANT
+    assert decide(replace(denied, image_confirmed=False), evidence).outcome is not Outcome.GRANT
+
+
+@given(_evidence, _denials, st.sets(st.sampled_from(_UNKNOWABLE), min_size=1))
+def test_what_the_built_in_rule_may_grant_for_a_time_is_approved_for_no_longer_where_less_is_known(
+    evidence: Evidence, denied: Any, forgotten: set[str]
+) -> None:
+    before, after = decide(denied, evidence), decide(denied, replace(evidence, **dict.fromkeys(forgotten)))
+    if before.outcome is Outcome.GRANT and after.outcome is Outcome.ASK:
+        assert after.expires_after == before.expires_after
+
+
 @given(_evidence, _denials)
 def test_the_built_in_rule_grants_nothing_that_the_policy_of_before_2025_asks(evidence: Evidence, denied: Any) -> None:
     if decide(denied, evidence).outcome is Outcome.GRANT:
