@@ -294,12 +294,8 @@ class Remediator:
             raise Refused(f"{ident}: {record.member} was a reader before; only what we added is taken away")
         done = self._executor.take_away(record, Ending(State.REVOKED, person.id, note))
         if done.state is not State.REVOKED:
-            word = (
-                "still granted: Google Cloud refused to change the policy"
-                if done.state is State.GRANTED
-                else done.state
-            )
-            raise Refused(f"{ident} is {word}")
+            held = "still granted: Google Cloud refused to change the policy"
+            raise Refused(f"{ident} is {held if done.state is State.GRANTED else done.state}")
         return done
 
     def switch(self, scope: str, mode: Mode | None, *, actor: str, note: str) -> Modes:
