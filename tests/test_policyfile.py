@@ -231,7 +231,7 @@ def test_every_problem_is_told_at_once() -> None:
 
 def test_the_schema_knows_every_key() -> None:
     text = msgspec.json.encode(policy_schema()).decode()
-    for key in ("rules", "otherwise", "name", "when", "then", "expires_after", "reviewers", "because"):
+    for key in ("rules", "otherwise", "name", "when", "then", "expires_after", "reviewers", "approvals", "because"):
         assert f'"{key}"' in text
     assert '"additionalProperties":false' in text
 
@@ -418,6 +418,14 @@ def test_a_case_that_fails_says_what_was_expected_and_what_came_out() -> None:
     assert result.place == "cases.yaml:2:5"
     assert result.wrong == "expected grant, came out ask; expected rule 'only', was decided by 'otherwise'"
     assert unreached == ["only"]
+
+
+def test_a_case_may_say_how_many_have_to_approve() -> None:
+    two = rules("rules: [{name: only, when: true, then: grant, approvals: 2}]")
+    for expected, wrong in ((2, ""), (1, "expected approvals 1, came out 2")):
+        text = CASES.replace("rule: only", f"rule: only, approvals: {expected}")
+        [result], _ = run(two, parse_cases(text, "cases.yaml"))
+        assert result.wrong == wrong
 
 
 @pytest.mark.parametrize(
