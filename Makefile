@@ -31,8 +31,8 @@ lint: $(BIN)/.development ## ruff and mypy --strict
 checkov: .venv-checkov/.ready ## check deploy/ against known misconfigurations; what is left out has its reason beside it
 	@.venv-checkov/bin/checkov --config-file deploy/checks/checkov.yaml
 
-mutants: $(BIN)/.development ## break what decides and writes, one change at a time, and name each change that no test notices
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.mutants $(MODULES)
+mutants: $(BIN)/.development .venv-mutants/.ready ## change what decides and writes, bit by bit: do its tests notice? MODULES="policy wording" for some
+	@$(BIN)/python -m bench.mutants $(MODULES)
 
 bench: $(BIN)/.development ## measure: cold start, events a second, one grant beside gcloud
 	$(BIN)/python -m bench
@@ -41,7 +41,7 @@ screenshots: $(BIN)/.development chromium ## take the pictures of the review pag
 	$(BIN)/python -m docs.screenshots.make
 
 lock: $(BIN)/.development ## compile requirements*.in to hash-locked requirements*.txt
-	for name in requirements requirements-dev deploy/checks/requirements; do \
+	for name in requirements requirements-dev deploy/checks/requirements bench/requirements; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-header $$name.in -o $$name.txt; done
 
@@ -49,7 +49,7 @@ filter: $(BIN)/.service ## print the recogniser's log filter into deploy/denials
 	@$(BIN)/python -c 'import sys; from remediate.logfilter import DENIALS; sys.stdout.write(DENIALS)' > deploy/denials.filter
 
 clean: ## remove the environment and everything that a run left behind
-	rm -rf .venv .venv-checkov .run mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-checkov .venv-mutants .mutants .run .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # The browser tests need a Chromium; without one they are skipped, and say so.
 chromium:
@@ -74,6 +74,13 @@ $(BIN)/python:
 	@echo "Installing checkov ..." >&2
 	@$(BIN)/python -m venv .venv-checkov
 	@.venv-checkov/bin/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+# mutmut brings a terminal interface along, which neither the service nor its tests need.
+.venv-mutants/.ready: bench/requirements.txt | $(BIN)/python
+	@echo "Installing mutmut ..." >&2
+	@$(BIN)/python -m venv .venv-mutants
+	@.venv-mutants/bin/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(BIN)/.service: requirements.txt | $(BIN)/python

@@ -5,7 +5,8 @@ set -euo pipefail
 
 usage() {
   cat <<'END'
-Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=WHO [--mode=MODE] [--name=NAME] [--dry-run]
+Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=WHO [--mode=MODE] [--name=NAME]
+                         [--operators=WHO] [--domains=DOMAINS] [--workforce-pools=POOLS] [--dry-run]
 
   --project    the project that the service runs in, better one of its own
   --region     where everything runs and is kept, such as europe-west1
@@ -13,6 +14,9 @@ Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=
   --reviewers  who decides: addresses, domains or group:ADDRESS, separated by commas
   --mode       dry-run (default): the receiver may change no policy; enforce: it may what the rules grant
   --name       what every resource's name begins with (remediate)
+  --operators  who may loosen the mode without a second person: addresses, separated by commas
+  --domains    your organization's own domains, separated by commas; without it rules ask about all people
+  --workforce-pools  the ids of its own workforce pools, separated by commas; likewise
   --dry-run    print every command, run none
 END
 }
@@ -22,7 +26,7 @@ fail() {
   exit 2
 }
 
-project='' region='' scope='' reviewers='' mode=dry-run name=remediate dry=''
+project='' region='' scope='' reviewers='' mode=dry-run name=remediate operators='' domains='' pools='' dry=''
 for argument in "$@"; do
   value=${argument#*=}
   case $argument in
@@ -32,6 +36,9 @@ for argument in "$@"; do
     --reviewers=*) reviewers=$value ;;
     --mode=*) mode=$value ;;
     --name=*) name=$value ;;
+    --operators=*) operators=$value ;;
+    --domains=*) domains=$value ;;
+    --workforce-pools=*) pools=$value ;;
     --dry-run) dry=yes ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && fail "unknown argument: $argument" ;;
@@ -49,6 +56,11 @@ one="(group:$address$domain|($address)?$domain)"
 [[ $mode == dry-run || $mode == enforce ]] || fail "--mode=$mode: expected dry-run or enforce"
 [[ $name =~ ^[a-z][a-z0-9-]{2,18}[a-z0-9]$ && $name != goog* ]] ||
   fail "--name=$name: expected 4 to 20 lower-case letters, digits and hyphens, not beginning with goog"
+[[ -z $operators || $operators =~ ^$address$domain(,$address$domain)*$ ]] ||
+  fail "--operators=$operators: expected addresses, separated by commas"
+[[ -z $domains || $domains =~ ^$domain(,$domain)*$ ]] || fail "--domains=$domains: expected domains, separated by commas"
+pool='[a-z][a-z0-9-]{2,62}'
+[[ -z $pools || $pools =~ ^$pool(,$pool)*$ ]] || fail "--workforce-pools=$pools: expected ids of pools, separated by commas"
 for tool in ${dry:-gcloud curl sha256sum}; do
   [[ $tool == yes ]] || command -v "$tool" >/dev/null || fail "$tool is not installed, and this script needs it"
 done
@@ -268,7 +280,10 @@ for each in builder receiver review sweep trigger; do identities+=${identities:+
 page=https://$name-review-$number.$region.run.app
 environment="REMEDIATE_MODE=$mode@@REMEDIATE_LEDGER=firestore://$project/$name@@REMEDIATE_REVIEWERS=$allowed@@REMEDIATE_IDENTITIES=$identities"
 [[ -z $organization ]] || environment+="@@REMEDIATE_ORGANIZATION=$organization"
-environment+="@@REMEDIATE_TROUBLESHOOTER=off@@REMEDIATE_GRANTS_AN_HOUR=60@@REMEDIATE_GRANTS_TO_A_MEMBER=10@@REMEDIATE_PROPOSALS_AN_HOUR=30"
+[[ -z $operators ]] || environment+="@@REMEDIATE_OPERATORS=$operators"
+[[ -z $domains ]] || environment+="@@REMEDIATE_DOMAINS=$domains"
+[[ -z $pools ]] || environment+="@@REMEDIATE_WORKFORCE_POOLS=$pools"
+environment+="@@REMEDIATE_GRANT_DAYS=90@@REMEDIATE_TROUBLESHOOTER=off@@REMEDIATE_GRANTS_AN_HOUR=60@@REMEDIATE_GRANTS_TO_A_MEMBER=10@@REMEDIATE_PROPOSALS_AN_HOUR=30"
 environment+="@@REMEDIATE_NOTIFY_TOPIC=projects/$project/topics/$name-notices@@REMEDIATE_REVIEW_URL=$page@@GOOGLE_CLOUD_PROJECT=$project"
 audience=/projects/$number/locations/$region/services/$name-review
 sized=(--region="$region" --image="$image" --cpu=1 --memory=512Mi)
@@ -288,9 +303,11 @@ invoke=(--region="$region" --role=roles/run.invoker)
 run gcloud run services add-iam-policy-binding "$name-receiver" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
 run gcloud run services add-iam-policy-binding "$name-review" "${here_[@]}" "${invoke[@]}" --member="serviceAccount:service-$number@gcp-sa-iap.iam.gserviceaccount.com"
 run gcloud run jobs add-iam-policy-binding "$name-sweep" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
-for each in "${who_reviews[@]}"; do
+IFS=, read -ra who_operates <<<"$operators"
+for each in "${who_reviews[@]}" ${who_operates[@]+"${who_operates[@]}"}; do
   case $each in
     group:*) reviewer=$each ;;
+    *.gserviceaccount.com) reviewer=serviceAccount:$each ;;
     *@*) reviewer=user:$each ;;
     *) reviewer=domain:$each ;;
   esac

@@ -9,11 +9,13 @@ output "identities" {
 }
 
 output "opt_in" {
-  description = "How a registry's owner lets the writer in, where registry_opt_in is tag."
-  value = local.opted_in == null ? null : join(" ", [
-    "gcloud resource-manager tags bindings create --tag-value=${local.opted_in.value}",
-    "--parent=//cloudresourcemanager.googleapis.com/projects/REGISTRY_PROJECT_NUMBER",
-  ])
+  description = "How a registry's owner lets the writer in, where registry_opt_in is tag: yes, or deployers for newcomers too."
+  value = local.opted_in == null ? null : {
+    for name, value in zipmap(["yes", "deployers"], local.opted_in.values) : name => join(" ", [
+      "gcloud resource-manager tags bindings create --tag-value=${value}",
+      "--parent=//cloudresourcemanager.googleapis.com/projects/REGISTRY_PROJECT_NUMBER",
+    ])
+  }
 }
 
 output "try_it" {

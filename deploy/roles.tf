@@ -33,12 +33,15 @@ locals {
     { for pair in setproduct(local.writers, local.scopes) : "writer ${join(" ", pair)}" => { who = pair[0], role = "writer", where = pair[1] } },
   )
 
-  # The tag, as IAM compares it; null where nobody has to opt in.
+  # The tag's two values, as IAM compares them; null where nobody has to opt in. A project has one value of a tag at most.
   opted_in = one([
-    for value in google_tags_tag_value.opted_in : {
-      value      = value.id
-      shown      = value.namespaced_name
-      expression = "resource.matchTagId('${one(google_tags_tag_key.opted_in[*].id)}', '${value.id}')"
+    for key in google_tags_tag_key.opted_in : {
+      values = [one(google_tags_tag_value.opted_in[*].id), one(google_tags_tag_value.newcomers[*].id)]
+      shown  = key.namespaced_name
+      expression = join(" || ", [
+        for value in [one(google_tags_tag_value.opted_in[*].id), one(google_tags_tag_value.newcomers[*].id)] :
+        "resource.matchTagId('${key.id}', '${value}')"
+      ])
     }
   ])
 }
@@ -75,7 +78,7 @@ resource "google_organization_iam_member" "watching" {
 
     content {
       title       = "registries that opted in"
-      description = "Only in projects that bear the tag ${condition.value.shown}"
+      description = "Only in projects that have the tag ${condition.value.shown}"
       expression  = condition.value.expression
     }
   }
@@ -93,7 +96,7 @@ resource "google_folder_iam_member" "watching" {
 
     content {
       title       = "registries that opted in"
-      description = "Only in projects that bear the tag ${condition.value.shown}"
+      description = "Only in projects that have the tag ${condition.value.shown}"
       expression  = condition.value.expression
     }
   }
@@ -130,4 +133,13 @@ resource "google_tags_tag_value" "opted_in" {
   parent      = google_tags_tag_key.opted_in[0].id
   short_name  = "yes"
   description = "The owners of this project's registry agreed"
+}
+
+# The same, and the built-in rule also grants to members that never deployed from these repositories.
+resource "google_tags_tag_value" "newcomers" {
+  count = var.registry_opt_in == "tag" ? 1 : 0
+
+  parent      = google_tags_tag_key.opted_in[0].id
+  short_name  = "deployers"
+  description = "The owners of this project's registry agreed, for members that never deployed from it too"
 }

@@ -13,9 +13,14 @@ locals {
       REMEDIATE_LEDGER             = "firestore://${var.project}/${google_firestore_database.ledger.name}"
       REMEDIATE_ORGANIZATION       = local.organization
       REMEDIATE_REVIEWERS          = join(",", local.reviewers)
+      REMEDIATE_OPERATORS          = length(var.operators) > 0 ? join(",", var.operators) : null
       REMEDIATE_IDENTITIES         = join(",", sort([for each in google_service_account.of : each.email]))
       REMEDIATE_POLICY             = one([for each in google_storage_bucket_object.policy : "gs://${each.bucket}/${each.name}"])
-      REMEDIATE_OPT_IN_TAG         = try(local.opted_in.value, null)
+      REMEDIATE_POLICY_CONFIRMED   = var.policy_file == null ? null : filesha256(var.policy_file)
+      REMEDIATE_OPT_IN_TAG         = try(join(",", local.opted_in.values), null)
+      REMEDIATE_DOMAINS            = length(var.domains) > 0 ? join(",", var.domains) : null
+      REMEDIATE_WORKFORCE_POOLS    = length(var.workforce_pools) > 0 ? join(",", var.workforce_pools) : null
+      REMEDIATE_GRANT_DAYS         = tostring(var.grant_days)
       REMEDIATE_TROUBLESHOOTER     = var.troubleshooter ? "on" : "off"
       REMEDIATE_UNKNOWN_DEPLOYER   = var.unknown_deployer == "two" ? null : var.unknown_deployer
       REMEDIATE_GRANTS_AN_HOUR     = tostring(var.grants_an_hour)
@@ -189,7 +194,7 @@ resource "google_cloud_run_v2_service" "review" {
   ]
 }
 
-# Authoritative: the proxy alone reaches the pages, and lets reviewers through.
+# Authoritative: the proxy alone reaches the pages, and lets reviewers and operators through.
 resource "google_cloud_run_v2_service_iam_binding" "review" {
   project  = var.project
   location = var.region
@@ -201,13 +206,13 @@ resource "google_cloud_run_v2_service_iam_binding" "review" {
 }
 
 resource "google_iap_web_cloud_run_service_iam_member" "reviewers" {
-  for_each = toset(var.reviewers)
+  for_each = toset(concat(var.reviewers, var.operators))
 
   project                = var.project
   location               = var.region
   cloud_run_service_name = google_cloud_run_v2_service.review.name
   role                   = "roles/iap.httpsResourceAccessor"
-  member                 = startswith(each.value, "group:") ? each.value : strcontains(each.value, "@") ? "user:${each.value}" : "domain:${each.value}"
+  member                 = startswith(each.value, "group:") ? each.value : endswith(each.value, ".gserviceaccount.com") ? "serviceAccount:${each.value}" : strcontains(each.value, "@") ? "user:${each.value}" : "domain:${each.value}"
 }
 
 resource "google_cloud_run_v2_job" "sweep" {

@@ -68,7 +68,7 @@ variable "mode" {
 # What may be written, and by which rules
 
 variable "registry_opt_in" {
-  description = "none: the writer may change any repository in scope. tag: only those in projects that bear the tag; IAM itself checks that."
+  description = "none: the writer may change any repository in scope. tag: only those in projects that have the tag, with the value yes or deployers; IAM itself checks that."
   type        = string
   default     = "none"
 
@@ -87,6 +87,50 @@ variable "policy_file" {
   description = "A policy file of yours (docs/policy.md), uploaded as it is; null: the built-in rules decide."
   type        = string
   default     = null
+}
+
+variable "operators" {
+  description = "Who may loosen the mode, or confirm a policy text, without a second person: addresses."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for each in var.operators : can(regex("^[^@:/\\s,]+@([a-z0-9-]+\\.)+[a-z]{2,63}$", each))])
+    error_message = "operators: expected addresses, such as ana@example.com."
+  }
+}
+
+variable "domains" {
+  description = "Your organization's own domains. People of other domains are outside, and rules ask; empty: rules ask about all people."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for each in var.domains : can(regex("^([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z]{2,63}$", each))])
+    error_message = "domains: expected domains in lower case, such as example.com."
+  }
+}
+
+variable "workforce_pools" {
+  description = "The ids of your organization's own workforce pools. Identities of other pools are outside, and rules ask; empty: rules ask about all."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for each in var.workforce_pools : can(regex("^[a-z][a-z0-9-]{2,62}$", each))])
+    error_message = "workforce_pools: expected ids of workforce pools, such as my-company."
+  }
+}
+
+variable "grant_days" {
+  description = "How many days a grant by the built-in rule lasts; the sweep renews it where the member deployed again."
+  type        = number
+  default     = 90
+
+  validation {
+    condition     = var.grant_days >= 1 && var.grant_days <= 3650
+    error_message = "grant_days: expected 1 to 3650."
+  }
 }
 
 variable "grants_an_hour" {

@@ -19,7 +19,18 @@ from remediate.principal import Member, MemberKind
 _POOL_OF = re.compile(r"principal://iam\.googleapis\.com/projects/([1-9][0-9]{0,18})/locations/global/")
 _WORKFORCE = re.compile(r"principal://iam\.googleapis\.com/locations/global/workforcePools/([^/]+)/subject/")
 _AGENT_OF = re.compile(r"principal://agents\.global\.org-([1-9][0-9]{0,18})\.system\.id\.goog/")
-_GOOGLES = re.compile(r"serviceAccount:(?:service-)?([1-9][0-9]{0,18})@[^@]+\.gserviceaccount\.com\Z", re.I)
+# Anybody may call an account of theirs `service-123`, so the domain has to be one of Google's own, by its whole name.
+# Source: "Service agents" (IAM), of which these deploy, build or run. Another one is not known to be the project's.
+_AGENTS = (
+    "cloudcomposer-accounts|compute-system|container-engine-robot|containerregistry|dataflow-service-producer-prod"
+    "|gcf-admin-robot|serverless-robot-prod|gcp-sa-(?:aiplatform|aiplatform-cc|artifactregistry|cloudbuild|clouddeploy"
+    "|cloudscheduler|config|eventarc|firebaseapphosting|krmapihosting|pubsub|workflows|yakima)"
+)
+_GOOGLES = re.compile(
+    r"serviceAccount:(?:([1-9][0-9]{0,18})@(?:cloudbuild|cloudservices)"
+    rf"|service-([1-9][0-9]{{0,18}})@(?:{_AGENTS})\.iam)\.gserviceaccount\.com\Z",
+    re.I,
+)
 
 
 class Home(NamedTuple):
@@ -39,7 +50,7 @@ class Names(msgspec.Struct, frozen=True):
 def home_project(member: Member) -> str | None:
     """The project (id or number) that a service account, a Google-managed account or a workload's pool lives in."""
     if match := _POOL_OF.match(member.id) or _GOOGLES.match(member.id):
-        return match[1]
+        return next(number for number in match.groups() if number)
     return member.project
 
 

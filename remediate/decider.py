@@ -45,7 +45,9 @@ class Decider:
         mode: Mode | None,
         limits: Limits,
         clock: Callable[[], datetime],
+        policy_confirmed: str | None = None,
     ) -> None:
+        self._policy_confirmed = policy_confirmed
         self._ledger = ledger
         self._investigator = investigator
         self._history = history
@@ -161,7 +163,7 @@ class Decider:
         modes, places = self._ledger.modes(), self._investigator.places(denial)
         if effective(modes, self._mode, places) is Mode.DRY_RUN:
             return Reason.DRY_RUN
-        if _to_confirm(self._rules(), modes) is not None:
+        if self._to_confirm(modes) is not None:
             return Reason.POLICY_UNCONFIRMED
         people = {each.key.casefold() for each in (denial.member, denial.deployer, *denial.behind) if each}
         return Reason.OWN_SWITCH if people & loosened_by(modes, places, self._now()) else None
@@ -174,7 +176,11 @@ class Decider:
 
     def policy_to_confirm(self) -> TextToConfirm | None:
         """The policy text in force, where its rules may not grant before it is confirmed."""
-        return _to_confirm(self._rules(), self._ledger.modes())
+        return self._to_confirm(self._ledger.modes())
+
+    def _to_confirm(self, modes: Modes) -> TextToConfirm | None:
+        text = self._rules().to_confirm
+        return None if text is None or text.sha256 in (modes.policy, self._policy_confirmed) else text
 
     def _evidence(
         self, denial: Denial, record: Remediation | None, rules: Rules, sight: Sight, *, predicted: bool = False
@@ -210,11 +216,6 @@ class Decider:
         if not self._ledger.take(f"{hour} {member}", self._limits.grants_to_a_member, ident):
             return Reason.MEMBER_BRAKE
         return None if self._ledger.take(hour, self._limits.grants_an_hour, ident) else Reason.BRAKE
-
-
-def _to_confirm(rules: Rules, modes: Modes) -> TextToConfirm | None:
-    text = rules.to_confirm
-    return None if text is None or text.sha256 == modes.policy else text
 
 
 _PAST = ("evidence.previously_deployed", "evidence.access_removed")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import msgspec
 
 from remediate import deploy as deploys
 from remediate.authorization import authorized
+from remediate.denied_image import denied_image
 from remediate.deploy import Body
 from remediate.deploy import Deploy as Deploy
 from remediate.deploy import Kind as Kind
-from remediate.image import Image, Repository, is_project_number, parse_image
+from remediate.error_details import Details, details_of, troubleshooter_link
+from remediate.image import Repository
 from remediate.logentry import AuditLog, LogEntry, decode
 from remediate.principal import Member, MemberKind, parse_member, run_service_agent
 from remediate.reasons import Reason
@@ -24,6 +27,7 @@ CLOUD_RUN = "run.googleapis.com"
 # 7 for the deployer's call, 9 for a failed revision, 13 in a v2 operation. Another code with the same text is asked.
 _USUAL_CODES = (7, 9, 13)
 _ADDRESS = re.compile(r"[^\s@{}<>*\[\]]+@[^\s@{}<>*\[\]]+\Z")  # what is left of an address that nobody redacted
+_WEIGHTY = ("status", "authenticationInfo", "split", "operation", "resourceName", "logName")
 _REFUSED = (Reason.PUBLIC_MEMBER, Reason.DELETED_MEMBER, Reason.GROUP_MEMBER)
 
 
@@ -71,6 +75,21 @@ class Denial(msgspec.Struct, frozen=True):
     """Whether Google's own record says that the caller may deploy here; None where there is no such record."""
     image_confirmed: bool = False
     """Whether text and structure name the same image, or the same repository; False where one of them is silent."""
+    troubleshooter: str | None = None
+    """The link to Policy Troubleshooter that Google gives with the error; its host and path are checked."""
+
+    @property
+    def shared(self) -> bool | None:
+        """Whether many deploys run as the member; the deploying project's own Cloud Run agent reads for it alone.
+
+        None where the project's number, and so whose agent this is, is not known.
+        """
+        if self.member is None:
+            return None
+        agent_of = self.member.run_agent_of if self.reader is Reader.SERVICE_AGENT else None
+        if agent_of is None:
+            return self.member.shared
+        return None if self.deploy.number is None else agent_of != self.deploy.number
 
 
 class NotADenial(msgspec.Struct, frozen=True):
@@ -101,12 +120,14 @@ def understand(entry: LogEntry) -> Denial | NotADenial:
     if entry.log_name is not None and (source is None or not deploys.logged_in(entry, source)):
         return NotADenial(ident, where, Reason.OTHER_LOG)
     system_event = source.log is Log.SYSTEM_EVENT if source else audit.authentication_info is None
-    said = _what_was_said(audit, body, system_event=system_event)
+    details = details_of(audit.status)
+    said = _what_was_said(audit, body, details, system_event=system_event)
     if isinstance(said, Reason):
         return NotADenial(ident, where, said)
-    found = _denial(ident, audit, body, where, said, system_event=system_event)
+    found = _denial(ident, audit, body, where, said, details, system_event=system_event)
     if isinstance(found, NotADenial):
         return found
+    found = _with_field_doubts(found, entry.unusual)
     return _proved(found, entry, audit, source, deploys.operation(body) if system_event else None)
 
 
@@ -127,8 +148,15 @@ def _proved(denial: Denial, entry: LogEntry, audit: AuditLog, source: Source | N
     return msgspec.structs.replace(denial, doubts=tuple(doubts), operation=operation, authorized=allowed)
 
 
-def _what_was_said(audit: AuditLog, body: Body, *, system_event: bool) -> ImageDenied | Reason:
-    """The status text first; the resource's conditions where the text says nothing of images.
+def _with_field_doubts(denial: Denial, unusual: tuple[str, ...]) -> Denial:
+    """A field of an unusual type counts as absent; where that could make a decision more generous, it is a doubt."""
+    if not any(each.removeprefix("protoPayload.").startswith(_WEIGHTY) for each in unusual):
+        return denial
+    return msgspec.structs.replace(denial, doubts=(*denial.doubts, Reason.UNUSUAL_FIELD))
+
+
+def _what_was_said(audit: AuditLog, body: Body, details: Details, *, system_event: bool) -> ImageDenied | Reason:
+    """The status text first, with its details; the resource's conditions where the text says nothing of images.
 
     Only a system event's conditions are this event's own: a call's answer still shows those of the deploy before.
     """
@@ -140,6 +168,10 @@ def _what_was_said(audit: AuditLog, body: Body, *, system_event: bool) -> ImageD
             said = said or read_text(condition.message)
         if denied and said is None:
             said = ImageDenied()  # the reason says what happened, in a wording we do not know: a person reads it
+    if code and details.reads and said in (None, Reason.OTHER_PERMISSION):
+        said = ImageDenied(Reader.DEPLOYER, bare=True, unusual=True)  # what the text leaves out, the details tell
+    if isinstance(said, ImageDenied) and details.cause:
+        return details.cause
     if isinstance(said, ImageDenied) and deploys.stopped_by_service_controls(audit):
         return Reason.VPC_SERVICE_CONTROLS
     if said is None:
@@ -150,11 +182,25 @@ def _what_was_said(audit: AuditLog, body: Body, *, system_event: bool) -> ImageD
 
 
 def _denial(
-    ident: EntryId, audit: AuditLog, body: Body, where: Deploy, said: ImageDenied, *, system_event: bool
+    ident: EntryId,
+    audit: AuditLog,
+    body: Body,
+    where: Deploy,
+    said: ImageDenied,
+    details: Details,
+    *,
+    system_event: bool,
 ) -> Denial | NotADenial:
-    repository, image, doubts = _repository(body, where, said, split=ident.split_uid is not None)
-    if doubts == [Reason.NOT_ARTIFACT_REGISTRY]:
+    denied = denied_image(body, where, said, details.repositories, split=ident.split_uid is not None)
+    if denied.repository is None and denied.doubts == (Reason.NOT_ARTIFACT_REGISTRY,):
         return NotADenial(ident, where, Reason.NOT_ARTIFACT_REGISTRY)
+    if said.bare and system_event:
+        said = msgspec.structs.replace(said, reader=None)  # nobody called, and the registry's words name nobody
+    doubts = list(denied.doubts)
+    if said.unusual:
+        doubts.append(Reason.UNUSUAL_WORDING)
+    if details.foreign:
+        doubts.append(Reason.DETAILS_MISMATCH)
     deployer, deployer_doubts = deployer_of(audit, body)
     member: Member | None = None
     match said.reader:
@@ -168,31 +214,32 @@ def _denial(
             doubts += agent_doubts
         case None:
             doubts.append(Reason.MEMBER_UNKNOWN)
-    if said.reader is None or (said.bare and system_event):
+    if said.reader is None:
         doubts.append(Reason.READER_UNKNOWN)
     # A system event may carry its failure in the conditions alone; a call's own entry has the code of its answer.
     code = (audit.status.code if audit.status else None) or 0
     if said.warned or code not in ((*_USUAL_CODES, 0) if system_event else _USUAL_CODES):
         doubts.append(Reason.UNUSUAL_STATUS)
-    others = _others(body, where, repository) if ident.split_uid is None else ()
     known = tuple(dict.fromkeys(doubts))
-    return Denial(ident, where, said.reader, member, repository, image, deployer, known, others, behind_of(audit))
+    seen = Denial(ident, where, said.reader, member, denied.repository, denied.image, deployer, known, denied.others)
+    link = details.troubleshooter or troubleshooter_link(audit.status.message or "" if audit.status else "")
+    return msgspec.structs.replace(seen, behind=behind_of(audit), image_confirmed=denied.confirmed, troubleshooter=link)
 
 
-# A workforce's subject may be a person's address. A workload's subject is what the pool's owner writes: nobody's.
-_SUBJECT = re.compile(r"principal://iam\.googleapis\.com/locations/global/workforcePools/[^/]+/subject/([^/]+)\Z")
+def behind_of(audit: AuditLog, own_pool: Callable[[str | None], bool] = lambda _: True) -> tuple[Member, ...]:
+    """Every identity that the call's authentication names; a person may stand behind a service account's deploy.
 
-
-def behind_of(audit: AuditLog) -> tuple[Member, ...]:
-    """Every identity that the call's authentication names; a person may stand behind a service account's deploy."""
+    The subject of a workforce pool may be a person's address. `own_pool` says whether a pool is the organization's:
+    the subjects of another's pools are what strangers wrote, and name nobody.
+    """
     info = audit.authentication_info
     if info is None:
         return ()
     texts = [info.principal_email, info.principal_subject, *_principals(decode(info.service_account_delegation_info))]
-    named = [text for text in texts if text]
-    named += [match[1] for text in named if (match := _SUBJECT.match(text))]  # a workforce's subject may be an address
-    found = (parse_member(text) for text in named)
-    return tuple(dict.fromkeys(member for member in found if isinstance(member, Member)))
+    found = (parse_member(text) for text in texts if text)
+    members = [member for member in found if isinstance(member, Member)]
+    people = [member.person for member in members if own_pool(member.workforce_pool)]
+    return tuple(dict.fromkeys([*members, *(each for each in people if each)]))
 
 
 def _principals(value: object, depth: int = 6) -> list[str]:
@@ -247,87 +294,3 @@ def _agent(said: ImageDenied, where: Deploy) -> tuple[Member | None, list[Reason
         return None, [Reason.PROJECT_NUMBER_UNKNOWN]
     contradicted = where.number not in (None, number)
     return run_service_agent(number), [Reason.MEMBER_MISMATCH] if contradicted else []
-
-
-def _repository(
-    body: Body, where: Deploy, said: ImageDenied, *, split: bool
-) -> tuple[Repository | None, str | None, list[Reason]]:
-    """The repository that was denied, the image, and what is doubtful about them.
-
-    The resource that the text names is preferred, then the text's image, then the only repository that the deploy's
-    containers come from. Whatever is named more than once has to agree.
-    """
-    written = () if split else deploys.images(body)  # a split entry's strings may be cut anywhere
-    deployed = [image for text in written if (image := parse_image(text))]
-    if said.image is not None:
-        return _by_image(said, where, written, deployed)
-    doubts = [Reason.IMAGE_MISMATCH] if len(said.repositories) > 1 else []
-    if said.repositories:
-        return _by_resource(said.repositories[0], where, written, deployed, doubts)
-    if not written and (note := deploys.annotated_image(body)) and (noted := parse_image(note)):
-        written, deployed = (note,), [noted]
-    repositories = {image.repository for image in deployed if image.repository}
-    if len(repositories) != 1 or len(deployed) != len(written):
-        return None, None, [Reason.REPOSITORY_UNKNOWN]
-    return _by_resource(repositories.pop(), where, written, deployed, doubts)
-
-
-def _by_resource(
-    resource: Repository, where: Deploy, written: tuple[str, ...], deployed: list[Image], doubts: list[Reason]
-) -> tuple[Repository, str | None, list[Reason]]:
-    """A repository is named, but no image: the deploy's images of that repository are the ones that were denied."""
-    inside = [image for image in deployed if image.repository and _agree(image.repository, resource)]
-    if written and not inside:
-        doubts = [*doubts, Reason.IMAGE_MISMATCH]
-    repository = _canonical(resource, inside[0].repository if inside else None, where)
-    return repository, inside[0].reference if len(inside) == 1 else None, doubts
-
-
-def _by_image(
-    said: ImageDenied, where: Deploy, written: tuple[str, ...], deployed: list[Image]
-) -> tuple[Repository | None, str | None, list[Reason]]:
-    """The text names the image that was denied."""
-    assert said.image is not None
-    image = parse_image(said.image)
-    doubts = [Reason.IMAGE_MISMATCH] if len(said.repositories) > 1 else []
-    if written and not (image and any(image.same_name(other) for other in deployed)):
-        doubts.append(Reason.IMAGE_MISMATCH)
-    named = image.repository if image else None
-    resource = said.repositories[0] if said.repositories else None
-    if resource is None and image is not None and named is None:
-        return None, None, [Reason.NOT_ARTIFACT_REGISTRY]
-    shown = said.image if image or _printable(said.image) else None
-    if resource is None and named is None:
-        return None, shown, [Reason.REPOSITORY_UNKNOWN, *doubts]
-    if resource and (image is None or named is None or not _agree(named, resource)):
-        doubts.append(Reason.IMAGE_MISMATCH)
-    best = resource or named
-    assert best is not None
-    return _canonical(best, named, where), shown, doubts
-
-
-def _others(body: Body, where: Deploy, denied: Repository | None) -> tuple[Repository, ...]:
-    """The repositories of the deploy's other images; Cloud Run takes ten containers, and no more are looked at."""
-    found = [image.repository for text in deploys.images(body)[:10] if (image := parse_image(text))]
-    named = [_canonical(repository, None, where) for repository in found if repository]
-    return tuple(dict.fromkeys(each for each in named if denied and not _agree(each, denied)))
-
-
-def _agree(one: Repository, other: Repository) -> bool:
-    """Whether both name one repository; a project's number and a project's id cannot contradict each other here."""
-    if (one.location, one.name) != (other.location, other.name):
-        return False
-    return one.project == other.project or is_project_number(one.project) != is_project_number(other.project)
-
-
-def _canonical(best: Repository, other: Repository | None, where: Deploy) -> Repository:
-    """The same repository with its project's id in place of the number, where the entry tells the id."""
-    if not is_project_number(best.project):
-        return best
-    if best.project == where.number and where.project:
-        return msgspec.structs.replace(best, project=where.project)
-    return other if other and _agree(best, other) else best
-
-
-def _printable(text: str) -> bool:
-    return len(text) <= 255 and text.isascii() and text.isprintable()

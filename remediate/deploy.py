@@ -16,20 +16,32 @@ from remediate.logentry import AuditLog, LogEntry, Operation, decode
 from remediate.source import Log, Source
 from remediate.wording import CONDITION_REASONS
 
-_RESOURCE_TYPES = {"cloud_run_revision": "service", "cloud_run_job": "job", "cloud_run_worker_pool": "worker_pool"}
-_NAME_LABELS = ("service_name", "job_name", "worker_pool_name", "configuration_name")
+_RESOURCE_TYPES = {
+    "cloud_run_revision": "service",
+    "cloud_run_job": "job",
+    "cloud_run_worker_pool": "worker_pool",
+    "cloud_run_instance": "instance",
+}
+_RESOURCES = ("service", "job", "workerPool", "instance")
+_NAME_LABELS = ("service_name", "job_name", "worker_pool_name", "instance_name", "configuration_name")
 _NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
-_NAMED = re.compile(r"/(services|jobs|worker-?pools)/([^/]+)", re.I)
+_NAMED = re.compile(r"/(services|jobs|worker-?pools|instances)/([^/]+)", re.I)
 _LOCATED = re.compile(r"/(?:locations|regions)/([^/]+)")
 _PROJECT = re.compile(r"(?:\A|/)(?:projects|namespaces)/([^/]+)")
 _KIND_WORDS = (
     ("worker_pool", ("workerpool", "worker-pool")),
     ("job", ("job", "execution")),
     ("service", ("service", "revision")),
+    ("instance", ("instance",)),
 )
-_TEMPLATE_STEPS = ("service", "job", "workerPool", "revision", "execution", "spec", "template")
+_TEMPLATE_STEPS = (*_RESOURCES, "revision", "execution", "spec", "template")
 _USER_IMAGE = "client.knative.dev/user-image"
-_PARENT_LABELS = ("serving.knative.dev/service", "run.googleapis.com/job", "run.googleapis.com/workerPool")
+_PARENT_LABELS = (
+    "serving.knative.dev/service",
+    "run.googleapis.com/job",
+    "run.googleapis.com/workerPool",
+    "run.googleapis.com/instance",
+)
 # On a Service and on jobs the last modifier deployed; a Revision has its creator alone ("creator" on a Service is
 # whoever made it first). v2 resources have both as fields.
 _DEPLOYER_ANNOTATIONS = (
@@ -38,7 +50,8 @@ _DEPLOYER_ANNOTATIONS = (
     "serving.knative.dev/creator",
     "run.googleapis.com/creator",
 )
-_OWN_STATE = ("Ready", "Completed")
+_OWN_STATE = ("Ready", "Completed", "Running")
+_INSTANCES_STATE = "ContainerReady"
 
 
 class Kind(StrEnum):
@@ -47,6 +60,7 @@ class Kind(StrEnum):
     SERVICE = "service"
     JOB = "job"
     WORKER_POOL = "worker_pool"
+    INSTANCE = "instance"
 
 
 _OPERATION = re.compile(r"[0-9A-Za-z-]{8,64}\Z")
@@ -130,7 +144,7 @@ def images(body: Body) -> tuple[str, ...]:
 
 def annotated_image(body: Body) -> str | None:
     """The image that gcloud notes in an annotation: entries of 2023 and 2024 have no containers at all."""
-    for path in (("service", "spec", "template"), ("service",), ("job",)):
+    for path in (("service", "spec", "template"), ("service",), ("job",), ("instance",)):
         image = _at(body.request, *path, "metadata", "annotations", _USER_IMAGE)
         if isinstance(image, str):
             return image
@@ -170,13 +184,14 @@ def image_denied_conditions(body: Body) -> list[Condition]:
     """The failed conditions of a system event's resource whose reason is that the image could not be read."""
     response = body.response
     lists = [_at(response, "status", "conditions"), _at(response, "conditions"), [_at(response, "terminalCondition")]]
+    own_states = (*_OWN_STATE, _INSTANCES_STATE) if _is_instance(response) else _OWN_STATE
     conditions = []
     for condition in (item for items in lists if isinstance(items, list) for item in items):
         failed = _at(condition, "status") == "False" or _at(condition, "state") == "CONDITION_FAILED"
         reasons = [_at(condition, name) for name in ("reason", "revisionReason", "executionReason")]
         if failed and any(reason in CONDITION_REASONS for reason in reasons):
             message = _at(condition, "message")
-            own = _at(condition, "type") in _OWN_STATE
+            own = _at(condition, "type") in own_states
             conditions.append(Condition(message if isinstance(message, str) else "", own))
     return conditions
 
@@ -199,14 +214,14 @@ def _resource_names(audit: AuditLog, request: object, response: object) -> Itera
     for value in (_at(response, "name"), _at(request, "name"), _at(request, "parent")):
         if isinstance(value, str):
             yield value
-    for resource in ("service", "job", "workerPool"):
+    for resource in _RESOURCES:
         value = _at(request, resource, "name")
         if isinstance(value, str):
             yield value
 
 
 def _namespaces(*resources: object) -> list[str]:
-    paths = (("metadata",), ("service", "metadata"), ("job", "metadata"), ("workerPool", "metadata"))
+    paths = [("metadata",), *((each, "metadata") for each in _RESOURCES)]
     found = (_at(resource, *path, "namespace") for resource in resources for path in paths)
     return [value for value in found if isinstance(value, str)]
 
@@ -237,8 +252,8 @@ def _name(labels: dict[str, str], names: list[str], request: object, response: o
     candidates: list[object] = [labels.get(label) for label in _NAME_LABELS]
     candidates += [_at(response, "metadata", "labels", label) for label in _PARENT_LABELS]
     candidates += [match[2] for name in names for match in _NAMED.finditer(name)]
-    candidates += [_at(request, resource, "metadata", "name") for resource in ("service", "job", "workerPool")]
-    candidates += [_at(request, field) for field in ("serviceId", "jobId", "workerPoolId")]
+    candidates += [_at(request, resource, "metadata", "name") for resource in _RESOURCES]
+    candidates += [_at(request, field) for field in ("serviceId", "jobId", "workerPoolId", "instanceId")]
     return _first([name for name in candidates if isinstance(name, str)], lambda text: _NAME.match(text) is not None)
 
 
@@ -253,6 +268,12 @@ def _containers(value: object, depth: int = 8) -> Iterator[str]:
             yield image
     for step in _TEMPLATE_STEPS:
         yield from _containers(value.get(step), depth - 1)
+
+
+def _is_instance(response: object) -> bool:
+    """Whether the resource is an instance, whose container being ready is a final state of its own."""
+    name, kind = _at(response, "name"), _at(response, "kind")
+    return kind == "Instance" or (isinstance(name, str) and "/instances/" in name)
 
 
 def _at(value: object, *path: str) -> object:

@@ -1,6 +1,7 @@
 """Turns an image reference into the Artifact Registry repository that holds it.
 
-Source of the forms: "Repository and image names" (Artifact Registry) and "Transition from Container Registry".
+Source of the forms: "Repository and image names" (Artifact Registry), "Transition from Container Registry", and the
+regional endpoints that the Cloud SDK knows (`docker.LOCATION.rep.pkg.dev`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,12 @@ _LOCATION = re.compile(r"(?:us|europe|asia|[a-z]+-[a-z]+[0-9]{1,2})\Z")
 _REPOSITORY = re.compile(r"[a-z](?:[a-z0-9.-]{0,61}[a-z0-9])?\Z")
 
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?\Z")
-_PKG_DEV = re.compile(r"([a-z0-9-]+)-docker\.pkg\.dev\Z")
+_PKG_DEV = re.compile(r"(?:([a-z0-9-]+)-docker|docker\.([a-z0-9-]+)\.rep)\.pkg\.dev\Z")
+# Artifact Registry of a sovereign cloud: the same names under another domain, in another universe of projects.
+_REGION = r"(?:[a-z]+-){1,3}[a-z]+[0-9]{1,2}"
+_SOVEREIGN = re.compile(
+    rf"(?:{_REGION}-docker\.|docker\.{_REGION}\.rep\.)(?:[a-z0-9-]+\.)+[a-z]{{2,63}}\Z|(?:[a-z0-9-]+\.)*s3nsregistry\.fr\Z"
+)
 _COMPONENT = re.compile(r"[A-Za-z0-9]+(?:(?:[._]|__|-+)[A-Za-z0-9]+)*\Z")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9A-Fa-f]{1,128}\Z")
@@ -82,6 +88,8 @@ class Image(msgspec.Struct, frozen=True):
     repository: Repository | None
     path: str
     """The image's name inside the repository, or inside the other registry; no tag, no digest."""
+    sovereign: bool = False
+    """Whether a sovereign cloud's Artifact Registry holds it, whose repositories cannot be named here."""
 
     def same_name(self, other: Image) -> bool:
         """Whether both name the same image, whatever its tag or digest (Cloud Run resolves a tag to a digest)."""
@@ -106,14 +114,20 @@ def parse_image(reference: str) -> Image | None:
             return None
     if not _HOST.match(host) or not all(_COMPONENT.match(component) for component in path):
         return None
+    host, _, port = host.partition(":")
     location = _GCR_LOCATION.get(host)
+    pkg_dev = _PKG_DEV.match(host)
+    if port and port != "443":
+        if location or pkg_dev:
+            return None  # Google's registries answer at 443 alone
+        host = f"{host}:{port}"
     if location:
         return _in_project(reference, path, location, host)
-    if pkg_dev := _PKG_DEV.match(host):
-        return _in_project(reference, path, pkg_dev[1], None)
+    if pkg_dev:
+        return _in_project(reference, path, pkg_dev[1] or pkg_dev[2], None)
     if host == "pkg.dev" or host.endswith(".pkg.dev"):
         return None  # Artifact Registry, but no Docker repository's host
-    return Image(reference, None, "/".join([host, *path]))
+    return Image(reference, None, "/".join([host, *path]), sovereign=_SOVEREIGN.match(host) is not None)
 
 
 def _in_project(reference: str, path: list[str], location: str, name: str | None) -> Image | None:

@@ -7,6 +7,8 @@ Cloud Logging and Cloud Audit Logs references.
 
 from __future__ import annotations
 
+from typing import TypeVar, get_args, get_type_hints
+
 import msgspec
 
 from remediate.errors import Unreadable
@@ -84,17 +86,61 @@ class LogEntry(msgspec.Struct, frozen=True, rename="camel"):
     split: LogSplit | None = None
     operation: Operation | None = None
     proto_payload: AuditLog | None = None
+    unusual: tuple[str, ...] = msgspec.field(default=(), name="remediate.unusual")
+    """The fields that have an unusual type and so count as absent, by their path: `protoPayload.status.code`."""
 
 
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 _decoder = msgspec.json.Decoder(LogEntry, strict=False)
 
 
 def read_entry(raw: bytes) -> LogEntry:
-    """The entry in `raw`, the JSON of one LogEntry. Raises Unreadable (which names the field, never its value)."""
+    """The entry in `raw`, the JSON of one LogEntry. A field of an unusual type counts as absent, and is named.
+
+    Raises Unreadable where this, or the payload, is no JSON object; it says where, never what stands there.
+    """
     try:
-        return _decoder.decode(raw)
+        try:
+            return _decoder.decode(raw)
+        except msgspec.ValidationError:
+            unusual: list[str] = []
+            entry = _tolerant(raw, LogEntry, "", unusual)
+            if "protoPayload" in unusual:
+                raise Unreadable("not a log entry: expected an object at `$.protoPayload`") from None
+            return msgspec.structs.replace(entry, unusual=tuple(unusual))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Unreadable(f"not a log entry: {error}" if str(error) else "not a log entry") from None
+
+
+def _tolerant(raw: bytes | msgspec.Raw, kind: type[_Struct], path: str, unusual: list[str]) -> _Struct:
+    """The struct in `raw` without the fields that have another type than they should, which are named in `unusual`.
+
+    Raises ValidationError where this is no JSON object.
+    """
+    fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    hints = get_type_hints(kind)
+    values: dict[str, object] = {}
+    for field in msgspec.structs.fields(kind):
+        if field.encode_name not in fields or field.name == "unusual":
+            continue
+        value, hint = fields[field.encode_name], hints[field.name]
+        where = f"{path}.{field.encode_name}" if path else field.encode_name
+        try:
+            values[field.name] = msgspec.json.decode(value, type=hint, strict=False)
+        except msgspec.ValidationError:
+            try:
+                values[field.name] = _tolerant(value, _struct_in(hint), where, unusual)
+            except msgspec.ValidationError:
+                unusual.append(where)
+    return kind(**values)
+
+
+def _struct_in(hint: object) -> type[msgspec.Struct]:
+    """The struct in `Struct | None`. Raises ValidationError where the type has none."""
+    for each in get_args(hint):
+        if isinstance(each, type) and issubclass(each, msgspec.Struct):
+            return each
+    raise msgspec.ValidationError("not a struct")
 
 
 def decode(raw: msgspec.Raw) -> object:

@@ -11,10 +11,10 @@ import msgspec
 
 from remediate.belonging import Names, home_offline
 from remediate.denial import Denial, Deploy, EntryId, NotADenial, Reader
-from remediate.foresight import ahead
+from remediate.foresight import aheads
 from remediate.joining import Call
 from remediate.pairing import Pairing
-from remediate.policy import BUILT_IN, ROLE, Decision, Outcome, Rules, assumed, decide, second_hop
+from remediate.policy import BUILT_IN, ROLE, Decision, Outcome, Rules, assumed, decide
 from remediate.reasons import Reason
 from remediate.variables import same_project
 
@@ -159,7 +159,7 @@ class Plan:
         key = (str(denial.repository), denial.member.key)
         readers = [denial.reader] if denial.reader else []
         _merge(self._grants, key, denial, str(denial.member), decision, readers, denials=1)
-        if denial.reader is Reader.DEPLOYER and same_project(denial) is False:
+        if denial.others or (denial.reader is Reader.DEPLOYER and same_project(denial) is False):
             self._note_crossing(denial)
 
     def _note_crossing(self, denial: Denial) -> None:
@@ -185,19 +185,19 @@ class Plan:
             self._numbers[project] = number
 
     def _predict(self, denial: Denial, grants: dict[tuple[str, str], PlannedGrant]) -> None:
-        """Add the service agent that is denied next; its project's number may stand in another entry of the export."""
+        """Add what the deploy is denied next: the service agent, and its images of other repositories.
+
+        The number of the agent's project may stand in another entry of the export.
+        """
         number = self._numbers.get(denial.deploy.project or "", denial.deploy.number)
-        if number is None:
-            return
-        denial = msgspec.structs.replace(denial, deploy=msgspec.structs.replace(denial.deploy, number=number))
-        agent = second_hop(denial)
-        if agent is None or denial.repository is None:
-            return
-        key = (str(denial.repository), agent.key)
-        next_denial = ahead(denial, Reader.SERVICE_AGENT, agent, denial.repository)
-        foreseen = decide(next_denial, assumed(next_denial, self._inside), self._rules, predicted=True)
-        if foreseen.outcome is Outcome.ASK and (key not in grants or grants[key].predicted):
-            _merge(grants, key, denial, str(agent), foreseen, [Reader.SERVICE_AGENT], denials=0)
+        deploy = msgspec.structs.replace(denial.deploy, number=number)
+        for each in aheads(msgspec.structs.replace(denial, deploy=deploy)):
+            if each.member is None or each.reader is None:
+                continue
+            key = (str(each.repository), each.member.key)
+            foreseen = decide(each, assumed(each, self._inside), self._rules, predicted=True)
+            if foreseen.outcome is Outcome.ASK and (key not in grants or grants[key].predicted):
+                _merge(grants, key, each, str(each.member), foreseen, [each.reader], denials=0)
 
 
 def _merge(

@@ -248,6 +248,8 @@ def _limits(denial: Denial, evidence: Evidence, rules: Rules, *, predicted: bool
         reasons.append(Reason.REPOSITORY_UNKNOWN)
     if denial.member is None:
         reasons.append(Reason.MEMBER_UNKNOWN)
+    elif denial.member.agent_identity:
+        reasons.append(Reason.AGENT_IDENTITY)
     if denial.reader is None:
         reasons.append(Reason.READER_UNKNOWN)
     if denial.deployer is None and denial.reader is not Reader.DEPLOYER:
@@ -290,7 +292,7 @@ def _facts(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
         case None if denial.repository is not None:
             known = denial.deploy.project or denial.deploy.number
             reasons.append(Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN)
-    if denial.member is not None and denial.member.shared:
+    if denial.shared:
         reasons.append(Reason.SHARED_IDENTITY)
     if evidence.redirected is False:
         reasons.append(Reason.NOT_REDIRECTED)

@@ -173,10 +173,10 @@ def _covered(reviewer: str, allowed: tuple[str, ...]) -> bool:
     return reviewer in allowed or reviewer.rpartition("@")[2] in allowed
 
 
-def parse_policy(text: str, name: str, vouched: str | None = None) -> FileRules:
+def parse_policy(text: str, name: str) -> FileRules:
     """The rules that a policy file's text says. Raises BadInput with `name`, line and column of every problem.
 
-    A text at `gs://` may have been written by others than operators, save the one whose SHA-256 is `vouched` for.
+    A text at `gs://` may have been written by others than operators, so people confirm it before it grants.
     """
     if len(text) > MOST:
         raise BadInput(f"{name}: larger than a policy can be ({MOST} characters)")
@@ -215,8 +215,7 @@ def parse_policy(text: str, name: str, vouched: str | None = None) -> FileRules:
     if problems:
         raise BadInput("\n".join(problems), advice=_ADVICE)
     sha256 = hashlib.sha256(text.encode()).hexdigest()
-    theirs = name.startswith("gs://") and sha256 != vouched
-    to_confirm = TextToConfirm(sha256, text) if theirs else None
+    to_confirm = TextToConfirm(sha256, text) if name.startswith("gs://") else None
     return FileRules(tuple(rules), Outcome(written.otherwise), sha256[:12], to_confirm)
 
 

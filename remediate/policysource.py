@@ -27,17 +27,15 @@ class PolicySource:
         told: Callable[[str], None],
         *,
         endpoint: str | None = None,
-        vouched: str | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._place = place
         self._told = told
         self._endpoint = endpoint
-        self._vouched = vouched
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._text = read_policy(place, endpoint)
-        self._rules: Rules = parse_policy(self._text, place, vouched)
+        self._rules: Rules = parse_policy(self._text, place)
         self._looked = monotonic()
 
     def __call__(self) -> Rules:
@@ -54,7 +52,7 @@ class PolicySource:
         try:
             text = read_policy(self._place, self._endpoint)
             if text != self._text:
-                self._rules, self._text = parse_policy(text, self._place, self._vouched), text
+                self._rules, self._text = parse_policy(text, self._place), text
         except Exception as error:  # whatever is wrong with a new one, the one before decides
             self._told(f"the policy of before stays in force ({self._rules.digest}): {error}")
 

@@ -1,6 +1,6 @@
 """Turns an identity found in a log entry into the IAM member it stands for, and says what kind of member that is.
 
-Source: "Principal identifiers" and "Service account types" (IAM).
+Source: "Principal identifiers", "Service account types" and "Agent identities" (IAM).
 """
 
 from __future__ import annotations
@@ -21,21 +21,26 @@ _EMAIL = re.compile(
 )
 _DOMAIN = re.compile(r"@?((?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,63})\Z", re.I)
 _SERVICE_ACCOUNT_DOMAIN = re.compile(r"(?:.+\.)?gserviceaccount\.com\Z")
-# One federated identity; `principalSet://` is many and is never a member here.
+# One federated identity; `principalSet://` is many and is never a member here. The pool of a GKE cluster or a fleet is
+# called by its project: `my-project.svc.id.goog`, `example.com:my-project.svc.id.goog`.
 _FEDERATED = re.compile(
     r"principal://iam\.googleapis\.com/"
-    r"(?:projects/[1-9][0-9]{0,18}/locations/global/workloadIdentityPools|locations/global/workforcePools)"
-    r"/[a-z][a-z0-9-]{2,62}/subject/[\x21-\x7e]{1,127}\Z"
+    r"(?:projects/[1-9][0-9]{0,18}/locations/global/workloadIdentityPools"
+    r"/(?:[a-z][a-z0-9-]{2,62}|[a-z0-9](?:[a-z0-9.:-]{0,100}[a-z0-9])?(?:\.svc)?\.id\.goog)"
+    r"|locations/global/workforcePools/(?P<pool>[a-z][a-z0-9-]{2,62}))"
+    r"/subject/(?P<subject>[\x21-\x7e]{1,127})\Z"
+)
+# The identity of an AI agent: of an organization's trust domain, or of a project's where there is no organization.
+_AGENT_IDENTITY = re.compile(
+    r"principal://agents\.[a-z0-9-]{1,40}\.(?:org|proj|project)-[1-9][0-9]{0,18}\.system\.id\.goog"
+    r"(?:/[A-Za-z0-9][A-Za-z0-9._~:-]{0,99}){1,16}\Z"
 )
 _RUN_AGENT = re.compile(r"serviceAccount:service-([1-9][0-9]{0,18})@serverless-robot-prod\.iam\.gserviceaccount\.com\Z")
-_SHARED = re.compile(
-    r"serviceAccount:(?:"
-    r"[0-9]+-compute@developer|[^@]+@appspot|[0-9]+@cloudbuild|[0-9]+@cloudservices"
-    r"|service-[0-9]+@gcf-admin-robot\.iam"
-    r"|service-[0-9]+@gcp-sa-(?:clouddeploy|cloudbuild|config|firebaseapphosting)\.iam"
-    r")\.gserviceaccount\.com\Z",
-    re.I,
-)
+# Accounts that Google makes and manages, and that many callers share: service agents (`service-N@...`), default
+# accounts (`N-compute@developer`, `P@appspot`, `N@cloudservices`, `N@cloudbuild`), and accounts in projects of Google's
+# own. An account that a customer makes lies in PROJECT.iam, and its name does not begin with a digit.
+_MANAGED_NAME = re.compile(r"(?:service-(?:org-|folder-)?|(?:project-)(?=[0-9]{6}))?[0-9]+(?:-[a-z0-9-]+)?\Z")
+_MANAGED_DOMAIN = re.compile(r"(?:gcp-sa-[a-z0-9-]+|(?:.+\.)?google\.com)\.iam\.gserviceaccount\.com\Z")
 _NEVER = {
     "allusers": Reason.PUBLIC_MEMBER,
     "allauthenticatedusers": Reason.PUBLIC_MEMBER,
@@ -96,8 +101,38 @@ class Member(msgspec.Struct, frozen=True, order=True):
 
     @property
     def shared(self) -> bool:
-        """Whether many deploys run as this identity, so that a grant to it widens far more than one deployer."""
-        return _SHARED.match(self.id) is not None
+        """Whether many deploys run as this identity, so that a grant to it widens far more than one deployer.
+
+        Every account that Google manages is one. `Denial.shared` knows Cloud Run's own agent.
+        """
+        if self.kind is not MemberKind.SERVICE_ACCOUNT:
+            return False
+        name, _, domain = self.id.partition(":")[2].casefold().partition("@")
+        customers = domain.endswith(".iam.gserviceaccount.com") and not _MANAGED_DOMAIN.match(domain)
+        return not customers or _MANAGED_NAME.match(name) is not None
+
+    @property
+    def agent_identity(self) -> bool:
+        """Whether this is the identity of an AI agent."""
+        return _AGENT_IDENTITY.match(self.id) is not None
+
+    @property
+    def workforce_pool(self) -> str | None:
+        """The workforce pool that a federated person signed in by; None for every other identity."""
+        match = _FEDERATED.match(self.id)
+        return match["pool"] if match else None
+
+    @property
+    def person(self) -> Member | None:
+        """The person whose address is the subject of a workforce pool's identity.
+
+        A workload identity pool's subject is what its owner makes it, so it names nobody, even as an address.
+        """
+        match = _FEDERATED.match(self.id)
+        if match is None or match["pool"] is None:
+            return None
+        named = parse_member(match["subject"])
+        return named if isinstance(named, Member) and named.kind is MemberKind.USER else None
 
     @property
     def run_agent_of(self) -> str | None:
@@ -117,7 +152,7 @@ def parse_member(text: str) -> Member | Reason:
     for prefix, reason in _NEVER.items():
         if text.casefold().startswith(prefix):
             return reason
-    if _FEDERATED.match(text):
+    if _FEDERATED.match(text) or _AGENT_IDENTITY.match(text):
         return Member(text)
     prefix, colon, address = text.rpartition(":")
     match = _EMAIL.match(address)

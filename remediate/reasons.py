@@ -30,6 +30,7 @@ class Reason(StrEnum):
         "The warning of before 2025-01-15: the image was not readable, but the deploy went through.",
     )
     VPC_SERVICE_CONTROLS = "vpc_service_controls", "VPC Service Controls stopped the read; no grant helps."
+    ORGANIZATION_POLICY = "organization_policy", "An organization policy refused the deploy; no grant helps."
     BINARY_AUTHORIZATION = "binary_authorization", "Binary Authorization stopped the image; no grant helps."
     IMAGE_NOT_FOUND = "image_not_found", "The image does not exist; no grant helps."
     UNSUPPORTED_REGISTRY = "unsupported_registry", "Cloud Run does not take images of that registry."
@@ -37,13 +38,40 @@ class Reason(StrEnum):
         "not_artifact_registry",
         "The image is not in Artifact Registry (Docker Hub, for instance).",
     )
+    REGISTRY_POLICY = (
+        "registry_policy",
+        "An organization policy stops the registry; no grant helps. Ask who administers the organization's policies.",
+    )
+    REGISTRY_API_DISABLED = (
+        "registry_api_disabled",
+        "The registry's API is disabled in the image's project; no grant helps. Enable the Artifact Registry API.",
+    )
+    REGISTRY_BILLING = (
+        "registry_billing",
+        "The image's project has no active billing; no grant helps. Enable billing for the project.",
+    )
+    REGISTRY_SHUT_DOWN = (
+        "registry_shut_down",
+        "Container Registry is shut down; no grant helps. Move the image to Artifact Registry.",
+    )
+    REGISTRY_BUSY = (
+        "registry_busy",
+        "The registry was over its quota, or failed, for a moment; no grant helps. Deploy again later.",
+    )
+    REGISTRY_UNAUTHENTICATED = (
+        "registry_unauthenticated",
+        "The registry was asked without credentials, so there is no member to grant to.",
+    )
     ACT_AS = "act_as", "The deployer may not act as the service's service account."
     ACCESS_TOKEN = "access_token", "The service agent may not get tokens for the service account."
     RUN_PERMISSION = "run_permission", "A Cloud Run permission is missing, not the image's."
     SECRET_MANAGER = "secret_manager", "A secret may not be read."
     KMS = "kms", "An encryption key may not be used."
     UPLOAD_ARTIFACTS = "upload_artifacts", "Pushing an image was denied, not reading one."
-    OTHER_PERMISSION = "other_permission", "Another permission than reading images is missing."
+    OTHER_PERMISSION = (
+        "other_permission",
+        "A permission is missing, and the text does not say that it is reading images.",
+    )
     OTHER_FAILURE = (
         "other_failure",
         "The deploy failed for a reason that has nothing to do with reading the image.",
@@ -89,6 +117,22 @@ class Reason(StrEnum):
     UNUSUAL_STATUS = (
         "unusual_status",
         "The text is an image denial, but the status code is not one that Cloud Run uses for it.",
+    )
+    UNUSUAL_WORDING = (
+        "unusual_wording",
+        "The error text is not one of the known ones as a whole: part of it may be what a caller typed.",
+    )
+    UNUSUAL_FIELD = (
+        "unusual_field",
+        "A field of the entry that matters has an unusual type and was not read.",
+    )
+    DETAILS_MISMATCH = (
+        "details_mismatch",
+        "The error's details name another permission, service or resource than its text.",
+    )
+    AGENT_IDENTITY = (
+        "agent_identity",
+        "The member is the identity of an AI agent, so a reviewer decides what it may read.",
     )
 
     # Why it was decided as it was.

@@ -23,6 +23,8 @@ from remediate.image import Repository
 from remediate.policy import ROLE, Decision, Outcome
 from remediate.principal import Member, parse_member
 from remediate.reasons import Reason
+from remediate.state import TRANSITIONS as TRANSITIONS
+from remediate.state import Ending as Ending
 from remediate.state import State as State
 from remediate.witnesses import NamedBy, Names, Proof, named, with_entry
 
@@ -31,42 +33,6 @@ RULE = "rule:"
 """What the name of an actor begins with that is a rule, not a person."""
 
 _SEEN = 20  # deploys, images and partners kept with a record; the count of denials goes on
-
-
-TRANSITIONS: dict[State | None, frozenset[State]] = {
-    None: frozenset({State.PROPOSED, State.REFUSED, State.FAILED}),
-    State.PROPOSED: frozenset(
-        {State.PROPOSED, State.APPROVED, State.REJECTED, State.REFUSED, State.FAILED, State.LAPSED}
-    ),
-    State.APPROVED: frozenset(
-        {State.APPROVED, State.GRANTED, State.PROPOSED, State.REFUSED, State.FAILED, State.LAPSED}
-    ),
-    State.GRANTED: frozenset({State.GRANTED, State.REMOVED, State.REVOKED, State.EXPIRED}),
-    State.REJECTED: frozenset({State.PROPOSED, State.REFUSED}),
-    State.REFUSED: frozenset({State.PROPOSED}),
-    State.FAILED: frozenset({State.APPROVED, State.PROPOSED, State.REFUSED}),
-    State.REMOVED: frozenset({State.PROPOSED, State.REFUSED}),
-    State.REVOKED: frozenset({State.PROPOSED, State.REFUSED}),
-    State.EXPIRED: frozenset({State.PROPOSED, State.REFUSED}),
-    State.LAPSED: frozenset({State.PROPOSED, State.REFUSED}),
-}
-"""Every transition there is; any other is impossible. None is "no record yet".
-
-A proposal that becomes a proposal is renewed: what a reviewer has to know about it has changed. A grant that becomes a
-grant is renewed: its end is put off, and nothing else. An approval that was
-not carried out may be approved again, by somebody else or for another time; one that does not hold any more when it is
-to be carried out is proposed anew.
-What is over (rejected, refused, removed, revoked, expired, lapsed) begins its next cycle with a new denial.
-"""
-
-
-class Ending(msgspec.Struct, frozen=True):
-    """Who takes a grant away, and why; recorded before the policy changes, so that another process can finish it."""
-
-    state: State
-    """`revoked` or `expired`."""
-    actor: str
-    note: str
 
 
 class Remediation(msgspec.Struct, frozen=True):
@@ -131,6 +97,7 @@ class Remediation(msgspec.Struct, frozen=True):
     trail: int = 0
     """How many trail records there are, and so the next one's number."""
     trail_hash: str = ""
+    troubleshooter: str | None = None  # the last link that Google gave with a denial; nothing decides by it
 
 
 class TrailRecord(msgspec.Struct, frozen=True):
@@ -221,7 +188,6 @@ def counted(record: Remediation, denial: Denial, now: datetime, proof: Proof = P
     """The record with one denial more; no transition, so no trail record. `proof` is what is known of its entry."""
     people = named(names_of(record), denial, proof)
     entries, proven = with_entry(record.entries, record.proven, denial.entry, proof)
-    reader = (denial.reader,) if denial.reader else ()
     moment = instant(when(denial, now))
     return msgspec.structs.replace(
         record,
@@ -229,7 +195,7 @@ def counted(record: Remediation, denial: Denial, now: datetime, proof: Proof = P
         predicted=False,
         first_seen=min(record.first_seen, moment),
         last_seen=max(record.last_seen, moment),
-        readers=tuple(sorted({*record.readers, *reader})),
+        readers=tuple(sorted({*record.readers, *filter(None, [denial.reader])})),
         deploys=_with(record.deploys, denial.deploy),
         images=_with(record.images, denial.image),
         deployers=people.deployers,
@@ -238,6 +204,7 @@ def counted(record: Remediation, denial: Denial, now: datetime, proof: Proof = P
         entries=entries,
         proven=proven,
         doubts=denial.doubts,
+        troubleshooter=denial.troubleshooter or record.troubleshooter,
         authorized=denial.authorized,
         version=record.version + 1,
     )
@@ -284,7 +251,8 @@ def names_of(record: Remediation) -> Names:
 def based_on(record: Remediation, denial: Denial) -> Remediation:
     """The record with a denial that it tells of already as the one that counts last."""
     deploys, images = _with(record.deploys, denial.deploy), _with(record.images, denial.image)
-    return msgspec.structs.replace(record, deploys=deploys, images=images, doubts=denial.doubts)
+    said = {"doubts": denial.doubts, "authorized": denial.authorized}
+    return msgspec.structs.replace(record, deploys=deploys, images=images, **said)
 
 
 def moved(

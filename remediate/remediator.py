@@ -61,6 +61,7 @@ class Remediator:
         ours: Names = Names(),  # noqa: B008  (frozen)
         clock: Callable[[], datetime],
         rules: Callable[[], Rules] = lambda: BUILT_IN,
+        policy_confirmed: str | None = None,
         reviewers: Reviewers = Reviewers(),  # noqa: B008  (frozen)
         limits: Limits = Limits(),  # noqa: B008  (frozen)
         told: Callable[[records.TrailRecord | ModeChange], None] = lambda _: None,
@@ -71,7 +72,7 @@ class Remediator:
         self._logs = cloud.logs
         self._investigator = Investigator(cloud, organization, opt_in_tag, clock, ours)
         history = History(cloud, clock, own=reviewers.service)
-        self._decider = Decider(ledger, self._investigator, history, rules, mode, limits, clock)
+        self._decider = Decider(ledger, self._investigator, history, rules, mode, limits, clock, policy_confirmed)
         self._executor = Executor(ledger, cloud.registry, clock, told, notifier)
         self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, limits, clock)
         self._renewal = partial(Renewal, ledger, self._decider, self._executor, history, clock)
@@ -293,12 +294,8 @@ class Remediator:
             raise Refused(f"{ident}: {record.member} was a reader before; only what we added is taken away")
         done = self._executor.take_away(record, Ending(State.REVOKED, person.id, note))
         if done.state is not State.REVOKED:
-            word = (
-                "still granted: Google Cloud refused to change the policy"
-                if done.state is State.GRANTED
-                else done.state
-            )
-            raise Refused(f"{ident} is {word}")
+            held = "still granted: Google Cloud refused to change the policy"
+            raise Refused(f"{ident} is {held if done.state is State.GRANTED else done.state}")
         return done
 
     def switch(self, scope: str, mode: Mode | None, *, actor: str, note: str) -> Modes:

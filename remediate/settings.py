@@ -35,7 +35,7 @@ ENDPOINTS = (
 _NAMES = (
     "MODE",
     "POLICY",
-    "POLICY_SHA256",
+    "POLICY_CONFIRMED",
     "LEDGER",
     "ORGANIZATION",
     "REVIEWERS",
@@ -85,8 +85,8 @@ class Settings(msgspec.Struct, frozen=True):
     grant, where no switch says `dry-run`. Not set: the switches alone decide (`remediate mode`), at first `dry-run`."""
     policy: str | None = None
     """`REMEDIATE_POLICY`: a policy file, `PATH` or `gs://BUCKET/OBJECT`; not set, the built-in rules decide."""
-    policy_sha256: str | None = None
-    """`REMEDIATE_POLICY_SHA256`: of the policy text that an operator vouches for, so that nobody has to confirm it."""
+    policy_confirmed: str | None = None
+    """`REMEDIATE_POLICY_CONFIRMED`: the SHA-256 of the policy text that an operator vouches for; nobody confirms it."""
     ledger: str = "sqlite:///.run/ledger.db"
     """`REMEDIATE_LEDGER`: where remediations live, `sqlite:///PATH`. Has to be set on Cloud Run, whose disk is lost."""
     organization: str | None = None
@@ -162,7 +162,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     take("REMEDIATE_MODE", "mode", "dry-run or enforce", lambda text: Mode(text) if text in list(Mode) else None)
     take("REMEDIATE_POLICY", "policy", "a path, or gs://BUCKET/OBJECT", _policy)
     digests = "64 hexadecimal digits, as sha256sum prints them"
-    take("REMEDIATE_POLICY_SHA256", "policy_sha256", digests, _sha256)
+    take("REMEDIATE_POLICY_CONFIRMED", "policy_confirmed", digests, _sha256)
     ledgers = "sqlite:///PATH (sqlite:////PATH for an absolute one) or firestore://PROJECT/DATABASE"
     take("REMEDIATE_LEDGER", "ledger", ledgers, lambda text: text if _LEDGER.match(text) else None)
     take("REMEDIATE_ORGANIZATION", "organization", "an organization's number", _organization)

@@ -115,11 +115,17 @@ class Testimony:
         return None
 
     def _joined(self, record: Remediation, entry: EntryId, denial: Denial) -> Denial:
-        """The denial with its deployer out of the calls that named one when it was counted."""
+        """The denial with its deployer out of the calls that named one when it was counted.
+
+        Where none named anybody, the log is asked for the operation's call as it was then: it tells of permissions too.
+        """
         calls = dict.fromkeys(each.call for each in record.named_by if each.entry == entry and each.call)
+        if not calls:
+            found = self._investigator.identified(denial)
+            return found if isinstance(found, Denial) else denial
         with suppress(TransientFault):  # who is named by it is barred all the same
-            found = [each for call in calls if call for each in self._read(call) or ()]
-            return joined(denial, [call for each in found if (call := call_of(each))])
+            read = [each for call in calls if call for each in self._read(call) or ()]
+            return joined(denial, [call for each in read if (call := call_of(each))])
         return denial
 
     def _deployer_known(self, record: Remediation, denial: Denial) -> bool:

@@ -83,7 +83,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "deploy.project": ("string", "id of the project deployed to"),
     "deploy.number": ("string", "its number"),
     "deploy.location": ("string", "region deployed to"),
-    "deploy.kind": ("string", "service, job or worker_pool"),
+    "deploy.kind": ("string", "service, job, worker_pool or instance"),
     "deploy.name": ("string", "name of what was deployed"),
     "deploy.ancestors": ("list", "projects/ID, folders/N, ..., organizations/N of the deploying project"),
     "image.reference": ("string", "the image as it was deployed"),
@@ -141,7 +141,7 @@ def variables(denial: Denial, evidence: Evidence, *, predicted: bool = False) ->
         values |= _named(repository)
     if member is not None:
         values |= {"member.id": member.id, "member.kind": str(member.kind), "member.domain": member.domain}
-        values |= {"member.project": member.project, "member.shared": member.shared}
+        values |= {"member.project": member.project, "member.shared": denial.shared}
     return {name: value for name, value in values.items() if value is not None}
 
 

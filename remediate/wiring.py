@@ -41,8 +41,7 @@ def rules_from(settings: Settings, told: Callable[[str], None]) -> Callable[[], 
         return lambda: built_in
     from remediate.policysource import PolicySource
 
-    at = settings.endpoints.get("STORAGE")
-    return PolicySource(settings.policy, told, endpoint=at, vouched=settings.policy_sha256)
+    return PolicySource(settings.policy, told, endpoint=settings.endpoints.get("STORAGE"))
 
 
 def rules_when_needed(settings: Settings, told: Callable[[str], None]) -> Callable[[], Rules]:
@@ -216,6 +215,7 @@ def remediator_from(
         rules=rules or rules_when_needed(settings, warned),
         opt_in_tag=settings.opt_in_tag,
         ours=Names(settings.domains, settings.workforce_pools),
+        policy_confirmed=settings.policy_confirmed,
         mode=settings.mode,
         organization=settings.organization,
         reviewers=Reviewers(settings.reviewers, settings.identities, operators_from(settings)),

@@ -93,7 +93,8 @@ def _grant(seed: DeploymentSeed, names: Names, organization: Organization) -> No
         {"role": writer, "members": writers},
     ]
     if seed.opt_in_tag:
-        bound[1]["condition"] = {"title": "opted in", "expression": f"resource.matchTag('{key}', '{value}')"}
+        either = " || ".join(f"resource.matchTag('{key}', '{each}')" for each in dict.fromkeys((value, "deployers")))
+        bound[1]["condition"] = {"title": "opted in", "expression": either}
     _bind(organization, seed.scope, *bound)
     _bind(
         organization,

@@ -32,6 +32,7 @@ class RepositorySeed(msgspec.Struct, forbid_unknown_fields=True):
     policy: list[Binding] = []
     images: list[str] = []
     audit_configs: list[dict[str, object]] = []
+    labels: dict[str, str] = {}
 
 
 class ProjectSeed(msgspec.Struct, forbid_unknown_fields=True):
@@ -168,6 +169,8 @@ def _build(seed: Seed, path: Path) -> Organization:
         for repository in project.repositories:
             child = f"{name}/locations/{repository.location}/repositories/{repository.name}"
             kind: dict[str, object] = {"format": repository.format, "mode": repository.mode}
+            if repository.labels:
+                kind["labels"] = dict(repository.labels)
             policy = _policy(repository.policy)
             if repository.audit_configs:
                 policy["auditConfigs"] = repository.audit_configs

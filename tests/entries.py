@@ -51,11 +51,14 @@ _TEMPLATES: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("v2", "service"): ("Services.UpdateService", ("service", "template")),
     ("v2", "job"): ("Jobs.UpdateJob", ("job", "template", "template")),
     ("v2", "worker_pool"): ("WorkerPools.UpdateWorkerPool", ("workerPool", "template")),
+    ("v1", "instance"): ("Instances.ReplaceInstance", ("instance", "spec")),
+    ("v2", "instance"): ("Instances.UpdateInstance", ("instance",)),
 }
 _LABELS = {
     "service": ("cloud_run_revision", "service_name"),
     "job": ("cloud_run_job", "job_name"),
     "worker_pool": ("cloud_run_worker_pool", "worker_pool_name"),
+    "instance": ("cloud_run_instance", "instance_name"),
 }
 
 
@@ -85,7 +88,7 @@ def activity(
         request[path[0]]["metadata"] = {"namespace": number, "name": "web"}
     resource_type, label = _LABELS[kind]
     who = {"principalEmail": email, "principalSubject": subject}
-    collection = {"service": "services", "job": "jobs", "worker_pool": "workerpools"}[kind]
+    collection = {"service": "services", "job": "jobs", "worker_pool": "workerpools", "instance": "instances"}[kind]
     resource = f"namespaces/{project}/{collection}/web"
     checked = {"permission": f"run.{collection}.update", "resource": resource, "resourceAttributes": {}}
     return {

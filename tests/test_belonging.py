@@ -23,7 +23,14 @@ AGENT = "principal://agents.global.org-400000000001.system.id.goog/resources/aip
         ("serviceAccount:123456789012-compute@developer.gserviceaccount.com", "123456789012"),
         ("serviceAccount:service-123456789012@gcp-sa-yakima.iam.gserviceaccount.com", "123456789012"),
         ("serviceAccount:123456789012@cloudbuild.gserviceaccount.com", "123456789012"),
+        ("serviceAccount:service-123456789012@serverless-robot-prod.iam.gserviceaccount.com", "123456789012"),
+        ("serviceAccount:123456789012@cloudservices.gserviceaccount.com", "123456789012"),
+        ("serviceAccount:service-123456789012@evil.iam.gserviceaccount.com", "evil"),
+        ("serviceAccount:service-123456789012@gcp-sa-evil.iam.gserviceaccount.com", "gcp-sa-evil"),
+        ("serviceAccount:service-123456789012@evil.example.com.iam.gserviceaccount.com", "example.com:evil"),
+        ("serviceAccount:service-123456789012@my-gcp-sa-yakima.iam.gserviceaccount.com", "my-gcp-sa-yakima"),
         (POOL, "123456789012"),
+        (POOL.replace("/gh/", "/shop-frontend.svc.id.goog/"), "123456789012"),
         (WORKFORCE.format("corp"), None),
         ("user:ana@example.com", None),
         (AGENT, None),
@@ -54,6 +61,11 @@ def test_people_and_pools_are_ours_by_the_names_in_the_settings(member: str, ins
 @pytest.mark.parametrize("member", ["user:ana@example.com", WORKFORCE.format("corp"), AGENT])
 def test_without_names_nothing_is_known(member: str) -> None:
     assert home_by_name(Member(member), Names(), None).inside is None
+
+
+def test_an_account_that_is_called_like_a_service_agent_of_ours_lives_where_it_lives() -> None:
+    lookalike = Member("serviceAccount:service-123456789012@evil-project.iam.gserviceaccount.com")
+    assert home_offline(OURS)(lookalike, Deploy("shop-frontend", "123456789012")) is None
 
 
 def test_an_export_knows_the_deploying_project_alone() -> None:

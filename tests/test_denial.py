@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from remediate.denial import Denial, NotADenial, Reader
 from remediate.joining import located
@@ -41,7 +42,7 @@ CAUSE = (
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
-@pytest.mark.parametrize("kind", ["service", "job", "worker_pool"])
+@pytest.mark.parametrize("kind", ["service", "job", "worker_pool", "instance"])
 @pytest.mark.parametrize(
     "text",
     [
@@ -110,6 +111,121 @@ def test_a_v2_operation_tells_the_service_agents_denial_in_the_calls_own_entry()
 def _with(entry: dict[str, Any], **payload: Any) -> dict[str, Any]:
     entry["protoPayload"] |= payload
     return entry
+
+
+def test_an_instance_is_a_kind_of_its_own() -> None:
+    v2 = activity(bare_text(None), api="v2", kind="instance")
+    found = denial(v2)
+    assert (found.deploy.kind, found.deploy.name, str(found.repository), found.doubts) == (
+        "instance",
+        "web",
+        REPOSITORY,
+        (),
+    )
+    del v2["resource"]
+    assert denial(v2).deploy.kind == "instance"
+    typed = f"Permission 'iam.serviceaccounts.actAs' denied on service account {user_text()} (or it may not exist)."
+    echoed = understood(activity(typed, api="v2", kind="instance"))
+    assert isinstance(echoed, NotADenial)
+    assert echoed.reason is Reason.ACT_AS
+
+
+@pytest.mark.parametrize("condition", ["Running", "ContainerReady"])
+def test_an_instances_own_conditions_tell_without_a_status_code(condition: str) -> None:
+    entry = system_event(None, condition=agent_text(), code=None)
+    response = entry["protoPayload"]["response"]
+    response["status"]["conditions"][0]["type"] = condition
+    assert isinstance(understood(entry), NotADenial) == (condition == "ContainerReady")
+    response["kind"] = "Instance"
+    assert denial(entry).doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "images", "confirmed"),
+    [
+        (user_text(), (IMAGE,), True),
+        (user_text(), (IMAGE.replace(":v2", "@sha256:abcd"), "nginx"), True),
+        (bare_text(), (IMAGE,), True),
+        (user_text(), (), False),
+        (bare_text(None), (IMAGE,), False),
+        (user_text(), ("us-docker.pkg.dev/other/r/i",), False),
+        (bare_text(), ("us-docker.pkg.dev/other/r/i",), False),
+        (user_text(), (IMAGE.replace("shop/web", "shop/other"),), False),
+    ],
+)
+def test_an_image_is_confirmed_where_text_and_structure_name_it(
+    text: str, images: tuple[str, ...], confirmed: bool
+) -> None:
+    entry = activity(text, images=images)
+    assert denial(entry).image_confirmed is confirmed
+    entry["split"] = {"uid": "x"}
+    assert denial(entry).image_confirmed is False
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "doubtful"),
+    [
+        (("insertId",), 7, False),
+        (("timestamp",), ["x"], False),
+        (("resource", "labels"), [1], False),
+        (("protoPayload", "resourceLocation"), {"currentLocations": [1]}, False),
+        (("protoPayload", "resourceLocation"), "x", False),
+        (("protoPayload", "methodName"), {"x": 1}, False),
+        (("protoPayload", "status", "code"), "PERMISSION_DENIED", True),
+        (("protoPayload", "authenticationInfo", "principalSubject"), {"x": 1}, True),
+        (("split",), "x", True),
+        (("operation",), [], True),
+    ],
+)
+def test_a_field_of_an_unusual_type_counts_as_absent_and_never_helps(
+    path: tuple[str, ...], value: object, doubtful: bool
+) -> None:
+    entry = activity(user_text(SAME), images=(SAME,))
+    node = entry
+    for step in path[:-1]:
+        node = node[step]
+    node[path[-1]] = value
+    found = denial(entry)
+    assert str(found.member) == MEMBER
+    assert (Reason.UNUSUAL_FIELD in found.doubts) is doubtful
+    if doubtful:
+        assert decide(found).outcome is Outcome.ASK
+
+
+@pytest.mark.parametrize("field", ["status", "authenticationInfo", "serviceName"])
+def test_a_payload_without_what_it_hangs_on_is_never_granted(field: str) -> None:
+    found = understood(_with(activity(user_text(SAME), images=(SAME,)), **{field: ["x"]}))
+    assert decide(found).outcome is not Outcome.GRANT
+
+
+def test_an_agent_identity_is_asked() -> None:
+    agent = "principal://agents.global.org-1.system.id.goog/resources/aiplatform/projects/2/locations/us-east4/reasoningEngines/7"
+    found = denial(activity(user_text(SAME), images=(SAME,), email=None, subject=agent))
+    assert str(found.member) == agent
+    assert Reason.AGENT_IDENTITY in decide(found).reasons
+    assert decide(found).outcome is Outcome.ASK
+
+
+def test_the_projects_own_agent_is_not_shared_and_anothers_is() -> None:
+    own = denial(system_event(agent_text(SAME), images=(SAME,), annotations={"serving.knative.dev/creator": "a@b.com"}))
+    assert own.shared is False
+    assert decide(replace(own, authorized=True), INSIDE, WIDER).outcome is Outcome.GRANT
+    as_deployer = denial(activity(user_text(SAME), images=(SAME,), email=AGENT))
+    assert as_deployer.shared
+    nameless = denial(system_event(agent_text(SAME), images=(SAME,), number=None))
+    assert (nameless.shared, decide(nameless).outcome) == (None, Outcome.ASK)
+    assert decide(as_deployer).outcome is Outcome.ASK
+
+
+def test_a_subject_that_looks_like_an_address_names_a_person_in_workforce_pools_alone() -> None:
+    workforce = "principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/boss@corp.example"
+    workload = FEDERATED.replace("repo:acme/shop", "boss@corp.example")
+    assert [str(each) for each in denial(activity(subject=workforce)).behind] == [
+        MEMBER,
+        workforce,
+        "user:boss@corp.example",
+    ]
+    assert [str(each) for each in denial(activity(subject=workload)).behind] == [MEMBER, workload]
 
 
 LOOK_ALIKES = {
@@ -413,5 +529,10 @@ def test_a_text_that_names_another_user_than_the_caller_is_asked(named: str, dou
 def test_where_the_deploying_project_is_not_told_a_person_is_asked() -> None:
     entry = activity(user_text(SAME), images=(), number=None)
     del entry["logName"], entry["resource"], entry["protoPayload"]["resourceName"]
-    reasons = (Reason.SOURCE_UNKNOWN, Reason.PROJECT_UNKNOWN, Reason.UNAUTHORIZED_CALLER)
+    reasons = (
+        Reason.SOURCE_UNKNOWN,
+        Reason.PROJECT_UNKNOWN,
+        Reason.UNAUTHORIZED_CALLER,
+        Reason.MEMBER_ORGANIZATION_UNKNOWN,
+    )
     assert (decide(denial(entry)).outcome, decide(denial(entry)).reasons) == (Outcome.ASK, reasons)

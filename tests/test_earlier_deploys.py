@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from remediate.earlier_deploys import Begun, EarlierDeploy, Place, completed, earlier_deploys
-from remediate.image import Repository
+from remediate.image import Repository, parse_image
 from remediate.logfilter import deploys_by
 from remediate.principal import Member
 from sandbox.logfilter import compile_filter
@@ -96,6 +96,25 @@ def test_a_deploy_that_went_well_is_proven(member: Member, api: str, kind: str) 
     [deploy] = found(entry, member=member)
     assert deploy == EarlierDeploy(member, AT, PATH, "deployed")
     assert preselected(entry, member)
+
+
+def test_an_instance_is_a_kind_like_the_others() -> None:
+    entry = good(api="v2")
+    entry["protoPayload"]["methodName"] = "google.cloud.run.v2.Instances.CreateInstance"
+    entry["protoPayload"]["request"] = {"instance": {"containers": [{"image": PATH}]}}
+    assert proves(entry)
+    assert preselected(entry)
+    entry["protoPayload"]["request"] = {"service": {"template": {"containers": [{"image": PATH}]}}}
+    assert not found(entry)  # another kind's field
+
+
+@pytest.mark.parametrize("port", ["", ":443"])
+@pytest.mark.parametrize("host", ["asia-northeast1-docker.pkg.dev", "docker.asia-northeast1.rep.pkg.dev"])
+def test_every_host_is_preselected_and_judged_as_images_are_read(host: str, port: str) -> None:
+    image = f"{host}{port}/{PROJECT}/app/web:v1"
+    read = parse_image(image)
+    assert preselected(with_image(image))
+    assert proves(with_image(image)) == (read is not None and read.repository == APP)
 
 
 def test_the_addresses_of_one_repository_are_all_its_own() -> None:
@@ -315,6 +334,7 @@ _log_names = st.sampled_from(FORGED) | st.text(max_size=40) | st.builds(
 )  # fmt: skip
 
 
+@settings(deadline=None)  # the first example reads files
 @given(_log_names)
 @example("projects/other/logs/cloudaudit.googleapis.com%2Factivity")
 def test_an_entry_without_an_exact_source_never_proves(log_name: str) -> None:
@@ -324,6 +344,7 @@ def test_an_entry_without_an_exact_source_never_proves(log_name: str) -> None:
     assert bool(joined(first, changed("logName", log_name, last))) == (log_name in exact)
 
 
+@settings(deadline=None)  # the first example reads files
 @given(st.sampled_from([
     "logName", "severity", "timestamp", "protoPayload", "protoPayload/status", "protoPayload/serviceName", "protoPayload/methodName",
     "protoPayload/authenticationInfo", "protoPayload/authorizationInfo", "protoPayload/request", "protoPayload/request/service",
@@ -337,6 +358,7 @@ def test_any_value_in_any_field_is_judged_and_never_an_error(path: str, value: A
             assert isinstance(each, EarlierDeploy | Begun)
 
 
+@settings(deadline=None)  # the first example reads files
 @given(_json)
 def test_whatever_an_image_of_elsewhere_is_dressed_with_proves_nothing(value: Any) -> None:
     for path in (

@@ -76,16 +76,14 @@ def test_poison_is_unreadable_and_nothing_worse(data: object) -> None:
 
 
 def test_what_is_unreadable_is_told_without_its_content() -> None:
-    secret = json.dumps(ENTRY | {"insertId": {"hunter2": 1}})
+    secret = json.dumps(ENTRY | {"protoPayload": ["hunter2"]})
     with pytest.raises(Unreadable) as told:
         read_entry(secret.encode())
-    assert "insertId" in str(told.value)
+    assert "protoPayload" in str(told.value)
     assert "hunter2" not in str(told.value)
 
 
-@pytest.mark.parametrize(
-    "raw", [b"[]", b"7", b"null", b'"x"', b"{", b'{"protoPayload": 7}', b'{"protoPayload": {"status": []}}', b"\xff"]
-)
+@pytest.mark.parametrize("raw", [b"[]", b"7", b"null", b'"x"', b"{", b'{"protoPayload": 7}', b"\xff"])
 def test_what_is_no_entry_is_unreadable(raw: bytes) -> None:
     with pytest.raises(Unreadable):
         read_entry(raw)

@@ -12,9 +12,9 @@ from remediate.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
 PURE = (
-    "allowpolicy", "approval_count", "audit", "authorization", "belonging", "chain", "content", "denial", "deploy", "earlier_deploys", "envelope",
-    "errors", "following", "foresight", "gathering", "image", "joining", "logentry", "modes", "notify/cards", "notify/notice", "notify/outbox",
-    "notify/report", "pairing", "plan", "policy", "principal", "reasons", "remediation", "results", "reviewers", "source", "state", "steps",
+    "allowpolicy", "approval_count", "audit", "authorization", "belonging", "chain", "content", "denial", "denied_image", "deploy",
+    "earlier_deploys", "envelope", "error_details", "errors", "following", "foresight", "gathering", "image", "joining", "logentry", "message_grammar", "modes", "notify/cards", "notify/notice", "notify/outbox",
+    "notify/report", "pairing", "plan", "policy", "principal", "reasons", "registry_cause", "remediation", "results", "reviewers", "source", "state", "steps",
     "variables", "witnesses", "wording",
 )  # fmt: skip
 PURE_MAY_IMPORT = {

@@ -21,6 +21,11 @@ REPOSITORIES = {
     "eu.gcr.io/my-project/a/b": "projects/my-project/locations/europe/repositories/eu.gcr.io",
     "asia.gcr.io/my-project/app": "projects/my-project/locations/asia/repositories/asia.gcr.io",
     "gcr.io/example.com/proj/app": "projects/example.com:proj/locations/us/repositories/gcr.io",
+    "docker.me-central2.rep.pkg.dev/my-project/repo/app:1.4": "projects/my-project/locations/me-central2/repositories/repo",
+    "docker.us.rep.pkg.dev/my-project/repo/app": "projects/my-project/locations/us/repositories/repo",
+    "docker.europe-west1.rep.pkg.dev:443/example.com/proj/repo/app": "projects/example.com:proj/locations/europe-west1/repositories/repo",
+    "us-docker.pkg.dev:443/my-project/repo/app": "projects/my-project/locations/us/repositories/repo",
+    "eu.gcr.io:443/my-project/app": "projects/my-project/locations/europe/repositories/eu.gcr.io",
 }
 
 
@@ -74,6 +79,11 @@ def test_other_registries_hold_no_repository_of_ours(reference: str) -> None:
         "us-python.pkg.dev/p/r/i",
         "us-docker.pkg.dev.evil.com@us-docker.pkg.dev/p/r/i",
         "REGION.pkg.dev/PROJECT_ID/REPO/IMAGE:latest",
+        "us-docker.pkg.dev:8443/p/r/i",
+        "gcr.io:80/p/i",
+        "docker.mars.rep.pkg.dev/p/r/i",
+        "docker.us-central1.rep.pkg.dev.evil.com/p/r/i",
+        "x.docker.us-central1.rep.pkg.dev/p/r/i",
         "gcr.io/my-project",
         "gcr.io/example.com/proj",
         "us-docker.pkg.dev/p/r/" + "a" * 10_000,
@@ -83,6 +93,36 @@ def test_other_registries_hold_no_repository_of_ours(reference: str) -> None:
 def test_a_malformed_reference_is_no_image(reference: str) -> None:
     image = parse_image(reference)
     assert image is None or image.repository is None
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "u-france-east1-docker.s3nsregistry.fr/s3ns/shop-web/apps/api:1",
+        "s3nsregistry.fr/s3ns/shop-web/apps/api",
+        "docker.u-france-east1.rep.s3nsregistry.fr/s3ns/shop-web/apps/api",
+        "u-germany-northeast1-docker.pkg-berlin-build0.goog/eu0/shop/apps/api",
+    ],
+)
+def test_a_sovereign_clouds_registry_is_artifact_registry_and_its_repository_unknown(reference: str) -> None:
+    image = parse_image(reference)
+    assert image
+    assert (image.repository, image.sovereign) == (None, True)
+
+
+@pytest.mark.parametrize(
+    "reference", ["docker.io/library/nginx", "acme-docker.jfrog.io/a/b", "ghcr.io/a/b", "evil.com/a"]
+)
+def test_another_registry_is_no_sovereign_clouds(reference: str) -> None:
+    image = parse_image(reference)
+    assert image
+    assert not image.sovereign
+
+
+def test_two_spellings_of_one_host_name_one_image() -> None:
+    hosts = ("us-central1-docker.pkg.dev", "us-central1-docker.pkg.dev:443", "docker.us-central1.rep.pkg.dev")
+    images = [parse_image(f"{host}/p/r/i:v1") for host in hosts]
+    assert all(one and images[0] and one.same_name(images[0]) for one in images)
 
 
 def test_tag_and_digest_do_not_make_another_image() -> None:

@@ -326,8 +326,6 @@ def test_a_policy_text_in_cloud_storage_grants_once_two_people_confirmed_it(worl
     sha256 = remote.to_confirm.sha256
     assert (len(sha256), remote.to_confirm.text) == (64, GRANTS)
     assert parse_policy(GRANTS, "policy.yaml").to_confirm is None
-    assert parse_policy(GRANTS, "gs://policies/policy.yaml", vouched=sha256).to_confirm is None
-    assert parse_policy(GRANTS + " ", "gs://policies/policy.yaml", vouched=sha256).to_confirm is not None
     assert parse_policy("rules: [{name: all, when: 'true', then: ask}]", "gs://p/policy.yaml").to_confirm is None
 
     def outcome(insert_id: str) -> tuple[Outcome, bool]:
@@ -337,6 +335,10 @@ def test_a_policy_text_in_cloud_storage_grants_once_two_people_confirmed_it(worl
         return decision.outcome, Reason.POLICY_UNCONFIRMED in decision.reasons
 
     assert outcome("1") == (Outcome.ASK, True)
+    vouched = world.instance(ENFORCE, rules=lambda: remote, policy_confirmed=sha256)
+    assert vouched.policy_to_confirm() is None  # an operator deployed it
+    other = parse_policy(GRANTS + " ", "gs://policies/policy.yaml")
+    assert world.instance(ENFORCE, rules=lambda: other, policy_confirmed=sha256).policy_to_confirm() is not None
     service = world.instance(ENFORCE, rules=lambda: remote, reviewers=NOBODY_ALONE)
     confirm = service.switching.confirm_policy
     assert confirm(sha256, actor=ANA, note="read it").policy == ""

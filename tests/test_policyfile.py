@@ -68,6 +68,21 @@ def test_the_first_rule_that_is_true_decides_and_says_more_than_the_outcome() ->
     assert (elsewhere.outcome, elsewhere.rule) == (Outcome.ASK, "otherwise")
 
 
+def test_a_rule_says_how_many_reviewers_have_to_approve_and_what_is_unknown_never_makes_it_fewer() -> None:
+    two = rules("rules:\n  - {name: two, when: true, then: ask, approvals: 2}\n")
+    assert decide(CROSS, known(), two).approvals == 2
+    assert decide(CROSS, known(), one("true", "ask")).approvals == 1
+    behind = rules(
+        'rules:\n  - {name: perhaps, when: "evidence.previously_deployed", then: ask}\n'
+        "  - {name: two, when: true, then: ask, approvals: 2}\n"
+    )
+    assert decide(CROSS, known(), behind).approvals == 2
+    assert decide(CROSS, known(previously_deployed=True), behind).approvals == 1
+    for wrong in ("0", "3", "true", '"2"', "1.5"):
+        with pytest.raises(BadInput, match=r"policy\.yaml:2:"):
+            rules(f"rules:\n  - {{name: two, when: true, then: ask, approvals: {wrong}}}\n")
+
+
 def test_a_rule_that_hangs_on_something_unknown_is_a_persons() -> None:
     decision = decide(CROSS, known(deploy_ancestors=None), rules(GOOD))
     assert (decision.outcome, decision.rule) == (Outcome.ASK, "platform images")

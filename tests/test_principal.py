@@ -9,6 +9,15 @@ from remediate.reasons import Reason
 
 POOL = "principal://iam.googleapis.com/projects/1234/locations/global/workloadIdentityPools/github/subject/"
 
+GKE = (
+    "principal://iam.googleapis.com/projects/1234/locations/global/workloadIdentityPools/shop-web.svc.id.goog"
+    "/subject/ns/ci/sa/runner"
+)
+AGENTS = (
+    "principal://agents.global.org-616463121992.system.id.goog/resources/aiplatform/projects/42/locations/us-central1/reasoningEngines/77",
+    "principal://agents.global.proj-548847028907.system.id.goog/resources/aiplatform/projects/42/locations/us-east4/reasoningEngines/77",
+)
+
 
 @pytest.mark.parametrize(
     ("text", "member"),
@@ -25,6 +34,7 @@ POOL = "principal://iam.googleapis.com/projects/1234/locations/global/workloadId
             "principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/ana",
             "principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/ana",
         ),
+        *((each, each) for each in (GKE, GKE.replace("shop-web.", "example.com:shop-web."), *AGENTS)),
     ],
 )
 def test_one_identity_is_one_member(text: str, member: str) -> None:
@@ -53,6 +63,11 @@ def test_one_identity_is_one_member(text: str, member: str) -> None:
         ("user:x@p.iam.gserviceaccount.com", Reason.MEMBER_UNKNOWN),
         ("serviceAccount:ana@example.com", Reason.MEMBER_UNKNOWN),
         (POOL + "*\n", Reason.MEMBER_UNKNOWN),
+        (GKE.replace("shop-web.svc.id.goog", "evil.example"), Reason.MEMBER_UNKNOWN),
+        (AGENTS[0].replace("principal:", "principalSet:"), Reason.GROUP_MEMBER),
+        (AGENTS[0].replace(".system.id.goog", ".system.id.goog.evil.example"), Reason.MEMBER_UNKNOWN),
+        (AGENTS[0] + "/*", Reason.MEMBER_UNKNOWN),
+        (AGENTS[0].replace("org-", "org-x"), Reason.MEMBER_UNKNOWN),
         ("a" * 10_000 + "@example.com", Reason.MEMBER_UNKNOWN),
     ],
 )
@@ -72,6 +87,15 @@ def test_what_is_not_one_living_identity_is_no_member(text: str, reason: Reason)
         "service-1@gcp-sa-cloudbuild.iam.gserviceaccount.com",
         "service-1@gcp-sa-config.iam.gserviceaccount.com",
         "service-1@gcp-sa-firebaseapphosting.iam.gserviceaccount.com",
+        "service-1@gcp-sa-yakima.iam.gserviceaccount.com",
+        "service-1@container-engine-robot.iam.gserviceaccount.com",
+        "service-1@serverless-robot-prod.iam.gserviceaccount.com",
+        "service-org-1@gcp-sa-scc-notification.iam.gserviceaccount.com",
+        "p123456789012-abc@gcp-sa-cloud-sql.iam.gserviceaccount.com",
+        "project-123456789012@storage-transfer-service.iam.gserviceaccount.com",
+        "x@gae-api-prod.google.com.iam.gserviceaccount.com",
+        "1@project.gserviceaccount.com",
+        "SERVICE-1@GCP-SA-YAKIMA.iam.gserviceaccount.com",
     ],
 )
 def test_identities_that_many_deploys_share_are_known(address: str) -> None:
@@ -81,7 +105,15 @@ def test_identities_that_many_deploys_share_are_known(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["ana@example.com", "x@p.iam.gserviceaccount.com", "compute@p.iam.gserviceaccount.com"]
+    "address",
+    [
+        "ana@example.com",
+        "x@p.iam.gserviceaccount.com",
+        "compute@p.iam.gserviceaccount.com",
+        "deploy-2024@my-robot.iam.gserviceaccount.com",
+        "ci@shop.example.com.iam.gserviceaccount.com",
+        "service-account@p.iam.gserviceaccount.com",
+    ],
 )
 def test_one_deployers_own_identity_is_not_shared(address: str) -> None:
     member = parse_member(address)
@@ -116,3 +148,17 @@ def test_the_service_agent_is_made_of_the_projects_number() -> None:
 def test_two_spellings_of_one_address_are_one_identity() -> None:
     assert Member("user:Ana@Example.com").key == Member("user:ana@example.com").key
     assert Member(POOL + "A").key != Member(POOL + "a").key
+
+
+def test_an_agent_identity_is_told_from_other_federated_members() -> None:
+    assert all(Member(each).agent_identity for each in AGENTS)
+    assert not Member(GKE).agent_identity
+
+
+def test_a_workforce_pools_subject_may_be_a_person_and_a_workload_pools_never_is() -> None:
+    staff = "principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/"
+    assert (Member(staff + "ana@example.com").workforce_pool, Member(GKE).workforce_pool) == ("staff", None)
+    assert Member(staff + "ana@example.com").person == Member("user:ana@example.com")
+    assert Member(staff + "ana").person is None
+    assert Member(POOL + "ana@example.com").person is None
+    assert Member("user:ana@example.com").person is None

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from remediate.cloud.interface import EntryKey
 from remediate.errors import Refused, RemediateError, TerminalFault, TransientFault
-from remediate.policy import Outcome, decide
+from remediate.policy import Decision, Outcome, decide
 from remediate.principal import Member
 from remediate.reasons import Reason
 from remediate.remediation import Remediation, State, moved, opened
@@ -345,7 +345,8 @@ def test_digests_and_hashes_of_earlier_records_stay_what_they_were() -> None:
     from remediate.remediation import instant
 
     found = denial(activity())
-    record, one = opened(found, decide(found), State.PROPOSED, actor="remediate", now=NOON)
+    asks = Decision(Outcome.ASK, "otherwise", (Reason.CROSS_PROJECT,), policy="built-in")
+    record, one = opened(found, asks, State.PROPOSED, actor="remediate", now=NOON)
     until = instant(NOON + timedelta(days=30))
     record, two = moved(record, State.APPROVED, actor=f"user:{ANA}", now=NOON, note="yes", ours=True, expires=until)
     record, three = moved(record, State.GRANTED, actor="remediate", now=NOON)

@@ -87,3 +87,11 @@ def test_no_deployer_is_ever_forgotten_for_they_may_not_approve() -> None:
     for number in range(100):
         start = counted(start, denial(activity(email=f"deployer-{number}@example.com")), NOON)
     assert len(start.deployers) == 101
+
+
+def test_the_last_troubleshooter_link_stays_with_the_record() -> None:
+    link = "https://console.cloud.google.com/iam-admin/troubleshooter/summary;errorId=x"
+    with_link, without = (replace(denial(activity()), troubleshooter=each) for each in (link, None))
+    first = counted(record(), with_link, NOON)
+    assert (record().troubleshooter, first.troubleshooter) == (None, link)
+    assert counted(first, without, NOON).troubleshooter == link

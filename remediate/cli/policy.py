@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from remediate.denial import Denial
     from remediate.policyfile import FileRules, Judged
-    from remediate.settings import Settings
 
 _File = Annotated[str, typer.Argument(metavar="FILE", help="The policy file, or gs://BUCKET/OBJECT.")]
 _Formats = Annotated[Format, typer.Option("--format", help="table, json or csv")]
@@ -67,11 +66,10 @@ def confirm(
     settings = the_settings()
     if settings.policy is None:
         raise BadInput("REMEDIATE_POLICY is not set: the built-in rules decide, and need no confirmation")
-    rules, ledger = _in_force(settings), the_ledger(settings)
+    rules, ledger = _policy(settings.policy), the_ledger(settings)
     text = rules.to_confirm
-    if text is None:
-        vouched = settings.policy_sha256 and settings.policy.startswith("gs://")
-        why = "REMEDIATE_POLICY_SHA256 vouches for it" if vouched else "it is a file, which an operator put there"
+    if text is None or text.sha256 == settings.policy_confirmed:
+        why = "it is a file, which an operator put there" if text is None else "REMEDIATE_POLICY_CONFIRMED names it"
         if not any(each.rule.then == "grant" for each in rules.rules):
             why = "no rule of it grants"
         say(f"{settings.policy}: needs no confirmation: {why}")
@@ -217,14 +215,6 @@ def diff(
                 print(f"{unsure} hang on what an export does not tell (ancestors, deploys of before): both ask there")
     if rows:
         raise typer.Exit(1)
-
-
-def _in_force(settings: Settings) -> FileRules:
-    """The rules that the settings name."""
-    from remediate.policyfile import parse_policy
-
-    assert settings.policy is not None
-    return parse_policy(_text(settings.policy), settings.policy, settings.policy_sha256)
 
 
 def _policy(file: str) -> FileRules:

@@ -232,6 +232,8 @@ def _story(
     for name, values in (("Images", record.images), ("Deployed by", record.deployers)):
         if values:
             lines.append(f"{name}: {', '.join(values)}")
+    if record.troubleshooter:
+        lines.append(f"Policy Troubleshooter: {record.troubleshooter}")
     following = needed_too(the_ledger(), record)
     for other in following:
         lines.append(f"The same deploy needs {other.id} too, {other.state}: {other.member}")

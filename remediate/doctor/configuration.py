@@ -18,11 +18,16 @@ from remediate.settings import load_settings
 _SAME = (
     "MODE",
     "POLICY",
+    "POLICY_CONFIRMED",
     "LEDGER",
     "ORGANIZATION",
     "REVIEWERS",
+    "OPERATORS",
     "IDENTITIES",
     "OPT_IN_TAG",
+    "DOMAINS",
+    "WORKFORCE_POOLS",
+    "GRANT_DAYS",
     "TROUBLESHOOTER",
     "UNKNOWN_DEPLOYER",
 )
@@ -179,6 +184,7 @@ def tag(found: Installation) -> Iterator[Finding]:
     said = environment(found.receiver).get("REMEDIATE_OPT_IN_TAG", "") if isinstance(found.receiver, Service) else ""
     if isinstance(found.tag, Unknown):
         yield not_known(found.tag)
+    said, _, newcomers = said.partition(",")
     if isinstance(found.tag, Absent):
         key, _, value = said.rpartition("/")
         words = ("gcloud", "resource-manager", "tags", "values")
@@ -186,16 +192,23 @@ def tag(found: Installation) -> Iterator[Finding]:
         yield Finding(Code.TAG_MISSING, f"there is no tag value {said}", made)
     if isinstance(found.tag, TagValue):
         own = f"/roles/{found.site.role('Writer')}"
-        tested = re.compile(r"resource\.matchTag(?:Id)?\('[^']*', *'[^']*'\)\Z")
-        names = {found.tag.name, found.tag.namespaced_name.rpartition("/")[0]} - {""}
+        names = {found.tag.name, newcomers, found.tag.namespaced_name.rpartition("/")[0]} - {""}
         for place in found.site.watched:
             policy = found.policies.get(place)
             for binding in policy.bindings if isinstance(policy, AllowPolicy) else ():
                 expression = binding.condition.get("expression", "")
-                held = tested.match(expression) and any(f"'{name}'" in expression for name in names)
-                if binding.role.endswith(own) and not held:
-                    what = f"{place}: {binding.role} is bound without the condition that the project bears {said}"
+                if binding.role.endswith(own) and not _held_to(expression, names):
+                    what = f"{place}: {binding.role} is bound without the condition that the project has {said}"
                     yield Finding(Code.TAG_NOT_ENFORCED, what, APPLY)
+
+
+_TESTED = re.compile(r"resource\.matchTag(?:Id)?\('[^']*', *'[^']*'\)\Z")
+
+
+def _held_to(expression: str, names: set[str]) -> bool:
+    """Whether a condition is true of projects with the tag alone: each of its alternatives tests one of its names."""
+    tests = expression.split(" || ")
+    return all(_TESTED.match(test) and any(f"'{name}'" in test for name in names) for test in tests)
 
 
 def _parts(found: Installation) -> dict[str, object]:

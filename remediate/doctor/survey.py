@@ -96,7 +96,8 @@ class Survey:
             bucket_name = _bucket(trail_sink.result())
             bucket = self._put(ask.bucket, bucket_name) if bucket_name else None
             said = environment(receiver) if isinstance(receiver, facts.Service) else {}
-            path, tag_name = firestore_path(said.get("REMEDIATE_LEDGER", "")), said.get("REMEDIATE_OPT_IN_TAG")
+            path = firestore_path(said.get("REMEDIATE_LEDGER", ""))
+            tag_name = (said.get("REMEDIATE_OPT_IN_TAG") or "").partition(",")[0]  # a second value has the same key
             database = self._put(ask.database, path) if path else None
             indexes = self._put(ask.indexes, path) if path else None
             tag = self._put(ask.tag, site, tag_name) if tag_name else None

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from remediate.denial import Deploy, Kind
 from remediate.equivalents import gcloud_command, terraform_resource
+from remediate.error_details import troubleshooter_link
 from remediate.image import Repository
 from remediate.remediation import Remediation, instant
 
@@ -18,6 +19,7 @@ _LABELS = {
     Kind.SERVICE: ("cloud_run_revision", "service_name"),
     Kind.JOB: ("cloud_run_job", "job_name"),
     Kind.WORKER_POOL: ("cloud_run_worker_pool", "worker_pool_name"),
+    Kind.INSTANCE: ("cloud_run_instance", "instance_name"),
 }
 """Cloud Run's monitored resources, and the label that bears the name ("Monitored resource types", Cloud Logging)."""
 _DETAILS = {Kind.SERVICE: "run/detail", Kind.JOB: "run/jobs/details"}
@@ -40,6 +42,8 @@ def links(record: Remediation) -> list[tuple[str, str]]:
         path = "/".join(quote(part, safe="") for part in parts)
         found.append(("Repository", f"{_CONSOLE}/artifacts/docker/{path}{_of(repository.project)}"))
         found.append(("IAM of its project", f"{_CONSOLE}/iam-admin/iam{_of(repository.project)}"))
+    if link := troubleshooter_link(record.troubleshooter or ""):
+        found.append(("Policy Troubleshooter", link))
     return found
 
 

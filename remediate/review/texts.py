@@ -151,12 +151,15 @@ def answered(evidence: Evidence) -> list[Answered]:
     return [
         _yes_or_no("Does the repository exist?", evidence.repository_exists, yes=exists, good=True),
         _yes_or_no("Is it inside your organization?", evidence.inside_organization, good=True),
+        _yes_or_no("Does the member belong to your organization?", evidence.member_inside, good=True),
         _yes_or_no("Is the member in its reader binding already?", evidence.already_granted),
         _yes_or_no("Can the member read it by another role, or from further up?", evidence.inherited),
         _yes_or_no("Is the member barred by a deny policy or an access boundary?", evidence.barred, bad=True),
         _yes_or_no("Did it deploy from this repository before?", evidence.previously_deployed, good=True),
         _yes_or_no("Was its access taken away since?", evidence.access_removed, good=False),
         _yes_or_no("Does the registry's project let rules grant (opt-in tag)?", evidence.opted_in),
+        _yes_or_no("Does the registry's owner let rules grant to newcomers?", evidence.newcomers),
+        _path("The member's project lies in", evidence.member_ancestors),
         _path("The deploying project lies in", evidence.deploy_ancestors),
         _path("The registry's project lies in", evidence.image_ancestors),
     ]

@@ -67,7 +67,13 @@ def test_json_is_exactly_what_is_promised(export: str) -> None:
 
 def test_a_mixed_export_is_read_whole_and_what_is_broken_is_named(tmp_path: Path) -> None:
     event = {"specversion": "1.0", "id": "1", "type": "x", "source": "y", "data": push_body(ENTRIES[1])}
-    lines = [json.dumps(ENTRIES[0]), "{broken", json.dumps(push_body(ENTRIES[2])), json.dumps(event), '{"insertId": 7}']
+    lines = [
+        json.dumps(ENTRIES[0]),
+        "{broken",
+        json.dumps(push_body(ENTRIES[2])),
+        json.dumps(event),
+        '{"protoPayload": 7}',
+    ]
     file = tmp_path / "export.json.gz"
     file.write_bytes(gzip.compress("\n".join(lines).encode()))
     done = run("plan", str(file), "--format", "json")

@@ -65,7 +65,8 @@ def named(kind: str, values: Json) -> Json:
         case "google_tags_tag_key":
             return {"id": "tagKeys/281", "namespaced_name": f"{ORGANIZATION}/{values['short_name']}"}
         case "google_tags_tag_value":
-            return {"id": "tagValues/282", "namespaced_name": f"{ORGANIZATION}/remediate/{values['short_name']}"}
+            number = {"yes": 282, "deployers": 283}[values["short_name"]]
+            return {"id": f"tagValues/{number}", "namespaced_name": f"{ORGANIZATION}/remediate/{values['short_name']}"}
         case "google_monitoring_notification_channel":
             return {"id": f"projects/{project}/notificationChannels/1"}
     return {}

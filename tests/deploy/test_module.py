@@ -189,8 +189,26 @@ def test_a_registry_that_did_not_opt_in_is_out_of_reach(paper: Paper, scope: str
     assert writing
     for each in writing:
         [condition] = each["condition"]
-        assert condition["expression"] == "resource.matchTagId('tagKeys/281', 'tagValues/282')"
-    assert environment(containers(plan)["receiver"])["REMEDIATE_OPT_IN_TAG"] == "tagValues/282"
+        both = [f"resource.matchTagId('tagKeys/281', 'tagValues/{number}')" for number in (282, 283)]
+        assert condition["expression"] == " || ".join(both)
+    assert environment(containers(plan)["receiver"])["REMEDIATE_OPT_IN_TAG"] == "tagValues/282,tagValues/283"
+
+
+def test_what_is_ours_and_how_long_the_built_in_rule_grants_is_said(paper: Paper) -> None:
+    said = {"domains": ["example.com", "example.org"], "workforce_pools": ["staff"], "grant_days": 30}
+    said |= {"operators": ["op@example.com"]}
+    given = environment(containers(paper.plan(scope=SCOPES["organization"], **FIVE, **said))["receiver"])
+    assert (given["REMEDIATE_DOMAINS"], given["REMEDIATE_WORKFORCE_POOLS"]) == ("example.com,example.org", "staff")
+    assert given["REMEDIATE_GRANT_DAYS"] == "30"
+    assert given["REMEDIATE_OPERATORS"] == "op@example.com"
+    for wrong in (
+        {"operators": ["example.com"]},
+        {"domains": ["@example.com"]},
+        {"workforce_pools": ["Staff"]},
+        {"grant_days": 0},
+    ):
+        with pytest.raises(AssertionError, match=rf"{next(iter(wrong))}: expected"):
+            paper.plan(scope=SCOPES["organization"], **FIVE, **wrong)
 
 
 @SCOPED

@@ -117,11 +117,11 @@ def measuring(metric: str, value: int) -> Callable[[Ward], dict[str, Any]]:
     return patch
 
 
-def tagged(condition: dict[str, str] | None) -> Callable[[Ward], dict[str, Any]]:
+def tagged(condition: dict[str, str] | None, tag_: str = "tagValues/77") -> Callable[[Ward], dict[str, Any]]:
     """An opt-in tag that is there, and the writers' binding with this condition."""
 
     def patch(ward: Ward) -> dict[str, Any]:
-        ward.tell(REMEDIATE_OPT_IN_TAG="tagValues/77")
+        ward.tell(REMEDIATE_OPT_IN_TAG=tag_)
         listed = ward.policy(SCOPE)
         for binding in listed:
             if binding["role"] == WRITER and condition:
@@ -243,6 +243,7 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("no such tag", no_such_tag, {Code.TAG_MISSING}),
     ("tag without IAM", tagged(None), {Code.TAG_NOT_ENFORCED}),
     ("tag under a wider condition", tagged({"title": "x", "expression": "true || resource.matchTagId('tagKeys/1', 'tagValues/77')"}), {Code.TAG_NOT_ENFORCED}),
+    ("tag beside another one", tagged({"title": "x", "expression": "resource.matchTagId('tagKeys/1', 'tagValues/77') || resource.matchTagId('tagKeys/2', 'tagValues/9')"}), {Code.TAG_NOT_ENFORCED}),
     ("indexes the wrong way", oldest_first, {Code.INDEX_MISSING}),
     ("no policy file", policed(None), {Code.POLICY_UNREADABLE}),
     ("a policy that is none", policed({"rules": [{"when": "x"}]}), {Code.POLICY_UNREADABLE}),
@@ -337,6 +338,15 @@ def test_a_tag_that_iam_enforces_is_well(ward: Ward) -> None:
     assert ward.codes() == set()
     by_name = {"title": "t", "expression": "resource.matchTag('400000000001/remediate', 'yes')"}
     ward.change(tagged(by_name)(ward))
+    assert ward.codes() == set()
+
+
+def test_both_values_of_the_tag_may_let_the_writer_in(ward: Ward) -> None:
+    both = "resource.matchTagId('tagKeys/7', 'tagValues/77') || resource.matchTagId('tagKeys/7', 'tagValues/78')"
+    ward.change(tagged({"title": "t", "expression": both}, "tagValues/77,tagValues/78")(ward))
+    assert ward.codes() == set()
+    named = " || ".join(f"resource.matchTag('400000000001/remediate', '{value}')" for value in ("yes", "deployers"))
+    ward.change(tagged({"title": "t", "expression": named})(ward))
     assert ward.codes() == set()
 
 

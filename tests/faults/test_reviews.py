@@ -86,6 +86,7 @@ def reviewed(url: str, act: str) -> Iterator[Review]:
         sandbox.close()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("act", Review.acts)
 def test_a_review_killed_at_any_step_is_wholly_done_after_a_sweep_or_not_at_all(ledger_url: str, act: str) -> None:
     with reviewed(ledger_url, act) as whole:
@@ -147,6 +148,7 @@ class TwoApprovals(Review):
         return record.state
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("victim", ["approve", "second"])
 def test_two_approvals_killed_at_any_step_count_once_each(ledger_url: str, victim: str) -> None:
     @contextmanager

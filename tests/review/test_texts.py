@@ -125,3 +125,9 @@ def test_an_address_that_marks_no_place_begins_at_the_beginning(text: str) -> No
     mark = marked("2026-11-25T12:00:00Z~r-1~3")
     assert mark is not None
     assert mark_text(mark) == "2026-11-25T12:00:00Z~r-1~3"
+
+
+def test_the_troubleshooter_is_linked_by_host_and_path_alone() -> None:
+    link = "https://console.cloud.google.com/iam-admin/troubleshooter/summary;errorId=x"
+    assert dict(links(replace(record(), troubleshooter=link)))["Policy Troubleshooter"] == link
+    assert "Policy Troubleshooter" not in dict(links(replace(record(), troubleshooter="https://evil.example/")))

@@ -1,0 +1,299 @@
+"""Mutation testing of what decides and writes: which small changes of a module its own tests let pass.
+
+    make mutants                        every module of the table
+    make mutants MODULES="policy wording"
+    make mutants MODULES="policy --yaml"   survivors as entries of the list, the reasons left to you
+
+Each mutant is a fork of one warm process, which has everything imported but the product and its tests: it imports the
+mutant in place of the module, runs the module's own tests up to the first failure, and dies. What is known of a mutant
+is kept in `.mutants/` until its module or a test of it changes, so that a run that was stopped goes on where it was.
+Exits 1 where a mutant survives that `bench/mutants.yaml` does not list with the reason why it is equivalent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+KNOWN = ROOT / ".mutants"
+ACCEPTED = ROOT / "bench" / "mutants.yaml"
+GENERATOR = os.environ.get("MUTANTS_PYTHON", str(ROOT / ".venv-mutants" / "bin" / "python"))
+WORKERS = int(os.environ.get("MUTANTS_WORKERS", str(os.cpu_count() or 1)))
+_LEAST, _TIMES = 10.0, 6  # seconds that a mutant has at least, and how many times what the tests take
+_MEMORY = 4 << 30  # bytes that a mutant may ask for
+_GOAL = 0.95
+_SELECT = "not firestore"  # an emulator a mutant would take longer than all the rest
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module of `remediate` and its own tests, the quickest to fail first. `prose`: long texts are mutated too."""
+
+    tests: tuple[str, ...]
+    prose: bool = False
+
+
+MODULES = {
+    "principal": Module(("test_principal.py", "test_settings.py")),
+    "allowpolicy": Module(("test_allowpolicy.py", "test_lifecycle.py")),
+    "reviewers": Module(("test_lifecycle.py", "test_remediator.py", "test_approvals.py")),
+    "policy": Module(("test_policy.py", "test_policyfile.py", "test_evidence.py")),
+    "wording": Module(("test_denial.py", "test_corpus.py", "test_properties.py"), prose=True),
+    "denial": Module(("test_denial.py", "test_corpus.py", "test_properties.py"), prose=True),
+    "decider": Module(("test_evidence.py", "test_modes.py", "test_approvals.py", "test_remediator.py")),
+    "approvals": Module(("test_approvals.py", "test_lifecycle.py", "test_endings.py")),
+    "execution": Module(("test_endings.py", "test_approvals.py", "test_lifecycle.py", "test_remediator.py")),
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One small change of a module."""
+
+    line: int
+    where: str
+    before: str
+    after: str
+    source: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What a list knows it by: lines move, and what stands on them stays."""
+        return self.where, self.before, self.after
+
+
+@dataclass
+class Result:
+    """What became of a module's mutants: `died` or `survived` each, and how long one took on the average."""
+
+    mutants: list[Mutant]
+    fates: list[str]
+    seconds: float
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the modules with these names, all without any; gives the exit code."""
+    names, as_yaml = [word for word in words if word != "--yaml"], "--yaml" in words
+    unknown = [name for name in names if name not in MODULES]
+    if unknown:
+        print(f"{unknown[0]!r}: expected some of {', '.join(MODULES)}", file=sys.stderr)
+        return 2
+    _warm_up()
+    accepted = yaml.safe_load(ACCEPTED.read_text()) or {}
+    strangers, died, counted = 0, 0, 0
+    for name in names or MODULES:
+        result = _run(name, MODULES[name])
+        strangers += _report(name, result, accepted.get(name) or [], as_yaml=as_yaml)
+        died += result.fates.count("died")
+        counted += len(result.fates)
+    print(f"{died} of {counted} mutants died ({died / max(counted, 1):.1%}; the goal is {_GOAL:.0%})")
+    if strangers:
+        print(f"{strangers} are not in {ACCEPTED.name}: write a test, or list why it is equivalent")
+    return 1 if strangers else 0
+
+
+def _report(name: str, result: Result, accepted: list[dict[str, str]], *, as_yaml: bool) -> int:
+    """Print what became of a module's mutants; gives how many survivors nobody has accepted."""
+    survivors = [each for each, fate in zip(result.mutants, result.fates, strict=True) if fate != "died"]
+    known = Counter((each["in"], each["before"], each["after"]) for each in accepted)
+    strangers = [each for each in survivors if each.key not in known]
+    stale = [key for key in known if key not in {each.key for each in survivors}]
+    count = len(result.fates)
+    took = f", {result.seconds:.2f} s each" if result.seconds else ""
+    print(f"{name}: {count - len(survivors)} of {count} died, {len(survivors) - len(strangers)} equivalent{took}")
+    if as_yaml and strangers:
+        entries = [{"in": each.where, "before": each.before, "after": each.after, "because": ""} for each in strangers]
+        print(yaml.safe_dump({name: entries}, sort_keys=False, allow_unicode=True, width=1000))
+    for each in [] if as_yaml else strangers:
+        print(f"  survives  remediate/{name}.py:{each.line} {each.where or 'module'}")
+        print(f"    - {each.before}\n    + {each.after}")
+    for where, before, after in stale:
+        print(f"  stale     {ACCEPTED.name} {name}: {where}: no survivor any more\n    - {before}\n    + {after}")
+    for each in accepted:
+        if not str(each.get("because", "")).strip():
+            print(f"  no reason {ACCEPTED.name} {name}: {each['in']}: {each['before']}")
+            strangers.append(Mutant(0, each["in"], each["before"], each["after"], ""))
+    sys.stdout.flush()
+    return len(strangers)
+
+
+# One module
+
+
+def _run(name: str, module: Module) -> Result:
+    path = ROOT / "remediate" / f"{name}.py"
+    words = [GENERATOR, "-m", "bench.mutations", str(path), *([] if module.prose else ["--no-prose"])]
+    made = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    mutants = [Mutant(**each) for each in json.loads(made.stdout)]
+    store = KNOWN / f"{name}.json"
+    known: dict[str, str] = json.loads(store.read_text()) if store.exists() else {}
+    tests = _digest(*(path.read_bytes() for path in sorted((ROOT / "tests").glob("*.py"))))
+    idents = [_digest(tests.encode(), *map(str.encode, module.tests), each.source.encode()) for each in mutants]
+    due = [number for number, ident in enumerate(idents) if ident not in known]
+    seconds = 0.0
+    if due:
+        usual = _time_of(name, module, path.read_text())
+        started, done = time.monotonic(), 0
+        try:
+            for number, fate in _fates(name, module, mutants, due, max(_LEAST, _TIMES * usual)):
+                known[idents[number]] = fate
+                done += 1
+                _progress(name, done, len(due), started)
+        finally:  # a run that is stopped goes on from here
+            _store(store, {ident: known[ident] for ident in idents if ident in known})
+        seconds = (time.monotonic() - started) / done
+    return Result(mutants, [known[ident] for ident in idents], seconds)
+
+
+def _time_of(name: str, module: Module, source: str) -> float:
+    """How long the tests take on the module as it is. Raises SystemExit where they fail."""
+    started = time.monotonic()
+    pid = _forked(name, module, source)
+    _, status = os.waitpid(pid, 0)
+    if os.waitstatus_to_exitcode(status) != 0:
+        raise SystemExit(f"{name}: its tests fail without any change: {' '.join(module.tests)}")
+    return time.monotonic() - started
+
+
+def _fates(name: str, module: Module, mutants: list[Mutant], due: list[int], limit: float) -> Iterator[tuple[int, str]]:
+    """What becomes of each, a few at a time; one that takes longer than `limit` seconds has died."""
+    waiting, running = list(reversed(due)), dict[int, tuple[int, float]]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < WORKERS:
+                number = waiting.pop()
+                running[_forked(name, module, mutants[number].source)] = (number, time.monotonic())
+            time.sleep(0.01)
+            for pid, (number, since) in list(running.items()):
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                late = time.monotonic() - since > limit
+                if ended or late:
+                    _end(pid, ended=bool(ended))
+                    del running[pid]
+                    yield number, "survived" if ended and os.waitstatus_to_exitcode(status) == 0 else "died"
+    finally:
+        for pid in running:
+            _end(pid, ended=False)
+
+
+def _end(pid: int, *, ended: bool) -> None:
+    """Kill a fork and whatever its tests started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+    if not ended:
+        os.waitpid(pid, 0)
+
+
+# One mutant
+
+
+class _Mutated(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
+    """Gives one module of the product another source; everything else is found as ever."""
+
+    def __init__(self, name: str, path: Path, source: str) -> None:
+        importlib.machinery.SourceFileLoader.__init__(self, name, str(path))
+        self._source = source
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        del path, target
+        if fullname != self.name:
+            return None
+        return importlib.util.spec_from_file_location(fullname, self.path, loader=self)
+
+    def get_code(self, fullname: str) -> object:  # type: ignore[override]  # no cached bytecode is another source's
+        del fullname
+        return compile(self._source, self.path, "exec", dont_inherit=True)
+
+
+def _forked(name: str, module: Module, source: str) -> int:
+    """The process id of a fork that runs the tests on this source, and exits with what pytest says."""
+    pid = os.fork()
+    if pid:
+        with contextlib.suppress(OSError):  # the fork does the same; whoever is first
+            os.setpgid(pid, pid)
+        return pid
+    code = 3
+    try:
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+        silent = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(silent, descriptor)
+        path = ROOT / "remediate" / f"{name}.py"
+        sys.meta_path.insert(0, _Mutated(f"remediate.{name}", path, source))
+        import pytest
+        from hypothesis import settings
+
+        settings.register_profile("mutants", derandomize=True, database=None)
+        settings.load_profile("mutants")  # the same examples each time: what survives today survives tomorrow
+        plain = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", _SELECT)
+        code = int(pytest.main([*plain, *(f"tests/{each}" for each in module.tests)]))
+    except BaseException:  # a mutant that cannot be imported, or ends its process, has died
+        code = code or 3
+    finally:
+        os._exit(code)
+
+
+def _warm_up() -> None:
+    """Import what the tests need once, then forget the product and its tests: each fork imports those itself."""
+    sys.path.insert(0, str(ROOT))
+    os.chdir(ROOT)
+    tests = {
+        f"tests.{test.removesuffix('.py').replace('/', '.')}" for module in MODULES.values() for test in module.tests
+    }
+    for each in ("pytest", "tests.conftest", *sorted(tests)):
+        importlib.import_module(each)
+    for each in [each for each in sys.modules if each.partition(".")[0] in ("remediate", "tests", "sandbox", "main")]:
+        del sys.modules[each]
+
+
+# What is known
+
+
+def _digest(*parts: bytes) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(len(part).to_bytes(8, "big") + part)
+    return found.hexdigest()
+
+
+def _store(path: Path, known: dict[str, str]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(known))
+    fresh.replace(path)
+
+
+def _progress(name: str, done: int, of: int, started: float) -> None:
+    """A line that rewrites itself, at a terminal alone."""
+    if not sys.stderr.isatty():
+        return
+    left = (time.monotonic() - started) / done * (of - done)
+    end = "\r" if done < of else "\r\033[K"
+    print(f"{name}: {done} of {of} mutants, {left / 60:.0f} min left ", end=end, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
