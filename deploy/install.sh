@@ -303,9 +303,11 @@ invoke=(--region="$region" --role=roles/run.invoker)
 run gcloud run services add-iam-policy-binding "$name-receiver" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
 run gcloud run services add-iam-policy-binding "$name-review" "${here_[@]}" "${invoke[@]}" --member="serviceAccount:service-$number@gcp-sa-iap.iam.gserviceaccount.com"
 run gcloud run jobs add-iam-policy-binding "$name-sweep" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
-for each in "${who_reviews[@]}"; do
+IFS=, read -ra who_operates <<<"$operators"
+for each in "${who_reviews[@]}" ${who_operates[@]+"${who_operates[@]}"}; do
   case $each in
     group:*) reviewer=$each ;;
+    *.gserviceaccount.com) reviewer=serviceAccount:$each ;;
     *@*) reviewer=user:$each ;;
     *) reviewer=domain:$each ;;
   esac

@@ -16,7 +16,7 @@ locals {
       REMEDIATE_OPERATORS          = length(var.operators) > 0 ? join(",", var.operators) : null
       REMEDIATE_IDENTITIES         = join(",", sort([for each in google_service_account.of : each.email]))
       REMEDIATE_POLICY             = one([for each in google_storage_bucket_object.policy : "gs://${each.bucket}/${each.name}"])
-      REMEDIATE_POLICY_CONFIRMED   = var.policy_file == null ? null : substr(filesha256(var.policy_file), 0, 12)
+      REMEDIATE_POLICY_CONFIRMED   = var.policy_file == null ? null : filesha256(var.policy_file)
       REMEDIATE_OPT_IN_TAG         = try(join(",", local.opted_in.values), null)
       REMEDIATE_DOMAINS            = length(var.domains) > 0 ? join(",", var.domains) : null
       REMEDIATE_WORKFORCE_POOLS    = length(var.workforce_pools) > 0 ? join(",", var.workforce_pools) : null
@@ -194,7 +194,7 @@ resource "google_cloud_run_v2_service" "review" {
   ]
 }
 
-# Authoritative: the proxy alone reaches the pages, and lets reviewers through.
+# Authoritative: the proxy alone reaches the pages, and lets reviewers and operators through.
 resource "google_cloud_run_v2_service_iam_binding" "review" {
   project  = var.project
   location = var.region
@@ -206,13 +206,13 @@ resource "google_cloud_run_v2_service_iam_binding" "review" {
 }
 
 resource "google_iap_web_cloud_run_service_iam_member" "reviewers" {
-  for_each = toset(var.reviewers)
+  for_each = toset(concat(var.reviewers, var.operators))
 
   project                = var.project
   location               = var.region
   cloud_run_service_name = google_cloud_run_v2_service.review.name
   role                   = "roles/iap.httpsResourceAccessor"
-  member                 = startswith(each.value, "group:") ? each.value : strcontains(each.value, "@") ? "user:${each.value}" : "domain:${each.value}"
+  member                 = startswith(each.value, "group:") ? each.value : endswith(each.value, ".gserviceaccount.com") ? "serviceAccount:${each.value}" : strcontains(each.value, "@") ? "user:${each.value}" : "domain:${each.value}"
 }
 
 resource "google_cloud_run_v2_job" "sweep" {

@@ -6,12 +6,12 @@ What no trail can show: the loss of a whole remediation with its trail, and chan
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
 from remediate.chain import broken_link
-from remediate.modes import ModeChange, Modes
-from remediate.policy import Mode
+from remediate.modes import CLEAR, ModeChange, Modes, applied, open_request
 from remediate.remediation import Remediation, State, TrailRecord, terms_digest
 from remediate.steps import is_renewal
 
@@ -42,18 +42,28 @@ def broken_trail(ident: str, record: Remediation | None, trail: Sequence[TrailRe
 
 
 def broken_switches(modes: Modes, changes: Sequence[ModeChange]) -> str | None:
-    """As `broken_link`; and whether the switches in force are those that the changes lead to."""
+    """As `broken_link`; and whether what is in force is what the changes lead to, each confirmed by a second person."""
     if link := broken_link(modes, changes):
         return link
-    switches: dict[str, Mode] = {}
-    asked = {(each.scope, each.actor, each.at): each.requested for each in changes}
-    if any(asked.get((scope, each.actor, each.at)) != each.wanted for scope, each in modes.asked.items()):
-        return "what waits for a second person is not what the trail says"
-    confirmed = [each.confirmed for each in changes if isinstance(each.confirmed, str)]
-    if (confirmed or [""])[-1] != modes.policy:
-        return "the confirmed policy text is not the one that the trail leads to"
+    reached = Modes()
     for change in changes:
-        switches.pop(change.scope, None)
-        if change.after is not None:
-            switches[change.scope] = change.after
-    return None if switches == dict(modes.switches) else "the switches in force are not those that the trail leads to"
+        if isinstance(change.asked_by, str) and not _was_asked(reached, change):
+            return f"record {change.seq} confirms what {change.asked_by} had not asked for"
+        reached = applied(reached, change)
+    if dict(reached.switches) != dict(modes.switches):
+        return "the switches in force are not those that the trail leads to"
+    if dict(reached.asked) != dict(modes.asked):
+        return "what waits for a second person is not what the trail says"
+    if reached.policy != modes.policy:
+        return "the confirmed policy text is not the one that the trail leads to"
+    if reached.loosened != modes.loosened:
+        return "who loosened the mode lately is not what the trail says"
+    return None
+
+
+def _was_asked(modes: Modes, change: ModeChange) -> bool:
+    """Whether the other person had asked for just this, within a day before."""
+    asked = open_request(modes, change.scope, datetime.fromisoformat(change.at))
+    wanted = change.confirmed if isinstance(change.confirmed, str) else change.after or CLEAR
+    found = None if asked is None else (asked.actor, asked.wanted)
+    return found == (change.asked_by, wanted) and str(change.asked_by).casefold() != change.actor.casefold()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from remediate.reasons import BRAKES, Reason
+from remediate.reasons import HELD, Reason
 
 if TYPE_CHECKING:
     from remediate.remediation import Remediation
@@ -17,7 +17,7 @@ _NOT_CONTENT = (
     Reason.PREDICTED,
     Reason.TERMINAL_ANSWER,
     Reason.EVENT_UNVERIFIED,
-    *BRAKES,
+    *HELD,
     Reason.TAKEN_AWAY,
     Reason.DEPLOYER_UNKNOWN,  # another denial of the same record may have named one
 )

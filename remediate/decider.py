@@ -17,8 +17,8 @@ from remediate.errors import TerminalFault, TransientFault
 from remediate.evidence import Investigator, Sight
 from remediate.history import History
 from remediate.ledger.interface import Ledger
-from remediate.modes import effective, loosened_by
-from remediate.policy import INVARIANTS, BuiltIn, Decision, Mode, Outcome, Rules, asked, decide, in_mode
+from remediate.modes import Modes, effective, loosened_by
+from remediate.policy import INVARIANTS, BuiltIn, Decision, Mode, Outcome, Rules, TextToConfirm, asked, decide
 from remediate.reasons import Reason
 from remediate.remediation import Remediation, State
 from remediate.results import Limits
@@ -70,12 +70,10 @@ class Decider:
         decision = decide(denial, evidence, rules)
         if decision.outcome is not Outcome.GRANT:
             return decision, ""
-        if self.mode_at(denial) is Mode.DRY_RUN:
-            return in_mode(decision, Mode.DRY_RUN), ""
+        if hold := self.hold(denial):
+            return asked(decision, hold), ""
         if record and self._was_taken_away(record):
             return asked(decision, Reason.TAKEN_AWAY), ""
-        if loosened := self._loosened(denial):
-            return asked(decision, loosened), ""
         verified = from_log or self._investigator.verified(denial)
         decision = decide(denial, msgspec.structs.replace(evidence, verified=verified), rules)
         if decision.outcome is Outcome.GRANT and (brake := self._brake(denial, ident)):
@@ -130,8 +128,8 @@ class Decider:
         return rules.digest if isinstance(rules, BuiltIn) else None
 
     def may_renew(self, record: Remediation) -> bool:
-        """Whether the built-in rule may keep what it granted: it is in force, and so is enforce mode in that place."""
-        return self.built_in() is not None and self.mode_at(records.last_denial(record)) is Mode.ENFORCE
+        """Whether the built-in rule may keep what it granted: it is in force, and nothing holds rules in that place."""
+        return self.built_in() is not None and self.hold(records.last_denial(record)) is None
 
     def renewed(self, record: Remediation) -> Decision | None:
         """The built-in rule's grant, were it to make it now, on a newer deploy that is proven; None where it would not.
@@ -155,6 +153,35 @@ class Decider:
             return Mode.DRY_RUN
         return effective(self._ledger.modes(), self._mode, self._investigator.places(denial))
 
+    def hold(self, denial: Denial) -> Reason | None:
+        """What keeps rules from writing for this deploy now, whatever they say; the switches are read once.
+
+        Dry-run mode, a policy text that is not confirmed, or a switch of the deployer's own within the last day.
+        """
+        if self._mode is Mode.DRY_RUN:
+            return Reason.DRY_RUN
+        modes, places = self._ledger.modes(), self._investigator.places(denial)
+        if effective(modes, self._mode, places) is Mode.DRY_RUN:
+            return Reason.DRY_RUN
+        if self._to_confirm(modes) is not None:
+            return Reason.POLICY_UNCONFIRMED
+        people = {each.key.casefold() for each in (denial.member, denial.deployer, *denial.behind) if each}
+        return Reason.OWN_SWITCH if people & loosened_by(modes, places, self._now()) else None
+
+    def may_write(self, denial: Denial, approver: str | None) -> bool:
+        """Whether an event may carry out an approval now: a person's in enforce mode, a rule's where nothing holds."""
+        if (approver or "").startswith(records.RULE):
+            return self.hold(denial) is None
+        return self.mode_at(denial) is Mode.ENFORCE
+
+    def policy_to_confirm(self) -> TextToConfirm | None:
+        """The policy text in force, where its rules may not grant before it is confirmed."""
+        return self._to_confirm(self._ledger.modes())
+
+    def _to_confirm(self, modes: Modes) -> TextToConfirm | None:
+        text = self._rules().to_confirm
+        return None if text is None or text.sha256 in (modes.policy, self._policy_confirmed) else text
+
     def _evidence(
         self, denial: Denial, record: Remediation | None, rules: Rules, sight: Sight, *, predicted: bool = False
     ) -> Evidence:
@@ -172,21 +199,6 @@ class Decider:
             return evidence
         past = self._history.past(denial, record.taken_away if record else None)
         return msgspec.structs.replace(evidence, **past._asdict())
-
-    def policy_to_confirm(self) -> str | None:
-        """The digest of the policy text in force, where its rules may not grant before it is confirmed."""
-        rules = self._rules()
-        if not rules.needs_confirmation or rules.digest == self._policy_confirmed:
-            return None
-        return rules.digest if self._ledger.modes().policy != rules.digest else None
-
-    def _loosened(self, denial: Denial) -> Reason | None:
-        """What keeps rules from granting because of who loosened them: nobody profits from a switch of their own."""
-        if self.policy_to_confirm() is not None:
-            return Reason.POLICY_UNCONFIRMED
-        people = {each.key.casefold() for each in (denial.member, denial.deployer, *denial.behind) if each}
-        barred = loosened_by(self._ledger.modes(), self._investigator.places(denial), self._now())
-        return Reason.OWN_SWITCH if people & barred else None
 
     def _was_taken_away(self, record: Remediation) -> bool:
         """Whether somebody took this grant away not long ago: a rule must not undo within minutes what they did.

@@ -8,7 +8,7 @@ once; one that loosens is asked for by one person and confirmed by another, or s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -31,7 +31,10 @@ POLICY = "policy"
 OPEN_FOR = timedelta(days=1)
 """How long a request waits for a second person, and how long a loosening bars its people from what rules grant."""
 
-_MOST_LOOSENED = 50  # loosenings of the last day that are remembered; the newest
+_MOST_LOOSENED = 50  # loosenings of the last day that are remembered one by one; older ones count as everywhere's
+
+LAPSED, REPLACED, WITHDRAWN = "lapsed", "replaced", "withdrawn"
+"""What becomes of a request that nobody confirms: a day passed, another one took its place, a stricter switch came."""
 
 ACCEPTED = "organizations/NUMBER, folders/NUMBER or projects/ID"
 _NODE = re.compile(r"(?:organizations|folders)/[1-9][0-9]{0,18}\Z")
@@ -48,7 +51,7 @@ class Request(msgspec.Struct, frozen=True):
     """A switch (or a policy text) that one person asked for; it waits for a second one, or lapses after a day."""
 
     wanted: str
-    """`enforce`, `clear`, or the digest of a policy text."""
+    """`enforce`, `clear`, or the SHA-256 of a policy text."""
     actor: str
     at: str
     note: str
@@ -69,9 +72,9 @@ class Modes(msgspec.Struct, frozen=True):
     asked: Mapping[str, Request] = {}
     """What waits for a second person, by scope, or `policy`."""
     loosened: tuple[Loosening, ...] = ()
-    """The loosenings of the last day, the newest last."""
+    """The loosenings of the last day, the newest last, so that no decision has to read the trail."""
     policy: str = ""
-    """The digest of the policy text that was confirmed last."""
+    """The SHA-256 of the policy text that was confirmed last, as 64 hexadecimal digits."""
     version: int = 0
     trail: int = 0
     trail_hash: str = ""
@@ -92,9 +95,13 @@ class ModeChange(msgspec.Struct, frozen=True):
     requested: str | msgspec.UnsetType = msgspec.UNSET
     """What was asked for; the switch itself stays as it was."""
     confirmed: str | msgspec.UnsetType = msgspec.UNSET
-    """The digest of the policy text whose rules may grant from now on."""
+    """The SHA-256 of the policy text whose rules may grant from now on."""
     asked_by: str | msgspec.UnsetType = msgspec.UNSET
     """Who asked for what this change confirms."""
+    operator: bool | msgspec.UnsetType = msgspec.UNSET
+    """True where this change loosens on the word of an operator, who needs no second person."""
+    ended: str | msgspec.UnsetType = msgspec.UNSET
+    """What became of the request that waited here, and was not confirmed: `lapsed`, `replaced` or `withdrawn`."""
 
 
 def scope_of(text: str) -> str:
@@ -117,42 +124,71 @@ def open_request(modes: Modes, scope: str, now: datetime) -> Request | None:
 
 
 def switched(
-    modes: Modes, scope: str, mode: Mode | None, *, actor: str, now: datetime, note: str, alone: bool = True
+    modes: Modes,
+    scope: str,
+    mode: Mode | None,
+    *,
+    actor: str,
+    now: datetime,
+    note: str,
+    alone: bool,
+    counts: Callable[[str], bool] = lambda _: True,
 ) -> tuple[Modes, ModeChange] | None:
     """The switches after one was set (cleared, with None) or asked for, and the record of who did it and why.
 
-    `alone`: this person needs no second one. None where nothing changes: the same person asks again.
+    `alone`: this person needs no second one. `counts` says of an actor whether a request of theirs still counts. None
+    where nothing changes: it is so already, or the same person asks again.
     """
     before, wanted = modes.switches.get(scope), mode or CLEAR
-    loosening, asked = loosens(modes, scope, mode), open_request(modes, scope, now)
-    confirms = asked is not None and asked.wanted == wanted and asked.actor.casefold() != actor.casefold()
-    if loosening and not alone and not confirms:
-        if asked is not None and asked.wanted == wanted:
+    draft = _draft(modes, scope, before, actor, now, note)
+    if not loosens(modes, scope, mode):
+        if mode == before and scope not in modes.asked:
             return None
-        return _asked(modes, scope, Request(wanted, actor, instant(now), note), before)
-    by = asked.actor if asked and confirms else None
-    change = _change(modes, scope, before, mode, actor=actor, now=now, note=note, asked_by=by)
-    others = {name: each for name, each in modes.switches.items() if name != scope}
-    switches = others if mode is None else others | {scope: mode}
-    loosened = modes.loosened
-    if loosening:
-        loosened = _recent(loosened, Loosening(scope, (*([by] if by else []), actor), change.at), now)
-    return _next(modes, change, switches=switches, asked=_without(modes, scope), loosened=loosened), change
+        return _done(modes, msgspec.structs.replace(draft, after=mode))
+    if mode == before:
+        return None
+    return _loosened(modes, msgspec.structs.replace(draft, after=mode), wanted, alone=alone, counts=counts)
 
 
 def policy_confirmed(
-    modes: Modes, digest_: str, *, actor: str, now: datetime, note: str, alone: bool
+    modes: Modes,
+    sha256: str,
+    *,
+    actor: str,
+    now: datetime,
+    note: str,
+    alone: bool,
+    counts: Callable[[str], bool] = lambda _: True,
 ) -> tuple[Modes, ModeChange] | None:
     """As `switched`, of the text of the policy file: from now on its rules may grant."""
-    asked = open_request(modes, POLICY, now)
-    same = asked is not None and asked.wanted == digest_
-    confirms = asked is not None and same and asked.actor.casefold() != actor.casefold()
-    if not alone and not confirms:
-        return None if same else _asked(modes, POLICY, Request(digest_, actor, instant(now), note), None)
-    by = asked.actor if asked and confirms else None
-    change = _change(modes, POLICY, None, None, actor=actor, now=now, note=note, asked_by=by, confirmed=digest_)
-    loosened = _recent(modes.loosened, Loosening(EVERYWHERE, (*([by] if by else []), actor), change.at), now)
-    return _next(modes, change, asked=_without(modes, POLICY), policy=digest_, loosened=loosened), change
+    if modes.policy == sha256:
+        return None
+    draft = msgspec.structs.replace(_draft(modes, POLICY, None, actor, now, note), confirmed=sha256)
+    return _loosened(modes, draft, sha256, alone=alone, counts=counts)
+
+
+def lapsed(modes: Modes, *, actor: str, now: datetime) -> tuple[Modes, ModeChange] | None:
+    """The switches without a request that nobody confirmed in time, and the record of that; None where none is."""
+    over = next((scope for scope in sorted(modes.asked) if open_request(modes, scope, now) is None), None)
+    return None if over is None else _done(modes, _draft(modes, over, modes.switches.get(over), actor, now, ""))
+
+
+def applied(modes: Modes, change: ModeChange) -> Modes:
+    """What a change leads to. The trail alone leads to what is in force: an audit applies every change again."""
+    at = datetime.fromisoformat(change.at)
+    switches = {name: each for name, each in modes.switches.items() if name != change.scope}
+    asked = {name: each for name, each in modes.asked.items() if name != change.scope}
+    loosened = modes.loosened
+    if change.after is not None:
+        switches[change.scope] = change.after
+    if isinstance(change.requested, str):
+        asked[change.scope] = Request(change.requested, change.actor, change.at, change.note)
+    if isinstance(change.asked_by, str) or change.operator is True:
+        people = dict.fromkeys(each for each in (change.asked_by, change.actor) if isinstance(each, str))
+        scope = EVERYWHERE if change.scope == POLICY else change.scope
+        loosened = _recent((*loosened, Loosening(scope, tuple(people), change.at)), at)
+    policy = change.confirmed if isinstance(change.confirmed, str) else modes.policy
+    return Modes(switches, asked, loosened, policy, modes.version + 1, change.seq, change.hash)
 
 
 def loosened_by(modes: Modes, places: Iterable[Place], now: datetime) -> frozenset[str]:
@@ -167,63 +203,64 @@ def loosened_by(modes: Modes, places: Iterable[Place], now: datetime) -> frozens
     )
 
 
+def is_switch(change: ModeChange) -> bool:
+    """Whether a change set or cleared a switch, and did not only ask for one, or end what was asked for."""
+    idle = change.before == change.after and isinstance(change.ended, str)
+    return change.scope != POLICY and not isinstance(change.requested, str) and not idle
+
+
 def change_told(change: ModeChange) -> str:
     """What one change did, in words: the switch before and after, or what was asked for."""
-    if isinstance(change.confirmed, str):
-        return f"text {change.confirmed} confirmed"
     if isinstance(change.requested, str):
-        return f"asked for {change.requested}"
+        return f"asked for {change.requested[:12] if change.scope == POLICY else change.requested}"
+    if isinstance(change.confirmed, str):
+        return f"text {change.confirmed[:12]} confirmed"
+    if isinstance(change.ended, str) and change.before == change.after:
+        return f"request {change.ended}"
     return f"{change.before or 'no switch'} → {change.after or 'no switch'}"
 
 
-def _asked(modes: Modes, scope: str, request: Request, before: Mode | None) -> tuple[Modes, ModeChange]:
-    at = datetime.fromisoformat(request.at)
-    change = _change(
-        modes, scope, before, before, actor=request.actor, now=at, note=request.note, requested=request.wanted
-    )
-    return _next(modes, change, asked={**_without(modes, scope), scope: request}), change
+def _draft(modes: Modes, scope: str, before: Mode | None, actor: str, now: datetime, note: str) -> ModeChange:
+    """A change that changes nothing yet."""
+    return ModeChange(modes.trail + 1, instant(now), actor, scope, before, before, note, modes.trail_hash)
 
 
-def _change(
-    modes: Modes,
-    scope: str,
-    before: Mode | None,
-    after: Mode | None,
-    *,
-    actor: str,
-    now: datetime,
-    note: str,
-    requested: str | None = None,
-    confirmed: str | None = None,
-    asked_by: str | None = None,
-) -> ModeChange:
-    change = ModeChange(
-        seq=modes.trail + 1,
-        at=instant(now),
-        actor=actor,
-        scope=scope,
-        before=before,
-        after=after,
-        note=note,
-        previous=modes.trail_hash,
-        requested=requested or msgspec.UNSET,
-        confirmed=confirmed or msgspec.UNSET,
-        asked_by=asked_by or msgspec.UNSET,
-    )
-    return msgspec.structs.replace(change, hash=digest(change))
+def _loosened(
+    modes: Modes, change: ModeChange, wanted: str, *, alone: bool, counts: Callable[[str], bool]
+) -> tuple[Modes, ModeChange] | None:
+    """The change where one person or two may make it; else the request for it, or None where they asked before."""
+    asked = open_request(modes, change.scope, datetime.fromisoformat(change.at))
+    same = asked is not None and asked.wanted == wanted and counts(asked.actor)
+    if asked is not None and same and asked.actor.casefold() != change.actor.casefold():
+        change = msgspec.structs.replace(change, asked_by=asked.actor)
+    elif not alone and same:
+        return None
+    elif not alone:
+        change = msgspec.structs.replace(change, after=change.before, confirmed=msgspec.UNSET, requested=wanted)
+    if alone:
+        change = msgspec.structs.replace(change, operator=True)
+    return _done(modes, change)
 
 
-def _next(modes: Modes, change: ModeChange, **fields: object) -> Modes:
-    return msgspec.structs.replace(modes, version=modes.version + 1, trail=change.seq, trail_hash=change.hash, **fields)
+def _done(modes: Modes, change: ModeChange) -> tuple[Modes, ModeChange]:
+    """The change, sealed, and what it leads to."""
+    at = datetime.fromisoformat(change.at)
+    if change.scope in modes.asked and not isinstance(change.asked_by, str):
+        taken = isinstance(change.requested, str) or change.operator is True
+        ended = LAPSED if open_request(modes, change.scope, at) is None else REPLACED if taken else WITHDRAWN
+        change = msgspec.structs.replace(change, ended=ended)
+    change = msgspec.structs.replace(change, hash=digest(change))
+    return applied(modes, change), change
 
 
-def _without(modes: Modes, scope: str) -> dict[str, Request]:
-    return {name: each for name, each in modes.asked.items() if name != scope}
-
-
-def _recent(loosened: tuple[Loosening, ...], one: Loosening, now: datetime) -> tuple[Loosening, ...]:
+def _recent(loosened: tuple[Loosening, ...], now: datetime) -> tuple[Loosening, ...]:
+    """Those of the last day. Beyond so many the oldest count as everywhere's: nobody pushes their own one out."""
     kept = [each for each in loosened if now - datetime.fromisoformat(each.at) < OPEN_FOR]
-    return (*kept, one)[-_MOST_LOOSENED:]
+    older, newest = kept[:-_MOST_LOOSENED], kept[-_MOST_LOOSENED:]
+    if not older:
+        return tuple(newest)
+    people = dict.fromkeys(actor for each in older for actor in each.actors)
+    return (Loosening(EVERYWHERE, tuple(people), max(each.at for each in older)), *newest)
 
 
 def effective(modes: Modes, configured: Mode | None, places: Iterable[Place]) -> Mode:

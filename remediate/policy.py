@@ -72,6 +72,16 @@ class Rule(msgspec.Struct, frozen=True):
     """Why a rule that would grant asks instead."""
 
 
+class TextToConfirm(msgspec.Struct, frozen=True):
+    """A policy text from a place that others than operators may write, with its SHA-256 (64 hexadecimal digits).
+
+    The whole digest: two texts with the same twelve first digits are made within seconds.
+    """
+
+    sha256: str
+    text: str
+
+
 class Rules(Protocol):
     """A policy: which rule is the first that does not say no."""
 
@@ -89,8 +99,8 @@ class Rules(Protocol):
         """What tells one policy from another: twelve hexadecimal digits, or the name of a built-in one."""
 
     @property
-    def needs_confirmation(self) -> bool:
-        """Whether the text comes from a place that others than operators may write, so that people confirm it first."""
+    def to_confirm(self) -> TextToConfirm | None:
+        """The text, where people have to confirm it before its rules grant; None where an operator put it there."""
 
 
 _OWN_IMAGE: dict[str, object] = {
@@ -109,7 +119,7 @@ class BuiltIn:
     """
 
     digest = "built-in"
-    needs_confirmation = False
+    to_confirm = None
 
     def __init__(self, days: float = 90) -> None:
         self._lasts = days * 86_400.0

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from remediate.errors import BadInput
-from remediate.policy import INVARIANTS, OTHERWISE, Outcome, Rule
+from remediate.policy import INVARIANTS, OTHERWISE, Outcome, Rule, TextToConfirm
 from remediate.principal import reviewer_key
 from remediate.variables import VARIABLES
 from remediate.yamlfile import Marks, load_yaml, located, place_of
@@ -102,10 +102,14 @@ class FileRules:
     """`Rules` out of a policy file."""
 
     def __init__(
-        self, rules: tuple[CompiledRule, ...], otherwise: Outcome, digest: str, *, remote: bool = False
+        self,
+        rules: tuple[CompiledRule, ...],
+        otherwise: Outcome,
+        digest: str,
+        to_confirm: TextToConfirm | None = None,
     ) -> None:
         grants = any(each.rule.then is Outcome.GRANT for each in rules)
-        self._needs_confirmation = remote and grants
+        self._to_confirm = to_confirm if grants else None
         self.rules = rules
         self._otherwise = Rule(OTHERWISE, otherwise)
         self._digest = digest
@@ -115,8 +119,8 @@ class FileRules:
         return self._digest
 
     @property
-    def needs_confirmation(self) -> bool:
-        return self._needs_confirmation
+    def to_confirm(self) -> TextToConfirm | None:
+        return self._to_confirm
 
     def judge(self, variables: Mapping[str, object]) -> tuple[Rule, bool]:
         undecided: list[Rule] = []
@@ -170,7 +174,10 @@ def _covered(reviewer: str, allowed: tuple[str, ...]) -> bool:
 
 
 def parse_policy(text: str, name: str) -> FileRules:
-    """The rules that a policy file's text says. Raises BadInput with `name`, line and column of every problem."""
+    """The rules that a policy file's text says. Raises BadInput with `name`, line and column of every problem.
+
+    A text at `gs://` may have been written by others than operators, so people confirm it before it grants.
+    """
     if len(text) > MOST:
         raise BadInput(f"{name}: larger than a policy can be ({MOST} characters)")
     content, marks = load_yaml(text, name)
@@ -207,8 +214,9 @@ def parse_policy(text: str, name: str) -> FileRules:
         rules.append(CompiledRule(rule, expression, program))
     if problems:
         raise BadInput("\n".join(problems), advice=_ADVICE)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return FileRules(tuple(rules), Outcome(written.otherwise), digest, remote=name.startswith("gs://"))
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    to_confirm = TextToConfirm(sha256, text) if name.startswith("gs://") else None
+    return FileRules(tuple(rules), Outcome(written.otherwise), sha256[:12], to_confirm)
 
 
 _ACCEPTED = {

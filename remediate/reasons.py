@@ -252,3 +252,5 @@ class Reason(StrEnum):
 
 BRAKES = (Reason.BRAKE, Reason.MEMBER_BRAKE)
 """Reasons of what a rule would have granted, had it not granted so much this hour."""
+HELD = (*BRAKES, Reason.OWN_SWITCH, Reason.POLICY_UNCONFIRMED)
+"""Reasons that pass: they say when a rule may not grant, not what a reviewer decides about."""

@@ -29,7 +29,7 @@ from remediate.ledger.interface import Ledger
 from remediate.logentry import read_entry
 from remediate.modes import ModeChange, Modes
 from remediate.notify.interface import Notifier
-from remediate.policy import BUILT_IN, Decision, Mode, Outcome, Rules, decide
+from remediate.policy import BUILT_IN, Decision, Mode, Outcome, Rules, TextToConfirm, decide
 from remediate.reasons import Reason
 from remediate.remediation import RULE, Ending, Remediation, State, content_digest, remediation_id
 from remediate.renewal import Renewal
@@ -76,7 +76,7 @@ class Remediator:
         self._executor = Executor(ledger, cloud.registry, clock, told, notifier)
         self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, limits, clock)
         self._renewal = partial(Renewal, ledger, self._decider, self._executor, history, clock)
-        self._switching = Switching(ledger, self._executor, reviewers, clock, told)
+        self.switching = Switching(ledger, self._executor, reviewers, clock, told)
         self._now = clock
         self._reviewers = reviewers
         self._limits = limits
@@ -200,7 +200,7 @@ class Remediator:
 
     def _due(self, record: Remediation, denial: Denial) -> bool:
         """Whether an event may write what was approved: never in dry-run, where whoever approves also writes."""
-        return record.state is State.APPROVED and self._decider.mode_at(denial) is Mode.ENFORCE
+        return record.state is State.APPROVED and self._decider.may_write(denial, record.approver)
 
     # Reviews
 
@@ -299,18 +299,11 @@ class Remediator:
         return done
 
     def switch(self, scope: str, mode: Mode | None, *, actor: str, note: str) -> Modes:
-        """Set (None: clear) the mode of a scope, or ask for it where that takes a second person.
+        """Set (None: clear) the mode of a scope, or ask for it where that takes two. Raises as `approve` does."""
+        return self.switching.switch(scope, mode, actor=actor, note=note)
 
-        Raises as `approve` does. Compare the `version` to learn whether anything changed.
-        """
-        return self._switching.switch(scope, mode, actor=actor, note=note)
-
-    def confirm_policy(self, digest: str, *, actor: str, note: str) -> Modes:
-        """Let the rules of the policy text with this digest grant; as `switch`."""
-        return self._switching.confirm_policy(digest, actor=actor, note=note)
-
-    def policy_to_confirm(self) -> str | None:
-        """The digest of the policy text in force, where its rules may not grant before it is confirmed."""
+    def policy_to_confirm(self) -> TextToConfirm | None:
+        """The policy text in force, where its rules may not grant before it is confirmed."""
         return self._decider.policy_to_confirm()
 
     def _moved(
@@ -347,6 +340,7 @@ class Remediator:
             if done.state is not record.state:
                 yield Swept(done, record.state)
         yield from renewal.carry_out()
+        yield from self.switching.let_lapse()
 
     def pick_up(self, entries: Iterable[bytes]) -> Iterator[Swept]:
         """Handle log entries that may never have arrived; gives the remediations of those that had not."""

@@ -68,7 +68,6 @@ _ORGANIZATION = re.compile(r"(?:organizations/)?([1-9][0-9]{0,18})\Z")
 _AUDIENCE = re.compile(
     r"/projects/[1-9][0-9]*/(?:locations/[a-z0-9-]+/services/[a-z0-9-]+|global/backendServices/[0-9]+)\Z"
 )
-_DIGEST = re.compile(r"[0-9a-f]{12}\Z")
 _POOL = re.compile(r"[a-z][a-z0-9-]{2,62}\Z")
 _TAG = re.compile(r"(?:tagValues/[1-9][0-9]*(?:,tagValues/[1-9][0-9]*)?|[a-z0-9.-]+/[^/\s]+/[^/\s]+)\Z")
 _OBJECT = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/.+\Z")
@@ -87,7 +86,7 @@ class Settings(msgspec.Struct, frozen=True):
     policy: str | None = None
     """`REMEDIATE_POLICY`: a policy file, `PATH` or `gs://BUCKET/OBJECT`; not set, the built-in rules decide."""
     policy_confirmed: str | None = None
-    """`REMEDIATE_POLICY_CONFIRMED`: the digest of the text that whoever deploys the service vouches for."""
+    """`REMEDIATE_POLICY_CONFIRMED`: the SHA-256 of the policy text that an operator vouches for; nobody confirms it."""
     ledger: str = "sqlite:///.run/ledger.db"
     """`REMEDIATE_LEDGER`: where remediations live, `sqlite:///PATH`. Has to be set on Cloud Run, whose disk is lost."""
     organization: str | None = None
@@ -162,8 +161,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 
     take("REMEDIATE_MODE", "mode", "dry-run or enforce", lambda text: Mode(text) if text in list(Mode) else None)
     take("REMEDIATE_POLICY", "policy", "a path, or gs://BUCKET/OBJECT", _policy)
-    digests = "the twelve digits that `policy check` shows"
-    take("REMEDIATE_POLICY_CONFIRMED", "policy_confirmed", digests, lambda text: text if _DIGEST.match(text) else None)
+    digests = "64 hexadecimal digits, as sha256sum prints them"
+    take("REMEDIATE_POLICY_CONFIRMED", "policy_confirmed", digests, _sha256)
     ledgers = "sqlite:///PATH (sqlite:////PATH for an absolute one) or firestore://PROJECT/DATABASE"
     take("REMEDIATE_LEDGER", "ledger", ledgers, lambda text: text if _LEDGER.match(text) else None)
     take("REMEDIATE_ORGANIZATION", "organization", "an organization's number", _organization)
@@ -249,6 +248,10 @@ def _pools(text: str) -> tuple[str, ...] | None:
 def _policy(text: str) -> str | None:
     scheme, separator, _ = text.partition("://")
     return text if not separator or (scheme == "gs" and _OBJECT.match(text)) else None
+
+
+def _sha256(text: str) -> str | None:
+    return text.lower() if re.fullmatch(r"[0-9A-Fa-f]{64}", text) else None
 
 
 def _addresses(text: str) -> tuple[str, ...] | None:

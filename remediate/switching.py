@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from remediate.execution import Executor
+from remediate.errors import BadInput, Refused, RemediateError
+from remediate.execution import ACTOR, Executor
 from remediate.ledger.interface import Ledger
-from remediate.modes import ModeChange, Modes, policy_confirmed, switched
+from remediate.modes import ModeChange, Modes, lapsed, policy_confirmed, switched
 from remediate.policy import Mode
+from remediate.results import Swept
 from remediate.reviewers import Reviewers
 
 
@@ -34,22 +36,43 @@ class Switching:
         person, alone = self._reviewers.switcher(actor)
 
         def change(modes: Modes) -> tuple[Modes, ModeChange] | None:
-            if modes.switches.get(scope) == mode:
-                return None
-            return switched(modes, scope, mode, actor=person.id, now=self._now(), note=note, alone=alone)
+            said = {"actor": person.id, "note": note}
+            return switched(modes, scope, mode, **said, now=self._now(), alone=alone, counts=self._counts)
 
         return self._change(change)
 
-    def confirm_policy(self, digest: str, *, actor: str, note: str) -> Modes:
-        """Let the rules of the policy text with this digest grant, or ask for that."""
+    def confirm_policy(self, sha256: str, *, actor: str, note: str) -> Modes:
+        """Let the rules of the policy text with this SHA-256 grant, or ask for that."""
         person, alone = self._reviewers.switcher(actor)
 
         def change(modes: Modes) -> tuple[Modes, ModeChange] | None:
-            if modes.policy == digest:
-                return None
-            return policy_confirmed(modes, digest, actor=person.id, now=self._now(), note=note, alone=alone)
+            said = {"actor": person.id, "note": note}
+            return policy_confirmed(modes, sha256, **said, now=self._now(), alone=alone, counts=self._counts)
 
         return self._change(change)
+
+    def alone(self, actor: str) -> bool:
+        """Whether this actor needs no second person; False for one who may not switch at all."""
+        try:
+            return self._reviewers.switcher(actor)[1]
+        except (BadInput, Refused):
+            return False
+
+    def let_lapse(self) -> Iterator[Swept]:
+        """Record of each request that nobody confirmed within a day that it lapsed; gives what stands in the way."""
+        try:
+            while lapsed(self._ledger.modes(), actor=ACTOR, now=self._now()) is not None:
+                self._change(lambda modes: lapsed(modes, actor=ACTOR, now=self._now()))
+        except RemediateError as fault:
+            yield Swept(None, None, str(fault), "mode")
+
+    def _counts(self, actor: str) -> bool:
+        """Whether a request still counts: who asked may have left the reviewers since."""
+        try:
+            self._reviewers.switcher(actor)
+        except (BadInput, Refused):
+            return False
+        return True
 
     def _change(self, change: Callable[[Modes], tuple[Modes, ModeChange] | None]) -> Modes:
         def step() -> Modes:

@@ -118,7 +118,7 @@ def clock() -> datetime:
 
 def operators_from(settings: Settings) -> tuple[str, ...]:
     """Who may loosen the mode alone; with the embedded ledger on one's own machine, its local reviewer too."""
-    embedded = settings.ledger.startswith("sqlite:") and not os.environ.get("K_SERVICE")
+    embedded = settings.ledger.startswith("sqlite:") and not {"K_SERVICE", "CLOUD_RUN_JOB"} & set(os.environ)
     local = parse_member(settings.local_reviewer) if embedded else None
     return (*settings.operators, *([local.key] if isinstance(local, Member) else []))
 

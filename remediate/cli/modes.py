@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,14 +36,18 @@ def mode(
     scope: Annotated[
         str | None, typer.Option(help="organizations/N, folders/N or projects/ID; everywhere where not given.")
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; it stands on the trail. Needed to switch.")] = None,
-    actor: Annotated[str | None, typer.Option("--as", help="Who you are: an address (embedded ledger only).")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why, for the audit trail. Needed to switch.")] = None,
+    actor: Annotated[str | None, typer.Option("--as", help="Who you are: an address. Needed with SQLite.")] = None,
     format_: Annotated[Format, typer.Option("--format", help="table, json or csv")] = Format.TABLE,
 ) -> None:
-    """Show or switch the mode, without a redeploy. The strictest wins: one dry-run above a project is enough."""
+    """Show or switch the mode, without a redeploy. The strictest wins: one dry-run above a project is enough.
+
+    A stricter switch applies at once. To set enforce, or to clear a dry-run, two people say the same within a day, or
+    one operator does.
+    """
     from remediate.cli.remediations import say, the_ledger, the_settings, warn
     from remediate.cli.reviews import reviewer
-    from remediate.modes import CLEAR, EVERYWHERE, open_request, scope_of
+    from remediate.modes import CLEAR, EVERYWHERE, OPEN_FOR, open_request, scope_of
     from remediate.policy import Mode
     from remediate.wiring import clock, remediator_from, trail_log_from
 
@@ -54,21 +59,23 @@ def mode(
         _show(settings, the_ledger(settings), where if scope is not None else None, format_)
         return
     if reason is None or not reason.strip():
-        raise BadInput(f"say why: mode {wanted} --reason '...'; it stands on the trail")
+        raise BadInput(f"say why: mode {wanted} --reason '...'; it is recorded in the audit trail")
     to = None if wanted is Wanted.CLEAR else Mode(wanted)
     before = the_ledger(settings).modes()
     remediator = remediator_from(settings, trail_log_from(settings, warn))
     after = remediator.switch(where, to, actor=reviewer(settings, actor), note=reason)
-    open_ = open_request(after, where, clock())
-    if after.version == before.version or (open_ and after.switches == before.switches):
-        if open_ is None or open_.wanted != (to or CLEAR):
-            say(f"{where}: {to or 'no switch'}, as before; nothing was recorded")
-            return
-        what = "asked already" if after.version == before.version else "asked"
-        say(f"{where}: {what} for {open_.wanted} by {open_.actor}; in force once a second person confirms it.")
-        say(f"    Within a day, another reviewer or an operator runs: {_same(wanted, scope)}")
+    asked = open_request(after, where, clock())
+    if asked is not None and after.switches.get(where) != to:
+        until = datetime.fromisoformat(asked.at) + OPEN_FOR
+        say(f"{where}: not switched yet; {asked.actor} asked for {asked.wanted}, and somebody else has to confirm it.")
+        say(f"    Until {until:%F %R} UTC another reviewer, or an operator, may run: {_same(wanted, scope)}")
+        return
+    if after.version == before.version:
+        say(f"{where}: {to or 'no switch'}, as before; nothing was recorded")
         return
     say(f"{where}: {'no switch any more' if to is None else to}")
+    if (waited := open_request(before, where, clock())) and waited.wanted != (to or CLEAR):
+        say(f"    What {waited.actor} asked for ({waited.wanted}) is withdrawn.")
     for line in _strictest(settings, the_ledger(settings), where, to):
         say(line)
 
@@ -96,10 +103,10 @@ def _strictest(settings: Settings, ledger: Ledger, where: str, to: str | None) -
 
 def _show(settings: Settings, ledger: Ledger, only: str | None, format_: Format) -> None:
     from remediate.cli import output
-    from remediate.modes import open_request
+    from remediate.modes import POLICY, is_switch, open_request
     from remediate.wiring import clock
 
-    last = {change.scope: change for change in ledger.mode_changes()}
+    last = {change.scope: change for change in ledger.mode_changes() if is_switch(change)}
     columns = ("scope", "mode", "since", "by", "why")
     rows: list[tuple[str, str, str, str, str]] = []
     if only is None:
@@ -113,7 +120,8 @@ def _show(settings: Settings, ledger: Ledger, only: str | None, format_: Format)
     modes = ledger.modes()
     for scope in sorted(modes.asked):
         if only in (None, scope) and (asked := open_request(modes, scope, clock())):
-            rows.append((scope, f"asked: {asked.wanted}", asked.at, asked.actor, asked.note))
+            wanted = f"text {asked.wanted[:12]}" if scope == POLICY else asked.wanted
+            rows.append((scope, f"asked: {wanted}", asked.at, asked.actor, asked.note))
     match format_:
         case Format.JSON:
             output.print_json([dict(zip(columns, row, strict=True)) for row in rows])

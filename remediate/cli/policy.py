@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,26 +47,58 @@ def check(file: _File) -> None:
 
 @group.command()
 def confirm(
-    digest: Annotated[str, typer.Argument(metavar="DIGEST", help="The twelve digits that `policy check` shows.")],
-    reason: Annotated[str, typer.Option(help="Why; it is recorded in the audit trail.")] = "",
-    actor: Annotated[str | None, typer.Option("--as", help="Who you are: an address (embedded ledger only).")] = None,
+    sha256: Annotated[
+        str | None,
+        typer.Argument(metavar="[SHA256]", help="The text's whole digest; nothing: show it."),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why, for the audit trail. Needed to confirm.")] = "",
+    actor: Annotated[str | None, typer.Option("--as", help="Who you are: an address. Needed with SQLite.")] = None,
 ) -> None:
-    """Let the rules of a policy text in Cloud Storage grant: two reviewers confirm it, or one operator."""
-    from remediate.cli.remediations import say, the_settings, warn
-    from remediate.cli.reviews import reviewer
-    from remediate.wiring import remediator_from, trail_log_from
+    """Let the rules of the policy text at gs:// grant. Two reviewers confirm it, or one operator.
 
-    if not re.fullmatch("[0-9a-f]{12}", digest):
-        raise BadInput(f"{digest!r}: expected the twelve digits that `python -m remediate policy check FILE` shows")
-    if not reason.strip():
-        raise BadInput("say why: --reason '...'; it is recorded in the audit trail")
+    Without SHA256 nothing is changed: the text's digest, its rules that grant and the next command are shown.
+    """
+    from remediate.cli.remediations import say, the_ledger, the_settings, warn
+    from remediate.cli.reviews import reviewer
+    from remediate.modes import OPEN_FOR, POLICY, open_request
+    from remediate.wiring import clock, remediator_from, trail_log_from
+
     settings = the_settings()
-    remediator = remediator_from(settings, trail_log_from(settings, warn))
-    after = remediator.confirm_policy(digest, actor=reviewer(settings, actor), note=reason)
-    if after.policy == digest:
-        say(f"{digest}: confirmed; its rules may grant")
+    if settings.policy is None:
+        raise BadInput("REMEDIATE_POLICY is not set: the built-in rules decide, and need no confirmation")
+    rules, ledger = _policy(settings.policy), the_ledger(settings)
+    text = rules.to_confirm
+    if text is None or text.sha256 == settings.policy_confirmed:
+        why = "it is a file, which an operator put there" if text is None else "REMEDIATE_POLICY_CONFIRMED names it"
+        if not any(each.rule.then == "grant" for each in rules.rules):
+            why = "no rule of it grants"
+        say(f"{settings.policy}: needs no confirmation: {why}")
+        return
+    if sha256 is not None and sha256.lower() != text.sha256:
+        raise BadInput(f"{sha256!r} is not the text at {settings.policy}: its SHA-256 is {text.sha256}")
+    if sha256 is not None and not reason.strip():
+        raise BadInput("say why: --reason '...'; it is recorded in the audit trail")
+    if sha256 is None and (reason or actor is not None):
+        raise BadInput("--reason and --as are for a confirmation: name the text's SHA-256, too")
+    before = ledger.modes()
+    after = before
+    if sha256 is not None:
+        remediator = remediator_from(settings, trail_log_from(settings, warn))
+        after = remediator.switching.confirm_policy(text.sha256, actor=reviewer(settings, actor), note=reason)
+    say(f"{settings.policy}  {text.sha256}")
+    for each in rules.rules:
+        if each.rule.then == "grant":
+            say(f"    grants: {each.rule.name} when {each.expression.strip()}")
+    if after.policy == text.sha256:
+        say(f"Confirmed{' already' if before.policy == text.sha256 else ''}: its rules may grant.")
+        return
+    asked = open_request(after, POLICY, clock())
+    if asked is not None and asked.wanted == text.sha256:
+        until = datetime.fromisoformat(asked.at) + OPEN_FOR
+        say(f"Not confirmed yet: {asked.actor} asked for it, and somebody else has to confirm it by {until:%F %R} UTC.")
     else:
-        say(f"{digest}: asked by {after.asked['policy'].actor}; confirmed once a second person runs the same command")
+        say("Not confirmed: what its rules would grant is asked. Read the text before you confirm it.")
+    say(f"Another reviewer, or an operator: python -m remediate policy confirm {text.sha256} --reason '...'")
 
 
 @group.command()

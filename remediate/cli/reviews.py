@@ -26,7 +26,7 @@ _Seen = Annotated[
     list[str] | None,
     typer.Argument(metavar="[ID...]", help="The ids, or beginnings of ids; ID@CONTENT only as `show` showed it."),
 ]
-_As = Annotated[str | None, typer.Option("--as", help="Who you are: an address (embedded ledger only).")]
+_As = Annotated[str | None, typer.Option("--as", help="Who you are: an address. Needed with SQLite.")]
 _Why = Annotated[str, typer.Option("--reason", help="Why; it stands on the trail.")]
 
 _Matching = Annotated[
@@ -262,6 +262,13 @@ def _duration(text: str | None) -> timedelta | None:
     return found
 
 
+def _key(address: str) -> str:
+    from remediate.principal import Member, parse_member
+
+    person = parse_member(address)
+    return person.key if isinstance(person, Member) else address
+
+
 def reviewer(settings: Settings, actor: str | None) -> str:
     """Who reviews: by the caller's own credentials. With the embedded ledger the caller says so; nothing else could."""
     from remediate.principal import Member, parse_member
@@ -272,7 +279,7 @@ def reviewer(settings: Settings, actor: str | None) -> str:
         if os.environ.get("K_SERVICE") or os.environ.get("CLOUD_RUN_JOB"):
             raise Refused("this runs as the service itself, and what it does may not be approved by it")
         own = caller_address()
-        if actor is not None and actor.casefold() != own.casefold():
+        if actor is not None and _key(actor) != _key(own):
             raise BadInput(f"--as {actor!r}: with this ledger you are who your credentials say, {own}")
         return own
     if actor is None:

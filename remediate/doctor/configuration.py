@@ -18,6 +18,7 @@ from remediate.settings import load_settings
 _SAME = (
     "MODE",
     "POLICY",
+    "POLICY_CONFIRMED",
     "LEDGER",
     "ORGANIZATION",
     "REVIEWERS",

@@ -379,12 +379,16 @@ def test_a_trail_of_the_first_version_keeps_its_hashes() -> None:
 def test_a_switch_is_one_step_and_the_slower_of_two_is_told(fresh: Open) -> None:
     ledger, other = fresh(), fresh()
     assert ledger.modes() == Modes()
-    modes, change = switched(Modes(), EVERYWHERE, Mode.ENFORCE, actor="user:a@example.com", now=NOON, note="go")
+    modes, change = switched(
+        Modes(), EVERYWHERE, Mode.ENFORCE, actor="user:a@example.com", now=NOON, note="go", alone=True
+    )
     ledger.switch(modes, change)
     with pytest.raises(Conflict):
         other.switch(modes, change)
     assert other.modes() == modes
-    later, second = switched(modes, "folders/1", Mode.DRY_RUN, actor="user:b@example.com", now=NOON, note="stop")
+    later, second = switched(
+        modes, "folders/1", Mode.DRY_RUN, actor="user:b@example.com", now=NOON, note="stop", alone=True
+    )
     other.switch(later, second)
     with pytest.raises(Conflict):
         ledger.switch(later, second)

@@ -110,7 +110,9 @@ def test_a_notice_that_cannot_be_read_keeps_no_other_waiting(fresh: Open, ledger
 
 
 def test_switches_that_cannot_be_read_are_no_mode(fresh: Open, ledger_url: str) -> None:
-    fresh().switch(*switched(Modes(), EVERYWHERE, Mode.ENFORCE, actor="user:ana@example.com", now=NOON, note="go"))
+    fresh().switch(
+        *switched(Modes(), EVERYWHERE, Mode.ENFORCE, actor="user:ana@example.com", now=NOON, note="go", alone=True)
+    )
     if ledger_url.startswith("sqlite:"):
         with sqlite3.connect(ledger_url.removeprefix("sqlite:///")) as connection:
             connection.execute("UPDATE modes SET record = '{\"switches\": 1}'")

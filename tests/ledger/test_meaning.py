@@ -38,7 +38,7 @@ def granted() -> Remediation:
 
 def whole() -> dict[stored.Reader[Any], Any]:
     """One record of each kind, as it is stored."""
-    modes, change = switched(Modes(), EVERYWHERE, Mode.ENFORCE, actor=ANA, now=NOON, note="go")
+    modes, change = switched(Modes(), EVERYWHERE, Mode.ENFORCE, actor=ANA, now=NOON, note="go", alone=True)
     return {
         stored.remediation: granted(),
         stored.step: first()[1],
