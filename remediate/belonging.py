@@ -39,6 +39,11 @@ class Home(NamedTuple):
     inside: bool | None = None
     ancestors: tuple[str, ...] | None = None
 
+    def with_other(self, other: Home) -> Home:
+        """This home, as far inside as the less certain of both."""
+        both = (self.inside, other.inside)
+        return Home(False if False in both else None if None in both else True, self.ancestors)
+
 
 class Names(msgspec.Struct, frozen=True):
     """What the settings name as ours: domains of people, and workforce pools. Empty: nothing is known."""

@@ -223,7 +223,15 @@ def _denial(
     known = tuple(dict.fromkeys(doubts))
     seen = Denial(ident, where, said.reader, member, denied.repository, denied.image, deployer, known, denied.others)
     link = details.troubleshooter or troubleshooter_link(audit.status.message or "" if audit.status else "")
-    return msgspec.structs.replace(seen, behind=behind_of(audit), image_confirmed=denied.confirmed, troubleshooter=link)
+    behind = behind_of(audit) or _noted(body)
+    return msgspec.structs.replace(seen, behind=behind, image_confirmed=denied.confirmed, troubleshooter=link)
+
+
+def _noted(body: Body) -> tuple[Member, ...]:
+    """Who may have deployed by the notes on a system event's resource, where these name more than one."""
+    found = [parse_member(text) for text in deploys.people_in_response(body).values()]
+    people = tuple(dict.fromkeys(member for member in found if isinstance(member, Member)))
+    return people if len(people) > 1 else ()
 
 
 def behind_of(audit: AuditLog, own_pool: Callable[[str | None], bool] = lambda _: True) -> tuple[Member, ...]:

@@ -156,9 +156,20 @@ def deployer_in_response(body: Body) -> str | None:
 
     Never read from a request: a failed v1 Replace carries the *previous* deployer there.
     """
-    notes = [_at(body.response, "metadata", "annotations", name) for name in _DEPLOYER_ANNOTATIONS]
-    notes += [_at(body.response, name) for name in ("lastModifier", "creator")]
-    return next((note for note in notes if isinstance(note, str) and note), None)
+    notes = people_in_response(body)
+    revision = _at(body.response, "kind") == "Revision"  # the platform writes its creator alone
+    creators = [note for name, note in notes.items() if name.endswith("creator")] if revision else []
+    return next(iter([*creators, *notes.values()]), None)
+
+
+def people_in_response(body: Body) -> dict[str, str]:
+    """Everybody whom the resulting resource notes as its creator or modifier, by the note's name.
+
+    A template's author may add such notes, so that each of these people counts as one who may have deployed.
+    """
+    notes = {name: _at(body.response, "metadata", "annotations", name) for name in _DEPLOYER_ANNOTATIONS}
+    notes |= {name: _at(body.response, name) for name in ("lastModifier", "creator")}
+    return {name: note for name, note in notes.items() if isinstance(note, str) and note}
 
 
 def operation(body: Body) -> str | None:

@@ -15,7 +15,7 @@ from remediate.access import can_read
 from remediate.allowpolicy import AlreadyThere, Binding, edit_to_add
 from remediate.belonging import Home, Names, home_by_name, home_project
 from remediate.cloud.interface import Cloud, EntryKey, Kind, Project, Projects, Registry
-from remediate.denial import Denial, NotADenial, understand
+from remediate.denial import Denial, NotADenial, Reader, understand
 from remediate.errors import TerminalFault, TransientFault, Unreadable
 from remediate.image import Repository, is_project_number
 from remediate.joining import Call, call_of, joined, located
@@ -151,7 +151,9 @@ class Investigator:
         kind = sight.kind(denial.repository) if inside else None
         bindings = sight.bindings(denial.repository) if kind else None
         opted_in, newcomers = self._opted_in(denial.repository, kind)
-        home = self._home(denial)
+        home = self._home(denial, denial.member)
+        if denial.reader is Reader.SERVICE_AGENT and denial.deployer:  # a grant to the agent serves who deployed
+            home = home.with_other(self._home(denial, denial.deployer))
         already = None if bindings is None else isinstance(edit_to_add(bindings, denial.member), AlreadyThere)
         return Evidence(
             repository_exists=kind is not None if inside else None,
@@ -208,16 +210,15 @@ class Investigator:
             return None if project is None else self._projects.tags(project)
         return None
 
-    def _home(self, denial: Denial) -> Home:
+    def _home(self, denial: Denial, member: Member) -> Home:
         """Where the member lives: in our organization or outside; unknown where its project cannot be seen."""
-        assert denial.member is not None
         deployed = denial.deploy.project or denial.deploy.number
         deploying = self._projects.find(deployed) if deployed else None
         ours = self._organization or (deploying.organization if deploying else None)
         organization = ours if isinstance(ours, str) else None
-        name = home_project(denial.member)
+        name = home_project(member)
         if name is None:
-            return home_by_name(denial.member, self._ours, organization)
+            return home_by_name(member, self._ours, organization)
         project = None
         with suppress(TerminalFault):  # a name that Resource Manager does not take makes it unknown, and no refusal
             project = self._projects.find(name)

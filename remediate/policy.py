@@ -220,7 +220,8 @@ def assumed(denial: Denial | NotADenial, inside: Callable[[Member, Deploy], bool
     if isinstance(denial, NotADenial) or denial.member is None:
         return ASSUMED
     if denial.reader is Reader.SERVICE_AGENT and denial.member.run_agent_of == denial.deploy.number is not None:
-        return msgspec.structs.replace(ASSUMED, member_inside=True)
+        deployer = denial.deployer
+        return msgspec.structs.replace(ASSUMED, member_inside=inside(deployer, denial.deploy) if deployer else True)
     return msgspec.structs.replace(ASSUMED, member_inside=inside(denial.member, denial.deploy))
 
 

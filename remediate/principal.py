@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from urllib.parse import unquote
 
 import msgspec
 
@@ -131,7 +132,7 @@ class Member(msgspec.Struct, frozen=True, order=True):
         match = _FEDERATED.match(self.id)
         if match is None or match["pool"] is None:
             return None
-        named = parse_member(match["subject"])
+        named = parse_member(unquote(match["subject"]))  # a subject may be written in either way
         return named if isinstance(named, Member) and named.kind is MemberKind.USER else None
 
     @property

@@ -187,10 +187,10 @@ class Reason(StrEnum):
         "access_removed_unknown",
         "Could not check whether the member's access was removed after its last deploy.",
     )
-    MEMBER_OUTSIDE = "member_outside", "The member does not belong to this organization."
+    MEMBER_OUTSIDE = "member_outside", "The member, or who deployed, does not belong to this organization."
     MEMBER_ORGANIZATION_UNKNOWN = (
         "member_organization_unknown",
-        "Could not check whether the member belongs to this organization.",
+        "Could not check whether the member, and who deployed, belong to this organization.",
     )
     MODE_UNKNOWN = "mode_unknown", "Could not check whether the repository is a standard one."
     INHERITED = (

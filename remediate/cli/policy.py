@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from remediate.denial import Denial
     from remediate.policyfile import FileRules, Judged
+    from remediate.variables import Evidence
 
 _File = Annotated[str, typer.Argument(metavar="FILE", help="The policy file, or gs://BUCKET/OBJECT.")]
 _Formats = Annotated[Format, typer.Option("--format", help="table, json or csv")]
@@ -114,12 +115,13 @@ def explain(
     from remediate.cli import output
     from remediate.policy import decide
     from remediate.policycases import Explained
-    from remediate.variables import ASSUMED, variables
+    from remediate.variables import variables
 
     rules = _policy(file)
     told = []
     for denial in _denials(entry):
-        decision, judged = decide(denial, ASSUMED, rules), rules.explain(variables(denial, ASSUMED))
+        evidence = _assumed(denial)
+        decision, judged = decide(denial, evidence, rules), rules.explain(variables(denial, evidence))
         told.append(Explained(denial.entry.insert_id, decision.outcome, decision.rule, decision.reasons, judged))
     if not told:
         raise BadInput(f"{entry}: no entry in it is an image-read denial", advice=f"`plan {entry}` says what they are.")
@@ -192,7 +194,8 @@ def diff(
     for name in against:
         for denial in _denials(name):
             seen += 1
-            one, two = decide(denial, rules=before), decide(denial, rules=after)
+            evidence = _assumed(denial)
+            one, two = decide(denial, evidence, before), decide(denial, evidence, after)
             unsure += Reason.EVIDENCE_UNKNOWN in (*one.reasons, *two.reasons)
             if (one.outcome, one.expires_after, one.reviewers) != (two.outcome, two.expires_after, two.reviewers):
                 names = (str(denial.member or ""), str(denial.repository or ""))
@@ -215,6 +218,15 @@ def diff(
                 print(f"{unsure} hang on what an export does not tell (ancestors, deploys of before): both ask there")
     if rows:
         raise typer.Exit(1)
+
+
+def _assumed(denial: Denial) -> Evidence:
+    """What a plan assumes about a denial: an export tells no more."""
+    from remediate.belonging import home_offline
+    from remediate.policy import assumed
+    from remediate.settings import names_from
+
+    return assumed(denial, home_offline(names_from(os.environ)))
 
 
 def _policy(file: str) -> FileRules:

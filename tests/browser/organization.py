@@ -98,7 +98,8 @@ def live_through_three_months(environment: dict[str, str], now: datetime | None 
             _decide(remediator, clock, each, number, now)
     for days, (scope, mode, note) in zip((80, 60, 40, 20, 2), _SWITCHES, strict=True):
         clock[0] = now - timedelta(days=days)
-        remediator.switch(scope, mode, actor="platform-lead@example.com", note=note)
+        for who in ("platform-lead@example.com", "security@example.com"):
+            remediator.switch(scope, mode, actor=who, note=note)
     clock[0] = now
 
 

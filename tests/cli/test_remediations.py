@@ -26,6 +26,7 @@ class Shell:
 
     def __init__(self, sandbox: SandboxProcess, folder: Path) -> None:
         self.environment = sandbox.env | {"REMEDIATE_LEDGER": f"sqlite:///{folder / 'ledger.db'}"}
+        self.environment |= {"REMEDIATE_OPERATORS": REVIEWER}
         remediator = remediator_from(load_settings(self.environment))
         entry = activity(user_text(IMAGE), images=(IMAGE,))
         sandbox.log(entry)

@@ -171,7 +171,7 @@ def test_a_passing_fault_brings_the_event_again_until_it_is_cured(start: Start, 
 
 
 def test_a_terminal_answer_is_recorded_and_ends_the_event(start: Start, sandbox_server: SandboxProcess) -> None:
-    function = start(REMEDIATE_MODE="enforce")
+    function = start(REMEDIATE_MODE="enforce", REMEDIATE_DOMAINS="example.com")
     stranger = activity(user_text(SAME_IMAGE), images=(SAME_IMAGE,), email="nobody@example.com")
     assert function.push(push_body(stranger)) == 200
     [record] = function.records()
