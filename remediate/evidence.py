@@ -193,14 +193,14 @@ class Investigator:
 
     def _opted_in(self, repository: Repository, kind: Kind | None) -> tuple[bool | None, bool | None]:
         """Whether the registry's owner lets rules grant here, and to newcomers; None where that cannot be told."""
-        labelled = kind is not None and kind.newcomers
+        labelled = kind.newcomers if kind else None
         if self._opt_in_tag is None:
             return True, labelled
         tags = self._tags(repository)
         if tags is None:
             return None, True if labelled else None
         enters, newcomers = opt_in_values(self._opt_in_tag)
-        return bool(tags & {enters, newcomers}), labelled or newcomers in tags
+        return bool(tags & {enters, newcomers}), True if newcomers in tags else labelled
 
     def _tags(self, repository: Repository) -> frozenset[str] | None:
         project = self._projects.find(repository.project)
@@ -218,7 +218,9 @@ class Investigator:
         name = home_project(denial.member)
         if name is None:
             return home_by_name(denial.member, self._ours, organization)
-        project = self._projects.find(name)
+        project = None
+        with suppress(TerminalFault):  # a name that Resource Manager does not take makes it unknown, and no refusal
+            project = self._projects.find(name)
         if project is None or not _organization_known(project):
             return Home()
         inside = project.organization == organization if organization else project == deploying or None

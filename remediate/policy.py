@@ -127,10 +127,12 @@ class BuiltIn:
     def judge(self, variables: Mapping[str, object]) -> tuple[Rule, bool]:
         """Grants the deploying project's own image, where a deploy or the registry's owner speaks for the member."""
         own = all(variables.get(name) == value for name, value in _OWN_IMAGE.items())
+        perhaps = all(variables.get(name, value) == value for name, value in _OWN_IMAGE.items())
         unmet = _unmet(variables) if own else ()
         if own and not unmet:
             return Rule(SAME_PROJECT, Outcome.GRANT, self._lasts), True
-        return Rule(OTHERWISE, Outcome.ASK, self._lasts if own else None, unmet=unmet), True
+        # What more knowledge might have granted for a time, is not approved for longer because less is known.
+        return Rule(OTHERWISE, Outcome.ASK, self._lasts if perhaps else None, unmet=unmet), True
 
     def mentions(self, variable: str) -> bool:
         return variable in _PROOF or (variable in _OWN_IMAGE and variable != "repository.mode")  # a limit says why

@@ -76,6 +76,7 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outcome: Outcome
     rule: str | None = None
     reasons: tuple[Reason, ...] | None = None
+    approvals: int | None = None
 
 
 class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -153,6 +154,8 @@ def _wrong(expected: Expected, decision: Decision) -> str:
         said.append(f"expected rule {expected.rule!r}, was decided by {decision.rule!r}")
     if expected.reasons is not None and set(decision.reasons) != set(expected.reasons):
         said.append(f"expected reasons {', '.join(expected.reasons)}, came out {', '.join(decision.reasons)}")
+    if expected.approvals is not None and decision.approvals != expected.approvals:
+        said.append(f"expected approvals {expected.approvals}, came out {decision.approvals}")
     return "; ".join(said)
 
 

@@ -120,6 +120,7 @@ def _start(stack: contextlib.ExitStack, folder: Path) -> dict[str, str]:
         "REMEDIATE_LEDGER": f"sqlite:///{folder / 'ledger.db'}",
         "REMEDIATE_ORGANIZATION": "400000000001",
         "REMEDIATE_LOCAL_REVIEWER": _REVIEWER,
+        "REMEDIATE_DOMAINS": "example.com",
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REMEDIATE_")} | settings
     if sys.stdout.isatty():

@@ -231,7 +231,7 @@ def test_every_problem_is_told_at_once() -> None:
 
 def test_the_schema_knows_every_key() -> None:
     text = msgspec.json.encode(policy_schema()).decode()
-    for key in ("rules", "otherwise", "name", "when", "then", "expires_after", "reviewers", "because"):
+    for key in ("rules", "otherwise", "name", "when", "then", "expires_after", "reviewers", "approvals", "because"):
         assert f'"{key}"' in text
     assert '"additionalProperties":false' in text
 
@@ -373,6 +373,29 @@ def test_knowing_less_never_turns_a_question_or_a_refusal_into_a_grant(
             assert after.outcome is not Outcome.GRANT
 
 
+@given(_policies, _evidence, _denials)
+def test_an_entry_that_says_less_is_never_granted_more(policy: FileRules, evidence: Evidence, denied: Any) -> None:
+    for less in (
+        replace(denied, authorized=None),
+        replace(denied, authorized=False),
+        replace(denied, image_confirmed=False, authorized=None),
+        replace(denied, reader=None, member=None),
+        replace(denied, doubts=(*denied.doubts, Reason.UNUSUAL_STATUS)),
+    ):
+        for decided_by in (policy, BUILT_IN):
+            assert decide(less, evidence, decided_by).outcome is not Outcome.GRANT
+    assert decide(replace(denied, image_confirmed=False), evidence).outcome is not Outcome.GRANT
+
+
+@given(_evidence, _denials, st.sets(st.sampled_from(_UNKNOWABLE), min_size=1))
+def test_what_the_built_in_rule_may_grant_for_a_time_is_approved_for_no_longer_where_less_is_known(
+    evidence: Evidence, denied: Any, forgotten: set[str]
+) -> None:
+    before, after = decide(denied, evidence), decide(denied, replace(evidence, **dict.fromkeys(forgotten)))
+    if before.outcome is Outcome.GRANT and after.outcome is Outcome.ASK:
+        assert after.expires_after == before.expires_after
+
+
 @given(_evidence, _denials)
 def test_the_built_in_rule_grants_nothing_that_the_policy_of_before_2025_asks(evidence: Evidence, denied: Any) -> None:
     if decide(denied, evidence).outcome is Outcome.GRANT:
@@ -395,6 +418,14 @@ def test_a_case_that_fails_says_what_was_expected_and_what_came_out() -> None:
     assert result.place == "cases.yaml:2:5"
     assert result.wrong == "expected grant, came out ask; expected rule 'only', was decided by 'otherwise'"
     assert unreached == ["only"]
+
+
+def test_a_case_may_say_how_many_have_to_approve() -> None:
+    two = rules("rules: [{name: only, when: true, then: grant, approvals: 2}]")
+    for expected, wrong in ((2, ""), (1, "expected approvals 1, came out 2")):
+        text = CASES.replace("rule: only", f"rule: only, approvals: {expected}")
+        [result], _ = run(two, parse_cases(text, "cases.yaml"))
+        assert result.wrong == wrong
 
 
 @pytest.mark.parametrize(

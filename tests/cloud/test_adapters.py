@@ -208,6 +208,21 @@ def test_where_redirection_is_off_gcr_io_leads_elsewhere(tmp_path: Path) -> None
         sandbox.close()
 
 
+@pytest.mark.parametrize(("label", "newcomers"), [("deployers", True), ("yes", False), ("Deployers", False)])
+def test_a_repositorys_label_lets_newcomers_in(tmp_path: Path, label: str, newcomers: bool) -> None:
+    text = (ROOT / "sandbox" / "example.yaml").read_text()
+    plain = "{name: app, location: asia-northeast1, images"
+    assert plain in text
+    labelled = plain.replace("images", f"labels: {{remediate: '{label}', team: shop}}, images")
+    (tmp_path / "organization.yaml").write_text(text.replace(plain, labelled))
+    sandbox = SandboxProcess("--org", str(tmp_path / "organization.yaml"))
+    try:
+        found = registry_of(sandbox).kind(Repository("shop-frontend", "asia-northeast1", "app"))
+        assert found == Kind("DOCKER", "STANDARD_REPOSITORY", newcomers=newcomers)
+    finally:
+        sandbox.close()
+
+
 def test_32_writers_on_one_repository_all_succeed(tmp_path: Path) -> None:
     members = [f"serviceAccount:deployer-{number}@shop-frontend.iam.gserviceaccount.com" for number in range(32)]
     text = (ROOT / "sandbox" / "example.yaml").read_text()

@@ -119,6 +119,22 @@ def test_its_roles_hold_what_terraforms_hold(plans: Plans, scope: str) -> None:
     assert held == permissions(plans[scope, "dry-run"])
 
 
+def test_it_says_what_is_ours() -> None:
+    said = (
+        f"--project={PROJECT}",
+        f"--region={REGION}",
+        "--scope=organizations/1",
+        "--reviewers=example.com",
+        "--dry-run",
+    )
+    told = ran(*said, "--domains=example.com,example.org", "--workforce-pools=staff").stdout
+    assert told.count("@@REMEDIATE_DOMAINS=example.com\\,example.org@@REMEDIATE_WORKFORCE_POOLS=staff@@") == 3
+    for wrong in ("--domains=ana@example.com", "--workforce-pools=Staff"):
+        done = ran(*said, wrong)
+        assert done.returncode == 2
+        assert wrong in done.stderr
+
+
 @pytest.mark.parametrize(("scope", "mode"), BOTH)
 def test_what_runs_is_set_up_alike(plans: Plans, scope: str, mode: str) -> None:
     plan = containers(plans[scope, mode])
