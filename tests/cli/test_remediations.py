@@ -283,6 +283,7 @@ def test_all_that_match_are_listed_before_they_are_approved(shell: Shell, sandbo
 
 
 def test_the_mode_is_switched_shown_and_on_the_trail(shell: Shell) -> None:
+    shell.environment["REMEDIATE_LOCAL_REVIEWER"] = REVIEWER  # with the embedded ledger, an operator
     assert "not set" in shell.run("mode")
     assert "say why" in shell.run("mode", "enforce", "--as", REVIEWER, code=2)
     said = shell.run("mode", "enforce", "--as", REVIEWER, "--reason", "the pilot is over", REMEDIATE_MODE="dry-run")

@@ -201,6 +201,12 @@ def test_what_is_ours_and_how_long_the_built_in_rule_grants_is_said(paper: Paper
     assert (given["REMEDIATE_DOMAINS"], given["REMEDIATE_WORKFORCE_POOLS"]) == ("example.com,example.org", "staff")
     assert given["REMEDIATE_GRANT_DAYS"] == "30"
     assert given["REMEDIATE_OPERATORS"] == "op@example.com"
+    plan = paper.plan(
+        scope=SCOPES["organization"], **FIVE, operators=["op@example.com", "bot@ops.iam.gserviceaccount.com"]
+    )
+    through = {values["member"] for values in plan.of("google_iap_web_cloud_run_service_iam_member").values()}
+    operators = {"user:op@example.com", "serviceAccount:bot@ops.iam.gserviceaccount.com"}
+    assert through == {"user:ana@example.com", "domain:example.com", *operators}
     for wrong in (
         {"operators": ["example.com"]},
         {"domains": ["@example.com"]},

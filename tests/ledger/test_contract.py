@@ -23,6 +23,7 @@ from remediate.chain import digest
 from remediate.denial import Denial
 from remediate.errors import BadInput, Conflict
 from remediate.ledger import open_ledger
+from remediate.ledger.checked import checked_switches
 from remediate.ledger.interface import Filter, Ledger, Mark, TrailFilter
 from remediate.ledger.schema import MIGRATIONS
 from remediate.modes import EVERYWHERE, Modes, switched
@@ -585,3 +586,29 @@ def test_a_full_set_of_places_is_told_at_once(firestore: str, monkeypatch: pytes
     assert not ledger.take("flood", 30, "r-30")
     assert calls == ["query"]
     assert ledger.take("flood", 30, "r-7")
+
+
+def test_switches_of_an_older_version_are_read_and_switched_on(fresh: Open, ledger_url: str) -> None:
+    modes, change = switched(
+        Modes(), EVERYWHERE, Mode.DRY_RUN, actor="user:a@example.com", now=NOON, note="", alone=True
+    )
+    old = {
+        name: value for name, value in msgspec.to_builtins(modes).items() if name not in ("asked", "loosened", "policy")
+    }
+    fresh().switch(modes, change)
+    text = msgspec.json.encode(old).decode()
+    if ledger_url.startswith("sqlite:"):
+        with sqlite3.connect(ledger_url.removeprefix("sqlite:///")) as connection:
+            connection.execute("UPDATE modes SET record = ?", (text,))
+    else:
+        from google.cloud.firestore import Client
+
+        project, database = ledger_url.removeprefix("firestore://").split("/")
+        Client(project=project, database=database).collection("settings").document("modes").update({"record": text})
+    assert fresh().modes() == modes
+    for actor, waits in (("user:a@example.com", True), ("user:b@example.com", False)):
+        step = switched(fresh().modes(), EVERYWHERE, None, actor=actor, now=NOON, note="", alone=False)
+        assert step is not None
+        fresh().switch(*step)
+        assert (fresh().modes(), bool(fresh().modes().asked)) == (step[0], waits)
+    assert checked_switches(fresh())[2] is None
