@@ -19,7 +19,7 @@ PURE = (
 )  # fmt: skip
 PURE_MAY_IMPORT = {
     "__future__", "base64", "binascii", "collections", "dataclasses", "datetime", "enum", "hashlib", "html", "msgspec", "re",
-    "remediate", "typing",
+    "remediate", "typing", "urllib",
 }  # fmt: skip
 
 
