@@ -9,8 +9,8 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import given, settings
+from hypothesis import given, settings
 
 from remediate.plaintext import csv_text, json_text
 
