@@ -10,7 +10,7 @@ import unicodedata
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from remediate.plaintext import csv_text, json_text
 
