@@ -236,22 +236,24 @@ class FirestoreLedger:
     def take(self, name: str, limit: int, holder: str) -> bool:
         """Each place is a document of its own, and each holder looks from a place of its own on: none is contended.
 
-        Where that one is taken, a query tells at once whether all are: in a flood that is what most find.
+        Where that one is taken, a query tells which are free, and at once where none is: in a flood most find that.
         """
         from google.cloud.firestore import FieldFilter
 
         places = self._client.collection(_PLACES)
         own = int(hashlib.sha256(holder.encode()).hexdigest(), 16)
         group = hashlib.sha256(name.encode()).hexdigest()[:32]
-        for step in range(limit):
-            place = places.document(f"{group}-{(own + step) % limit}")
+        taken: set[str] = set()
+        for _ in range(limit):
+            free = (place for step in range(limit) if (place := f"{group}-{(own + step) % limit}") not in taken)
             with suppress(Conflict), _translated():
-                place.create({"name": name, "holder": holder}, timeout=_TIMEOUT)
+                places.document(next(free)).create({"name": name, "holder": holder}, timeout=_TIMEOUT)
                 return True
             with _translated():
-                taken = list(_streamed(places.where(filter=FieldFilter("name", "==", name)).limit(limit)))
-            if any(_field(each, "holder") == holder for each in taken):
+                there = list(_streamed(places.where(filter=FieldFilter("name", "==", name)).limit(limit)))
+            if any(_field(each, "holder") == holder for each in there):
                 return True
+            taken = {each.id for each in there}
             if len(taken) >= limit:
                 return False
         return False
