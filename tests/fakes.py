@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -39,6 +40,8 @@ class MemoryRegistry:
     writes: int = 0
     refuse_writes: bool = False
     kinds: dict[str, Kind] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    """Google Cloud's compare-and-set, for threads."""
 
     def kind(self, repository: Repository) -> Kind | None:
         standard = Kind("DOCKER", "STANDARD_REPOSITORY")
@@ -59,6 +62,10 @@ class MemoryRegistry:
         self, repository: Repository, member: Member, *, request_reason: str, still: Callable[[], bool]
     ) -> PolicyChange:
         assert request_reason
+        with self.lock:
+            return self._add(repository, member, still)
+
+    def _add(self, repository: Repository, member: Member, still: Callable[[], bool]) -> PolicyChange:
         if self.refuse_writes:
             raise TerminalFault("setIamPolicy: 400 the member does not belong to a permitted customer")
         bindings = self._policy(repository)
@@ -79,6 +86,10 @@ class MemoryRegistry:
         self, repository: Repository, member: Member, *, request_reason: str, still: Callable[[], bool]
     ) -> PolicyChange:
         assert request_reason
+        with self.lock:
+            return self._remove(repository, member, still)
+
+    def _remove(self, repository: Repository, member: Member, still: Callable[[], bool]) -> PolicyChange:
         bindings = self._policy(repository)
         edit = edit_to_remove(bindings, member)
         if isinstance(edit, NotThere) or not still():

@@ -43,7 +43,7 @@ def test_check_names_file_line_and_column(folder: Path) -> None:
     assert "2 rules, all right" in remediate("policy", "check", str(path))
     path.write_text(path.read_text().replace("member.kind ==", "member.kin =="))
     told = remediate("policy", "check", str(path), code=2)
-    assert f"{path}:5:17: rule 'nobody deploys by hand': undeclared reference to 'member.kin'" in told
+    assert f"{path}:6:17: rule 'nobody deploys by hand': undeclared reference to 'member.kin'" in told
     assert "accepted: deploy.project" in told
     assert "No such file" in remediate("policy", "check", str(folder / "nothing.yaml"), code=2)
 

@@ -90,7 +90,7 @@ def test_400_denials_are_400_records_and_31_rows_and_notices(flooded: Page) -> N
     assert (count, project) == ("370", "shop-frontend")
     assert len(ROW.findall(text)) == 30 + 1 + len(others)
     assert one.link.removeprefix(PAGES) == urllib.parse.unquote(html.unescape(path))
-    assert "402 proposed" in text
+    assert "401 proposed" in text
 
     found: list[str] = []
     following = html.unescape(path)
