@@ -40,7 +40,7 @@ def deny(function: FunctionProcess, which: int, image: str = SAME_IMAGE, **more:
         email=f"forged-{which}@shop-frontend.iam.gserviceaccount.com",
         **more,
     )
-    return function.push(push_body(entry), logged=False)
+    return function.push(push_body(entry))
 
 
 @pytest.fixture
