@@ -40,7 +40,7 @@ class MemoryRegistry:
     writes: int = 0
     refuse_writes: bool = False
     kinds: dict[str, Kind] = field(default_factory=dict)
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    lock: threading.RLock = field(default_factory=threading.RLock, compare=False, repr=False)
     """Google Cloud's compare-and-set, for threads."""
 
     def kind(self, repository: Repository) -> Kind | None:
