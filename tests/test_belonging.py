@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from remediate.belonging import Names, home_by_name, home_offline, home_project
+from remediate.belonging import Home, Names, home_by_name, home_offline, home_project
 from remediate.denial import Deploy
 from remediate.principal import Member
 
@@ -75,3 +75,13 @@ def test_an_export_knows_the_deploying_project_alone() -> None:
     assert inside(Member(POOL), deploy) is True
     assert inside(Member("serviceAccount:ci@elsewhere.iam.gserviceaccount.com"), deploy) is None
     assert inside(Member("user:mallory@gmail.com"), deploy) is False
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [(True, True, True), (True, False, False), (False, None, False), (True, None, None), (None, True, None)],
+)
+def test_a_grant_that_serves_two_is_inside_where_both_are(
+    one: bool | None, other: bool | None, both: bool | None
+) -> None:
+    assert Home(one, ("projects/p",)).with_other(Home(other)) == Home(both, ("projects/p",))

@@ -250,3 +250,19 @@ def test_a_published_pair_is_one_denial_with_its_caller(who: str, turned: bool) 
     [found] = [each for each in report.entries if each.outcome is not Outcome.IGNORE]
     names = ("outcome", "reader", "member", "repository")
     assert [getattr(found, name) for name in names] == [expected[name] for name in names]
+
+
+def test_everybody_whom_notes_name_is_barred_and_a_revisions_creator_counts_as_its_deployer() -> None:
+    notes = {"serving.knative.dev/creator": "mallory@example.com", "serving.knative.dev/lastModifier": DEPLOYER}
+    found = denial(system_event(annotations=notes))
+    assert str(found.deployer) == "user:mallory@example.com"
+    assert {str(each) for each in found.behind} == {"user:mallory@example.com", CI}
+
+
+def test_an_outsiders_deploy_is_no_reason_to_grant_to_our_agent(world: World) -> None:
+    world.registry.policies.setdefault("projects/shop-frontend/locations/asia-northeast1/repositories/app", [])
+    for email, inside in (("mallory@gmail.com", False), ("ana@example.com", True)):
+        entry = activity(agent_text(SAME_IMAGE), images=(SAME_IMAGE,), email=email, insert_id=email)
+        world.logs.written = lambda _, entry=entry: entry  # type: ignore[misc]
+        decision = world.instance(Mode.ENFORCE).handle(denial(entry)).decision
+        assert (decision.outcome is Outcome.GRANT) is inside, decision
