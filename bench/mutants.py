@@ -52,16 +52,19 @@ class Module:
     prose: bool = False
 
 
+_ENTRIES = ("test_denial.py", "test_corpus.py", "test_corpus_field.py", "test_joining.py", "test_error_details.py")
+_SERVICE = ("test_approvals.py", "test_two_approvals.py", "test_lifecycle.py", "test_endings.py", "test_remediator.py")
+
 MODULES = {
-    "principal": Module(("test_principal.py", "test_settings.py")),
-    "allowpolicy": Module(("test_allowpolicy.py", "test_lifecycle.py")),
-    "reviewers": Module(("test_lifecycle.py", "test_remediator.py", "test_approvals.py")),
-    "policy": Module(("test_policy.py", "test_policyfile.py", "test_evidence.py")),
-    "wording": Module(("test_denial.py", "test_corpus.py", "test_properties.py"), prose=True),
-    "denial": Module(("test_denial.py", "test_corpus.py", "test_properties.py"), prose=True),
-    "decider": Module(("test_evidence.py", "test_modes.py", "test_approvals.py", "test_remediator.py")),
-    "approvals": Module(("test_approvals.py", "test_lifecycle.py", "test_endings.py")),
-    "execution": Module(("test_endings.py", "test_approvals.py", "test_lifecycle.py", "test_remediator.py")),
+    "principal": Module(("test_principal.py", "test_settings.py", "test_belonging.py", "test_denial.py")),
+    "allowpolicy": Module(("test_allowpolicy.py", "test_lifecycle.py", "test_remediator.py")),
+    "reviewers": Module((*_SERVICE, "test_loosening.py", "test_read_back.py")),
+    "policy": Module(("test_policy.py", "test_who_is_granted.py", "test_evidence.py", "test_plan.py", "test_denial.py")),
+    "wording": Module((*_ENTRIES, "test_wording.py"), prose=True),
+    "denial": Module((*_ENTRIES, "test_authorization.py", "test_properties.py"), prose=True),
+    "decider": Module(("test_evidence.py", "test_modes.py", *_SERVICE, "test_who_is_granted.py", "test_read_back.py")),
+    "approvals": Module((*_SERVICE, "test_read_back.py", "test_gathering.py")),
+    "execution": Module(("test_endings.py", *_SERVICE, "test_renewal.py")),
 }
 
 
