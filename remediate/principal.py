@@ -20,7 +20,7 @@ _EMAIL = re.compile(
     r"([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64})"
     r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63})\Z"
 )
-_DOMAIN = re.compile(r"@?((?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,63})\Z", re.I)
+_DOMAIN = re.compile(r"@?((?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,63})\Z")
 _SERVICE_ACCOUNT_DOMAIN = re.compile(r"(?:.+\.)?gserviceaccount\.com\Z")
 # One federated identity; `principalSet://` is many and is never a member here. The pool of a GKE cluster or a fleet is
 # called by its project: `my-project.svc.id.goog`, `example.com:my-project.svc.id.goog`.

@@ -5,7 +5,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remediate.allowpolicy import AlreadyThere, AppendTo, Binding, NewBinding, RemoveFrom, edit_to_add, edit_to_remove
+from remediate.allowpolicy import (
+    AlreadyThere,
+    AppendTo,
+    Binding,
+    BindingChange,
+    NewBinding,
+    RemoveFrom,
+    change_by_adding,
+    edit_to_add,
+    edit_to_remove,
+)
 from remediate.policy import ROLE
 from remediate.principal import Member
 
@@ -29,6 +39,18 @@ def test_a_conditional_binding_is_never_touched_and_never_counts() -> None:
 
 def test_a_member_is_there_in_whatever_case_the_address_is_written() -> None:
     assert edit_to_add([Binding(ROLE, ("user:ANA@Example.com",))], ANA) == AlreadyThere()
+
+
+def test_federated_subjects_that_differ_in_case_are_two_members() -> None:
+    pool = "principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/"
+    assert edit_to_add([Binding(ROLE, (pool + "ANA",))], Member(pool + "ana")) == AppendTo(0)
+
+
+def test_the_change_shows_the_reader_binding_and_no_other_that_holds_the_member() -> None:
+    other, readers = Binding("roles/owner", (ANA.id, "user:x@y.zz")), Binding(ROLE, ("user:b@y.zz", ANA.id))
+    assert change_by_adding([other, readers], ANA) == BindingChange(readers.members, readers.members)
+    assert change_by_adding([other], ANA) == BindingChange(None, (ANA.id,))
+    assert change_by_adding([Binding(ROLE, ("user:b@y.zz",))], ANA) == BindingChange(("user:b@y.zz",), readers.members)
 
 
 @given(bindings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from remediate.principal import Member, MemberKind, parse_member, run_service_agent
+from remediate.principal import Member, MemberKind, parse_member, reviewer_key, run_service_agent
 from remediate.reasons import Reason
 
 POOL = "principal://iam.googleapis.com/projects/1234/locations/global/workloadIdentityPools/github/subject/"
@@ -58,6 +58,7 @@ def test_one_identity_is_one_member(text: str, member: str) -> None:
         ("ana", Reason.MEMBER_UNKNOWN),
         ("ana@localhost", Reason.MEMBER_UNKNOWN),
         ("ana@example.com\n", Reason.MEMBER_UNKNOWN),
+        ("ana..b@example.com", Reason.MEMBER_UNKNOWN),
         ("ana@example.com,allUsers", Reason.MEMBER_UNKNOWN),
         ("ana@ex\u0430mple.com", Reason.MEMBER_UNKNOWN),
         ("user:x@p.iam.gserviceaccount.com", Reason.MEMBER_UNKNOWN),
@@ -129,6 +130,11 @@ def test_one_deployers_own_identity_is_not_shared(address: str) -> None:
         ("1234-compute@developer.gserviceaccount.com", "1234"),
         ("my-project@appspot.gserviceaccount.com", "my-project"),
         ("ana@example.com", None),
+        ("My_Project@appspot.gserviceaccount.com", None),
+        ("my-project-compute@developer.gserviceaccount.com", None),
+        ("0-compute@developer.gserviceaccount.com", None),
+        ("x@9project.iam.gserviceaccount.com", None),
+        ("1234@cloudservices.gserviceaccount.com", None),
     ],
 )
 def test_a_service_account_tells_its_project(address: str, project: str | None) -> None:
@@ -171,3 +177,30 @@ def test_a_workforces_subject_is_the_same_address_in_either_spelling() -> None:
         == Member(f"{pool}ana@example.com").person
         == Member("user:ana@example.com")
     )
+
+
+def test_a_federated_identity_has_no_domain_even_where_its_subject_is_an_address() -> None:
+    assert Member(POOL + "ana@example.com").domain is None
+    assert Member("user:Ana@Example.com").domain == "example.com"
+
+
+def test_a_member_has_at_most_1024_characters() -> None:
+    longest = "a@" + "a." * 510 + "co"
+    assert len(longest) == 1024
+    assert parse_member(longest) == Member(f"user:{longest}")
+    assert parse_member("a" + longest) is Reason.MEMBER_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("Ana@Example.com", "user:ana@example.com"),
+        ("@Example.com", "example.com"),
+        ("example.com", "example.com"),
+        ("example.\u212aom", None),
+        ("localhost", None),
+        ("", None),
+    ],
+)
+def test_a_reviewer_is_an_address_or_a_domain(text: str, key: str | None) -> None:
+    assert reviewer_key(text) == key

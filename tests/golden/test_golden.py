@@ -1,0 +1,79 @@
+"""What other tools read stays byte for byte what it is: the plan, the schemas, the list, the hashes of one fixed story.
+
+`UPDATE_GOLDEN=1 pytest tests/golden` writes the files anew; a diff of them then says what changes for those tools.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from remediate.ledger import open_ledger
+from remediate.ledger.interface import Filter
+from remediate.policy import Mode
+from tests.entries import DEPLOYER, activity, denial, user_text
+from tests.sandbox_fixture import ROOT
+from tests.test_lifecycle import DAY
+from tests.test_remediator import REVIEWER, World, cross, same
+
+HERE = Path(__file__).parent
+OTHER = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/api:v9"
+
+
+def printed(*words: str, ledger: str = "") -> str:
+    """What a command prints, in an environment that sets the ledger alone."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("REMEDIATE_")}
+    command = [sys.executable, "-m", "remediate", *words]
+    done = subprocess.run(command, cwd=ROOT, env=clean | {"REMEDIATE_LEDGER": ledger}, capture_output=True, check=True)
+    return done.stdout.decode()
+
+
+def told_story(path: Path) -> str:
+    """A ledger with a grant, an approval, a rejection, a revocation, an expiry and a proposal; gives its address."""
+    url = f"sqlite:///{path}"
+    world = World(open_ledger(url))
+    world.instance(Mode.ENFORCE).handle(same("1"))
+    first = world.instance().handle(cross("2")).remediation
+    assert first
+    world.instance().approve(first.id, actor=REVIEWER, note="the shop's own base image", lasts=30 * DAY)
+    [agent] = first.partners
+    world.instance().reject(agent, actor=REVIEWER, note="not yet")
+    world.now += DAY
+    granted = world.instance(Mode.ENFORCE).handle(same("1")).remediation
+    assert granted
+    world.instance().revoke(granted.id, actor=DEPLOYER, note="the job is gone")
+    other = activity(user_text(OTHER), images=(OTHER,), email="ana@example.com", insert_id="3")
+    world.instance().handle(denial(other))
+    world.now += 30 * DAY
+    list(world.instance().sweep())
+    world.check_trail()
+    return url
+
+
+def hashes(url: str) -> str:
+    ledger = open_ledger(url)
+    records = sorted(ledger.find(Filter()), key=lambda each: each.id)
+    return "".join(f"{step.remediation} {step.seq} {step.hash}\n" for each in records for step in ledger.trail(each.id))
+
+
+@pytest.mark.parametrize(
+    "name", ["plan.json", "notices-schema.json", "policy-schema.json", "list.json", "hashes.txt"]
+)
+def test_what_other_tools_read_stays_as_it_is(name: str, tmp_path: Path) -> None:
+    match name:
+        case "plan.json":
+            text = printed("plan", "examples/denials.json", "--format", "json")
+        case "list.json":
+            text = printed("list", "--format", "json", "--all", ledger=told_story(tmp_path / "ledger.db"))
+        case "hashes.txt":
+            text = hashes(told_story(tmp_path / "ledger.db"))
+        case _:
+            text = printed(name.partition("-")[0], "schema")
+    golden = HERE / name
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text)
+    assert text == golden.read_text()
