@@ -29,9 +29,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import yaml
+
+from bench.mutant_tests import Chosen, Tracing
 
 ROOT = Path(__file__).parents[1]
 KNOWN = ROOT / ".mutants"
@@ -41,6 +44,7 @@ WORKERS = int(os.environ.get("MUTANTS_WORKERS", str(os.cpu_count() or 1)))
 _LEAST, _TIMES = 10.0, 6  # seconds that a mutant has at least, and how many times what the tests take
 _MEMORY = 4 << 30  # bytes that a mutant may ask for
 _GOAL = 0.95
+_NO_TESTS = 5  # what pytest says where no test is left
 _SELECT = "not firestore"  # an emulator a mutant would take longer than all the rest
 
 
@@ -59,7 +63,9 @@ MODULES = {
     "principal": Module(("test_principal.py", "test_settings.py", "test_belonging.py", "test_denial.py")),
     "allowpolicy": Module(("test_allowpolicy.py", "test_lifecycle.py", "test_remediator.py")),
     "reviewers": Module((*_SERVICE, "test_loosening.py", "test_read_back.py")),
-    "policy": Module(("test_policy.py", "test_who_is_granted.py", "test_evidence.py", "test_plan.py", "test_denial.py")),
+    "policy": Module(
+        ("test_policy.py", "test_who_is_granted.py", "test_evidence.py", "test_plan.py", "test_denial.py")
+    ),
     "wording": Module((*_ENTRIES, "test_wording.py"), prose=True),
     "denial": Module((*_ENTRIES, "test_authorization.py", "test_properties.py"), prose=True),
     "decider": Module(("test_evidence.py", "test_modes.py", *_SERVICE, "test_who_is_granted.py", "test_read_back.py")),
@@ -131,10 +137,10 @@ def _report(name: str, result: Result, accepted: list[dict[str, str]], *, as_yam
         print(f"    - {each.before}\n    + {each.after}")
     for where, before, after in stale:
         print(f"  stale     {ACCEPTED.name} {name}: {where}: no survivor any more\n    - {before}\n    + {after}")
-    for each in accepted:
-        if not str(each.get("because", "")).strip():
-            print(f"  no reason {ACCEPTED.name} {name}: {each['in']}: {each['before']}")
-            strangers.append(Mutant(0, each["in"], each["before"], each["after"], ""))
+    for entry in accepted:
+        if not str(entry.get("because", "")).strip():
+            print(f"  no reason {ACCEPTED.name} {name}: {entry['in']}: {entry['before']}")
+            strangers.append(Mutant(0, entry["in"], entry["before"], entry["after"], ""))
     sys.stdout.flush()
     return len(strangers)
 
@@ -154,10 +160,10 @@ def _run(name: str, module: Module) -> Result:
     due = [number for number, ident in enumerate(idents) if ident not in known]
     seconds = 0.0
     if due:
-        usual = _time_of(name, module, path.read_text())
+        usual, entered = _time_of(name, module, path.read_text())
         started, done = time.monotonic(), 0
         try:
-            for number, fate in _fates(name, module, mutants, due, max(_LEAST, _TIMES * usual)):
+            for number, fate in _fates(name, module, mutants, due, max(_LEAST, _TIMES * usual), entered):
                 known[idents[number]] = fate
                 done += 1
                 _progress(name, done, len(due), started)
@@ -167,35 +173,45 @@ def _run(name: str, module: Module) -> Result:
     return Result(mutants, [known[ident] for ident in idents], seconds)
 
 
-def _time_of(name: str, module: Module, source: str) -> float:
-    """How long the tests take on the module as it is. Raises SystemExit where they fail."""
-    started = time.monotonic()
-    pid = _forked(name, module, source)
-    _, status = os.waitpid(pid, 0)
-    if os.waitstatus_to_exitcode(status) != 0:
-        raise SystemExit(f"{name}: its tests fail without any change: {' '.join(module.tests)}")
-    return time.monotonic() - started
+def _time_of(name: str, module: Module, source: str) -> tuple[float, dict[str, list[str]]]:
+    """How long the tests take on the module as it is, and what of it each enters. Raises SystemExit where they fail."""
+    with TemporaryDirectory() as folder:
+        report = Path(folder, "entered")
+        pid = _forked(name, module, source, Tracing(str(ROOT / "remediate" / f"{name}.py"), report))
+        _, status = os.waitpid(pid, 0)
+        if os.waitstatus_to_exitcode(status) != 0:
+            raise SystemExit(f"{name}: its tests fail without any change: {' '.join(module.tests)}")
+        entered, seconds = json.loads(report.read_text())
+    return sum(seconds.values()), entered
 
 
-def _fates(name: str, module: Module, mutants: list[Mutant], due: list[int], limit: float) -> Iterator[tuple[int, str]]:
+def _fates(
+    name: str, module: Module, mutants: list[Mutant], due: list[int], limit: float, entered: dict[str, list[str]]
+) -> Iterator[tuple[int, str]]:
     """What becomes of each, a few at a time; one that takes longer than `limit` seconds has died."""
-    waiting, running = list(reversed(due)), dict[int, tuple[int, float]]()
-    try:
-        while waiting or running:
-            while waiting and len(running) < WORKERS:
-                number = waiting.pop()
-                running[_forked(name, module, mutants[number].source)] = (number, time.monotonic())
-            time.sleep(0.01)
-            for pid, (number, since) in list(running.items()):
-                ended, status = os.waitpid(pid, os.WNOHANG)
-                late = time.monotonic() - since > limit
-                if ended or late:
-                    _end(pid, ended=bool(ended))
-                    del running[pid]
-                    yield number, "survived" if ended and os.waitstatus_to_exitcode(status) == 0 else "died"
-    finally:
-        for pid in running:
-            _end(pid, ended=False)
+    waiting, running, killers = list(reversed(due)), dict[int, tuple[int, float]](), Counter[str]()
+    with TemporaryDirectory() as folder:
+        try:
+            while waiting or running:
+                while waiting and len(running) < WORKERS:
+                    number = waiting.pop()
+                    chosen = Chosen(mutants[number].where, entered, killers, Path(folder, str(number)))
+                    pid = _forked(name, module, mutants[number].source, chosen)
+                    running[pid] = (number, time.monotonic())
+                time.sleep(0.01)
+                for pid, (number, since) in list(running.items()):
+                    ended, status = os.waitpid(pid, os.WNOHANG)
+                    late = time.monotonic() - since > limit
+                    if ended or late:
+                        _end(pid, ended=bool(ended))
+                        del running[pid]
+                        with contextlib.suppress(OSError):  # no test failed: it could not be imported, or it survives
+                            killers[Path(folder, str(number)).read_text()] += 1
+                        code = os.waitstatus_to_exitcode(status)
+                        yield number, "survived" if ended and code in (0, _NO_TESTS) else "died"
+        finally:
+            for pid in running:
+                _end(pid, ended=False)
 
 
 def _end(pid: int, *, ended: bool) -> None:
@@ -209,7 +225,7 @@ def _end(pid: int, *, ended: bool) -> None:
 # One mutant
 
 
-class _Mutated(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
+class _Mutated(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):  # type: ignore[misc]  # stubs differ
     """Gives one module of the product another source; everything else is found as ever."""
 
     def __init__(self, name: str, path: Path, source: str) -> None:
@@ -229,7 +245,7 @@ class _Mutated(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoade
         return compile(self._source, self.path, "exec", dont_inherit=True)
 
 
-def _forked(name: str, module: Module, source: str) -> int:
+def _forked(name: str, module: Module, source: str, plugin: object) -> int:
     """The process id of a fork that runs the tests on this source, and exits with what pytest says."""
     pid = os.fork()
     if pid:
@@ -252,7 +268,7 @@ def _forked(name: str, module: Module, source: str) -> int:
         settings.register_profile("mutants", derandomize=True, database=None)
         settings.load_profile("mutants")  # the same examples each time: what survives today survives tomorrow
         plain = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", _SELECT)
-        code = int(pytest.main([*plain, *(f"tests/{each}" for each in module.tests)]))
+        code = int(pytest.main([*plain, *(f"tests/{each}" for each in module.tests)], [plugin]))
     except BaseException:  # a mutant that cannot be imported, or ends its process, has died
         code = code or 3
     finally:

@@ -44,6 +44,7 @@ def test_a_member_is_there_in_whatever_case_the_address_is_written() -> None:
 def test_federated_subjects_that_differ_in_case_are_two_members() -> None:
     pool = "principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/"
     assert edit_to_add([Binding(ROLE, (pool + "ANA",))], Member(pool + "ana")) == AppendTo(0)
+    assert edit_to_add([Binding(ROLE, (pool + "ana",))], Member(pool + "ana")) == AlreadyThere()
 
 
 def test_the_change_shows_the_reader_binding_and_no_other_that_holds_the_member() -> None:
