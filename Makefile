@@ -23,15 +23,16 @@ test: $(BIN)/.development chromium ## set up and run everything that has to pass
 	@$(MAKE) --no-print-directory checkov
 	$(BIN)/python -m pytest -n 3 --dist worksteal
 
-lint: $(BIN)/.development ## ruff and mypy --strict
+lint: $(BIN)/.development ## ruff, mypy --strict, and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 checkov: .venv-checkov/.ready ## check deploy/ against known misconfigurations; what is left out has its reason beside it
 	@.venv-checkov/bin/checkov --config-file deploy/checks/checkov.yaml
 
-mutants: $(BIN)/.development .venv-mutants/.ready ## change what decides and writes, bit by bit: do its tests notice? MODULES="policy wording" for some
+mutants: $(BIN)/.development .venv-mutants/.ready ## change what decides and writes, bit by bit: do its tests notice? MODULES="policy error_text" for some
 	@$(BIN)/python -m bench.mutants $(MODULES)
 
 bench: $(BIN)/.development ## measure: cold start, events a second, one grant beside gcloud

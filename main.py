@@ -16,14 +16,14 @@ import functions_framework
 from cloudevents.exceptions import GenericException
 from cloudevents.http import CloudEvent
 
-from remediate import logs
-from remediate.denial import understand
-from remediate.envelope import entry_of
+from remediate import log_lines as logs
+from remediate.entries.denial import understand
+from remediate.entries.envelope import entry_of
+from remediate.entries.log_entry import read_entry
 from remediate.errors import BadInput, LedgerFault, TerminalFault, TransientFault, Unreadable
-from remediate.logentry import read_entry
-from remediate.modes import ModeChange
 from remediate.notify.report import Sending
-from remediate.remediation import TrailRecord
+from remediate.records.modes import ModeChange
+from remediate.records.remediation import TrailRecord
 from remediate.review.body import withhold
 from remediate.settings import load_settings
 from remediate.wiring import notifier_from, remediator_from, review_from, rules_from

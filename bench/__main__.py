@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from remediate.cloud.registry import GoogleRegistry
-from remediate.image import Repository
-from remediate.principal import Member
-from tests.entries import activity, push_body, system_event, user_text
+from remediate.iam.member import Member
+from remediate.iam.repository import Repository
+from tests.audit_entries import activity, push_body, system_event, user_text
 from tests.sandbox_fixture import ROOT, SandboxProcess
 from tests.wire.function_fixture import FunctionProcess
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import msgspec
 
-from remediate.ledger import open_ledger
+from remediate.decisions.policy import decide
 from remediate.ledger.interface import Filter, Ledger
+from remediate.ledger.opening import open_ledger
 from remediate.ledger.sqlite import SqliteLedger
-from remediate.policy import decide
-from remediate.remediation import Remediation, State, opened
-from tests.entries import activity, denial
+from remediate.records.remediation import Remediation, State, opened
+from tests.audit_entries import activity, denial
 from tests.firestore_fixture import _MAIN, emulator_jar
 
 _NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """Mutation testing of what decides and writes: which small changes of a module its own tests let pass.
 
     make mutants                        every module of the table
-    make mutants MODULES="policy wording"
+    make mutants MODULES="policy error_text"
     make mutants MODULES="policy --yaml"   survivors as entries of the list, the reasons left to you
 
 Each mutant is a fork of one warm process, which has everything imported but the product and its tests: it imports the
@@ -56,21 +56,49 @@ class Module:
     prose: bool = False
 
 
-_ENTRIES = ("test_denial.py", "test_corpus.py", "test_corpus_field.py", "test_joining.py", "test_error_details.py")
-_SERVICE = ("test_approvals.py", "test_two_approvals.py", "test_lifecycle.py", "test_endings.py", "test_remediator.py")
+_ENTRIES = (
+    "entries/test_denial.py",
+    "entries/test_corpus.py",
+    "entries/test_corpus_field.py",
+    "entries/test_joining.py",
+    "entries/test_error_details.py",
+)
+_SERVICE = (
+    "service/test_approvals.py",
+    "service/test_two_approvals.py",
+    "service/test_lifecycle.py",
+    "service/test_endings.py",
+    "service/test_remediator.py",
+)
 
 MODULES = {
-    "principal": Module(("test_principal.py", "test_settings.py", "test_belonging.py", "test_denial.py")),
-    "allowpolicy": Module(("test_allowpolicy.py", "test_lifecycle.py", "test_remediator.py")),
-    "reviewers": Module((*_SERVICE, "test_loosening.py", "test_read_back.py")),
-    "policy": Module(
-        ("test_policy.py", "test_who_is_granted.py", "test_evidence.py", "test_plan.py", "test_denial.py")
+    "iam.member": Module(
+        ("iam/test_member.py", "test_settings.py", "decisions/test_organization.py", "entries/test_denial.py")
     ),
-    "wording": Module((*_ENTRIES, "test_wording.py"), prose=True),
-    "denial": Module((*_ENTRIES, "test_authorization.py", "test_properties.py"), prose=True),
-    "decider": Module(("test_evidence.py", "test_modes.py", *_SERVICE, "test_who_is_granted.py", "test_read_back.py")),
-    "approvals": Module((*_SERVICE, "test_read_back.py", "test_gathering.py")),
-    "execution": Module(("test_endings.py", *_SERVICE, "test_renewal.py")),
+    "iam.allow_policy": Module(("iam/test_allow_policy.py", "service/test_lifecycle.py", "service/test_remediator.py")),
+    "service.reviewers": Module((*_SERVICE, "service/test_loosening.py", "service/test_read_back.py")),
+    "decisions.policy": Module(
+        (
+            "decisions/test_policy.py",
+            "service/test_who_is_granted.py",
+            "service/test_evidence.py",
+            "decisions/test_plan.py",
+            "entries/test_denial.py",
+        )
+    ),
+    "entries.error_text": Module((*_ENTRIES, "entries/test_error_text.py"), prose=True),
+    "entries.denial": Module((*_ENTRIES, "entries/test_authorization.py", "entries/test_properties.py"), prose=True),
+    "service.decider": Module(
+        (
+            "service/test_evidence.py",
+            "service/test_modes.py",
+            *_SERVICE,
+            "service/test_who_is_granted.py",
+            "service/test_read_back.py",
+        )
+    ),
+    "service.approvals": Module((*_SERVICE, "service/test_read_back.py", "records/test_gathering.py")),
+    "service.executor": Module(("service/test_endings.py", *_SERVICE, "service/test_renewal.py")),
 }
 
 
@@ -101,7 +129,8 @@ class Result:
 
 def main(words: Sequence[str]) -> int:
     """Run the modules with these names, all without any; gives the exit code."""
-    names, as_yaml = [word for word in words if word != "--yaml"], "--yaml" in words
+    short = {name.rpartition(".")[2]: name for name in MODULES}
+    names, as_yaml = [short.get(word, word) for word in words if word != "--yaml"], "--yaml" in words
     unknown = [name for name in names if name not in MODULES]
     if unknown:
         print(f"{unknown[0]!r}: expected some of {', '.join(MODULES)}", file=sys.stderr)
@@ -133,7 +162,7 @@ def _report(name: str, result: Result, accepted: list[dict[str, str]], *, as_yam
         entries = [{"in": each.where, "before": each.before, "after": each.after, "because": ""} for each in strangers]
         print(yaml.safe_dump({name: entries}, sort_keys=False, allow_unicode=True, width=1000))
     for each in [] if as_yaml else strangers:
-        print(f"  survives  remediate/{name}.py:{each.line} {each.where or 'module'}")
+        print(f"  survives  {_path(name).relative_to(ROOT)}:{each.line} {each.where or 'module'}")
         print(f"    - {each.before}\n    + {each.after}")
     for where, before, after in stale:
         print(f"  stale     {ACCEPTED.name} {name}: {where}: no survivor any more\n    - {before}\n    + {after}")
@@ -148,14 +177,19 @@ def _report(name: str, result: Result, accepted: list[dict[str, str]], *, as_yam
 # One module
 
 
+def _path(name: str) -> Path:
+    return ROOT.joinpath("remediate", *name.split(".")).with_suffix(".py")
+
+
 def _run(name: str, module: Module) -> Result:
-    path = ROOT / "remediate" / f"{name}.py"
+    path = _path(name)
     words = [GENERATOR, "-m", "bench.mutations", str(path), *([] if module.prose else ["--no-prose"])]
     made = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     mutants = [Mutant(**each) for each in json.loads(made.stdout)]
     store = KNOWN / f"{name}.json"
     known: dict[str, str] = json.loads(store.read_text()) if store.exists() else {}
-    tests = _digest(*(path.read_bytes() for path in sorted((ROOT / "tests").glob("*.py"))))
+    beside = [*sorted((ROOT / "tests").glob("*.py")), *(ROOT / "tests" / each for each in module.tests)]
+    tests = _digest(*(each.read_bytes() for each in beside))
     idents = [_digest(tests.encode(), *map(str.encode, module.tests), each.source.encode()) for each in mutants]
     due = [number for number, ident in enumerate(idents) if ident not in known]
     seconds = 0.0
@@ -177,7 +211,7 @@ def _time_of(name: str, module: Module, source: str) -> tuple[float, dict[str, l
     """How long the tests take on the module as it is, and what of it each enters. Raises SystemExit where they fail."""
     with TemporaryDirectory() as folder:
         report = Path(folder, "entered")
-        pid = _forked(name, module, source, Tracing(str(ROOT / "remediate" / f"{name}.py"), report))
+        pid = _forked(name, module, source, Tracing(str(_path(name)), report))
         _, status = os.waitpid(pid, 0)
         if os.waitstatus_to_exitcode(status) != 0:
             raise SystemExit(f"{name}: its tests fail without any change: {' '.join(module.tests)}")
@@ -260,7 +294,7 @@ def _forked(name: str, module: Module, source: str, plugin: object) -> int:
         silent = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(silent, descriptor)
-        path = ROOT / "remediate" / f"{name}.py"
+        path = _path(name)
         sys.meta_path.insert(0, _Mutated(f"remediate.{name}", path, source))
         import pytest
         from hypothesis import settings

@@ -1,6 +1,6 @@
 """Turns a module's source into mutants, as JSON on standard output: each the whole source with one small change.
 
-    python -m bench.mutations remediate/principal.py [--no-prose]
+    python -m bench.mutations remediate/iam/member.py [--no-prose]
 
 The changes are mutmut's own (its operators for numbers, strings, names, comparisons, calls, ...), made everywhere in a
 module, and three more: a condition negated, a statement left out, a value not returned. mutmut itself changes bodies of

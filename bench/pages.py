@@ -19,15 +19,16 @@ import flask
 import msgspec
 from werkzeug.test import EnvironBuilder
 
-from remediate.denial import Deploy, Kind
-from remediate.ledger import firestore, open_ledger
+from remediate.decisions.policy import decide
+from remediate.entries.denial import Deploy, Kind
+from remediate.ledger import firestore
 from remediate.ledger.interface import Ledger
+from remediate.ledger.opening import open_ledger
 from remediate.ledger.sqlite import SqliteLedger
-from remediate.policy import decide
-from remediate.remediation import Remediation, State, TrailRecord, moved, opened
+from remediate.records.remediation import Remediation, State, TrailRecord, moved, opened
 from remediate.settings import Settings
 from remediate.wiring import remediator_from, review_from
-from tests.entries import activity, denial
+from tests.audit_entries import activity, denial
 from tests.firestore_fixture import _MAIN, emulator_jar
 
 _PAGES = {

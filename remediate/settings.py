@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from remediate.belonging import Names
+from remediate.decisions.organization import Names
+from remediate.decisions.policy import Mode
 from remediate.errors import BadInput
-from remediate.policy import Mode
-from remediate.principal import reviewer_key
+from remediate.iam.member import reviewer_key
 
 ENDPOINTS = (
     "ARTIFACTREGISTRY",

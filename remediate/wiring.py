@@ -8,18 +8,18 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
-from remediate.belonging import Names
 from remediate.cloud.interface import Cloud, Logs
+from remediate.decisions.organization import Names
+from remediate.decisions.policy import BuiltIn, Rules
 from remediate.errors import BadInput
-from remediate.ledger import open_ledger
+from remediate.iam.member import Member, parse_member
 from remediate.ledger.interface import Ledger
-from remediate.modes import ModeChange
-from remediate.policy import BuiltIn, Rules
-from remediate.principal import Member, parse_member
-from remediate.remediation import TrailRecord
-from remediate.remediator import Remediator
-from remediate.results import Limits
-from remediate.reviewers import Reviewers
+from remediate.ledger.opening import open_ledger
+from remediate.records.modes import ModeChange
+from remediate.records.remediation import TrailRecord
+from remediate.records.results import Limits
+from remediate.service.remediator import Remediator
+from remediate.service.reviewers import Reviewers
 from remediate.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def rules_from(settings: Settings, told: Callable[[str], None]) -> Callable[[], 
     if settings.policy is None:
         built_in = BuiltIn(settings.grant_days)
         return lambda: built_in
-    from remediate.policysource import PolicySource
+    from remediate.service.policy_source import PolicySource
 
     return PolicySource(settings.policy, told, endpoint=settings.endpoints.get("STORAGE"))
 
@@ -181,9 +181,9 @@ def notifier_from(
         return None
     from remediate.notify import cards
     from remediate.notify.dispatch import Dispatcher
-    from remediate.notify.notice import Terms
     from remediate.notify.pubsub import Topic
     from remediate.notify.webhook import Webhook
+    from remediate.records.notice import Terms
 
     channels: list[Channel] = []
     if settings.notify_topic is not None:

@@ -11,7 +11,7 @@ class DeploymentSeed(msgspec.Struct, forbid_unknown_fields=True):
     project: str
     region: str
     filter: str
-    """The sink's filter, as `remediate.logfilter` has it."""
+    """The sink's filter, as `remediate.entries.log_filter` has it."""
     scope: str
     """`organizations/N` or `folders/N`."""
     name: str = "remediate"

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from remediate.allowpolicy import (
+from remediate.cloud.interface import EntryKey, Kind, PolicyChange, Project
+from remediate.entries.log_filter import deploys_by, ends_of, policy_changes
+from remediate.errors import Missing, RemediateError, TerminalFault
+from remediate.iam.allow_policy import (
     AlreadyThere,
     AppendTo,
     Binding,
@@ -19,15 +22,12 @@ from remediate.allowpolicy import (
     edit_to_add,
     edit_to_remove,
 )
-from remediate.cloud.interface import EntryKey, Kind, PolicyChange, Project
-from remediate.errors import Missing, RemediateError, TerminalFault
-from remediate.image import Repository
-from remediate.logfilter import deploys_by, ends_of, policy_changes
-from remediate.policy import ROLE
-from remediate.principal import Member
-from remediate.remediation import instant
+from remediate.iam.grant import ROLE
+from remediate.iam.member import Member
+from remediate.iam.repository import Repository
+from remediate.records.remediation import instant
 from sandbox.logfilter import compile_filter
-from tests.entries import deployed
+from tests.audit_entries import deployed
 
 ORGANIZATION = "400000000001"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from remediate.policyfile import parse_policy
-from remediate.variables import ASSUMED
+from remediate.decisions.policy_file import parse_policy
+from remediate.decisions.variables import ASSUMED
 
 BEFORE_2025 = Path(__file__).parents[1] / "deploy" / "policies" / "before-2025.yaml"
 WIDER = parse_policy(BEFORE_2025.read_text(), BEFORE_2025.name)

@@ -1,4 +1,4 @@
-"""The house rules: imports run downward, pure modules stay pure, every reason code is documented."""
+"""The house rules that import-linter's contracts do not say: sizes, docstrings, reasons, promises tied to tests."""
 
 from __future__ import annotations
 
@@ -11,16 +11,6 @@ import pytest
 from remediate.reasons import Reason
 
 ROOT = Path(__file__).parents[1]
-PURE = (
-    "allowpolicy", "approval_count", "audit", "authorization", "belonging", "chain", "content", "denial", "denied_image", "deploy",
-    "earlier_deploys", "envelope", "error_details", "errors", "following", "foresight", "gathering", "image", "joining", "logentry", "message_grammar", "modes", "notify/cards", "notify/notice", "notify/outbox",
-    "notify/report", "pairing", "plan", "policy", "principal", "reasons", "registry_cause", "remediation", "results", "reviewers", "source", "state", "steps",
-    "variables", "witnesses", "wording",
-)  # fmt: skip
-PURE_MAY_IMPORT = {
-    "__future__", "base64", "binascii", "collections", "dataclasses", "datetime", "enum", "hashlib", "html", "msgspec", "re",
-    "remediate", "typing", "urllib",
-}  # fmt: skip
 
 
 def _imports(path: Path) -> set[str]:
@@ -38,38 +28,13 @@ def _modules(folder: str) -> list[Path]:
     return sorted((ROOT / folder).rglob("*.py"))
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_a_pure_module_imports_no_io(module: str) -> None:
-    imported = _imports(ROOT / "remediate" / f"{module}.py")
-    assert {name.partition(".")[0] for name in imported} <= PURE_MAY_IMPORT
-    inside = {name.split(".")[1] for name in imported if name.startswith("remediate.")}
-    if "notify" in inside:
-        within = {name.split(".")[2] for name in imported if name.startswith("remediate.notify.")}
-        assert {f"notify/{name}" for name in within} <= set(PURE)
-        inside.remove("notify")
-    assert inside <= set(PURE)
-
-
 @pytest.mark.parametrize(
     ("room", "never"),
     [
         ("remediate", ("sandbox", "tests", "bench")),
-        ("remediate/cloud", ("remediate.policy.decide", "remediate.ledger", "remediate.remediator", "remediate.cli")),
-        (
-            "remediate/notify",
-            (
-                "remediate.policyfile",
-                "remediate.ledger.sqlite",
-                "remediate.ledger.firestore",
-                "remediate.remediator",
-                "remediate.execution",
-                "remediate.cli",
-                "remediate.review",
-            ),
-        ),
-        ("remediate/ledger", ("remediate.cloud", "remediate.remediator", "remediate.cli")),
-        ("remediate/review", ("remediate.cloud", "remediate.cli", "remediate.wiring")),
         ("sandbox", ("remediate",)),
+        ("remediate/cloud", ("remediate.decisions.policy.decide",)),
+        ("remediate/review", ("remediate.cloud",)),
     ],
 )
 def test_a_room_never_imports_upward(room: str, never: tuple[str, ...]) -> None:
@@ -79,7 +44,7 @@ def test_a_room_never_imports_upward(room: str, never: tuple[str, ...]) -> None:
 
 
 def test_the_remediator_knows_google_cloud_and_the_ledger_as_protocols_alone() -> None:
-    imported = _imports(ROOT / "remediate" / "remediator.py")
+    imported = _imports(ROOT / "remediate" / "service" / "remediator.py")
     for name in imported:
         if name.startswith(("remediate.cloud.", "remediate.ledger.")):
             assert ".interface" in name, name

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from remediate.decisions.policy import Mode
 from remediate.errors import BadInput
-from remediate.policy import Mode
 from remediate.settings import Settings, load_settings
 from tests.sandbox_fixture import ROOT
 

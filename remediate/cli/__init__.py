@@ -1,1 +1,4 @@
-"""`python -m remediate`: one file a command group, each registered in `app.py`."""
+"""The command line: one file a command group, each registered in `app.py`.
+
+In: words, files, standard input. Out: text, JSON, CSV and exit codes. Nothing imports from here.
+"""

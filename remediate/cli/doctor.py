@@ -15,9 +15,9 @@ from remediate.errors import BadInput
 
 if TYPE_CHECKING:
     from remediate.doctor.finding import Finding
-    from remediate.doctor.installation import Local
-    from remediate.doctor.site import Site
-    from remediate.doctor.visit import Report
+    from remediate.doctor.names import Site
+    from remediate.doctor.run import Report
+    from remediate.doctor.snapshot import Local
 
 
 class Format(StrEnum):
@@ -59,7 +59,7 @@ def doctor(
     Changes nothing, save that the synthetic denial leaves one refused record (see docs/doctor.md). Exits 1 where there
     is something to look at, unknown included.
     """
-    from remediate.doctor.visit import local_facts, visit
+    from remediate.doctor.run import local_facts, visit
     from remediate.wiring import clock
 
     environ = dict(os.environ)
@@ -83,13 +83,13 @@ def _site(
     local: Local, project: str | None, region: str | None, name: str | None, scopes: tuple[str, ...]
 ) -> Site | None:
     """The installation that is meant; None where none is named."""
-    from remediate.doctor.site import site
-    from remediate.doctor.variables import firestore_path
+    from remediate.doctor.environment import firestore_path
+    from remediate.doctor.names import site
 
     environ, asked = local.environ, project
     part = environ.get("K_SERVICE") or environ.get("CLOUD_RUN_JOB") or ""
     if part:
-        from remediate.cloud.deployment_metadata import project_and_region
+        from remediate.doctor.metadata import project_and_region
 
         own_project, own_region = project_and_region()
         project, region = project or own_project, region or own_region

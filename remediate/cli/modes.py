@@ -47,8 +47,8 @@ def mode(
     """
     from remediate.cli.remediations import say, the_ledger, the_settings, warn
     from remediate.cli.reviews import reviewer
-    from remediate.modes import CLEAR, EVERYWHERE, OPEN_FOR, open_request, scope_of
-    from remediate.policy import Mode
+    from remediate.decisions.policy import Mode
+    from remediate.records.modes import CLEAR, EVERYWHERE, OPEN_FOR, open_request, scope_of
     from remediate.wiring import clock, remediator_from, trail_log_from
 
     settings = the_settings()
@@ -86,8 +86,8 @@ def _same(wanted: Wanted, scope: str | None) -> str:
 
 def _strictest(settings: Settings, ledger: Ledger, where: str, to: str | None) -> list[str]:
     """What else has a say about this scope, so that nobody thinks they switched what something stricter holds."""
-    from remediate.modes import EVERYWHERE
-    from remediate.policy import Mode
+    from remediate.decisions.policy import Mode
+    from remediate.records.modes import EVERYWHERE
 
     if to is None and settings.mode is Mode.ENFORCE and Mode.DRY_RUN not in ledger.modes().switches.values():
         return ["    REMEDIATE_MODE=enforce decides now: what the rules grant is granted without a reviewer."]
@@ -103,7 +103,7 @@ def _strictest(settings: Settings, ledger: Ledger, where: str, to: str | None) -
 
 def _show(settings: Settings, ledger: Ledger, only: str | None, format_: Format) -> None:
     from remediate.cli import output
-    from remediate.modes import POLICY, is_switch, open_request
+    from remediate.records.modes import POLICY, is_switch, open_request
     from remediate.wiring import clock
 
     last = {change.scope: change for change in ledger.mode_changes() if is_switch(change)}

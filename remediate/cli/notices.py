@@ -21,6 +21,6 @@ def options() -> None:
 def schema() -> None:
     """Print the JSON Schema of a notice, as it is sent to the Pub/Sub topic."""
     from remediate.cli import output
-    from remediate.notify.notice import notice_schema
+    from remediate.records.notice import notice_schema
 
     output.print_json(notice_schema())

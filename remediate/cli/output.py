@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from remediate.plaintext import csv_text, json_text
-from remediate.plaintext import printable as printable
+from remediate.presentation.plaintext import csv_text, json_text
+from remediate.presentation.plaintext import printable as printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Never
 import typer
 
 if TYPE_CHECKING:
-    from remediate.belonging import Names
-    from remediate.plan import PlannedEntry, Report
-    from remediate.policy import Rules
+    from remediate.decisions.organization import Names
+    from remediate.decisions.plan import PlannedEntry, Report
+    from remediate.decisions.policy import Rules
 
 _TOLD = 10  # unreadable pieces of one file that are told by their line; the others are counted
 _LONG = 4 << 20  # bytes of input from which a progress bar is worth looking at
@@ -56,7 +56,7 @@ def plan(
     """
     import msgspec
 
-    from remediate import export
+    from remediate.entries import export
     from remediate.errors import BadInput
 
     if files.count("-") > 1:
@@ -85,14 +85,14 @@ def _report(
     files: list[str], policy: str | None, keep: Callable[[PlannedEntry | None], None]
 ) -> tuple[Report, list[PlannedEntry]]:
     """The plan of these files, and its late entries; each other one goes to `keep`, None in place of a late one."""
-    from remediate import export
     from remediate.cli.output import printable
-    from remediate.denial import understand
-    from remediate.envelope import entries_in
+    from remediate.decisions.plan import Plan
+    from remediate.entries import export
+    from remediate.entries.denial import understand
+    from remediate.entries.envelope import entries_in
+    from remediate.entries.joining import call_of
+    from remediate.entries.log_entry import read_entry
     from remediate.errors import Unreadable
-    from remediate.joining import call_of
-    from remediate.logentry import read_entry
-    from remediate.plan import Plan
 
     made = Plan(_rules(policy), _ours(), keep)
     told = 0  # of the file that is being read
@@ -131,9 +131,9 @@ def _report(
 
 
 def _rules(policy: str | None) -> Rules:
-    from remediate.policy import BUILT_IN
-    from remediate.policyfile import parse_policy
-    from remediate.policysource import read_policy
+    from remediate.cloud.storage import read_policy
+    from remediate.decisions.policy import BUILT_IN
+    from remediate.decisions.policy_file import parse_policy
     from remediate.settings import endpoint
 
     return parse_policy(read_policy(policy, endpoint(os.environ, "STORAGE")), policy) if policy else BUILT_IN
@@ -164,7 +164,7 @@ def _progress(files: list[str]) -> Iterator[Callable[[int], None]]:
 
 def _unplaced(entry: PlannedEntry) -> bool:
     """Whether it is a denial that names no member, or no repository."""
-    from remediate.policy import Outcome
+    from remediate.decisions.policy import Outcome
 
     return entry.outcome is not Outcome.IGNORE and (entry.member is None or entry.repository is None)
 
@@ -172,7 +172,7 @@ def _unplaced(entry: PlannedEntry) -> bool:
 def _plan_json(files: list[str], policy: str | None) -> Report:
     """Print the Report as JSON; its entries wait in a file until the last was read, as a bad file prints nothing."""
     from remediate.cli.spool import Spool
-    from remediate.plaintext import json_text
+    from remediate.presentation.plaintext import json_text
 
     with Spool() as entries:
         made, late = _report(files, policy, lambda each: entries.add(json_text(each) if each else None))
@@ -258,7 +258,7 @@ def _print_table(report: Report) -> None:
 
 def _print_gcloud(report: Report) -> None:
     """The exact commands. What is refused is never printed as a command."""
-    from remediate.equivalents import gcloud_command
+    from remediate.presentation.equivalents import gcloud_command
 
     headings = {
         "grant": "# Enforce mode grants these by itself.",
@@ -279,7 +279,7 @@ def _print_gcloud(report: Report) -> None:
 
 def _print_terraform(report: Report) -> None:
     """Additive `_member` resources, and imports of what is granted already."""
-    from remediate.equivalents import terraform_resource
+    from remediate.presentation.equivalents import terraform_resource
 
     names: set[str] = set()
     blocks = [

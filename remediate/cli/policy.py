@@ -16,9 +16,9 @@ from remediate.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from remediate.denial import Denial
-    from remediate.policyfile import FileRules, Judged
-    from remediate.variables import Evidence
+    from remediate.decisions.policy_file import FileRules, Judged
+    from remediate.decisions.variables import Evidence
+    from remediate.entries.denial import Denial
 
 _File = Annotated[str, typer.Argument(metavar="FILE", help="The policy file, or gs://BUCKET/OBJECT.")]
 _Formats = Annotated[Format, typer.Option("--format", help="table, json or csv")]
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 def schema() -> None:
     """Print the JSON Schema of policy files, for editors."""
     from remediate.cli import output
-    from remediate.policyfile import policy_schema
+    from remediate.decisions.policy_file import policy_schema
 
     output.print_json(policy_schema())
 
@@ -61,7 +61,7 @@ def confirm(
     """
     from remediate.cli.remediations import say, the_ledger, the_settings, warn
     from remediate.cli.reviews import reviewer
-    from remediate.modes import OPEN_FOR, POLICY, open_request
+    from remediate.records.modes import OPEN_FOR, POLICY, open_request
     from remediate.wiring import clock, remediator_from, trail_log_from
 
     settings = the_settings()
@@ -113,9 +113,9 @@ def explain(
     Nobody is asked: what only Google Cloud could tell is unknown here, and the repository is taken to exist.
     """
     from remediate.cli import output
-    from remediate.policy import decide
-    from remediate.policycases import Explained
-    from remediate.variables import variables
+    from remediate.decisions.policy import decide
+    from remediate.decisions.policy_tests import Explained
+    from remediate.decisions.variables import variables
 
     rules = _policy(file)
     told = []
@@ -146,7 +146,7 @@ def run_cases(
 ) -> None:
     """Run the cases beside a policy, and name the rules that no case reaches; exits 1 where one fails."""
     from remediate.cli import output
-    from remediate.policycases import parse_cases, run
+    from remediate.decisions.policy_tests import parse_cases, run
 
     policy, beside = _pair(file, cases)
     rules = _policy(policy)
@@ -185,7 +185,7 @@ def diff(
 ) -> None:
     """Name the past denials that two policies decide differently; exits 1 where there are any."""
     from remediate.cli import output
-    from remediate.policy import BUILT_IN, Rules, decide
+    from remediate.decisions.policy import BUILT_IN, Rules, decide
     from remediate.reasons import Reason
 
     before: Rules = BUILT_IN if old == BUILT_IN.digest else _policy(old)
@@ -222,21 +222,21 @@ def diff(
 
 def _assumed(denial: Denial) -> Evidence:
     """What a plan assumes about a denial: an export tells no more."""
-    from remediate.belonging import home_offline
-    from remediate.policy import assumed
+    from remediate.decisions.organization import home_offline
+    from remediate.decisions.policy import assumed
     from remediate.settings import names_from
 
     return assumed(denial, home_offline(names_from(os.environ)))
 
 
 def _policy(file: str) -> FileRules:
-    from remediate.policyfile import parse_policy
+    from remediate.decisions.policy_file import parse_policy
 
     return parse_policy(_text(file), file)
 
 
 def _text(file: str) -> str:
-    from remediate.policysource import read_policy
+    from remediate.cloud.storage import read_policy
     from remediate.settings import endpoint
 
     return read_policy(file, endpoint(os.environ, "STORAGE"))
@@ -256,14 +256,14 @@ def _pair(file: str, cases: str | None) -> tuple[str, str]:
 
 def _denials(name: str) -> Iterator[Denial]:
     """The denials of an export; what cannot be read is told on standard error."""
-    from remediate import export
     from remediate.cli.output import printable
-    from remediate.denial import Denial, understand
-    from remediate.envelope import entries_in
+    from remediate.entries import export
+    from remediate.entries.denial import Denial, understand
+    from remediate.entries.envelope import entries_in
+    from remediate.entries.joining import call_of
+    from remediate.entries.log_entry import read_entry
+    from remediate.entries.pairing import Pairing
     from remediate.errors import Unreadable
-    from remediate.joining import call_of
-    from remediate.logentry import read_entry
-    from remediate.pairing import Pairing
 
     pairing, waiting = Pairing(), list[Denial]()
     export.check(name)

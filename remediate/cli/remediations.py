@@ -16,8 +16,8 @@ from remediate.errors import BadInput
 
 if TYPE_CHECKING:
     from remediate.ledger.interface import Ledger
-    from remediate.remediation import Remediation, State, TrailRecord
-    from remediate.results import Check, Proposal
+    from remediate.records.remediation import Remediation, State, TrailRecord
+    from remediate.records.results import Check, Proposal
     from remediate.settings import Settings
 
 _Formats = Annotated[Format, typer.Option("--format", help="table, json or csv")]
@@ -51,7 +51,7 @@ def list_(
     from remediate.cli import output
     from remediate.cli.times import moment
     from remediate.ledger.interface import Filter
-    from remediate.remediation import State, instant
+    from remediate.records.remediation import State, instant
 
     for name in state or ():
         if name not in list(State):
@@ -101,7 +101,7 @@ def list_(
 
 def _groups(ledger: Ledger, states: tuple[State, ...]) -> list[str]:
     """A line for each flood of denials that has remediations in these states."""
-    from remediate.gathering import group_named
+    from remediate.records.gathering import group_named
 
     lines = []
     for state in states or (None,):
@@ -120,7 +120,7 @@ def show(
 ) -> None:
     """Tell the whole story of one remediation."""
     from remediate.cli import output
-    from remediate.results import Check, Proposal
+    from remediate.records.results import Check, Proposal
 
     if format_ is Format.CSV:
         raise BadInput("--format csv: expected table (a text) or json for one remediation")
@@ -151,7 +151,7 @@ def _check(record: Remediation) -> Check | str:
 
 def _checked(check: Check | str | None, record: Remediation) -> list[str]:
     """What a reviewer has to know of the log and of the count of approvals before they approve."""
-    from remediate.approval_count import told
+    from remediate.records.approval_count import told
 
     waiting = [told(record.approvals)] if record.state == "proposed" and record.approvals else []
     if check is None or isinstance(check, str):
@@ -203,8 +203,8 @@ def _binding(change: Proposal | str) -> list[str]:
 def _story(
     record: Remediation, change: Proposal | str | None, check: Check | str | None, steps: list[TrailRecord]
 ) -> list[str]:
-    from remediate.following import google_said
-    from remediate.steps import became
+    from remediate.records.steps import became
+    from remediate.records.transitions import google_said
 
     who = "could not read" if record.denials else "will not be able to read"
     where = [
@@ -259,7 +259,7 @@ def _days(seconds: float) -> str:
 
 def needed_too(ledger: Ledger, record: Remediation) -> list[Remediation]:
     """What the deploy behind this record needs besides, and is still open: never another deployer's own grant."""
-    from remediate.principal import Member
+    from remediate.iam.member import Member
 
     others = [ledger.get(ident) for ident in record.partners]
     return [
@@ -271,7 +271,7 @@ def needed_too(ledger: Ledger, record: Remediation) -> list[Remediation]:
 
 def retry(ledger: Ledger, record: Remediation) -> str:
     """From when on a retry of the deploy is worth it, once this was granted."""
-    from remediate.following import lacking
+    from remediate.records.transitions import lacking
 
     absent = lacking(record, filter(None, map(ledger.get, record.partners)))
     if not absent:
@@ -285,7 +285,7 @@ def _next(record: Remediation, following: list[Remediation]) -> list[str]:
     revoke = [f"To take it away: python -m remediate revoke {record.id}{who} --reason '...'"] if record.ours else []
     match record.state:
         case "proposed" | "failed":
-            from remediate.remediation import content_digest
+            from remediate.records.remediation import content_digest
 
             seen = " ".join(f"{each.id}@{content_digest(each)}" for each in (record, *following))
             return [
@@ -309,7 +309,7 @@ def _next(record: Remediation, following: list[Remediation]) -> list[str]:
 def _as_json(record: Remediation) -> dict[str, object]:
     import msgspec
 
-    from remediate.remediation import content_digest
+    from remediate.records.remediation import content_digest
 
     fields: dict[str, object] = msgspec.to_builtins(record)
     hidden = ("version", "trail", "trail_hash", "gathered", "named_by", "entries", "proven")

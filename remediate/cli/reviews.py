@@ -15,10 +15,10 @@ from remediate.cli.remediations import every, find, needed_too, retry, say, the_
 from remediate.errors import BadInput, LedgerFault, Refused, RemediateError
 
 if TYPE_CHECKING:
-    from remediate.remediation import Remediation
-    from remediate.remediator import Remediator
+    from remediate.records.remediation import Remediation
+    from remediate.service.remediator import Remediator
+    from remediate.service.testimony import Testimony
     from remediate.settings import Settings
-    from remediate.testimony import Testimony
 
 _Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, or beginnings of ids.")]
 _Some = Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="The ids, or beginnings of ids.")]
@@ -64,9 +64,9 @@ def approve(
     ] = False,
 ) -> None:
     """Approve proposals: adds each member to its repository's one reader binding, and nothing else."""
-    from remediate.approval_count import told
-    from remediate.following import google_said
-    from remediate.remediation import content_digest
+    from remediate.records.approval_count import told
+    from remediate.records.remediation import content_digest
+    from remediate.records.transitions import google_said
 
     duration, partners, granted = _duration(lasts), dict[str, None](), []
     contents: dict[str, str] = {}
@@ -212,7 +212,7 @@ def _matching(
             raise BadInput("which ones? Name ids, or --all-matching FILTER", advice=_ALL)
         return []
     from remediate.ledger.interface import projects
-    from remediate.remediation import State, content_digest
+    from remediate.records.remediation import State, content_digest
 
     person = reviewer(the_settings(), actor)  # who may not review is told before being asked
     parts = [part.partition("=") for part in text.split(",")]
@@ -263,7 +263,7 @@ def _duration(text: str | None) -> timedelta | None:
 
 
 def _key(address: str) -> str:
-    from remediate.principal import Member, parse_member
+    from remediate.iam.member import Member, parse_member
 
     person = parse_member(address)
     return person.key if isinstance(person, Member) else address
@@ -271,10 +271,10 @@ def _key(address: str) -> str:
 
 def reviewer(settings: Settings, actor: str | None) -> str:
     """Who reviews: by the caller's own credentials. With the embedded ledger the caller says so; nothing else could."""
-    from remediate.principal import Member, parse_member
+    from remediate.iam.member import Member, parse_member
 
     if not settings.ledger.startswith("sqlite:"):
-        from remediate.cloud.identity import caller_address
+        from remediate.cloud.caller import caller_address
 
         if os.environ.get("K_SERVICE") or os.environ.get("CLOUD_RUN_JOB"):
             raise Refused("this runs as the service itself, and what it does may not be approved by it")

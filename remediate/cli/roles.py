@@ -20,8 +20,8 @@ def register(app: typer.Typer) -> None:
 @group.command("list")
 def list_(format_: Annotated[Format, typer.Option("--format", help="table, json or csv")] = Format.TABLE) -> None:
     """List the shipped roles, and of when they are."""
-    from remediate.access import shipped_roles
     from remediate.cli import output
+    from remediate.iam.access import shipped_roles
 
     shipped = shipped_roles()
     match format_:
@@ -37,8 +37,8 @@ def list_(format_: Annotated[Format, typer.Option("--format", help="table, json 
 @group.command()
 def refresh() -> None:
     """Ask IAM for the predefined roles of today, and write them in place of the shipped ones; needs credentials."""
-    from remediate.access import shipped_roles, write_roles
     from remediate.cloud.roles import GoogleRoles
+    from remediate.iam.access import shipped_roles, write_roles
     from remediate.settings import load_settings
     from remediate.wiring import clock
 

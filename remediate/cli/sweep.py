@@ -14,9 +14,9 @@ import typer
 from remediate.errors import BadInput, TerminalFault, TransientFault
 
 if TYPE_CHECKING:
-    from remediate.modes import ModeChange
-    from remediate.remediation import TrailRecord
-    from remediate.results import Swept
+    from remediate.records.modes import ModeChange
+    from remediate.records.remediation import TrailRecord
+    from remediate.records.results import Swept
     from remediate.settings import Settings
 
 
@@ -102,8 +102,8 @@ def _count(swept: list[Swept]) -> tuple[int, int]:
 
 
 def _tell(step: TrailRecord | ModeChange) -> None:
-    from remediate.modes import ModeChange
-    from remediate.steps import became
+    from remediate.records.modes import ModeChange
+    from remediate.records.steps import became
 
     if isinstance(step, ModeChange):
         return  # a sweep switches nothing
@@ -120,7 +120,7 @@ def _warned(text: str) -> None:
 def _line(severity: str, message: str, fields: dict[str, object]) -> None:
     from remediate.cli.output import write_utf8
     from remediate.cli.remediations import say
-    from remediate.plaintext import json_text
+    from remediate.presentation.plaintext import json_text
 
     if sys.stdout.isatty():
         named = f"  ({fields['member']} on {fields['repository']})" if "member" in fields else ""
@@ -145,7 +145,7 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
 
 def _scopes(settings: Settings, scopes: list[str] | None) -> list[str]:
-    from remediate.modes import EVERYWHERE, scope_of
+    from remediate.records.modes import EVERYWHERE, scope_of
 
     named = [scope_of(each) for each in scopes or [] if each != EVERYWHERE]
     if named:

@@ -15,8 +15,8 @@ from remediate.errors import BadInput, LedgerFault
 
 if TYPE_CHECKING:
     from remediate.ledger.interface import Ledger
-    from remediate.modes import ModeChange
-    from remediate.remediation import TrailRecord
+    from remediate.records.modes import ModeChange
+    from remediate.records.remediation import TrailRecord
 
 _COLUMNS = ("at", "remediation", "change", "actor", "member", "repository", "reasons", "note")
 _MODE = "mode"
@@ -49,8 +49,8 @@ def trail(
     """Show who did what, why and when: every transition, oldest first. `trail verify` checks that none was changed."""
     from remediate.cli import output
     from remediate.cli.times import moment
-    from remediate.policy import Outcome
-    from remediate.remediation import State
+    from remediate.decisions.policy import Outcome
+    from remediate.records.remediation import State
 
     ledger = the_ledger()
     about = (actor, repository, member, project, outcome, state, since, until)
@@ -103,8 +103,8 @@ def trail(
 
 
 def _rows(steps: list[TrailRecord | ModeChange]) -> Iterator[tuple[str, ...]]:
-    from remediate.modes import ModeChange, change_told
-    from remediate.steps import became
+    from remediate.records.modes import ModeChange, change_told
+    from remediate.records.steps import became
 
     for step in steps:
         if isinstance(step, ModeChange):

@@ -13,10 +13,10 @@ from typing import Protocol
 
 import msgspec
 
-from remediate.allowpolicy import Binding, BindingChange
 from remediate.errors import RemediateError
-from remediate.image import Repository
-from remediate.principal import Member
+from remediate.iam.allow_policy import Binding, BindingChange
+from remediate.iam.member import Member
+from remediate.iam.repository import Repository
 
 
 class Project(msgspec.Struct, frozen=True):

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from remediate.cloud.connection import client_options, retried, translated
+from remediate.cloud.client import client_options, retried, translated
 from remediate.cloud.interface import EntryKey
+from remediate.entries.log_filter import DENIALS, calls_of, deploys_by, ends_of, entries_named, policy_changes
 from remediate.errors import RemediateError, TerminalFault, TransientFault
-from remediate.image import Repository
-from remediate.logfilter import DENIALS, calls_of, deploys_by, ends_of, entries_named, policy_changes
-from remediate.principal import Member
-from remediate.remediation import instant
+from remediate.iam.member import Member
+from remediate.iam.repository import Repository
+from remediate.records.remediation import instant
 
 if TYPE_CHECKING:
     from google.cloud.logging_v2 import Client

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from remediate.allowpolicy import Binding
-from remediate.cloud.connection import client_options, retried, translated
+from remediate.cloud.client import client_options, retried, translated
 from remediate.cloud.interface import Project
+from remediate.iam.allow_policy import Binding
 
 if TYPE_CHECKING:
     from google.cloud.resourcemanager_v3 import FoldersClient, ProjectsClient

@@ -10,7 +10,11 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from remediate.allowpolicy import (
+from remediate.cloud.client import client_options, retried, translated
+from remediate.cloud.interface import Kind, PolicyChange
+from remediate.decisions.variables import NEWCOMERS
+from remediate.errors import TerminalFault, TransientFault
+from remediate.iam.allow_policy import (
     AlreadyThere,
     AppendTo,
     Binding,
@@ -22,13 +26,9 @@ from remediate.allowpolicy import (
     edit_to_add,
     edit_to_remove,
 )
-from remediate.cloud.connection import client_options, retried, translated
-from remediate.cloud.interface import Kind, PolicyChange
-from remediate.errors import TerminalFault, TransientFault
-from remediate.image import Repository
-from remediate.policy import ROLE
-from remediate.principal import Member
-from remediate.variables import NEWCOMERS
+from remediate.iam.grant import ROLE
+from remediate.iam.member import Member
+from remediate.iam.repository import Repository
 
 if TYPE_CHECKING:
     from google.cloud.artifactregistry_v1 import ArtifactRegistryClient

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from remediate.cloud.connection import retried, translated
+from remediate.cloud.client import retried, translated
 
 if TYPE_CHECKING:
     import requests

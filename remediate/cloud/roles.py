@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from remediate.access import DOWNLOAD
 from remediate.cloud.rest import get
 from remediate.errors import TerminalFault, TransientFault
+from remediate.iam.access import DOWNLOAD
 
 _GOOGLE = "https://iam.googleapis.com"
 _CUSTOM = re.compile(r"(?:projects|organizations)/[A-Za-z0-9.:-]{1,80}/roles/[A-Za-z0-9_.]{1,64}\Z")

@@ -1,10 +1,12 @@
-"""Cloud Storage: the text of one object, such as a policy file. Source: `objects.get`, `alt=media` (JSON API v1)."""
+"""Reads a policy's text from a file or a Cloud Storage object. Source: `objects.get`, `alt=media` (JSON API v1)."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import quote
 
 from remediate.cloud.rest import get
+from remediate.decisions.policy_file import MOST
 from remediate.errors import BadInput, TerminalFault
 
 _GOOGLE = "https://storage.googleapis.com"
@@ -21,5 +23,18 @@ def object_text(place: str, endpoint: str | None) -> str:
         return get(url, _TIMEOUT, place).decode()
     except TerminalFault as fault:
         raise BadInput(str(fault)) from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{place}: no UTF-8 text") from None
+
+
+def read_policy(place: str, endpoint: str | None = None) -> str:
+    """The text at a path or `gs://BUCKET/OBJECT`. Raises BadInput or TransientFault where it cannot be read."""
+    if place.startswith("gs://"):
+        return object_text(place, endpoint)
+    try:
+        with Path(place).open(encoding="utf-8") as file:
+            return file.read(MOST + 1)  # what is longer is none, and `/dev/zero` has no end
+    except OSError as error:
+        raise BadInput(f"{place}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise BadInput(f"{place}: no UTF-8 text") from None

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from remediate.cloud.rest import post
 from remediate.errors import TerminalFault, TransientFault
-from remediate.logs import trail_line
-from remediate.modes import ModeChange
-from remediate.remediation import TrailRecord
+from remediate.log_lines import trail_line
+from remediate.records.modes import ModeChange
+from remediate.records.remediation import TrailRecord
 
 _GOOGLE = "https://logging.googleapis.com"
 

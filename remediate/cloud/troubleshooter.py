@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import msgspec
 
-from remediate.access import DOWNLOAD
 from remediate.cloud.rest import post
-from remediate.image import Repository
-from remediate.principal import Member, MemberKind
+from remediate.iam.access import DOWNLOAD
+from remediate.iam.member import Member, MemberKind
+from remediate.iam.repository import Repository
 
 _GOOGLE = "https://policytroubleshooter.googleapis.com"
 

@@ -1,1 +1,5 @@
-"""What is wrong with an installation: facts are surveyed by thin adapters, checks turn them into findings."""
+"""What is wrong with an installation: adapters collect facts, checks turn facts into findings.
+
+In: the names of an installation. Out: findings, each with a code and the command that cures it. Changes nothing, save
+that the canary publishes one synthetic denial. `cli` and `wiring` import from here; the service never does.
+"""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from remediate.decisions.policy import Mode
 from remediate.doctor.codes import Code
-from remediate.doctor.expected import ANCESTRY, IMPERSONATING, NEEDS, SET_POLICY, TAGS, TROUBLESHOOTER_ROLES, Need
-from remediate.doctor.facts import Absent, Account, AllowPolicy, Binding, Keys, ProjectFacts, Role, Service, Unknown
+from remediate.doctor.environment import environment
 from remediate.doctor.finding import APPLY, Finding, command, not_known, unseen
-from remediate.doctor.installation import Installation
-from remediate.doctor.site import IDENTITIES, policy_words
-from remediate.doctor.variables import environment
-from remediate.policy import Mode
+from remediate.doctor.names import IDENTITIES, policy_words
+from remediate.doctor.requirements import ANCESTRY, IMPERSONATING, NEEDS, SET_POLICY, TAGS, TROUBLESHOOTER_ROLES, Need
+from remediate.doctor.resources import Absent, Account, AllowPolicy, Binding, Keys, ProjectFacts, Role, Service, Unknown
+from remediate.doctor.snapshot import Installation
 
 _GOOGLES = re.compile(r"serviceAccount:service-[0-9]+@gcp-sa-[a-z-]+\.iam\.gserviceaccount\.com\Z")
 """Google's own agents, such as Pub/Sub's, which signs a push subscription's tokens."""

@@ -13,13 +13,13 @@ from typing import Protocol
 
 import msgspec
 
-from remediate.denial import CLOUD_RUN, Denial, understand
 from remediate.doctor.codes import Code
 from remediate.doctor.finding import Finding, command
-from remediate.doctor.site import Site
-from remediate.logentry import read_entry
-from remediate.remediation import Remediation, State, instant, remediation_id
-from remediate.source import Log, Source
+from remediate.doctor.names import Site
+from remediate.entries.denial import CLOUD_RUN, Denial, understand
+from remediate.entries.log_entry import read_entry
+from remediate.entries.source import Log, Source
+from remediate.records.remediation import Remediation, State, instant, remediation_id
 
 PATIENCE = 60.0  # seconds that a synthetic denial may take
 SLOW = 30.0

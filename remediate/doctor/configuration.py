@@ -6,12 +6,22 @@ import re
 from collections.abc import Iterator, Mapping
 
 from remediate.doctor.codes import Code
-from remediate.doctor.expected import INDEXES
-from remediate.doctor.facts import Absent, AllowPolicy, Database, Indexes, Job, Service, TagValue, Unknown, newest_first
+from remediate.doctor.environment import environment, secrets
 from remediate.doctor.finding import APPLY, Finding, command, not_known
-from remediate.doctor.installation import Installation, LedgerFacts, Local
-from remediate.doctor.site import IDENTITIES, Site
-from remediate.doctor.variables import environment, secrets
+from remediate.doctor.names import IDENTITIES, Site
+from remediate.doctor.requirements import INDEXES
+from remediate.doctor.resources import (
+    Absent,
+    AllowPolicy,
+    Database,
+    Indexes,
+    Job,
+    Service,
+    TagValue,
+    Unknown,
+    newest_first,
+)
+from remediate.doctor.snapshot import Installation, LedgerFacts, Local
 from remediate.errors import BadInput
 from remediate.settings import load_settings
 

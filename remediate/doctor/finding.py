@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from remediate.doctor.codes import Code, Severity
-from remediate.doctor.facts import Absent, Unknown
+from remediate.doctor.resources import Absent, Unknown
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from remediate.doctor.codes import Code
-from remediate.doctor.expected import PUBLISHING
-from remediate.doctor.facts import (
+from remediate.doctor.finding import APPLY, Finding, command, not_known, unseen
+from remediate.doctor.names import Site, policy_words
+from remediate.doctor.requirements import PUBLISHING
+from remediate.doctor.resources import (
     Absent,
     AllowPolicy,
     Measured,
@@ -17,10 +19,8 @@ from remediate.doctor.facts import (
     Trigger,
     Unknown,
 )
-from remediate.doctor.finding import APPLY, Finding, command, not_known, unseen
-from remediate.doctor.installation import Installation
-from remediate.doctor.site import Site, policy_words
-from remediate.logfilter import DENIALS
+from remediate.doctor.snapshot import Installation
+from remediate.entries.log_filter import DENIALS
 
 PUBLISHED, WRITTEN = "google.cloud.pubsub.topic.v1.messagePublished", "google.cloud.audit.log.v1.written"
 _ATTEMPTS = "20"

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from remediate.doctor.codes import Code
-from remediate.doctor.expected import EVERYBODY, INVOKING
-from remediate.doctor.facts import (
+from remediate.doctor.environment import environment
+from remediate.doctor.finding import APPLY, Finding, command, not_known, unseen
+from remediate.doctor.names import Site, policy_words
+from remediate.doctor.requirements import EVERYBODY, INVOKING
+from remediate.doctor.resources import (
     Absent,
     AllowPolicy,
     Bucket,
@@ -18,10 +21,7 @@ from remediate.doctor.facts import (
     Sink,
     Unknown,
 )
-from remediate.doctor.finding import APPLY, Finding, command, not_known, unseen
-from remediate.doctor.installation import Installation
-from remediate.doctor.site import Site, policy_words
-from remediate.doctor.variables import environment
+from remediate.doctor.snapshot import Installation
 
 _ACCESSOR = "roles/iap.httpsResourceAccessor"
 _READY = ("CONDITION_SUCCEEDED", "")

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from remediate.doctor.codes import Code
-from remediate.doctor.expected import APIS
-from remediate.doctor.facts import Fact, Measured, ServicesUsed, TimeSeries
 from remediate.doctor.finding import Finding, command, unseen
-from remediate.doctor.installation import Installation
+from remediate.doctor.requirements import APIS
+from remediate.doctor.resources import Fact, Measured, ServicesUsed, TimeSeries
+from remediate.doctor.snapshot import Installation
 
 _FULL = 0.8  # of a quota; beyond that the next burst is refused
 _LIMITS = {"logging.googleapis.com/read_requests": 60.0}

@@ -1,29 +1,5 @@
-"""Where remediations live: `interface.py` is the port, the modules beside it are its implementations."""
+"""Where remediations live: `interface.py` is the port; SQLite and Firestore implement it.
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from remediate.errors import BadInput
-
-if TYPE_CHECKING:
-    from remediate.ledger.interface import Ledger
-
-ACCEPTED = "sqlite:///PATH (sqlite:////PATH for an absolute one) or firestore://PROJECT/DATABASE"
-
-
-def open_ledger(url: str) -> Ledger:
-    """The ledger at this URL, made where it is not there yet. Raises BadInput for a URL that is none."""
-    scheme, separator, path = url.partition(":///")
-    if scheme == "sqlite" and separator and path and path != ":memory:":
-        from remediate.ledger.sqlite import SqliteLedger
-
-        return SqliteLedger(Path(path))
-    scheme, separator, path = url.partition("://")
-    project, slash, database = path.partition("/")
-    if scheme == "firestore" and project and slash and database and "/" not in database:
-        from remediate.ledger.firestore import FirestoreLedger
-
-        return FirestoreLedger(project, database)
-    raise BadInput(f"{url!r} is no ledger; accepted: {ACCEPTED}")
+In: records and the transitions that led to them. Out: the same, by compare-and-set. Imports `records` and what lies
+below; `open_ledger` in `opening.py` chooses the implementation by URL.
+"""

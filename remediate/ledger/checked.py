@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from remediate.audit import broken_switches, broken_trail
 from remediate.errors import LedgerFault, TransientFault
 from remediate.ledger.interface import Ledger
-from remediate.modes import ModeChange, Modes
-from remediate.remediation import TrailRecord
+from remediate.records.modes import ModeChange, Modes
+from remediate.records.remediation import TrailRecord
+from remediate.records.trail_verification import broken_switches, broken_trail
 
 _LOOKS = 3  # what is broken each time is broken
 _CURE = "`python -m remediate trail verify` checks every chain; compare the record with a backup and the log's trail."

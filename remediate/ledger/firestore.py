@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from remediate.errors import BadInput, Conflict, LedgerFault, TransientFault
-from remediate.ledger import stored
+from remediate.ledger import codec as stored
 from remediate.ledger.interface import Filter, Mark, Page, TrailFilter, TrailPage, filed
-from remediate.modes import ModeChange, Modes
-from remediate.notify.outbox import Parcel
-from remediate.remediation import Remediation, State, TrailRecord
+from remediate.records.modes import ModeChange, Modes
+from remediate.records.outbox import Parcel
+from remediate.records.remediation import Remediation, State, TrailRecord
 
 if TYPE_CHECKING:
     from google.cloud.firestore import (

@@ -10,13 +10,13 @@ from typing import Protocol
 
 import msgspec
 
+from remediate.decisions.policy import Outcome
 from remediate.errors import LedgerFault
-from remediate.image import Repository
-from remediate.modes import ModeChange, Modes
-from remediate.notify.outbox import Parcel
-from remediate.policy import Outcome
-from remediate.principal import Member, parse_member
-from remediate.remediation import Remediation, State, TrailRecord
+from remediate.iam.member import Member, parse_member
+from remediate.iam.repository import Repository
+from remediate.records.modes import ModeChange, Modes
+from remediate.records.outbox import Parcel
+from remediate.records.remediation import Remediation, State, TrailRecord
 
 
 class Filter(msgspec.Struct, frozen=True):

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from remediate.errors import BadInput
-from remediate.image import Repository
-from remediate.modes import POLICY, Loosening, ModeChange, Modes, Request, scope_of
-from remediate.notify.notice import Notice
-from remediate.notify.outbox import Parcel
-from remediate.policy import ROLE
-from remediate.principal import Member, parse_member, reviewer_key
-from remediate.remediation import Ending, Remediation, State, TrailRecord, remediation_id
+from remediate.iam.grant import ROLE
+from remediate.iam.member import Member, parse_member, reviewer_key
+from remediate.iam.repository import Repository
+from remediate.records.modes import POLICY, Loosening, ModeChange, Modes, Request, scope_of
+from remediate.records.notice import Notice
+from remediate.records.outbox import Parcel
+from remediate.records.remediation import Ending, Remediation, State, TrailRecord, remediation_id
 
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z"

@@ -13,12 +13,12 @@ from pathlib import Path
 import msgspec
 
 from remediate.errors import BadInput, Conflict, LedgerFault, TransientFault
-from remediate.ledger import stored
+from remediate.ledger import codec as stored
 from remediate.ledger.interface import Filter, Mark, Page, TrailFilter, TrailPage, filed, words
 from remediate.ledger.schema import MIGRATIONS, SCHEMA
-from remediate.modes import ModeChange, Modes
-from remediate.notify.outbox import Parcel
-from remediate.remediation import Remediation, State, TrailRecord
+from remediate.records.modes import ModeChange, Modes
+from remediate.records.outbox import Parcel
+from remediate.records.remediation import Remediation, State, TrailRecord
 
 _BUSY = 10.0  # seconds that a writer waits for another
 

@@ -11,7 +11,7 @@ import html
 from collections import Counter
 from collections.abc import Sequence
 
-from remediate.notify.notice import TITLES, Kind, Notice
+from remediate.records.notice import TITLES, Kind, Notice
 
 _LISTED = 20  # notices that a digest names; both services bound the size of a message
 _LONGEST = 500  # characters of one value; an image's name and a sentence are shorter

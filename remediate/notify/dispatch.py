@@ -15,13 +15,13 @@ from functools import partial
 
 from remediate.errors import Conflict, LedgerFault, RemediateError
 from remediate.ledger.interface import Ledger
-from remediate.notify import outbox
 from remediate.notify.interface import Channel, Unsent
-from remediate.notify.notice import Kind, Notice, Terms, braked, for_people, lapsing, told
-from remediate.notify.outbox import Parcel, parcel
 from remediate.notify.report import Sending
 from remediate.reasons import Reason
-from remediate.remediation import Remediation, TrailRecord, instant
+from remediate.records import outbox
+from remediate.records.notice import Kind, Notice, Terms, braked, for_people, lapsing, told
+from remediate.records.outbox import Parcel, parcel
+from remediate.records.remediation import Remediation, TrailRecord, instant
 
 _AT_ONCE = 100  # parcels looked at, and at most in one post
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Protocol
 
 from remediate.errors import RemediateError
-from remediate.notify.notice import Notice
-from remediate.notify.outbox import Parcel
 from remediate.reasons import Reason
-from remediate.remediation import Remediation, TrailRecord
+from remediate.records.notice import Notice
+from remediate.records.outbox import Parcel
+from remediate.records.remediation import Remediation, TrailRecord
 
 
 class Unsent(RemediateError):

@@ -13,7 +13,7 @@ import msgspec
 from remediate.cloud.rest import post
 from remediate.errors import TerminalFault, TransientFault
 from remediate.notify.interface import Unsent
-from remediate.notify.notice import Notice
+from remediate.records.notice import Notice
 
 _GOOGLE = "https://pubsub.googleapis.com"
 _TIMEOUT = 5.0  # seconds

@@ -20,7 +20,7 @@ import msgspec
 
 from remediate.notify.cards import Card
 from remediate.notify.interface import Unsent
-from remediate.notify.notice import Notice
+from remediate.records.notice import Notice
 
 _TIMEOUT = 5.0  # seconds to connect, and for each wait for an answer
 _MANY = 6

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from remediate.remediation import State, TrailRecord
+from remediate.records.remediation import State, TrailRecord
 from remediate.review.graph import Graph, Link, Node
 
 WIDTH = 820

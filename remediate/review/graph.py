@@ -12,8 +12,8 @@ from enum import StrEnum
 
 import msgspec
 
-from remediate.image import Repository
-from remediate.remediation import Remediation, State
+from remediate.iam.repository import Repository
+from remediate.records.remediation import Remediation, State
 
 MOST = 40  # nodes on a side
 UNKNOWN, OTHERS = "?", "*"

@@ -19,7 +19,7 @@ from typing import Protocol
 import msgspec
 
 from remediate.errors import Refused, TerminalFault, TransientFault
-from remediate.principal import Member, MemberKind, parse_member
+from remediate.iam.member import Member, MemberKind, parse_member
 
 KEYS = "https://www.gstatic.com/iap/verify/public_key"
 ISSUER = "https://cloud.google.com/iap"

@@ -12,14 +12,14 @@ import flask
 import msgspec
 from itsdangerous import URLSafeSerializer
 
-from remediate.approval_count import told as count_told
-from remediate.gathering import Group, group_named
 from remediate.ledger.interface import Filter, Mark
-from remediate.remediation import Remediation, State, content_digest
-from remediate.review.desk import Desk, View, mark_text, marked, typed
-from remediate.review.texts import person, place, short
-from remediate.review.together import told
-from remediate.testimony import Testimony, naming
+from remediate.records.approval_count import told as count_told
+from remediate.records.gathering import Group, group_named
+from remediate.records.remediation import Remediation, State, content_digest
+from remediate.review.bulk import told
+from remediate.review.context import Desk, View, mark_text, marked, typed
+from remediate.review.formatting import person, place, short
+from remediate.service.testimony import Testimony, naming
 
 PAGE = 50  # remediations on one page
 _COUNTED = 1_000  # remediations of a state; beyond, how many more there are makes no difference

@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-from remediate.denial import Deploy, Kind
-from remediate.equivalents import gcloud_command, terraform_resource
-from remediate.error_details import troubleshooter_link
-from remediate.image import Repository
-from remediate.remediation import Remediation, instant
+from remediate.entries.denial import Deploy, Kind
+from remediate.entries.error_details import troubleshooter_link
+from remediate.iam.repository import Repository
+from remediate.presentation.equivalents import gcloud_command, terraform_resource
+from remediate.records.remediation import Remediation, instant
 
 _CONSOLE = "https://console.cloud.google.com"
 _LABELS = {

@@ -8,11 +8,21 @@ from datetime import datetime
 import flask
 import msgspec
 
+from remediate.decisions.policy import Mode, TextToConfirm
 from remediate.errors import BadInput, LedgerFault, RemediateError, TransientFault
 from remediate.ledger.checked import checked_switches
-from remediate.modes import CLEAR, EVERYWHERE, OPEN_FOR, POLICY, Modes, change_told, is_switch, open_request, scope_of
-from remediate.policy import Mode, TextToConfirm
-from remediate.review.desk import Answer, Desk, Elsewhere, View, typed
+from remediate.records.modes import (
+    CLEAR,
+    EVERYWHERE,
+    OPEN_FOR,
+    POLICY,
+    Modes,
+    change_told,
+    is_switch,
+    open_request,
+    scope_of,
+)
+from remediate.review.context import Answer, Desk, Elsewhere, View, typed
 
 _TO = {"dry-run": Mode.DRY_RUN, "enforce": Mode.ENFORCE, "clear": None}
 _CHANGES = 50  # changes that are shown, the newest first

@@ -18,16 +18,16 @@ from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map, Rule
 
+from remediate.decisions.policy import Mode
 from remediate.errors import LedgerFault, Refused, TerminalFault, TransientFault
 from remediate.ledger.interface import Ledger
-from remediate.policy import Mode
-from remediate.remediator import Remediator
-from remediate.results import Limits
-from remediate.review import inbox, map, mode, proposal, together, trail
+from remediate.records.results import Limits
+from remediate.review import access_map, bulk, inbox, mode, proposal, trail
 from remediate.review.body import restore, withhold
-from remediate.review.desk import LONGEST, Answer, Desk, Download, Elsewhere, View
+from remediate.review.context import LONGEST, Answer, Desk, Download, Elsewhere, View
+from remediate.review.formatting import breakable, exact, person, relative, short
 from remediate.review.identity import Identity
-from remediate.review.texts import breakable, exact, person, relative, short
+from remediate.service.remediator import Remediator
 
 _FOLDER = Path(__file__).parent
 _CSRF_AGE = 12 * 3600  # seconds that a page may lie open before it is acted on
@@ -161,13 +161,13 @@ class Review:
             case "revoke":
                 return proposal.revoke(desk, ident, request, who)
             case "approve_selected":
-                return together.approve_together(desk, request, who, self._notes)
+                return bulk.approve_together(desk, request, who, self._notes)
             case "reject_selected":
-                return together.reject_together(desk, request, who, self._notes)
+                return bulk.reject_together(desk, request, who, self._notes)
             case "trail":
                 return trail.trail(desk, request)
             case "map":
-                return map.map_page(desk, request)
+                return access_map.map_page(desk, request)
             case "mode":
                 return mode.mode(desk, who)
             case "switch":

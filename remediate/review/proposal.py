@@ -10,18 +10,18 @@ from typing import TypeVar
 
 import flask
 
-from remediate.allowpolicy import BindingChange
-from remediate.approval_count import told
+from remediate.decisions.variables import Evidence
 from remediate.errors import BadInput, Refused, Stale, TerminalFault, TransientFault
-from remediate.following import google_said, lacking
+from remediate.iam.allow_policy import BindingChange
+from remediate.iam.member import Member
 from remediate.ledger.checked import checked_trail
-from remediate.principal import Member
-from remediate.remediation import Remediation, State, content_digest
-from remediate.results import Check
-from remediate.review.desk import Answer, Desk, Elsewhere, View, typed
+from remediate.records.approval_count import told
+from remediate.records.remediation import Remediation, State, content_digest
+from remediate.records.results import Check
+from remediate.records.transitions import google_said, lacking
+from remediate.review.context import Answer, Desk, Elsewhere, View, typed
+from remediate.review.formatting import RETRY_AFTER, RETRY_SURELY, answered, duration, parts, sentence
 from remediate.review.links import equivalents, links
-from remediate.review.texts import RETRY_AFTER, RETRY_SURELY, answered, duration, parts, sentence
-from remediate.variables import Evidence
 
 _OPEN = (State.PROPOSED, State.FAILED, State.APPROVED)
 _PATIENCE = 4.0  # seconds that a page waits for Google Cloud; what is not known by then is unknown

@@ -7,13 +7,13 @@ from urllib.parse import urlencode
 import flask
 import msgspec
 
+from remediate.decisions.policy import Outcome
 from remediate.errors import BadInput
 from remediate.ledger.interface import Mark, TrailFilter, TrailPage
-from remediate.plaintext import csv_text, json_text
-from remediate.policy import Outcome
-from remediate.remediation import State, TrailRecord, instant
-from remediate.review.desk import Answer, Desk, Download, View, mark_text, marked, typed
-from remediate.review.texts import moment
+from remediate.presentation.plaintext import csv_text, json_text
+from remediate.records.remediation import State, TrailRecord, instant
+from remediate.review.context import Answer, Desk, Download, View, mark_text, marked, typed
+from remediate.review.formatting import moment
 
 PAGE = 100  # transitions on one page
 _FIELDS = ("since", "until", "actor", "repository", "member", "project", "outcome", "state")

@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from remediate.denial import Denial
-from remediate.policy import Mode
-from remediate.remediation import Remediation
+from remediate.decisions.policy import Mode
+from remediate.entries.denial import Denial
+from remediate.records.remediation import Remediation
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
-from tests.entries import LOGGED, activity, denial, user_text
+from tests.audit_entries import LOGGED, activity, denial, user_text
 from tests.sandbox_fixture import ROOT
 
 TEAMS = (

@@ -15,12 +15,12 @@ from axe_playwright_python.sync_playwright import Axe
 from msgspec.structs import replace
 from playwright.sync_api import Browser, Page, expect
 
-from remediate.denial import Deploy
-from remediate.ledger import open_ledger
-from remediate.policy import decide
-from remediate.remediation import State, moved, opened
+from remediate.decisions.policy import decide
+from remediate.entries.denial import Deploy
+from remediate.ledger.opening import open_ledger
+from remediate.records.remediation import State, moved, opened
+from tests.audit_entries import activity, denial, push_body, user_text
 from tests.browser.conftest import PHONE, WIDE, Scene
-from tests.entries import activity, denial, push_body, user_text
 from tests.sandbox_fixture import ROOT
 
 PATHS = {

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from remediate.ledger import open_ledger
-from remediate.policy import decide
-from remediate.remediation import State, opened
+from remediate.decisions.policy import decide
+from remediate.ledger.opening import open_ledger
+from remediate.records.remediation import State, opened
+from tests.audit_entries import activity, denial
 from tests.browser.conftest import PHONE, WIDE, Scene
-from tests.entries import activity, denial
 
 _HIDDEN = """() => {
   const bar = document.querySelector(".bar").getBoundingClientRect();

@@ -7,8 +7,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.audit_entries import activity, push_body, user_text
 from tests.browser.conftest import LEAD, PHONE, SECURITY, WIDE, Scene
-from tests.entries import activity, push_body, user_text
 from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE
 
 WHO, AGENT_ADDRESS = DEPLOYER.partition(":")[2], AGENT.partition(":")[2]

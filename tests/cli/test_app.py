@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.audit_entries import activity
 from tests.cli.test_plan import plan, run
-from tests.entries import activity
 from tests.sandbox_fixture import ROOT
 
 
@@ -36,7 +36,7 @@ def test_no_command_at_all_is_answered_with_the_help_and_exits_2() -> None:
 def test_starting_loads_no_client_and_no_service() -> None:
     code = (
         "import sys, remediate.cli.app\n"
-        "heavy = ('google.api_core', 'grpc', 'requests', 'structlog', 'remediate.remediator')\n"
+        "heavy = ('google.api_core', 'grpc', 'requests', 'structlog', 'remediate.service.remediator')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -60,8 +60,8 @@ def test_a_terminal_without_unicode_is_no_error() -> None:
 def test_an_interrupt_is_quiet_and_exits_130() -> None:
     code = (
         "import signal, sys\n"
-        "import remediate.export\n"
-        "remediate.export.documents = lambda *_: signal.raise_signal(signal.SIGINT)\n"
+        "import remediate.entries.export\n"
+        "remediate.entries.export.documents = lambda *_: signal.raise_signal(signal.SIGINT)\n"
         "sys.argv = ['remediate', 'plan', '-']\n"
         "from remediate.cli.app import main\n"
         "main()\n"
@@ -74,8 +74,8 @@ def test_an_interrupt_is_quiet_and_exits_130() -> None:
 def test_a_defect_is_said_in_a_line_without_a_traceback() -> None:
     code = (
         "import sys\n"
-        "import remediate.export\n"
-        "remediate.export.documents = lambda *_: 1 / 0\n"
+        "import remediate.entries.export\n"
+        "remediate.entries.export.documents = lambda *_: 1 / 0\n"
         "sys.argv = ['remediate', 'plan', '-']\n"
         "from remediate.cli.app import main\n"
         "main()\n"

@@ -6,8 +6,8 @@ from typing import Any
 
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
+from tests.audit_entries import activity, agent_text, denial, system_event, user_text
 from tests.cli.test_remediations import REVIEWER, Shell, shell
-from tests.entries import activity, agent_text, denial, system_event, user_text
 from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, SandboxProcess
 
 __all__ = ["shell"]  # the fixture

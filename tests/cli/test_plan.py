@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.entries import DEPLOYER, PROJECT, REPOSITORY, activity, push_body, system_event, user_text
+from tests.audit_entries import DEPLOYER, PROJECT, REPOSITORY, activity, push_body, system_event, user_text
 from tests.policies import BEFORE_2025
 from tests.sandbox_fixture import ROOT
 

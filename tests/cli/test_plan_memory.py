@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from remediate.cli.spool import Spool
-from tests.entries import activity
+from tests.audit_entries import activity
 from tests.sandbox_fixture import ROOT
 
 MANY = 600_000  # documents; held in memory, as many took 240 MB

@@ -164,7 +164,7 @@ def test_the_roles_are_listed_and_refreshed_from_iam(tmp_path: Path, sandbox_ser
         return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=True).stdout
 
     assert "57 predefined roles hold artifactregistry.repositories.downloadArtifacts, as of 2026-08" in roles("list")
-    path = copy / "remediate" / "roles.json"
+    path = copy / "remediate" / "iam" / "roles.json"
     path.write_text(path.read_text().replace("roles/viewer", "roles/retired"))
     told = roles("refresh")
     assert told.splitlines()[:2] == ["+ roles/viewer", "- roles/retired"]

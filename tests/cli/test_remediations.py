@@ -15,7 +15,7 @@ import pytest
 
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
-from tests.entries import activity, denial, user_text
+from tests.audit_entries import activity, denial, user_text
 from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, REPOSITORY, ROOT, SandboxProcess
 
 REVIEWER = "platform-lead@example.com"

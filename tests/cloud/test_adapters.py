@@ -16,8 +16,8 @@ from remediate.cloud.projects import GoogleProjects
 from remediate.cloud.registry import GoogleRegistry
 from remediate.cloud.rest import get_public
 from remediate.errors import TerminalFault, TransientFault
-from remediate.image import Repository
-from remediate.principal import Member
+from remediate.iam.member import Member
+from remediate.iam.repository import Repository
 from tests.sandbox_fixture import DEPLOYER, REPOSITORY, ROOT, SandboxProcess
 
 MEMBER = Member(DEPLOYER)

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from remediate.access import predefined_readers
-from remediate.allowpolicy import Binding
 from remediate.cloud.projects import GoogleProjects
 from remediate.cloud.roles import GoogleRoles, UnknownRoles
 from remediate.cloud.troubleshooter import GoogleTroubleshooter
 from remediate.errors import TerminalFault, TransientFault
-from remediate.image import Repository
-from remediate.principal import Member
+from remediate.iam.access import predefined_readers
+from remediate.iam.allow_policy import Binding
+from remediate.iam.member import Member
+from remediate.iam.repository import Repository
 from remediate.reasons import Reason
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
-from tests.entries import activity, denial, user_text
+from tests.audit_entries import activity, denial, user_text
 from tests.sandbox_fixture import ROOT, SandboxProcess
 
 TAG = "400000000001/remediate/allowed"

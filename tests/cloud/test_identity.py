@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from remediate.cloud.identity import caller_address
+from remediate.cloud.caller import caller_address
 from remediate.errors import BadInput, TransientFault
 
 

@@ -18,17 +18,17 @@ import pytest
 from remediate.cloud import logs
 from remediate.cloud.interface import EntryKey
 from remediate.cloud.logs import GoogleLogs
-from remediate.denial import Denial, understand
+from remediate.entries.denial import Denial, understand
+from remediate.entries.joining import call_of, joined
+from remediate.entries.log_entry import read_entry
+from remediate.entries.log_filter import DENIALS, calls_of, deploys_by
+from remediate.entries.source import Log
 from remediate.errors import TerminalFault, TransientFault
-from remediate.image import Repository
-from remediate.joining import call_of, joined
-from remediate.logentry import read_entry
-from remediate.logfilter import DENIALS, calls_of, deploys_by
-from remediate.principal import Member
-from remediate.source import Log
+from remediate.iam.member import Member
+from remediate.iam.repository import Repository
 from sandbox.delivery import SINK
 from sandbox.logfilter import compile_filter
-from tests.entries import (
+from tests.audit_entries import (
     OPERATION,
     activity,
     agent_text,
@@ -39,9 +39,9 @@ from tests.entries import (
     understood,
     user_text,
 )
+from tests.entries.test_corpus import CORPUS, ENTRIES, MESSAGES, published
 from tests.forged import FORGED
 from tests.sandbox_fixture import DEPLOYER, REPOSITORY, ROOT, SandboxProcess
-from tests.test_corpus import CORPUS, ENTRIES, MESSAGES, published
 
 AGO = datetime(2026, 1, 1, tzinfo=UTC)
 WHEN, AFTER = datetime(2026, 11, 23, 8, tzinfo=UTC), datetime(2026, 11, 24, tzinfo=UTC)

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from remediate.ledger import open_ledger
-from remediate.policy import Mode
+from remediate.decisions.policy import Mode
+from remediate.ledger.opening import open_ledger
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from, trail_log_from
-from tests.entries import activity, denial, user_text
+from tests.audit_entries import activity, denial, user_text
 from tests.sandbox_fixture import IMAGE, SandboxProcess
 
 REVIEWER = "platform-lead@example.com"

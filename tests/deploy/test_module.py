@@ -15,7 +15,7 @@ import hcl2
 import pytest
 import yaml
 
-from remediate.logfilter import DENIALS
+from remediate.entries.log_filter import DENIALS
 from remediate.settings import load_settings
 from tests.deploy import schema
 from tests.deploy.paper import FIVE, MODES, NUMBER, ORGANIZATION, PROJECT, REGION, SCOPES, Paper, Plan
@@ -346,7 +346,7 @@ def test_no_secret_is_in_a_plan(plans: dict[tuple[str, str], Plan], paper: Paper
 
 
 @pytest.mark.parametrize(
-    "changed", ["main.py", "remediate/policy.py", "remediate/review/templates/base.html", "requirements.txt"]
+    "changed", ["main.py", "remediate/decisions/policy.py", "remediate/review/templates/base.html", "requirements.txt"]
 )
 def test_a_changed_source_is_another_image_and_nothing_else_is(paper: Paper, changed: str) -> None:
     """What names the image is what gcloudignore uploads: a change of it is built, whatever else lies beside it is not."""

@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 
 from remediate.cloud.registry import GoogleRegistry
-from remediate.image import Repository
-from remediate.principal import Member
-from tests.entries import activity, deployed, push_body, system_event, user_text
+from remediate.iam.member import Member
+from remediate.iam.repository import Repository
+from tests.audit_entries import activity, deployed, push_body, system_event, user_text
 from tests.sandbox_fixture import DEPLOYER, IMAGE, REPOSITORY, ROOT, SandboxProcess
 from tests.wire.function_fixture import FunctionProcess
 

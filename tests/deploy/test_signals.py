@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.logfilter import compile_filter
+from tests.audit_entries import activity, push_body, user_text
 from tests.deploy.paper import Plan
-from tests.entries import activity, push_body, user_text
 from tests.sandbox_fixture import SandboxProcess
 from tests.wire.function_fixture import FunctionProcess
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from remediate.denial import Denial, understand
 from remediate.doctor.canary import Flight, Stages, canary, judged
 from remediate.doctor.codes import Code
-from remediate.doctor.site import Site
+from remediate.doctor.names import Site
+from remediate.entries.denial import Denial, understand
+from remediate.entries.log_entry import read_entry
 from remediate.ledger.interface import Filter
 from remediate.ledger.sqlite import SqliteLedger
-from remediate.logentry import read_entry
-from remediate.remediation import State
+from remediate.records.remediation import State
 from sandbox.stdout import log_entry
 from tests.doctor.ward import HERE, PROJECT, REGION, SCOPE, TOPIC, TRIGGER, Hours, Ward
 from tests.sandbox_fixture import ROOT, SandboxProcess

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from remediate.doctor.codes import Code, Severity
-from remediate.doctor.site import Site
+from remediate.doctor.names import Site
 from tests.doctor.ward import (
     DATABASE,
     DEAD_KEPT,

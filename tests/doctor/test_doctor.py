@@ -209,9 +209,9 @@ def test_inside_the_service_it_knows_where_it_is_and_sends_nothing(
 def test_a_file_as_ledger_in_a_real_cloud_run_is_told(ward: Ward) -> None:
     from dataclasses import replace
 
-    from remediate.cloud.deployment import GoogleDeployment
     from remediate.doctor import configuration
-    from remediate.doctor.survey import Survey
+    from remediate.doctor.collect import Survey
+    from remediate.doctor.resource_api import GoogleDeployment
     from remediate.wiring import clock
 
     ward.tell(REMEDIATE_LEDGER="sqlite:////ledger.db")
@@ -237,7 +237,7 @@ def test_every_code_is_documented_and_says_why(code: Code) -> None:
 
 
 def test_the_example_organization_has_this_versions_filter(ward: Ward) -> None:
-    from remediate.logfilter import DENIALS
+    from remediate.entries.log_filter import DENIALS
 
     assert ward.sandbox.call("GET", SINK)[1]["filter"] == DENIALS
 
@@ -282,8 +282,8 @@ def _gcloud(fix: str) -> list[list[str]]:
 
 
 def test_a_firestore_ledger_is_looked_at_and_not_migrated(firestore: str) -> None:
-    from remediate.doctor import ledgers
-    from remediate.ledger import open_ledger
+    from remediate.doctor import ledger_probe as ledgers
+    from remediate.ledger.opening import open_ledger
 
     unmade = ledgers.look(firestore, {}, 5)
     assert (unmade.schema, unmade.fault) == (None, "")

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from remediate.doctor import expected
+from remediate.doctor import requirements as expected
 from tests.sandbox_fixture import ROOT
 
 TABLE = ROOT / "deploy" / "permissions.yaml"

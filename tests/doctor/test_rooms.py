@@ -11,8 +11,8 @@ from tests.sandbox_fixture import ROOT
 from tests.test_house import _imports
 
 PURE = (
-    "access", "canary", "codes", "configuration", "examination", "expected", "facts", "finding", "installation", "routing",
-    "services", "signals", "site", "variables",
+    "access", "canary", "checks", "codes", "configuration", "environment", "finding", "names", "requirements",
+    "resources", "routing", "services", "signals", "snapshot",
 )  # fmt: skip
 NEVER = ("os", "sqlite3", "requests", "socket", "time", "concurrent", "google", "remediate.cloud", "remediate.ledger")
 
@@ -26,7 +26,7 @@ def test_a_check_is_a_pure_function_of_facts(module: str) -> None:
 
 def test_the_function_loads_nothing_of_the_doctor() -> None:
     code = (
-        "import sys, remediate.wiring, remediate.remediator, remediate.settings\n"
+        "import sys, remediate.wiring, remediate.service.remediator, remediate.settings\n"
         "print([name for name in sys.modules if name.startswith('remediate.doctor')])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

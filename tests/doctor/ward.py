@@ -12,8 +12,8 @@ import pytest
 
 from remediate.doctor.codes import Code
 from remediate.doctor.finding import Finding
-from remediate.doctor.site import Site
-from remediate.doctor.visit import Report, local_facts, visit
+from remediate.doctor.names import Site
+from remediate.doctor.run import Report, local_facts, visit
 from tests.sandbox_fixture import SandboxProcess
 
 PROJECT, REGION = "remediate-ops", "asia-northeast1"

@@ -18,10 +18,10 @@ from typing import Any
 
 import requests.adapters
 
-from remediate.denial import understand
+from remediate.entries.denial import understand
+from remediate.entries.log_entry import read_entry
 from remediate.ledger.interface import Ledger
-from remediate.logentry import read_entry
-from remediate.remediator import Remediator
+from remediate.service.remediator import Remediator
 from remediate.settings import load_settings
 from remediate.wiring import notifier_from, remediator_from
 

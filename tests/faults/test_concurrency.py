@@ -15,17 +15,17 @@ from typing import Any
 
 import pytest
 
-from remediate.chain import broken_link
-from remediate.denial import understand
+from remediate.entries.denial import understand
+from remediate.entries.log_entry import read_entry
 from remediate.errors import Refused, TransientFault
-from remediate.ledger import open_ledger
 from remediate.ledger.interface import Filter
-from remediate.logentry import read_entry
-from remediate.remediation import State
-from remediate.remediator import Remediator
+from remediate.ledger.opening import open_ledger
+from remediate.records.hash_chain import broken_link
+from remediate.records.remediation import State
+from remediate.service.remediator import Remediator
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
-from tests.entries import activity, user_text
+from tests.audit_entries import activity, user_text
 from tests.policies import BEFORE_2025
 from tests.sandbox_fixture import DEPLOYER, IMAGE, REPOSITORY, ROOT, SandboxProcess
 

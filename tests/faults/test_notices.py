@@ -6,7 +6,7 @@ import json
 import signal
 from datetime import UTC, datetime, timedelta
 
-from remediate.notify.outbox import LEASE
+from remediate.records.outbox import LEASE
 from remediate.settings import load_settings
 from remediate.wiring import notifier_from
 from tests.faults.test_exactly_once import Incident, _fresh_url

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from remediate.audit import broken_trail
-from remediate.ledger import open_ledger
-from remediate.remediation import Remediation, State
+from remediate.ledger.opening import open_ledger
+from remediate.records.remediation import Remediation, State
+from remediate.records.trail_verification import broken_trail
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
-from tests.entries import denial, system_event
+from tests.audit_entries import denial, system_event
 from tests.faults.act import REVIEWER, SECOND
 from tests.faults.test_exactly_once import FAULTS, Incident, _fresh_url
 from tests.sandbox_fixture import AGENT, DEPLOYER, SandboxProcess

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from remediate.ledger import open_ledger
+from remediate.decisions.policy import Mode
 from remediate.ledger.interface import Filter
-from remediate.policy import Mode
-from tests.entries import DEPLOYER, activity, denial, user_text
+from remediate.ledger.opening import open_ledger
+from tests.audit_entries import DEPLOYER, activity, denial, user_text
 from tests.sandbox_fixture import ROOT
-from tests.test_lifecycle import DAY
-from tests.test_remediator import REVIEWER, World, cross, same
+from tests.service.test_lifecycle import DAY
+from tests.service.test_remediator import REVIEWER, World, cross, same
 
 HERE = Path(__file__).parent
 OTHER = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/api:v9"
@@ -60,9 +60,7 @@ def hashes(url: str) -> str:
     return "".join(f"{step.remediation} {step.seq} {step.hash}\n" for each in records for step in ledger.trail(each.id))
 
 
-@pytest.mark.parametrize(
-    "name", ["plan.json", "notices-schema.json", "policy-schema.json", "list.json", "hashes.txt"]
-)
+@pytest.mark.parametrize("name", ["plan.json", "notices-schema.json", "policy-schema.json", "list.json", "hashes.txt"])
 def test_what_other_tools_read_stays_as_it_is(name: str, tmp_path: Path) -> None:
     match name:
         case "plan.json":

@@ -19,19 +19,19 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from remediate.chain import digest
-from remediate.denial import Denial
+from remediate.decisions.policy import Mode, decide
+from remediate.entries.denial import Denial
 from remediate.errors import BadInput, Conflict
-from remediate.ledger import open_ledger
 from remediate.ledger.checked import checked_switches
 from remediate.ledger.interface import Filter, Ledger, Mark, TrailFilter
+from remediate.ledger.opening import open_ledger
 from remediate.ledger.schema import MIGRATIONS
-from remediate.modes import EVERYWHERE, Modes, switched
-from remediate.notify import notice as notices
-from remediate.notify.outbox import LEASE, Parcel, claimed, delivered, parcel, postponed
-from remediate.policy import Mode, decide
-from remediate.remediation import Remediation, State, TrailRecord, counted, instant, moved, opened
-from tests.entries import activity, denial
+from remediate.records import notice as notices
+from remediate.records.hash_chain import digest
+from remediate.records.modes import EVERYWHERE, Modes, switched
+from remediate.records.outbox import LEASE, Parcel, claimed, delivered, parcel, postponed
+from remediate.records.remediation import Remediation, State, TrailRecord, counted, instant, moved, opened
+from tests.audit_entries import activity, denial
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 Open = Callable[[], Ledger]

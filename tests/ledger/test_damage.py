@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from remediate.decisions.policy import Mode
 from remediate.errors import LedgerFault
-from remediate.ledger import open_ledger
 from remediate.ledger.checked import checked_switches, checked_trail
 from remediate.ledger.interface import Filter, Ledger, Mark, TrailFilter
-from remediate.modes import EVERYWHERE, Modes, switched
-from remediate.policy import Mode
-from remediate.remediation import Remediation, State, instant
+from remediate.ledger.opening import open_ledger
+from remediate.records.modes import EVERYWHERE, Modes, switched
+from remediate.records.remediation import Remediation, State, instant
 from tests.ledger.test_contract import NOON, first, told
 
 Open = Callable[[], Ledger]

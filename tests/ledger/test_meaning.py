@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from remediate.decisions.policy import Mode
 from remediate.errors import LedgerFault
-from remediate.ledger import stored
+from remediate.ledger import codec as stored
 from remediate.ledger.meaning import FIELDS, nonsense
-from remediate.modes import EVERYWHERE, Modes, switched
-from remediate.policy import Mode
-from remediate.remediation import Ending, Remediation, State, announced, moved
+from remediate.records.modes import EVERYWHERE, Modes, switched
+from remediate.records.remediation import Ending, Remediation, State, announced, moved
 from tests.ledger.test_contract import NOON, first, told
 
 ANA = "user:ana@example.com"

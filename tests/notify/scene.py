@@ -8,17 +8,17 @@ from typing import Any
 import msgspec
 
 from remediate.cloud.interface import Cloud
-from remediate.ledger import open_ledger
-from remediate.notify import outbox
+from remediate.decisions.policy import Mode
+from remediate.ledger.opening import open_ledger
 from remediate.notify.dispatch import Dispatcher
 from remediate.notify.report import Sending
-from remediate.policy import Mode
-from remediate.remediation import Remediation
-from remediate.remediator import Remediator
-from remediate.results import Limits
+from remediate.records import outbox
+from remediate.records.remediation import Remediation
+from remediate.records.results import Limits
+from remediate.service.remediator import Remediator
 from remediate.settings import load_settings
 from remediate.wiring import notifier_from
-from tests.entries import REPOSITORY, activity, denial, user_text
+from tests.audit_entries import REPOSITORY, activity, denial, user_text
 from tests.fakes import ORGANIZATION, MemoryLogs, MemoryRegistry, MemoryRoles, projects
 from tests.policies import WIDER
 

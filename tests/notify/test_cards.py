@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remediate.notify import cards
-from remediate.notify.notice import Kind, Notice, Why
-from remediate.remediation import State
+from remediate.records.notice import Kind, Notice, Why
+from remediate.records.remediation import State
 
 MAKERS = {"slack": cards.slack, "chat": cards.chat}
 

@@ -16,9 +16,9 @@ import pytest
 from remediate.errors import TransientFault
 from remediate.notify import cards
 from remediate.notify.interface import Unsent
-from remediate.notify.outbox import GIVEN_UP_AFTER, LEASE
 from remediate.notify.webhook import Webhook
-from remediate.results import Limits
+from remediate.records.outbox import GIVEN_UP_AFTER, LEASE
+from remediate.records.results import Limits
 from tests.notify.receivers import TOKEN, Receiver, dead_port, receiving, silent_port
 from tests.notify.scene import REVIEWER, Scene
 from tests.pubsub_fixture import PubSub

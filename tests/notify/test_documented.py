@@ -10,7 +10,7 @@ import sys
 
 import msgspec
 
-from remediate.notify.notice import NEEDS_A_PERSON, Kind, Notice, notice_schema
+from remediate.records.notice import NEEDS_A_PERSON, Kind, Notice, notice_schema
 from tests.sandbox_fixture import ROOT
 
 DOCUMENT = (ROOT / "docs" / "notifications.md").read_text()

@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 
 from remediate.notify import cards
-from remediate.notify.notice import Kind, Notice
-from remediate.remediation import State
-from remediate.results import Limits
-from tests.entries import bare_text
+from remediate.records.notice import Kind, Notice
+from remediate.records.remediation import State
+from remediate.records.results import Limits
+from tests.audit_entries import bare_text
 from tests.notify.receivers import dead_port
 from tests.notify.scene import PAGES, REVIEWER, SAME_REPOSITORY, Scene
 from tests.notify.test_dispatch import many

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from remediate.errors import TransientFault
-from remediate.notify.notice import NEEDS_A_PERSON, Kind, Notice
 from remediate.reasons import Reason
-from remediate.remediation import State
-from remediate.results import Limits
-from tests.entries import REPOSITORY, bare_text, user_text
+from remediate.records.notice import NEEDS_A_PERSON, Kind, Notice
+from remediate.records.remediation import State
+from remediate.records.results import Limits
+from tests.audit_entries import REPOSITORY, bare_text, user_text
 from tests.notify.receivers import dead_port
 from tests.notify.scene import PAGES, REVIEWER, Scene
 

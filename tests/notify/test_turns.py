@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from remediate.notify import cards
-from remediate.notify.notice import Kind, Notice
-from remediate.remediation import State
-from remediate.results import Limits
+from remediate.records.notice import Kind, Notice
+from remediate.records.remediation import State
+from remediate.records.results import Limits
 from tests.notify.receivers import Receiver, receiving
 from tests.notify.scene import REVIEWER, Scene
 from tests.notify.test_cards import notice

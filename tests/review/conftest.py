@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from remediate.remediation import Remediation
+from remediate.records.remediation import Remediation
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
-from tests.entries import activity, denial, user_text
+from tests.audit_entries import activity, denial, user_text
 from tests.sandbox_fixture import DEPLOYER, IMAGE, SandboxProcess
 from tests.wire.function_fixture import FunctionProcess
 

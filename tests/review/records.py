@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from remediate.denial import Deploy, Kind
-from remediate.policy import decide
-from remediate.remediation import Remediation, State, opened
-from tests.entries import activity, denial
+from remediate.decisions.policy import decide
+from remediate.entries.denial import Deploy, Kind
+from remediate.records.remediation import Remediation, State, opened
+from tests.audit_entries import activity, denial
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 

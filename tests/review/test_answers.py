@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from remediate.policy import decide
-from remediate.remediation import State, opened
-from tests.entries import activity, denial, user_text
+from remediate.decisions.policy import decide
+from remediate.records.remediation import State, opened
+from tests.audit_entries import activity, denial, user_text
 from tests.review.conftest import Page
 from tests.review.records import NOON
 from tests.sandbox_fixture import SandboxProcess

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from remediate.remediation import Remediation
-from tests.entries import activity, denial, system_event, user_text
+from remediate.records.remediation import Remediation
+from tests.audit_entries import activity, denial, system_event, user_text
 from tests.review.conftest import LEAD, Page
 from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, SandboxProcess
 

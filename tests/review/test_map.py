@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from remediate.denial import Deploy
-from remediate.remediation import State, TrailRecord, instant, moved
+from remediate.entries.denial import Deploy
+from remediate.records.remediation import State, TrailRecord, instant, moved
 from remediate.review.drawing import days, drawn, plotted, standing
 from remediate.review.graph import LINKS, MOST, OTHERS, UNKNOWN, Link, graph_of
 from tests.review.records import NOON, record

@@ -9,15 +9,15 @@ from datetime import UTC, datetime, timedelta
 
 import flask
 
-from remediate.modes import OPEN_FOR
-from remediate.policy import Mode
-from remediate.policyfile import FileRules, parse_policy
-from remediate.results import Limits
+from remediate.decisions.policy import Mode
+from remediate.decisions.policy_file import FileRules, parse_policy
+from remediate.records.modes import OPEN_FOR
+from remediate.records.results import Limits
 from remediate.review.identity import HEADER, IapIdentity
 from remediate.review.pages import Review
-from remediate.reviewers import Reviewers
+from remediate.service.reviewers import Reviewers
 from tests.review.test_identity import AUDIENCE, KEY, NOW, public, token
-from tests.test_remediator import World, world
+from tests.service.test_remediator import World, world
 
 __all__ = ["world"]
 ANA, BO, OP = "ana@example.com", "bo@example.com", "op@example.net"

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from remediate.audit import broken_trail
-from remediate.earlier_deploys import EarlierDeploy
-from remediate.ledger import open_ledger
+from remediate.decisions.policy import Decision, Outcome
+from remediate.entries.earlier_deploys import EarlierDeploy
+from remediate.iam.member import Member
 from remediate.ledger.interface import Filter
-from remediate.policy import Decision, Outcome
-from remediate.principal import Member
-from remediate.renewal import renewed
-from tests.entries import activity, denial, user_text
+from remediate.ledger.opening import open_ledger
+from remediate.records.trail_verification import broken_trail
+from remediate.service.renewal import renewed
+from tests.audit_entries import activity, denial, user_text
 from tests.review.conftest import LEAD, Page
 from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, ROOT, SandboxProcess
 

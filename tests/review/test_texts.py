@@ -8,14 +8,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from msgspec.structs import replace
 
-from remediate.denial import Deploy, Kind
+from remediate.decisions.variables import Evidence
+from remediate.entries.denial import Deploy, Kind
 from remediate.errors import BadInput
-from remediate.plaintext import csv_text
-from remediate.remediation import State, instant
-from remediate.review.desk import mark_text, marked
+from remediate.presentation.plaintext import csv_text
+from remediate.records.remediation import State, instant
+from remediate.review.context import mark_text, marked
+from remediate.review.formatting import answered, breakable, exact, moment, relative, sentence, since
 from remediate.review.links import equivalents, links
-from remediate.review.texts import answered, breakable, exact, moment, relative, sentence, since
-from remediate.variables import Evidence
 from tests.review.records import NOON, record
 
 

@@ -13,13 +13,13 @@ import pytest
 from itsdangerous import URLSafeSerializer
 from msgspec.structs import replace
 
-from remediate.deploy import Deploy
-from remediate.following import lacking
+from remediate.entries.deploy import Deploy
 from remediate.reasons import Reason
-from remediate.remediation import Remediation, State
-from remediate.results import Limits
-from remediate.review.desk import Desk
-from remediate.review.together import told
+from remediate.records.remediation import Remediation, State
+from remediate.records.results import Limits
+from remediate.records.transitions import lacking
+from remediate.review.bulk import told
+from remediate.review.context import Desk
 from tests.review.conftest import LEAD, Page
 from tests.review.records import NOON, record
 from tests.sandbox_fixture import AGENT

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from remediate.denial import Denial, Reader, understand
-from remediate.joining import call_of, joined
-from remediate.logentry import read_entry
+from remediate.entries.denial import Denial, Reader, understand
+from remediate.entries.joining import call_of, joined
+from remediate.entries.log_entry import read_entry
 from sandbox.errors import ApiError
 from sandbox.logfilter import compile_filter
 from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, REPOSITORY, ROOT, SandboxProcess

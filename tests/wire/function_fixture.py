@@ -18,7 +18,7 @@ from typing import Any
 
 from remediate.ledger.interface import Filter
 from remediate.ledger.sqlite import SqliteLedger
-from remediate.remediation import Remediation
+from remediate.records.remediation import Remediation
 from tests.policies import BEFORE_2025
 from tests.sandbox_fixture import ROOT, SandboxProcess
 

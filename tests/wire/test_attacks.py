@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.entries import DEPLOYER, PROJECT, activity, push_body, user_text
+from tests.audit_entries import DEPLOYER, PROJECT, activity, push_body, user_text
 from tests.sandbox_fixture import SandboxProcess
 from tests.wire.function_fixture import FunctionProcess
 

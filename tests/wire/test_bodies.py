@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.entries import push_body
+from tests.audit_entries import push_body
 from tests.sandbox_fixture import SandboxProcess
 from tests.wire.function_fixture import AUDIT_TYPE, FunctionProcess
 from tests.wire.test_function import same_project

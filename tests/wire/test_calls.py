@@ -10,7 +10,7 @@ import pytest
 
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
-from tests.entries import activity, denial, user_text
+from tests.audit_entries import activity, denial, user_text
 from tests.policies import BEFORE_2025
 from tests.sandbox_fixture import IMAGE, ROOT, SandboxProcess
 

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from remediate.ledger.sqlite import SqliteLedger
-from remediate.notify.notice import Kind
-from remediate.remediation import State, instant
-from tests.entries import activity, push_body, user_text
+from remediate.records.notice import Kind
+from remediate.records.remediation import State, instant
+from tests.audit_entries import activity, push_body, user_text
 from tests.notify.receivers import dead_port
 from tests.review.conftest import LEAD, Page
 from tests.sandbox_fixture import IMAGE, SandboxProcess

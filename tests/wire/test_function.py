@@ -17,8 +17,8 @@ import msgspec
 import pytest
 
 from remediate.ledger.sqlite import SqliteLedger
-from remediate.remediation import State
-from tests.entries import AGENT, activity, bare_text, push_body, user_text
+from remediate.records.remediation import State
+from tests.audit_entries import AGENT, activity, bare_text, push_body, user_text
 from tests.sandbox_fixture import DEPLOYER, IMAGE, ROOT, SandboxProcess
 from tests.wire.function_fixture import AUDIT_TYPE, PUBSUB_TYPE, FunctionProcess
 
@@ -249,7 +249,7 @@ def test_our_own_grants_entry_starts_no_loop(start: Start, sandbox_server: Sandb
 
 def test_google_clients_are_imported_only_once_a_denial_needs_them(tmp_path: Path) -> None:
     code = (
-        "import sys, main; from remediate.denial import understand; from remediate.logentry import read_entry;"
+        "import sys, main; from remediate.entries.denial import understand; from remediate.entries.log_entry import read_entry;"
         'main.remediator.handle(understand(read_entry(b\'{"protoPayload": {"serviceName": "x"}}\')));'
         "print([name for name in sys.modules if name.startswith(('google.api_core', 'google.protobuf', 'grpc'))])"
     )

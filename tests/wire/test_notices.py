@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.entries import activity, push_body, user_text
+from tests.audit_entries import activity, push_body, user_text
 from tests.notify.receivers import TOKEN, Receiver, dead_port, receiving, silent_port
 from tests.pubsub_fixture import PubSub
 from tests.review.test_pages import Page

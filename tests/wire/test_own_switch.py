@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.entries import activity, push_body, user_text
+from tests.audit_entries import activity, push_body, user_text
 from tests.sandbox_fixture import DEPLOYER, ROOT, SandboxProcess
 from tests.wire.function_fixture import FunctionProcess
 

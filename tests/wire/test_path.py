@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from remediate.remediation import State
-from tests.entries import activity, user_text
+from remediate.records.remediation import State
+from tests.audit_entries import activity, user_text
 from tests.pubsub_fixture import PubSub
 from tests.sandbox_fixture import ROOT, SandboxProcess
 from tests.wire.function_fixture import FunctionProcess

@@ -1,0 +1,40 @@
+"""Turns a denial into those that the same deploy runs into next, so that one review ends the chain.
+
+Cloud Run tells one denial at a time: the deployer before the service agent, one image before another.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from remediate.decisions.policy import second_hop
+from remediate.entries.denial import Denial, Reader
+from remediate.iam.member import Member
+from remediate.iam.repository import Repository
+from remediate.reasons import Reason
+
+_OF_THE_DEPLOY = (Reason.SOURCE_UNKNOWN, Reason.PROJECT_MISMATCH)
+"""Doubts about the entry and the project, which hold for whatever else the same deploy is denied."""
+
+
+def ahead(denial: Denial, reader: Reader, member: Member, repository: Repository) -> Denial:
+    """A denial of the same deploy that comes once the one of now is cured."""
+    image = denial.image if repository == denial.repository else None
+    doubts = tuple(doubt for doubt in denial.doubts if doubt in _OF_THE_DEPLOY)
+    return msgspec.structs.replace(
+        denial, reader=reader, member=member, repository=repository, image=image, doubts=doubts, others=()
+    )
+
+
+def aheads(denial: Denial) -> list[Denial]:
+    """What this deploy is denied next: the service agent, and both readers for its images of other repositories."""
+    if denial.repository is None or denial.member is None or denial.reader is None:
+        return []
+    found = []
+    for repository in (denial.repository, *denial.others):
+        there = msgspec.structs.replace(denial, repository=repository)
+        if repository != denial.repository:
+            found.append(ahead(denial, denial.reader, denial.member, repository))
+        if agent := second_hop(there):
+            found.append(ahead(denial, Reader.SERVICE_AGENT, agent, repository))
+    return found

@@ -1,0 +1,87 @@
+"""Turns an entry's `authorizationInfo` into whether its caller may deploy there: yes, no, or no such record.
+
+Cloud Logging keeps refused calls too, with the names that their callers typed. Only this record, which IAM's check
+leaves, tells an authorized deploy from an attempt. Source: `AuthorizationInfo` in the Cloud Audit Logs reference.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from remediate.entries.deploy import Deploy
+from remediate.entries.log_entry import AuditLog, decode
+from remediate.iam.repository import is_project, is_project_number
+
+_PERMISSION = re.compile(r"run\.[A-Za-z0-9_.]+")
+_MOST = 100  # checks of one call that are looked at; Cloud Run makes one or two
+# v1 and v2 names, with or without the service's host before them; the parent of a create ends before the collection.
+_NAME = re.compile(
+    r"(?://[a-z0-9-]*\.?run\.googleapis\.com/|/)?(?:apis/[a-z.]+/v[0-9a-z]+/)?"
+    r"(?:projects|namespaces)/([^/]+)(?:/(?:locations|regions)/([^/]+))?(?:/([A-Za-z-]+)/([^/]+))?/?"
+)
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """The parts of a Cloud Run resource name; a parent has neither collection nor name."""
+
+    project: str
+    location: str | None
+    collection: str | None
+    name: str | None
+
+    @classmethod
+    def of(cls, text: object) -> _Named | None:
+        match = _NAME.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            return None
+        collection = match[3] and match[3].lower().replace("-", "")
+        return cls(match[1], match[2], collection, match[4])
+
+
+def authorized(audit: AuditLog, where: Deploy) -> bool | None:
+    """Whether IAM let the caller do this to the entry's own resource.
+
+    True: at least one `run.*` permission was granted for `resourceName` (a create's is checked on the parent), and no
+    `run.*` permission was refused. False: one was refused; an absent `granted` is false. None: no record of either.
+    """
+    checks = decode(audit.authorization_info)
+    asked = [each for each in checks if _is_run(each)] if isinstance(checks, list) else []
+    if any(each.get("granted") is not True for each in asked):
+        return False
+    target = _Named.of(audit.resource_name)
+    if target is None or len(asked) > _MOST:
+        return None
+    return True if any(_covers(each, target, where) for each in asked) else None
+
+
+def _is_run(check: object) -> bool:
+    permission = check.get("permission") if isinstance(check, dict) else None
+    return isinstance(permission, str) and _PERMISSION.fullmatch(permission) is not None
+
+
+def _covers(check: dict[str, object], target: _Named, where: Deploy) -> bool:
+    """Whether a granted check is about the target, or, for a create, about the target's parent."""
+    attributes = check.get("resourceAttributes")
+    named = check.get("resource") or (attributes.get("name") if isinstance(attributes, dict) else None)
+    resource = _Named.of(named)
+    if resource is None or not _same_project(resource.project, target.project, where):
+        return False
+    if None not in (resource.location, target.location) and resource.location != target.location:
+        return False
+    if resource.name is None:
+        return str(check["permission"]).endswith(".create")
+    if target.name is None:  # some creates name their parent as the resource
+        return resource.name == where.name
+    return (resource.collection, resource.name) == (target.collection, target.name)
+
+
+def _same_project(one: str, other: str, where: Deploy) -> bool:
+    """Whether both are one project: the same text, or the deploying project's id and its number."""
+    if one == other:
+        return True
+    if not (is_project(one) and is_project(other)) or is_project_number(one) == is_project_number(other):
+        return False
+    number, ident = sorted((one, other), key=is_project_number, reverse=True)
+    return ident == where.project and number == (where.number or number)

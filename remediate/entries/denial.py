@@ -1,0 +1,304 @@
+"""Turns an audit log entry into a Denial (who could not read which repository), or says why it is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from remediate.entries import deploy as deploys
+from remediate.entries.authorization import authorized
+from remediate.entries.denied_image import denied_image
+from remediate.entries.deploy import Body
+from remediate.entries.deploy import Deploy as Deploy
+from remediate.entries.deploy import Kind as Kind
+from remediate.entries.error_details import Details, details_of, troubleshooter_link
+from remediate.entries.error_text import ImageDenied, read_text
+from remediate.entries.error_text import Reader as Reader
+from remediate.entries.log_entry import AuditLog, LogEntry, decode
+from remediate.entries.source import Log, Source, source_of
+from remediate.iam.member import Member, MemberKind, parse_member, run_service_agent
+from remediate.iam.repository import Repository
+from remediate.reasons import Reason
+
+CLOUD_RUN = "run.googleapis.com"
+
+# 7 for the deployer's call, 9 for a failed revision, 13 in a v2 operation. Another code with the same text is asked.
+_USUAL_CODES = (7, 9, 13)
+_ADDRESS = re.compile(r"[^\s@{}<>*\[\]]+@[^\s@{}<>*\[\]]+\Z")  # what is left of an address that nobody redacted
+_WEIGHTY = ("status", "authenticationInfo", "split", "operation", "resourceName", "logName")
+_REFUSED = (Reason.PUBLIC_MEMBER, Reason.DELETED_MEMBER, Reason.GROUP_MEMBER)
+
+
+class EntryId(msgspec.Struct, frozen=True):
+    """What identifies a log entry: Cloud Logging's natural key is log name, insert id and timestamp together."""
+
+    insert_id: str | None = None
+    log_name: str | None = None
+    timestamp: str | None = None
+    """RFC 3339, as the entry has it."""
+    split_uid: str | None = None
+    """The same in every part of an entry that was too large for one ("Split audit log entries")."""
+
+    @property
+    def key(self) -> str | None:
+        """The same for every delivery of one entry, and for every part of a split one; None where it has no id."""
+        own = self.split_uid or self.insert_id
+        return "\n".join((self.log_name or "", own, self.timestamp or "")) if own else None
+
+
+class Denial(msgspec.Struct, frozen=True):
+    """Cloud Run refused a deploy because `reader` (`member`) could not read `repository`. Unknown is None.
+
+    `doubts` says what is missing or contradictory: a denial with doubts is never granted without a person.
+    """
+
+    entry: EntryId
+    deploy: Deploy
+    reader: Reader | None
+    member: Member | None
+    repository: Repository | None
+    image: str | None
+    deployer: Member | None = None
+    """Who deployed, where that is known; the same as `member` when the deployer was the one denied."""
+    doubts: tuple[Reason, ...] = ()
+    others: tuple[Repository, ...] = ()
+    """The repositories of the deploy's other images, which may be denied next."""
+    behind: tuple[Member, ...] = ()
+    """Who else stands behind the call: the outside identity, and each that impersonated another."""
+    operation: str | None = None
+    """What joins a system event, or the last entry of a call, with the call's own entry."""
+    call: EntryId | None = None
+    """The call's entry that named the deployer, where the denial's own entry does not."""
+    authorized: bool | None = None
+    """Whether Google's own record says that the caller may deploy here; None where there is no such record."""
+    image_confirmed: bool = False
+    """Whether text and structure name the same image, or the same repository; False where one of them is silent."""
+    troubleshooter: str | None = None
+    """The link to Policy Troubleshooter that Google gives with the error; its host and path are checked."""
+
+    @property
+    def shared(self) -> bool | None:
+        """Whether many deploys run as the member; the deploying project's own Cloud Run agent reads for it alone.
+
+        None where the project's number, and so whose agent this is, is not known.
+        """
+        if self.member is None:
+            return None
+        agent_of = self.member.run_agent_of if self.reader is Reader.SERVICE_AGENT else None
+        if agent_of is None:
+            return self.member.shared
+        return None if self.deploy.number is None else agent_of != self.deploy.number
+
+
+class NotADenial(msgspec.Struct, frozen=True):
+    """The entry is nothing that a reader grant cures, and `reason` says what it is instead."""
+
+    entry: EntryId
+    deploy: Deploy | None
+    reason: Reason
+
+
+def understand(entry: LogEntry) -> Denial | NotADenial:
+    """Who could not read which repository, according to one audit log entry; or why the entry is no such denial.
+
+    Pure and total: any entry that could be read gets an answer. Text and structure are read together; where they
+    contradict each other the denial says so in its doubts, and nothing is guessed.
+    """
+    ident = EntryId(entry.insert_id, entry.log_name, entry.timestamp, entry.split.uid if entry.split else None)
+    audit = entry.proto_payload
+    if audit is None:
+        return NotADenial(ident, None, Reason.NOT_AUDIT_LOG)
+    if (audit.method_name or "").endswith("SetIamPolicy"):
+        return NotADenial(ident, None, Reason.POLICY_CHANGE)
+    if audit.service_name != CLOUD_RUN:
+        return NotADenial(ident, None, Reason.NOT_CLOUD_RUN if audit.service_name else Reason.NOT_AUDIT_LOG)
+    source = source_of(entry.log_name)
+    body = deploys.Body.of(audit)
+    where = deploys.where(entry, audit, body, source)
+    if entry.log_name is not None and (source is None or not deploys.logged_in(entry, source)):
+        return NotADenial(ident, where, Reason.OTHER_LOG)
+    system_event = source.log is Log.SYSTEM_EVENT if source else audit.authentication_info is None
+    details = details_of(audit.status)
+    said = _what_was_said(audit, body, details, system_event=system_event)
+    if isinstance(said, Reason):
+        return NotADenial(ident, where, said)
+    found = _denial(ident, audit, body, where, said, details, system_event=system_event)
+    if isinstance(found, NotADenial):
+        return found
+    found = _with_field_doubts(found, entry.unusual)
+    return _proved(found, entry, audit, source, deploys.operation(body) if system_event else None)
+
+
+def _proved(denial: Denial, entry: LogEntry, audit: AuditLog, source: Source | None, noted: str | None) -> Denial:
+    """The denial with what the entry proves of its source and of the caller, and with the operation it belongs to.
+
+    `noted` is the operation that the platform notes on a system event's resource.
+    """
+    where, doubts = denial.deploy, list(denial.doubts)
+    if source is None or source.project not in (where.project, where.number):
+        doubts.append(Reason.SOURCE_UNKNOWN)
+    if deploys.named_elsewhere(audit, where):
+        doubts.append(Reason.PROJECT_MISMATCH)
+    allowed, operation = authorized(audit, where), None
+    if deploys.without_call(entry, source):
+        operation = noted or deploys.bare_operation(entry.operation)
+        allowed = False if allowed is False else None  # what the call's own entry says counts
+    return msgspec.structs.replace(denial, doubts=tuple(doubts), operation=operation, authorized=allowed)
+
+
+def _with_field_doubts(denial: Denial, unusual: tuple[str, ...]) -> Denial:
+    """A field of an unusual type counts as absent; where that could make a decision more generous, it is a doubt."""
+    if not any(each.removeprefix("protoPayload.").startswith(_WEIGHTY) for each in unusual):
+        return denial
+    return msgspec.structs.replace(denial, doubts=(*denial.doubts, Reason.UNUSUAL_FIELD))
+
+
+def _what_was_said(audit: AuditLog, body: Body, details: Details, *, system_event: bool) -> ImageDenied | Reason:
+    """The status text first, with its details; the resource's conditions where the text says nothing of images.
+
+    Only a system event's conditions are this event's own: a call's answer still shows those of the deploy before.
+    """
+    code = audit.status.code if audit.status else None
+    said = read_text(audit.status.message) if audit.status and audit.status.message else None
+    if said is None and system_event:
+        denied = [each for each in deploys.image_denied_conditions(body) if code or each.own]
+        for condition in denied:
+            said = said or read_text(condition.message)
+        if denied and said is None:
+            said = ImageDenied()  # the reason says what happened, in a wording we do not know: a person reads it
+    if code and details.reads and said in (None, Reason.OTHER_PERMISSION):
+        said = ImageDenied(Reader.DEPLOYER, bare=True, unusual=True)  # what the text leaves out, the details tell
+    if isinstance(said, ImageDenied) and details.cause:
+        return details.cause
+    if isinstance(said, ImageDenied) and deploys.stopped_by_service_controls(audit):
+        return Reason.VPC_SERVICE_CONTROLS
+    if said is None:
+        return Reason.OTHER_FAILURE if code else Reason.SUCCEEDED
+    if isinstance(said, ImageDenied) and said.warned and not code:
+        return Reason.WARNING_ONLY
+    return said
+
+
+def _denial(
+    ident: EntryId,
+    audit: AuditLog,
+    body: Body,
+    where: Deploy,
+    said: ImageDenied,
+    details: Details,
+    *,
+    system_event: bool,
+) -> Denial | NotADenial:
+    denied = denied_image(body, where, said, details.repositories, split=ident.split_uid is not None)
+    if denied.repository is None and denied.doubts == (Reason.NOT_ARTIFACT_REGISTRY,):
+        return NotADenial(ident, where, Reason.NOT_ARTIFACT_REGISTRY)
+    if said.bare and system_event:
+        said = msgspec.structs.replace(said, reader=None)  # nobody called, and the registry's words name nobody
+    doubts = list(denied.doubts)
+    if said.unusual:
+        doubts.append(Reason.UNUSUAL_WORDING)
+    if details.foreign:
+        doubts.append(Reason.DETAILS_MISMATCH)
+    deployer, deployer_doubts = deployer_of(audit, body)
+    member: Member | None = None
+    match said.reader:
+        case Reader.DEPLOYER:
+            member = deployer
+            doubts += deployer_doubts
+            if member and any(_named(address) not in (None, member.key) for address in said.addresses):
+                doubts.append(Reason.MEMBER_MISMATCH)
+        case Reader.SERVICE_AGENT:
+            member, agent_doubts = _agent(said, where)
+            doubts += agent_doubts
+        case None:
+            doubts.append(Reason.MEMBER_UNKNOWN)
+    if said.reader is None:
+        doubts.append(Reason.READER_UNKNOWN)
+    # A system event may carry its failure in the conditions alone; a call's own entry has the code of its answer.
+    code = (audit.status.code if audit.status else None) or 0
+    if said.warned or code not in ((*_USUAL_CODES, 0) if system_event else _USUAL_CODES):
+        doubts.append(Reason.UNUSUAL_STATUS)
+    known = tuple(dict.fromkeys(doubts))
+    seen = Denial(ident, where, said.reader, member, denied.repository, denied.image, deployer, known, denied.others)
+    link = details.troubleshooter or troubleshooter_link(audit.status.message or "" if audit.status else "")
+    behind = behind_of(audit) or _noted(body)
+    return msgspec.structs.replace(seen, behind=behind, image_confirmed=denied.confirmed, troubleshooter=link)
+
+
+def _noted(body: Body) -> tuple[Member, ...]:
+    """Who may have deployed by the notes on a system event's resource, where these name more than one."""
+    found = [parse_member(text) for text in deploys.people_in_response(body).values()]
+    people = tuple(dict.fromkeys(member for member in found if isinstance(member, Member)))
+    return people if len(people) > 1 else ()
+
+
+def behind_of(audit: AuditLog, own_pool: Callable[[str | None], bool] = lambda _: True) -> tuple[Member, ...]:
+    """Every identity that the call's authentication names; a person may stand behind a service account's deploy.
+
+    The subject of a workforce pool may be a person's address. `own_pool` says whether a pool is the organization's:
+    the subjects of another's pools are what strangers wrote, and name nobody.
+    """
+    info = audit.authentication_info
+    if info is None:
+        return ()
+    texts = [info.principal_email, info.principal_subject, *_principals(decode(info.service_account_delegation_info))]
+    found = (parse_member(text) for text in texts if text)
+    members = [member for member in found if isinstance(member, Member)]
+    people = [member.person for member in members if own_pool(member.workforce_pool)]
+    return tuple(dict.fromkeys([*members, *(each for each in people if each)]))
+
+
+def _principals(value: object, depth: int = 6) -> list[str]:
+    """The texts under `principalEmail` and `principalSubject`, however deep delegation info has them."""
+    if depth == 0:
+        return []
+    if isinstance(value, list):
+        return [text for each in value[:20] for text in _principals(each, depth - 1)]
+    if not isinstance(value, dict):
+        return []
+    own = [value.get(name) for name in ("principalEmail", "principalSubject")]
+    inner = [text for each in list(value.values())[:20] for text in _principals(each, depth - 1)]
+    return [text for text in own if isinstance(text, str)] + inner
+
+
+def deployer_of(audit: AuditLog, body: Body) -> tuple[Member | None, list[Reason]]:
+    """The caller; in a system event, which has none, whoever the platform notes on the resulting resource."""
+    info = audit.authentication_info
+    texts = [info.principal_email, info.principal_subject] if info else []
+    if not any(texts):
+        texts = [deploys.deployer_in_response(body)]
+    found = [parse_member(text) for text in texts if text]
+    refused = [member for member in found if member in _REFUSED]
+    if refused:
+        return None, [reason for reason in refused if isinstance(reason, Reason)]
+    members = [member for member in found if isinstance(member, Member)]
+    if not members:
+        return None, [Reason.MEMBER_UNKNOWN]
+    first, last = members[0], members[-1]
+    if first.key == last.key:
+        return first, []
+    if last.kind is MemberKind.PRINCIPAL:
+        # An impersonated service account deployed, not the outside identity behind it; without one, it was the latter.
+        return (first if first.kind is MemberKind.SERVICE_ACCOUNT else last), []
+    return first, [Reason.MEMBER_MISMATCH]
+
+
+def _named(address: str) -> str | None:
+    """Whom an address in a text stands for, comparable; None where it was redacted or is none."""
+    member = parse_member(address) if _ADDRESS.match(address) else None
+    return member.key if isinstance(member, Member) else None
+
+
+def _agent(said: ImageDenied, where: Deploy) -> tuple[Member | None, list[Reason]]:
+    """The deploying project's Cloud Run service agent: by the text's address, checked against the project's number."""
+    named = [parse_member(address) for address in said.addresses if _ADDRESS.match(address)]
+    numbers = {member.run_agent_of if isinstance(member, Member) else None for member in named}
+    if len(numbers) > 1 or None in numbers:
+        return None, [Reason.MEMBER_MISMATCH]
+    number = numbers.pop() if numbers else where.number
+    if number is None:
+        return None, [Reason.PROJECT_NUMBER_UNKNOWN]
+    contradicted = where.number not in (None, number)
+    return run_service_agent(number), [Reason.MEMBER_MISMATCH] if contradicted else []

@@ -1,0 +1,148 @@
+"""Turns what text, details and structure of an entry say about images into the repository that was denied, and doubts.
+
+The resource that the text names is preferred, then the text's image, then the only repository that the deploy's
+containers come from. Whatever is named more than once has to agree.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from remediate.entries import deploy as deploys
+from remediate.entries.deploy import Body, Deploy
+from remediate.entries.error_text import ImageDenied
+from remediate.iam.repository import Image, Repository, is_project_number, parse_image
+from remediate.reasons import Reason
+
+_MOST = 10  # Cloud Run takes ten containers, and no more are looked at
+
+
+class DeniedImage(msgspec.Struct, frozen=True):
+    """Which repository, and which image, could not be read; None where that is not known."""
+
+    repository: Repository | None
+    image: str | None
+    doubts: tuple[Reason, ...]
+    confirmed: bool = False
+    """Whether text and structure name the same image, or the same repository."""
+    others: tuple[Repository, ...] = ()
+    """The repositories of other images that the text denies too, or that the deploy has besides."""
+
+
+class _Deployed(msgspec.Struct, frozen=True):
+    """The images of a deploy: as written, and those that are well-formed references."""
+
+    written: tuple[str, ...]
+    images: tuple[Image, ...]
+
+    def inside(self, repository: Repository) -> list[Image]:
+        return [each for each in self.images if each.repository and _agree(each.repository, repository)]
+
+    def has(self, image: Image | None) -> bool:
+        return image is not None and any(image.same_name(other) for other in self.images)
+
+
+def denied_image(
+    body: Body, where: Deploy, said: ImageDenied, details: tuple[Repository, ...], *, split: bool
+) -> DeniedImage:
+    """What was denied. `details` are the repositories that the status details name; a split entry's structure counts
+    for nothing, as its strings may be cut anywhere."""
+    deployed = _deployed(() if split else deploys.images(body))
+    found = _one(body, where, said, details, deployed, split=split)
+    if found.repository is None:
+        return found
+    further = [_one(body, where, each, (), deployed, split=split) for each in said.also[:_MOST]]
+    doubts = dict.fromkeys([*found.doubts, *(doubt for each in further for doubt in each.doubts)])
+    named = [each.repository for each in further if each.repository]
+    named += [image.repository for image in deployed.images[:_MOST] if image.repository]
+    others = dict.fromkeys(_canonical(each, None, where) for each in named if not _agree(each, found.repository))
+    confirmed = found.confirmed and all(each.confirmed for each in further)
+    return msgspec.structs.replace(found, doubts=tuple(doubts), others=tuple(others), confirmed=confirmed)
+
+
+def _one(
+    body: Body, where: Deploy, said: ImageDenied, details: tuple[Repository, ...], deployed: _Deployed, *, split: bool
+) -> DeniedImage:
+    """What one sentence says was denied."""
+    found = _by_text(body, where, said, details, deployed, split=split)
+    doubts = list(found.doubts)
+    if found.repository and (said.unread or any(not _agree(each, found.repository) for each in details)):
+        doubts.append(Reason.IMAGE_MISMATCH)
+    return msgspec.structs.replace(found, doubts=tuple(dict.fromkeys(doubts)))
+
+
+def _by_text(
+    body: Body, where: Deploy, said: ImageDenied, details: tuple[Repository, ...], deployed: _Deployed, *, split: bool
+) -> DeniedImage:
+    resources = said.repositories or details
+    if said.image is not None:
+        return _by_image(said.image, resources, where, deployed)
+    doubts = (Reason.IMAGE_MISMATCH,) if len(resources) > 1 else ()
+    if resources:
+        return _by_resource(resources[0], where, deployed, doubts, named=True)
+    note = None if deployed.written or split else deploys.annotated_image(body)
+    if note and parse_image(note):
+        deployed = _deployed((note,))
+    repositories = {image.repository for image in deployed.images if image.repository}
+    if len(repositories) != 1 or len(deployed.images) != len(deployed.written):
+        return DeniedImage(None, None, (Reason.REPOSITORY_UNKNOWN,))
+    return _by_resource(repositories.pop(), where, deployed, doubts, named=False)
+
+
+def _by_resource(
+    resource: Repository, where: Deploy, deployed: _Deployed, doubts: tuple[Reason, ...], *, named: bool
+) -> DeniedImage:
+    """A repository is known, but no image: the deploy's images of that repository are the ones that were denied."""
+    inside = deployed.inside(resource)
+    if deployed.written and not inside:
+        doubts = (*doubts, Reason.IMAGE_MISMATCH)
+    repository = _canonical(resource, inside[0].repository if inside else None, where)
+    if len({each.repository for each in inside}) > 1:
+        doubts = (*doubts, Reason.IMAGE_MISMATCH)  # a project's number agrees with the ids of two projects
+    image = inside[0].reference if len(inside) == 1 else None
+    return DeniedImage(repository, image, doubts, confirmed=named and bool(inside) and not doubts)
+
+
+def _by_image(text: str, resources: tuple[Repository, ...], where: Deploy, deployed: _Deployed) -> DeniedImage:
+    """The text names the image that was denied."""
+    image = parse_image(text)
+    doubts = [Reason.IMAGE_MISMATCH] if len(resources) > 1 else []
+    if deployed.written and not deployed.has(image):
+        doubts.append(Reason.IMAGE_MISMATCH)
+    named = image.repository if image else None
+    resource = resources[0] if resources else None
+    if resource is None and image is not None and named is None and not image.sovereign:
+        return DeniedImage(None, None, (Reason.NOT_ARTIFACT_REGISTRY,))
+    shown = text if image or _printable(text) else None
+    if resource is None and named is None:
+        return DeniedImage(None, shown, (Reason.REPOSITORY_UNKNOWN, *doubts))
+    if resource and (image is None or named is None or not _agree(named, resource)):
+        doubts.append(Reason.IMAGE_MISMATCH)
+    best = resource or named
+    assert best is not None
+    confirmed = not doubts and deployed.has(image)
+    return DeniedImage(_canonical(best, named, where), shown, tuple(dict.fromkeys(doubts)), confirmed)
+
+
+def _deployed(written: tuple[str, ...]) -> _Deployed:
+    return _Deployed(written, tuple(image for text in written if (image := parse_image(text))))
+
+
+def _agree(one: Repository, other: Repository) -> bool:
+    """Whether both name one repository; a project's number and a project's id cannot contradict each other here."""
+    if (one.location, one.name) != (other.location, other.name):
+        return False
+    return one.project == other.project or is_project_number(one.project) != is_project_number(other.project)
+
+
+def _canonical(best: Repository, other: Repository | None, where: Deploy) -> Repository:
+    """The same repository with its project's id in place of the number, where the entry tells the id."""
+    if not is_project_number(best.project):
+        return best
+    if best.project == where.number and where.project:
+        return msgspec.structs.replace(best, project=where.project)
+    return other if other and _agree(best, other) else best
+
+
+def _printable(text: str) -> bool:
+    return len(text) <= 255 and text.isascii() and text.isprintable()

@@ -1,0 +1,276 @@
+"""Turns audit log entries of Cloud Run into earlier deploys that prove that a member could read a repository.
+
+Pure. A filter only preselects entries; each is judged here as a denial is: the exact log, the caller, what Google let
+the caller do, success, no dry run, and an image of the containers. Whatever is missing proves nothing.
+Source: `AuditLog` (Cloud Audit Logs), `Service` and `Job` of Cloud Run's v1 and v2 API.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from remediate.entries import deploy as deploys
+from remediate.entries.deploy import Body
+from remediate.entries.error_text import read_text
+from remediate.entries.log_entry import AuditLog, LogEntry, decode, read_entry
+from remediate.entries.source import Log, Source, source_of
+from remediate.errors import Unreadable
+from remediate.iam.member import Member, MemberKind, parse_member
+from remediate.iam.repository import Repository, parse_image
+
+_SERVICE = "run.googleapis.com"
+_DEPLOYS = re.compile(
+    r"google\.cloud\.run\.v[12][a-z0-9]*"
+    r"\.(Service|Job|WorkerPool|Instance)s\.(?:Create|Replace|Update)\1\Z"
+)
+_QUIET = (None, "", "DEFAULT", "DEBUG", "INFO", "NOTICE")
+"""The severities of what went well. What Cloud Run warns of proves nothing."""
+_NOT_DRY = (None, False, 0, "", "false", "False", "FALSE", "none", "None")
+_NO_LETTER = re.compile(r"[^a-z]+")
+_DRY_QUERY = re.compile(r"(?:dry[_-]?run|validate[_-]?only)=(?!(?:false|none)?(?:&|\Z))", re.I)
+_BODIES = {"Service": "service", "Job": "job", "WorkerPool": "workerPool", "Instance": "instance"}
+"""Which field of the request holds what is deployed, by the method's word for it."""
+_TEMPLATE = re.compile(
+    r"(?:\*|(?:(?:service|job|worker_?[Pp]ool|instance)\.)?(?:template(?:\.template)?(?:\.containers)?|containers))\Z"
+)
+_DEPTH = 24  # of a request that is searched; what lies deeper is not believed
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where earlier deploys count: the project's names (id, number), and the repository by each name of its project."""
+
+    projects: tuple[str, ...]
+    repositories: tuple[Repository, ...]
+
+
+class EarlierDeploy(msgspec.Struct, frozen=True):
+    """A deploy of an image of the repository by this member. `at` is when the call was made."""
+
+    member: Member
+    at: datetime
+    image: str
+    insert_id: str
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """The first of an operation's two entries. It has the image; only the last entry says whether it went well."""
+
+    deploy: EarlierDeploy
+    operation: str
+    method: str
+    resource: str
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    request_attributes: object = None
+
+
+class _Payload(msgspec.Struct, rename="camel"):
+    status: object = None
+    request_metadata: _Metadata | None = None
+
+
+class _More(msgspec.Struct, rename="camel"):
+    """What a judgement reads strictly for itself: here a field of an unusual type is no absent one."""
+
+    severity: object = None
+    split: object = None
+    operation: object = None
+    proto_payload: _Payload | None = None
+
+
+class _Call(NamedTuple):
+    entry: LogEntry
+    audit: AuditLog
+    more: _More
+    at: datetime
+    thing: str
+    """What was deployed: `Service`, `Job`, `WorkerPool` or `Instance`."""
+
+
+_more = msgspec.json.Decoder(_More, strict=False)
+
+
+def earlier_deploys(
+    entries: Iterable[bytes], place: Place, members: Iterable[Member], since: datetime, before: datetime
+) -> Iterator[EarlierDeploy | Begun]:
+    """The deploys by these members that the entries prove, or begin, in the entries' order.
+
+    An entry that cannot be read proves nothing, nor does a call made earlier than `since`, or at `before` and later.
+    """
+    wanted = {member.key: member for member in members}
+    for raw in entries:
+        call = _call(raw, place)
+        if call is not None and since <= call.at < before and (found := _judged(call, place, wanted)):
+            yield found
+
+
+def completed(begun: Iterable[Begun], entries: Iterable[bytes], place: Place) -> list[EarlierDeploy]:
+    """Those of the begun operations that went well, by their last entries; all of these have to say so."""
+    ends: dict[str, list[_Call]] = {}
+    for raw in entries:
+        call = _call(raw, place)
+        operation = call.more.operation if call else None
+        if call and isinstance(operation, dict) and operation.get("last") is True:
+            ends.setdefault(str(operation.get("id")), []).append(call)
+    return [each.deploy for each in begun if _ended_well(each, ends.get(each.operation, []))]
+
+
+def _call(raw: bytes, place: Place) -> _Call | None:
+    """The call in an entry that Google itself wrote, about a deploy to this project; None for every other entry.
+
+    A split entry is cut anywhere, and not believed.
+    """
+    try:
+        entry, more = read_entry(raw), _more.decode(raw)
+    except (Unreadable, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if source_of(entry.log_name) not in [Source(Log.ACTIVITY, name) for name in place.projects] or more.split:
+        return None
+    audit, at = entry.proto_payload, _moment(entry.timestamp)
+    method = _DEPLOYS.match((audit.method_name if audit else None) or "")
+    if audit is None or at is None or method is None or audit.service_name != _SERVICE:
+        return None
+    return _Call(entry, audit, more, at, method[1])
+
+
+def _judged(call: _Call, place: Place, members: Mapping[str, Member]) -> EarlierDeploy | Begun | None:
+    member, image = _caller(call.audit, members), _image(call, place)
+    if member is None or image is None or not _went_well(call) or not _authorized(call.audit) or _is_dry(call):
+        return None
+    deploy = EarlierDeploy(member, call.at, image, call.entry.insert_id or "")
+    match call.more.operation:
+        case None | {"first": True, "last": True}:
+            return deploy
+        case {"id": str(ident), "first": True} if ident:
+            return Begun(deploy, ident, call.audit.method_name or "", call.audit.resource_name or "")
+    return None
+
+
+def _went_well(call: _Call) -> bool:
+    """Whether neither status nor severity speaks of a failure, nor the text of a denied image."""
+    payload = call.more.proto_payload
+    status = payload.status if payload else None
+    if status is not None:
+        if not isinstance(status, dict) or status.get("code") not in (None, 0):
+            return False
+        text = status.get("message")
+        if text and not (isinstance(text, str) and read_text(text) is None):
+            return False
+    return call.more.severity in _QUIET
+
+
+def _caller(audit: AuditLog, members: Mapping[str, Member]) -> Member | None:
+    """Which of the members called; None where another did, or the entry names two callers that contradict each other.
+
+    An impersonated service account is the caller, not the outside identity behind it.
+    """
+    info = audit.authentication_info
+    texts = [info.principal_email, info.principal_subject] if info else []
+    named = [parse_member(text) for text in texts if text]
+    callers = [member for member in named if isinstance(member, Member)]
+    if not callers or len(callers) != len(named):
+        return None
+    first, last = callers[0], callers[-1]
+    if first.key != last.key and last.kind is not MemberKind.PRINCIPAL:
+        return None
+    return members.get((first if first.kind is MemberKind.SERVICE_ACCOUNT else last).key)
+
+
+def _authorized(audit: AuditLog) -> bool:
+    """Whether Google let the caller do it: a permission of Cloud Run granted, and none refused (absent is refused)."""
+    infos = decode(audit.authorization_info)
+    if not isinstance(infos, list) or not all(isinstance(info, dict) for info in infos):
+        return False
+    asked = [info for info in infos if str(info.get("permission", "")).startswith("run.")]
+    return bool(asked) and all(info.get("granted") is True for info in asked)
+
+
+def _image(call: _Call, place: Place) -> str | None:
+    """The image of the request's containers that lies in the repository; None where there is none.
+
+    Only the request is looked at: a response shows what was deployed before, too. An update whose mask leaves the
+    containers out deploys no image, whatever the request names.
+    """
+    request = decode(call.audit.request)
+    if not isinstance(request, dict) or not _writes_containers(request):
+        return None
+    for text in deploys.images(Body({"service": request.get(_BODIES[call.thing])}, None)):
+        image = parse_image(text)
+        if image is not None and image.repository in place.repositories:
+            return text
+    return None
+
+
+def _writes_containers(request: dict[str, object]) -> bool:
+    for mask in (request[name] for name in ("updateMask", "update_mask") if request.get(name)):
+        paths = mask.get("paths") if isinstance(mask, dict) else mask
+        texts = paths.split(",") if isinstance(paths, str) else paths
+        if not isinstance(texts, list) or not any(isinstance(each, str) and _TEMPLATE.match(each) for each in texts):
+            return False
+    return True
+
+
+def _is_dry(call: _Call) -> bool:
+    """Whether the call was only tried: `dryRun` of the v1 API, `validateOnly` of v2, in the body or in the address."""
+    audit, payload = call.audit, call.more.proto_payload
+    attributes = payload.request_metadata.request_attributes if payload and payload.request_metadata else None
+    named = any(_dry_name(decode(raw), _DEPTH) for raw in (audit.request, audit.metadata))
+    return named or _dry_text(attributes, _DEPTH) or bool(_DRY_QUERY.search(audit.resource_name or ""))
+
+
+def _dry_name(value: object, depth: int) -> bool:
+    """Whether a field of this name, however it is spelled, says so anywhere; a text that somebody typed is no field."""
+    if depth == 0:
+        return True
+    if isinstance(value, list):
+        return any(_dry_name(each, depth - 1) for each in value)
+    if not isinstance(value, dict):
+        return False
+    return any(
+        (_NO_LETTER.sub("", name.lower()).endswith(("dryrun", "validateonly")) and _says_dry(each))
+        or _dry_name(each, depth - 1)
+        for name, each in value.items()
+    )
+
+
+def _says_dry(value: object) -> bool:
+    return bool(value) if isinstance(value, list | dict) else value not in _NOT_DRY
+
+
+def _dry_text(value: object, depth: int) -> bool:
+    if depth == 0:
+        return True
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return any(_dry_text(each, depth - 1) for each in inner)
+    return isinstance(value, str) and _DRY_QUERY.search(value) is not None
+
+
+def _ended_well(begun: Begun, ends: list[_Call]) -> bool:
+    return bool(ends) and all(_belongs(begun, end) and _went_well(end) for end in ends)
+
+
+def _belongs(begun: Begun, end: _Call) -> bool:
+    """Whether the last entry is the begun call's own: what it names again has to agree."""
+    audit, info = end.audit, end.audit.authentication_info
+    if end.at < begun.deploy.at or audit.method_name != begun.method:
+        return False
+    named = info is not None and any((info.principal_email, info.principal_subject))
+    if named and _caller(audit, {begun.deploy.member.key: begun.deploy.member}) is None:
+        return False
+    asked = decode(audit.authorization_info)
+    return audit.resource_name in (None, "", begun.resource) and (not asked or _authorized(audit))
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

@@ -1,0 +1,121 @@
+"""Turns a denial, and what stands elsewhere (its operation's call, its project), into a denial that says more.
+
+A system event and the last entry of a v2 operation name no caller: the call's own entry does, with everybody behind
+the caller and with the permissions that IAM checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from remediate.entries import deploy as deploys
+from remediate.entries.authorization import authorized
+from remediate.entries.denial import CLOUD_RUN, Denial, EntryId, NotADenial, Reader, behind_of, deployer_of
+from remediate.entries.deploy import Body
+from remediate.entries.log_entry import AuditLog, LogEntry
+from remediate.entries.source import Log, source_of
+from remediate.iam.member import Member, run_service_agent
+from remediate.reasons import Reason
+
+_NOTED = b"run.googleapis.com/operation-id"
+
+
+class Call(msgspec.Struct, frozen=True):
+    """Who made a call that started an operation, by the call's own entry in a project's activity log."""
+
+    entry: EntryId
+    project: str
+    """The project of the log, as its name spells it."""
+    operations: tuple[str, ...]
+    """The operation's id, by the entry's own field and by the platform's note on the resource; never by a request."""
+    deployer: Member
+    behind: tuple[Member, ...]
+    authorized: bool | None
+
+
+def call_of(entry: LogEntry) -> Call | None:
+    """The call that an entry records; None unless Google's activity log has it, with one caller and an operation."""
+    audit, source = entry.proto_payload, source_of(entry.log_name)
+    if audit is None or audit.service_name != CLOUD_RUN or audit.authentication_info is None:
+        return None
+    if source is None or source.log is not Log.ACTIVITY or not deploys.logged_in(entry, source):
+        return None
+    operations = _operations(entry, audit)
+    if not operations:
+        return None
+    deployer, doubts = deployer_of(audit, Body(None, None))
+    if deployer is None or doubts:
+        return None
+    where = deploys.where(entry, audit, Body(None, None), source)
+    ident = EntryId(entry.insert_id, entry.log_name, entry.timestamp, entry.split.uid if entry.split else None)
+    return Call(ident, source.project, operations, deployer, behind_of(audit), authorized(audit, where))
+
+
+def _operations(entry: LogEntry, audit: AuditLog) -> tuple[str, ...]:
+    noted = None
+    if _NOTED in bytes(audit.response):  # most responses are not worth decoding
+        noted = deploys.operation(Body(None, Body.of(audit).response))
+    return tuple(dict.fromkeys(each for each in (deploys.bare_operation(entry.operation), noted) if each))
+
+
+def joined(denial: Denial, calls: Iterable[Call]) -> Denial:
+    """The denial with the deployer, those behind them and their permissions out of the call of the same operation.
+
+    Only calls in the deploying project's own log count. The call's caller outweighs an annotation, whose person is kept
+    from approving as well. Where the calls name several callers nobody is taken for the deployer, and all are kept from
+    approving.
+    """
+    places = {denial.deploy.project, denial.deploy.number} - {None}
+    found = [
+        call
+        for call in calls
+        if denial.operation in call.operations and call.project in places and call.entry != denial.entry
+    ]
+    if not found:
+        return denial
+    callers = {call.deployer.key: call.deployer for call in found}
+    named = (*denial.behind, *(each for call in found for each in (*call.behind, call.deployer)), denial.deployer)
+    behind = tuple(dict.fromkeys(each for each in named if each is not None))
+    denial = msgspec.structs.replace(denial, behind=behind)
+    if len(callers) != 1:
+        return denial
+    # The first entry has the permissions; the last, which may name the caller too, has none.
+    best = next((call for call in found if call.authorized is not None), found[0])
+    said = {denial.authorized, *(call.authorized for call in found)}
+    allowed = False if False in said else True if True in said else None
+    denial = msgspec.structs.replace(denial, deployer=best.deployer, call=best.entry, authorized=allowed)
+    return _denied(denial, best.deployer) if denial.reader is Reader.DEPLOYER else denial
+
+
+def _denied(denial: Denial, caller: Member) -> Denial:
+    """The caller is the one who was denied; an annotation that names another one is a doubt."""
+    doubts = tuple(doubt for doubt in denial.doubts if doubt is not Reason.MEMBER_UNKNOWN)
+    if denial.member is not None and denial.member.key != caller.key:
+        doubts = tuple(dict.fromkeys((*doubts, Reason.MEMBER_MISMATCH)))
+    return msgspec.structs.replace(denial, member=caller, doubts=doubts)
+
+
+def located(denial: Denial, project: str, number: str) -> Denial | NotADenial:
+    """The denial with the deploying project's id and number as Resource Manager has them.
+
+    A log of another project makes it no denial. What else names another project or number is a doubt.
+    """
+    deploy, doubts = denial.deploy, list(denial.doubts)
+    source = source_of(denial.entry.log_name)
+    if source is not None:
+        if source.project not in (project, number):
+            return NotADenial(denial.entry, deploy, Reason.OTHER_LOG)
+        doubts = [doubt for doubt in doubts if doubt is not Reason.SOURCE_UNKNOWN]
+    if deploy.project not in (None, project) or deploy.number not in (None, number):
+        doubts.append(Reason.PROJECT_MISMATCH)
+    member = denial.member
+    if denial.reader is Reader.SERVICE_AGENT:
+        if member is None and Reason.PROJECT_NUMBER_UNKNOWN in doubts:
+            member = run_service_agent(number)
+            doubts.remove(Reason.PROJECT_NUMBER_UNKNOWN)
+        elif member is not None and member.run_agent_of != number:
+            doubts.append(Reason.MEMBER_MISMATCH)
+    deploy = msgspec.structs.replace(deploy, project=project, number=number)
+    return msgspec.structs.replace(denial, deploy=deploy, member=member, doubts=tuple(dict.fromkeys(doubts)))

@@ -1,0 +1,115 @@
+"""Turns what was decided into one JSON line a decision, as Cloud Logging reads it from standard output.
+
+Source: "Structured logging" (Cloud Logging). Never an entry, nor any text of one: only what was parsed and validated.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+
+import structlog
+
+from remediate.decisions.policy import Outcome
+from remediate.entries.denial import Denial
+from remediate.presentation.plaintext import json_text
+from remediate.reasons import BRAKES, Reason
+from remediate.records.modes import ModeChange, change_told
+from remediate.records.remediation import TrailRecord
+from remediate.records.results import Handled
+from remediate.records.steps import became
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\Z")
+_CLOUD_TRACE = re.compile(r"([0-9a-f]{32})(?:/.*)?\Z")
+_SEVERITIES = {
+    Outcome.GRANT: "NOTICE",
+    Outcome.ASK: "NOTICE",
+    Outcome.REFUSE: "WARNING",
+    Outcome.IGNORE: "INFO",
+}
+
+
+def configure() -> structlog.typing.FilteringBoundLogger:
+    """The logger: JSON lines on standard output, `severity` and `message` first."""
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, _as_cloud_logging_wants_it],
+        wrapper_class=structlog.make_filtering_bound_logger(0),
+        logger_factory=structlog.BytesLoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return logger
+
+
+def trace_of(headers: Mapping[str, str], project: str | None) -> dict[str, str]:
+    """The field that joins a line to its request's trace; empty where the headers or the project are not known."""
+    found = {name.lower(): value for name, value in headers.items()}
+    match = _TRACEPARENT.match(found.get("traceparent", "")) or _CLOUD_TRACE.match(
+        found.get("x-cloud-trace-context", "")
+    )
+    if not match:
+        return {}
+    trace = f"projects/{project}/traces/{match[1]}" if project else match[1]
+    return {"logging.googleapis.com/trace": trace}
+
+
+def decision_line(handled: Handled, seconds: float) -> tuple[str, dict[str, object]]:
+    """Message and fields of the line that tells what became of one log entry; `seconds` is how long it took."""
+    subject, record = handled.subject, handled.remediation
+    fields: dict[str, object] = {
+        "severity": _SEVERITIES[handled.decision.outcome],
+        "outcome": handled.decision.outcome,
+        "reasons": handled.decision.reasons,
+        "why": " ".join(reason.sentence for reason in handled.decision.reasons),
+        "rule": handled.decision.rule,
+        "insert_id": subject.entry.insert_id,
+        "log_name": subject.entry.log_name,
+        "entry_time": subject.entry.timestamp,
+        "deploy": subject.deploy,
+        "milliseconds": round(seconds * 1000, 1),
+    }
+    if not isinstance(subject, Denial):
+        return f"ignored: {handled.decision.reasons[0].sentence}", fields
+    fields |= {
+        "reader": subject.reader,
+        "member": str(subject.member) if subject.member else None,
+        "repository": str(subject.repository) if subject.repository else None,
+        "remediation": record.id if record else None,
+        "state": record.state if record else None,
+        "partners": handled.partners,
+        "written": handled.written,
+        "duplicate": handled.duplicate,
+    }
+    if {Reason.INHERITED, Reason.BARRED} & set(handled.decision.reasons):
+        fields["severity"] = "WARNING"  # the deploy fails for another cause than the one that is cured here
+    if {*BRAKES} & {*handled.decision.reasons}:
+        fields["severity"] = "ALERT"
+    if handled.decision.outcome is Outcome.ASK and record is None:
+        fields["severity"] = "WARNING"  # nobody will find this one in the ledger
+    who = subject.member or "somebody unknown"
+    what = subject.repository or "a repository unknown"
+    return f"{handled.decision.outcome}: {who} could not read {what}", fields
+
+
+def trail_line(step: TrailRecord | ModeChange) -> tuple[str, dict[str, object]]:
+    """Message and fields of the line that each transition leaves: ledger and log are two witnesses of one thing."""
+    if isinstance(step, ModeChange):
+        message = f"mode: {step.scope}: {change_told(step)} by {step.actor}"
+        return message, {"severity": "NOTICE", "trail": step}
+    message = f"{step.remediation}: {step.before or 'new'} -> {became(step)} by {step.actor}"
+    return message, {"severity": "NOTICE", "trail": step}
+
+
+def where(error: BaseException) -> str:
+    """The kind of an unexpected error and the line of code that raised it; not its text, which may quote an entry."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"
+
+
+def _as_cloud_logging_wants_it(_: object, method: str, event: MutableMapping[str, object]) -> bytes:
+    severity = event.pop("severity", None) or method.upper()
+    line = {"severity": severity, "message": event.pop("event", ""), **event}
+    return json_text(line).encode()

@@ -1,0 +1,142 @@
+"""Turns denials into the list of log entries that name each deployer, so that each can be read back from the log later.
+
+The list is bounded without forgetting anybody: what is not proven is kept up to a number, and what would come beyond
+it is only added once the log confirms the entry. A name without an entry was added before entries were kept, or where
+the log could not be asked: it always counts.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from remediate.entries.denial import Denial, EntryId, NotADenial, behind_of, deployer_of, understand
+from remediate.entries.deploy import Body
+from remediate.entries.log_entry import LogEntry
+from remediate.iam.member import Member
+from remediate.reasons import Reason
+
+FEW = 5
+"""Entries kept for one name while none of them is proven."""
+MOST_OPEN = 100
+"""Unproven entries kept with one record, for all names together."""
+MOST_UNKEYED = 200
+"""Names kept without an entry; beyond them the record counts everybody as named (`crowded`)."""
+_KEPT = 5  # own entries of denials: the first of the cycle, one that is proven, and the newest
+
+
+class NamedBy(msgspec.Struct, frozen=True):
+    """A log entry that names a deployer, or an identity behind one."""
+
+    member: str
+    entry: EntryId | None = None
+    """The denial's own entry; None: there is nothing to read back, so the name always counts."""
+    call: EntryId | None = None
+    """The call's entry, where the denial's own entry does not name the deployer and the call does."""
+    proven: bool = False
+    """Whether the log confirmed the denial's entry when it was counted."""
+
+
+_NO_CALL = (Reason.OTHER_LOG, Reason.NOT_CLOUD_RUN, Reason.NOT_AUDIT_LOG, Reason.POLICY_CHANGE)
+
+
+def named_in(entry: LogEntry) -> tuple[Member, ...]:
+    """Who a Cloud Run audit log entry names as deployer or behind one, denied or not; nobody for any other entry."""
+    audit, subject = entry.proto_payload, understand(entry)
+    if audit is None or (isinstance(subject, NotADenial) and subject.reason in _NO_CALL):
+        return ()
+    deployer, _ = deployer_of(audit, Body.of(audit))
+    return tuple(dict.fromkeys(each for each in (*behind_of(audit), deployer) if each))
+
+
+class Proof(StrEnum):
+    """What is known of an entry when its names are recorded."""
+
+    LATER = "later"
+    """Not asked yet: the entry is kept, to be read back when it matters."""
+    PROVEN = "proven"
+    DISPROVEN = "disproven"
+    """The log does not have it, or has something else under its name."""
+    UNANSWERED = "unanswered"
+    """The log may not be asked."""
+
+
+class Names(msgspec.Struct, frozen=True):
+    """Who is named as deployer in a record, by which entries; `crowded`: more were named than can be kept."""
+
+    deployers: tuple[str, ...] = ()
+    named_by: tuple[NamedBy, ...] = ()
+    crowded: bool = False
+
+
+def people(denial: Denial) -> tuple[str, ...]:
+    """The deployer and who stands behind them, each once, the deployer last."""
+    return tuple(dict.fromkeys(str(each) for each in (*denial.behind, denial.deployer) if each))
+
+
+def overflows(names: Names, denial: Denial) -> bool:
+    """Whether the denial's names go beyond what is kept unproven, so that the log has to be asked first."""
+    added = [each for each in people(denial) if not _says_all(names, each, denial)]
+    unproven = [each.member for each in names.named_by if not each.proven and each.entry]
+    return bool(added) and (
+        len(unproven) + len(added) > MOST_OPEN or any(unproven.count(each) >= FEW for each in added)
+    )
+
+
+def named(names: Names, denial: Denial, proof: Proof) -> Names:
+    """The names with the denial's own, the newest deployer last; the same where the entry is disproven."""
+    members = people(denial)
+    if proof is Proof.DISPROVEN or not members:
+        return names
+    kept, crowded = list(names.named_by), names.crowded
+    for member in members:
+        if _says_all(names, member, denial) and (proof is not Proof.PROVEN or _always(names, member)):
+            continue
+        if proof is Proof.PROVEN:  # one proven entry says all: log entries never change
+            kept = [each for each in kept if each.member != member]
+            kept.append(NamedBy(member, denial.entry, denial.call, proven=True))
+        elif proof is Proof.LATER:
+            kept.append(NamedBy(member, denial.entry, denial.call))
+        elif sum(each.entry is None for each in kept) < MOST_UNKEYED:
+            kept.append(NamedBy(member))
+        else:
+            crowded = True
+    known = {each.member for each in kept} | set(names.deployers)
+    newest = tuple(each for each in members if each in known)
+    deployers = (*(each for each in names.deployers if each not in newest), *newest)
+    return Names(deployers, tuple(kept), crowded)
+
+
+def _says_all(names: Names, member: str, denial: Denial) -> bool:
+    """Whether what is kept of the member says all that this entry could add."""
+    return _always(names, member) or any(
+        each.member == member and (each.entry, each.call) == (denial.entry, denial.call) for each in names.named_by
+    )
+
+
+def _always(names: Names, member: str) -> bool:
+    """Whether the member counts as named, whatever is read back: proven, or named without an entry."""
+    own = [each for each in names.named_by if each.member == member]
+    return any(each.proven or each.entry is None for each in own) or (member in names.deployers and not own)
+
+
+def is_full(entries: tuple[EntryId, ...], proven: EntryId | None) -> bool:
+    """Whether one entry more would push out one that may be the only real one, so that the log has to be asked."""
+    return len(entries) >= _KEPT and proven not in entries
+
+
+def with_entry(
+    entries: tuple[EntryId, ...], proven: EntryId | None, entry: EntryId, proof: Proof
+) -> tuple[tuple[EntryId, ...], EntryId | None]:
+    """The denials' own entries with one more, the newest last; and the newest that the log confirmed.
+
+    The first of the cycle stays, and the confirmed one: a flood of forged entries does not take a real one's place.
+    """
+    newest = entry if proof is Proof.PROVEN else proven
+    if entry in entries or (proof is Proof.DISPROVEN and len(entries) >= _KEPT):
+        return entries, newest
+    room = [each for each in entries[1:] if each != newest]
+    if len(entries) >= _KEPT and room:
+        entries = tuple(each for each in entries if each != room[0])
+    return (*entries, entry), newest

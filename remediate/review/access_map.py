@@ -1,0 +1,108 @@
+"""The map: who reads what, and how many grants stood when; as drawings, and as tables that say the same."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import flask
+import msgspec
+
+from remediate.iam.repository import Repository
+from remediate.ledger.interface import Filter, TrailFilter
+from remediate.records.remediation import Remediation, State
+from remediate.review.context import Desk, View, typed
+from remediate.review.drawing import days, drawn, plotted, standing
+from remediate.review.graph import LINKS, OTHERS, UNKNOWN, WORDS, Edge, Graph, Link, Node, graph_of
+
+_LOOKED_AT = 2_000  # remediations that are drawn, and transitions that the line over time goes back
+_ROWS = 200  # of the table
+_FIELDS = ("project", "repository", "member")
+_JUST = ("reads", "holds")
+_CHANGES = (State.GRANTED, State.REVOKED, State.EXPIRED, State.REMOVED)
+"""Into which states a transition makes or ends a grant."""
+
+
+def map_page(desk: Desk, request: flask.Request) -> View:
+    """The page that the address asks for."""
+    args = request.args
+    fields = {name: typed(args, name) for name in _FIELDS}
+    wanted = args.get("link", "")
+    links = (Link(wanted),) if wanted in list(Link) else (Link.GRANTED, Link.OPEN, Link.REFUSED)
+    states = tuple(state for link in links for state in LINKS[link])
+    sought = Filter(states, fields["repository"] or None, fields["member"] or None, fields["project"] or None)
+    page = desk.ledger.look(sought, limit=_LOOKED_AT)
+    just = args.get("just", "") if args.get("just") in _JUST else ""
+    told = (_about(record, fields["project"], just) for record in page.records)
+    graph = graph_of(record for record in told if record)
+    now = desk.ledger.counts((State.GRANTED,))[State.GRANTED]
+    steps = desk.ledger.steps(TrailFilter(states=_CHANGES), limit=_LOOKED_AT)
+    line = standing(desk.now(), now, steps.steps)
+    kept = {name: value for name, value in {**fields, "just": just}.items() if value}
+    return View(
+        "map.html",
+        {
+            "drawing": drawn(graph) if graph.edges else None,
+            "rows": _table(graph),
+            "lines": len(graph.edges),
+            "changes": _LOOKED_AT,
+            "links": list(Link),
+            "words": WORDS,
+            "shown": links,
+            "wanted": wanted if wanted in list(Link) else "",
+            "fields": fields,
+            "just": just,
+            "filtered": bool(kept or wanted),
+            "found": len(page.records),
+            "damaged": [str(fault) for fault in (*page.damaged, *steps.damaged)],
+            "cut": page.more or page.looked_at is not None,
+            "plot": plotted(line),
+            "now": now,
+            "days": days(line, steps.steps),
+            "plot_cut": steps.more or steps.looked_at is not None,
+            "only": lambda node, side: _only(node, side, kept, wanted),
+            "list_of": lambda left, right, link: _list_of(left, right, link),
+        },
+    )
+
+
+def _about(record: Remediation, project: str, just: str) -> Remediation | None:
+    """The record with the deploys that were asked for alone, so that no other project is drawn beside it.
+
+    `just`: the project goes by this very name, and `reads`, or `holds` the repository; None where it does not.
+    """
+    if just == "holds":
+        held = Repository.parse(record.repository)
+        return record if held and held.project == project else None
+    if just == "reads":
+        kept = tuple(each for each in record.deploys if project in (each.project, each.number))
+        return msgspec.structs.replace(record, deploys=kept) if kept else None
+    part = project.casefold()
+    kept = tuple(each for each in record.deploys if part in (each.project or each.number or "").casefold())
+    return msgspec.structs.replace(record, deploys=kept) if part and kept else record
+
+
+def _table(graph: Graph) -> list[tuple[Edge, Node, Node]]:
+    left, right = {node.key: node for node in graph.left}, {node.key: node for node in graph.right}
+    return [(edge, left[edge.left], right[edge.right]) for edge in graph.edges[:_ROWS]]
+
+
+def _only(node: Node, side: str, kept: dict[str, str], wanted: str) -> str:
+    """Where a node leads: the map of it alone; to the table for what is gathered, nowhere for what is not known."""
+    if node.key == OTHERS:
+        return "#table"
+    if node.key == UNKNOWN:
+        return ""
+    if side == "right" and not node.gathered:
+        asked = {"repository": node.key}
+    else:
+        asked = {"project": node.key.removeprefix("projects/"), "just": "holds" if side == "right" else "reads"}
+    return "/map?" + urlencode(kept | asked | ({"link": wanted} if wanted else {}))
+
+
+def _list_of(left: Node, right: Node, link: Link) -> str:
+    """Where an edge leads: the list of what it stands for, as near as the list can tell."""
+    query = {} if left.key in (OTHERS, UNKNOWN) else {"project": left.key}
+    if right.key != OTHERS and not right.gathered:
+        query["repository"] = right.key
+    state = "granted" if link is Link.GRANTED else "all"
+    return "/?" + urlencode(query | {"state": state})

@@ -1,0 +1,231 @@
+"""Turns a denial into the decision of this moment: evidence, rules, the mode in force, and the last checks of a grant.
+
+The checks that cost a look-up of the log, or a place under the brake, are made only where a rule would really grant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+import msgspec
+
+from remediate.decisions.policy import INVARIANTS, BuiltIn, Decision, Mode, Outcome, Rules, TextToConfirm, asked, decide
+from remediate.decisions.variables import Evidence
+from remediate.entries.denial import Denial
+from remediate.errors import TerminalFault, TransientFault
+from remediate.ledger.interface import Ledger
+from remediate.reasons import Reason
+from remediate.records import remediation as records
+from remediate.records.modes import Modes, effective, loosened_by
+from remediate.records.remediation import Remediation, State
+from remediate.records.results import Limits
+from remediate.service.evidence import Investigator, Sight
+from remediate.service.history import History
+
+
+class _EverythingMatters(BuiltIn):
+    """Rules that look at everything, so that all of it is learnt."""
+
+    def mentions(self, variable: str) -> bool:
+        del variable
+        return True
+
+
+class Decider:
+    """Decides about denials. Raises TransientFault where the same denial may be decided later."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        investigator: Investigator,
+        history: History,
+        rules: Callable[[], Rules],
+        mode: Mode | None,
+        limits: Limits,
+        clock: Callable[[], datetime],
+        policy_confirmed: str | None = None,
+    ) -> None:
+        self._policy_confirmed = policy_confirmed
+        self._ledger = ledger
+        self._investigator = investigator
+        self._history = history
+        self._rules = rules
+        self._mode = mode
+        self._limits = limits
+        self._now = clock
+
+    def look(self) -> Sight:
+        """A fresh sight, for the decisions about one denial."""
+        return self._investigator.look()
+
+    def decide(self, denial: Denial, ident: str, sight: Sight, *, from_log: bool) -> tuple[Decision, str]:
+        """The decision on what Google Cloud says now; a final "no" is a refusal with Google's words as a note."""
+        rules, record = self._rules(), self._ledger.get(ident)
+        try:
+            evidence = self._evidence(denial, record, rules, sight)
+        except TerminalFault as fault:
+            return Decision(Outcome.REFUSE, INVARIANTS, (Reason.TERMINAL_ANSWER,)), str(fault)
+        decision = decide(denial, evidence, rules)
+        if decision.outcome is not Outcome.GRANT:
+            return decision, ""
+        if hold := self.hold(denial):
+            return asked(decision, hold), ""
+        if record and self._was_taken_away(record):
+            return asked(decision, Reason.TAKEN_AWAY), ""
+        verified = from_log or self._investigator.verified(denial)
+        decision = decide(denial, msgspec.structs.replace(evidence, verified=verified), rules)
+        if decision.outcome is Outcome.GRANT and (brake := self._brake(denial, ident)):
+            return asked(decision, brake), ""
+        return decision, ""
+
+    def on_record(self, decision: Decision, record: Remediation | None) -> Decision:
+        """The decision on the record of the moment in which it is recorded: a revocation may have come in between."""
+        if decision.outcome is Outcome.GRANT and record is not None and self._was_taken_away(record):
+            return asked(decision, Reason.TAKEN_AWAY)
+        return decision
+
+    def at_a_glance(self, denial: Denial) -> Decision:
+        """The decision about a denial that names no member or no repository: nothing can be asked about it."""
+        return decide(denial, rules=self._rules())
+
+    def foreseen(self, ahead: Denial, sight: Sight, *, surely: bool) -> Decision:
+        """The decision about a denial that has not come yet: never a grant.
+
+        `surely`: ignored unless it is certain that it comes. What cannot be learnt now is left until it is denied.
+        """
+        rules = self._rules()
+        try:
+            evidence = self._evidence(ahead, None, rules, sight, predicted=True)
+        except TerminalFault:
+            return Decision(Outcome.IGNORE, None, (Reason.TERMINAL_ANSWER,))
+        if surely and evidence.inherited is not False:
+            return Decision(Outcome.IGNORE, None, (Reason.EVIDENCE_UNKNOWN,))
+        return decide(ahead, evidence, rules, predicted=True)
+
+    def again(self, record: Remediation, denial: Denial | None = None, *, verified: bool | None = True) -> Decision:
+        """The decision about what was proposed or approved, on what Google Cloud says now. Raises TerminalFault.
+
+        `denial`: as the log has it; without one, as the record tells of it.
+        """
+        last, rules = denial or records.last_denial(record), self._rules()
+        evidence = self._evidence(last, record, rules, self.look(), predicted=record.predicted)
+        evidence = msgspec.structs.replace(evidence, verified=verified)
+        return decide(last, evidence, rules, predicted=record.predicted)
+
+    def evidence(self, record: Remediation) -> Evidence:
+        """What a decision about this record would stand on now, and what no rule looks at besides, for a person."""
+        last = records.last_denial(record)
+        evidence = self._investigator.evidence(last, _EverythingMatters(), self.look(), denials=record.denials + 1)
+        with suppress(TransientFault):  # a page does not wait for the next minute's look-ups
+            evidence = msgspec.structs.replace(evidence, **self._history.past(last, record.taken_away)._asdict())
+        return evidence
+
+    def built_in(self) -> str | None:
+        """What the trail calls the built-in rule in force; None where a policy file's rules are."""
+        rules = self._rules()
+        return rules.digest if isinstance(rules, BuiltIn) else None
+
+    def may_renew(self, record: Remediation) -> bool:
+        """Whether the built-in rule may keep what it granted: it is in force, and nothing holds rules in that place."""
+        return self.built_in() is not None and self.hold(records.last_denial(record)) is None
+
+    def renewed(self, record: Remediation) -> Decision | None:
+        """The built-in rule's grant, were it to make it now, on a newer deploy that is proven; None where it would not.
+
+        That deploy proves who called, that they may deploy, and with which image; the rest is looked at as ever. Raises
+        TerminalFault, and TransientFault.
+        """
+        rules = self._rules()
+        denial = msgspec.structs.replace(records.last_denial(record), authorized=True, image_confirmed=True)
+        evidence = self._investigator.evidence(denial, rules, self.look(), denials=record.denials)
+        if not evidence.already_granted or not self.may_renew(record):
+            return None
+        as_if = {"already_granted": False, "propagating": False, "verified": True}
+        past = {"previously_deployed": True, "access_removed": False}
+        decision = decide(denial, msgspec.structs.replace(evidence, **as_if, **past), rules)
+        return decision if decision.outcome is Outcome.GRANT else None
+
+    def mode_at(self, denial: Denial) -> Mode:
+        """The mode in force for this deploy; the switches are read only where they can matter."""
+        if self._mode is Mode.DRY_RUN:
+            return Mode.DRY_RUN
+        return effective(self._ledger.modes(), self._mode, self._investigator.places(denial))
+
+    def hold(self, denial: Denial) -> Reason | None:
+        """What keeps rules from writing for this deploy now, whatever they say; the switches are read once.
+
+        Dry-run mode, a policy text that is not confirmed, or a switch of the deployer's own within the last day.
+        """
+        if self._mode is Mode.DRY_RUN:
+            return Reason.DRY_RUN
+        modes, places = self._ledger.modes(), self._investigator.places(denial)
+        if effective(modes, self._mode, places) is Mode.DRY_RUN:
+            return Reason.DRY_RUN
+        if self._to_confirm(modes) is not None:
+            return Reason.POLICY_UNCONFIRMED
+        people = {each.key.casefold() for each in (denial.member, denial.deployer, *denial.behind) if each}
+        return Reason.OWN_SWITCH if people & loosened_by(modes, places, self._now()) else None
+
+    def may_write(self, denial: Denial, approver: str | None) -> bool:
+        """Whether an event may carry out an approval now: a person's in enforce mode, a rule's where nothing holds."""
+        if (approver or "").startswith(records.RULE):
+            return self.hold(denial) is None
+        return self.mode_at(denial) is Mode.ENFORCE
+
+    def policy_to_confirm(self) -> TextToConfirm | None:
+        """The policy text in force, where its rules may not grant before it is confirmed."""
+        return self._to_confirm(self._ledger.modes())
+
+    def _to_confirm(self, modes: Modes) -> TextToConfirm | None:
+        text = self._rules().to_confirm
+        return None if text is None or text.sha256 in (modes.policy, self._policy_confirmed) else text
+
+    def _evidence(
+        self, denial: Denial, record: Remediation | None, rules: Rules, sight: Sight, *, predicted: bool = False
+    ) -> Evidence:
+        """What Google Cloud says about a denial; as if it were verified, which is asked only before a rule's write.
+
+        The log is asked about the past only where the decision hinges on it.
+        """
+        recent = False
+        if record and record.state is State.GRANTED:
+            granted = datetime.fromisoformat(record.updated)
+            recent = min(self._now(), records.when(denial, self._now())) - granted < self._limits.propagation
+        denials = record.denials + 1 if record else 1
+        evidence = self._investigator.evidence(denial, rules, sight, propagating=recent, denials=denials)
+        if not hinges_on_past(denial, evidence, rules, predicted=predicted):
+            return evidence
+        past = self._history.past(denial, record.taken_away if record else None)
+        return msgspec.structs.replace(evidence, **past._asdict())
+
+    def _was_taken_away(self, record: Remediation) -> bool:
+        """Whether somebody took this grant away not long ago: a rule must not undo within minutes what they did.
+
+        A record that says granted, where the decision is to grant, is one that nobody has noted as removed yet.
+        """
+        if record.state is State.GRANTED:
+            return True
+        since = record.taken_away
+        return since is not None and self._now() - datetime.fromisoformat(since) < self._limits.hold_rejections
+
+    def _brake(self, denial: Denial, ident: str) -> Reason | None:
+        """What keeps rules from granting more this hour, to this member or at all; else takes one of its places."""
+        hour, member = f"{self._now():%Y-%m-%dT%H}", denial.member.key if denial.member else ""
+        if not self._ledger.take(f"{hour} {member}", self._limits.grants_to_a_member, ident):
+            return Reason.MEMBER_BRAKE
+        return None if self._ledger.take(hour, self._limits.grants_an_hour, ident) else Reason.BRAKE
+
+
+_PAST = ("evidence.previously_deployed", "evidence.access_removed")
+
+
+def hinges_on_past(denial: Denial, evidence: Evidence, rules: Rules, *, predicted: bool = False) -> bool:
+    """Whether a decision comes out differently for another past of the member, so that the log has to be asked."""
+    if not any(rules.mentions(each) for each in _PAST):
+        return False
+    known: tuple[bool | None, ...] = (True, False, None)
+    pasts = ({"previously_deployed": one, "access_removed": other} for one in known for other in known)
+    found = (decide(denial, msgspec.structs.replace(evidence, **past), rules, predicted=predicted) for past in pasts)
+    return len(set(map(msgspec.json.encode, found))) > 1

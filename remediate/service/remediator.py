@@ -1,0 +1,391 @@
+"""Turns denials into remediations, and approvals into grants: the only module that decides and has things done.
+
+Google Cloud and the ledger are Protocols here. To read it, follow `handle`: learn, decide, record, apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+import msgspec
+
+from remediate.cloud.interface import Cloud
+from remediate.decisions.organization import Names
+from remediate.decisions.policy import BUILT_IN, Decision, Mode, Outcome, Rules, TextToConfirm, decide
+from remediate.decisions.prediction import aheads
+from remediate.decisions.variables import Evidence
+from remediate.entries.denial import Denial, NotADenial, understand
+from remediate.entries.log_entry import read_entry
+from remediate.errors import Conflict, Refused, RemediateError, TerminalFault, Unreadable
+from remediate.ledger.interface import Ledger
+from remediate.notify.interface import Notifier
+from remediate.reasons import Reason
+from remediate.records import remediation as records
+from remediate.records.approval_count import Approval
+from remediate.records.gathering import placed
+from remediate.records.modes import ModeChange, Modes
+from remediate.records.remediation import RULE, Ending, Remediation, State, content_digest, remediation_id
+from remediate.records.results import Applied, Check, Handled, Limits, Proposal, Swept
+from remediate.records.transitions import following
+from remediate.records.witnesses import Proof
+from remediate.service.approvals import Approvals, known
+from remediate.service.decider import Decider
+from remediate.service.evidence import Investigator, Sight
+from remediate.service.executor import ACTOR, Executor, names
+from remediate.service.history import History
+from remediate.service.renewal import Renewal
+from remediate.service.reviewers import Reviewers
+from remediate.service.switching import Switching
+from remediate.service.testimony import Testimony
+
+_Proving = Callable[[Remediation | None], Proof]
+"""What is known of a denial's entry, for a record that is about to keep the names in it."""
+
+
+class Remediator:
+    """One organization's remediations. Raises TransientFault where the same call may succeed later.
+
+    `mode` is the environment's word, None where it leaves that to the switches.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        cloud: Cloud,
+        mode: Mode | None,
+        organization: str | None,
+        opt_in_tag: str | None = None,
+        ours: Names = Names(),  # noqa: B008  (frozen)
+        clock: Callable[[], datetime],
+        rules: Callable[[], Rules] = lambda: BUILT_IN,
+        policy_confirmed: str | None = None,
+        reviewers: Reviewers = Reviewers(),  # noqa: B008  (frozen)
+        limits: Limits = Limits(),  # noqa: B008  (frozen)
+        told: Callable[[records.TrailRecord | ModeChange], None] = lambda _: None,
+        notifier: Notifier | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._registry = cloud.registry
+        self._logs = cloud.logs
+        self._investigator = Investigator(cloud, organization, opt_in_tag, clock, ours)
+        history = History(cloud, clock, own=reviewers.service)
+        self._decider = Decider(ledger, self._investigator, history, rules, mode, limits, clock, policy_confirmed)
+        self._executor = Executor(ledger, cloud.registry, clock, told, notifier)
+        self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, limits, clock)
+        self._renewal = partial(Renewal, ledger, self._decider, self._executor, history, clock)
+        self.switching = Switching(ledger, self._executor, reviewers, clock, told)
+        self._now = clock
+        self._reviewers = reviewers
+        self._limits = limits
+
+    # Denials
+
+    def handle(self, subject: Denial | NotADenial, *, from_log: bool = False) -> Handled:
+        """Decide about a log entry, record it, and grant where the decision is to grant.
+
+        `from_log`: it was read from Cloud Logging itself, so that it need not be read back.
+        """
+        if isinstance(subject, NotADenial):
+            return Handled(decide(subject), subject)
+        denial = self._investigator.identified(subject)
+        if isinstance(denial, NotADenial):
+            return Handled(decide(denial), denial)
+        if denial.repository is None or denial.member is None:
+            return Handled(self._decider.at_a_glance(denial), denial)
+        ident = remediation_id(denial.repository, denial.member)
+        if denial.entry.key and self._ledger.counted(denial.entry.key, ident):
+            return self._handled_before(denial, ident)
+        sight = self._decider.look()
+        decision, note = self._decider.decide(denial, ident, sight, from_log=from_log)
+        proof = partial(self.read_back().proof, denial=denial, from_log=from_log)
+        partners = self._propose_ahead(denial, ident, decision, sight, proof)
+        recorded = self._executor.redone(lambda: self._record(denial, decision, ident, partners, note, proof))
+        if recorded is None:
+            counted = denial.entry.key and self._ledger.counted(denial.entry.key, ident)
+            return self._handled_before(denial, ident) if counted else Handled(decision, denial)
+        record, decision = recorded
+        applied = self._executor.apply(record) if self._due(record, denial) else Applied(record, written=False)
+        return Handled(decision, denial, applied.remediation, partners, applied.written)
+
+    def _record(
+        self, denial: Denial, decision: Decision, ident: str, partners: tuple[str, ...], note: str, proof: _Proving
+    ) -> tuple[Remediation, Decision] | None:
+        """Count the denial and take the decision's transitions, in one commit. None where nothing is to be recorded.
+
+        Gives the decision too, as it turned out on the record of this moment.
+        """
+        now, record = self._now(), self._ledger.get(ident)
+        if denial.entry.key and self._ledger.counted(denial.entry.key, ident):
+            return None
+        decision, proven = self._decider.on_record(decision, record), proof(record)
+        trail: list[records.TrailRecord] = []
+        if record is None:
+            if decision.outcome is Outcome.IGNORE:
+                return None
+            first = State.REFUSED if decision.outcome is Outcome.REFUSE else State.PROPOSED
+            record, opened = records.opened(denial, decision, first, actor=ACTOR, now=now, note=note, proof=proven)
+            trail.append(opened)
+        else:
+            record = records.counted(record, denial, now, proven)
+        for partner in partners:
+            record = records.partnered(record, partner)
+        version = record.version
+        held = now - _moment(record.updated) < self._limits.hold_rejections
+        steps = [] if self._left_alone(record) else following(record, decision, actor=ACTOR, held=held)
+        for state, actor, why in steps:
+            made_by = None if record.state is State.GRANTED else decision  # that a grant is gone, no decision made
+            record, step = self._moved(record, state, actor, why or note, made_by)
+            trail.append(step)
+        record = self._placed(msgspec.structs.replace(record, version=version), trail, denial)
+        self._executor.commit(record, *trail, denial_key=denial.entry.key, decision=decision)
+        return record, decision
+
+    def _placed(self, record: Remediation, steps: Sequence[records.TrailRecord], denial: Denial) -> Remediation:
+        """The record, marked as one of a flood where this project has opened too many this hour."""
+        limit = self._limits.proposals_an_hour
+        return placed(record, steps, denial, now=self._now(), limit=limit, take=self._ledger.take)
+
+    def _left_alone(self, record: Remediation) -> bool:
+        """Whether a grant is still there; where that may not be read, nothing is concluded from that."""
+        try:
+            return self._executor.stands(record)
+        except TerminalFault:
+            return True
+
+    def _propose_ahead(
+        self, denial: Denial, partner: str, decision: Decision, sight: Sight, proof: _Proving
+    ) -> tuple[str, ...]:
+        """Propose what the same deploy is denied next, beside what it was denied now; gives the ids."""
+        if decision.outcome not in (Outcome.ASK, Outcome.GRANT):
+            return ()
+        found = (self._propose_one(each, denial, partner, sight, proof) for each in aheads(denial))
+        return tuple(ident for ident in found if ident)
+
+    def _propose_one(self, ahead: Denial, denial: Denial, partner: str, sight: Sight, proof: _Proving) -> str | None:
+        assert ahead.repository is not None
+        assert ahead.member is not None
+        ident = remediation_id(ahead.repository, ahead.member)
+        if self._ledger.get(ident):
+            self._executor.redone(partial(self._foresee, ident, denial, partner, proof))
+            return ident
+        foreseen = self._decider.foreseen(ahead, sight, surely=ahead.repository != denial.repository)
+        if foreseen.outcome is not Outcome.ASK:
+            return None
+        record, trail = records.predicted(ahead, foreseen, actor=ACTOR, now=self._now(), proof=proof(None))
+        record = self._placed(record, (trail,), denial)
+        try:
+            self._executor.commit(records.partnered(record, partner), trail)
+        except Conflict:  # another instance proposed it; our deployer may not approve it either
+            self._executor.redone(partial(self._foresee, ident, denial, partner, proof))
+        return ident
+
+    def _foresee(self, ident: str, denial: Denial, partner: str, proof: _Proving) -> None:
+        record = self._ledger.get(ident)
+        assert record is not None
+        seen = records.foreseen(record, denial, partner, proof(record))
+        if seen is not record:
+            self._executor.commit(seen)
+
+    def _handled_before(self, denial: Denial, ident: str) -> Handled:
+        """A second delivery: nothing to count; a grant that the first left half-done is finished."""
+        record = self._ledger.get(ident)
+        decision = Decision(Outcome.IGNORE, None, (Reason.DUPLICATE,))
+        if record and self._due(record, denial):
+            applied = self._approvals.carry_out(record)
+            return Handled(decision, denial, applied.remediation, (), applied.written, duplicate=True)
+        return Handled(decision, denial, record, duplicate=True)
+
+    def _due(self, record: Remediation, denial: Denial) -> bool:
+        """Whether an event may write what was approved: never in dry-run, where whoever approves also writes."""
+        return record.state is State.APPROVED and self._decider.may_write(denial, record.approver)
+
+    # Reviews
+
+    def proposal(self, ident: str) -> Proposal:
+        """What a reviewer has to know, with the binding as it is now and as it would be. Raises as `approve` does."""
+        record = known(self._ledger, ident)
+        return Proposal(record, content_digest(record), self._registry.change_by_adding(*names(record)))
+
+    def approve(
+        self,
+        ident: str,
+        *,
+        actor: str,
+        note: str = "",
+        lasts: timedelta | None = None,
+        content: str | None = None,
+        not_mine: bool = False,
+        asked: Testimony | None = None,
+    ) -> Applied:
+        """Grant what was proposed, on the word of `actor` (an address), for good or for as long as it `lasts`.
+
+        The log's own entry is read back first. Where it takes two approvals, the first is recorded and the record stays
+        `proposed`. `content` is the digest of the proposal that the reviewer saw; `not_mine`: they declare that the
+        deploy was not theirs; `asked`: what `read_back` asked for a whole batch. Raises BadInput for an unknown id or
+        an address that is none, Refused where this actor may not approve it, the proposal is not the one they saw, the
+        log has it otherwise, or the world has changed since; TransientFault where nothing was changed and it can be
+        said again.
+        """
+        seconds = None if lasts is None else lasts.total_seconds()
+        word = Approval(actor, records.instant(self._now()), content or "", 1, seconds, not_mine)
+        return self._approvals.approve(ident, word, asked or self.read_back(), note=note, lasts=lasts, content=content)
+
+    def read_back(self, records_: Iterable[Remediation] = (), *people: str) -> Testimony:
+        """What the log itself has of these records: one look-up for as many as are approved together."""
+        asked = Testimony(self._logs, self._investigator, self._now)
+        asked.ask(records_, *people)
+        return asked
+
+    def check(self, ident: str, actor: str | None = None) -> Check:
+        """What an approval by this actor would find now, so that it is shown before. Raises as `approve` does."""
+        return self._approvals.check(known(self._ledger, ident), actor, self.read_back())
+
+    def evidence(self, ident: str) -> Evidence:
+        """What Google Cloud says now about what the record asks for, all of it. Raises as `approve` does."""
+        return self._decider.evidence(known(self._ledger, ident))
+
+    def may_review(
+        self,
+        record: Remediation | None,
+        actor: str,
+        *,
+        about_own: bool = False,
+        asked: Testimony | None = None,
+    ) -> None:
+        """Raises what a review of this record, or a switch (None), would raise about who asks, before they ask.
+
+        `asked`: what the log says of it; without it, whoever is named as deployer counts as one.
+        """
+        if record is None:
+            self._reviewers.switcher(actor)
+        elif asked is not None and not about_own:
+            self._approvals.reviewer(record, actor, asked)
+        else:
+            self._reviewers.of(record, actor, about_own=about_own)
+
+    def reject(self, ident: str, *, actor: str, note: str) -> Remediation:
+        """Decline what was proposed; the same denial is then counted, not raised again. Raises as `approve` does."""
+        asked = self.read_back()
+
+        def step() -> Remediation:
+            record = known(self._ledger, ident)
+            person = self._approvals.reviewer(record, actor, asked)
+            if record.state is State.REJECTED and self._said_before(record, person.id, note):
+                return record
+            return self._executor.commit(*self._moved(record, State.REJECTED, person.id, note))
+
+        return self._executor.redone(step)
+
+    def _said_before(self, record: Remediation, actor: str, note: str) -> bool:
+        """Whether the last transition is this very word: its answer got lost, and it is said again."""
+        last = [(step.after, step.actor, step.note) for step in self._ledger.trail(record.id)][-1:]
+        return last == [(record.state, actor, note)]
+
+    def revoke(self, ident: str, *, actor: str, note: str) -> Remediation:
+        """Take away the member that we added, and nothing else. Raises Refused where we did not add it."""
+        record = known(self._ledger, ident)
+        person = self._reviewers.of(record, actor, about_own=True)
+        if record.state is not State.GRANTED:
+            raise Refused(f"{ident} is {record.state}: it cannot become {State.REVOKED}")
+        if not record.ours:
+            raise Refused(f"{ident}: {record.member} was a reader before; only what we added is taken away")
+        done = self._executor.take_away(record, Ending(State.REVOKED, person.id, note))
+        if done.state is not State.REVOKED:
+            held = "still granted: Google Cloud refused to change the policy"
+            raise Refused(f"{ident} is {held if done.state is State.GRANTED else done.state}")
+        return done
+
+    def switch(self, scope: str, mode: Mode | None, *, actor: str, note: str) -> Modes:
+        """Set (None: clear) the mode of a scope, or ask for it where that takes two. Raises as `approve` does."""
+        return self.switching.switch(scope, mode, actor=actor, note=note)
+
+    def policy_to_confirm(self) -> TextToConfirm | None:
+        """The policy text in force, where its rules may not grant before it is confirmed."""
+        return self._decider.policy_to_confirm()
+
+    def _moved(
+        self, record: Remediation, state: State, actor: str, note: str = "", decision: Decision | None = None
+    ) -> tuple[Remediation, records.TrailRecord]:
+        now = self._now()
+        if state is State.APPROVED:  # a rule approves only what is not there yet
+            until = records.ends(decision.expires_after if decision else None, None, now)
+            return records.moved(
+                record, state, actor=actor, now=now, note=note, decision=decision, ours=True, expires=until
+            )
+        return records.moved(record, state, actor=actor, now=now, note=note, decision=decision)
+
+    # Time
+
+    def sweep(self, advance: Callable[[int, int], None] = lambda *_: None) -> Iterator[Swept]:
+        """Do what is due: carry out approvals, end or renew grants, lapse what nobody answered, note what was removed.
+
+        Idempotent, and safe beside running functions; gives each remediation that it changed, or could not change.
+        `advance` hears how many were looked at, of how many.
+        """
+        renewal = self._renewal()
+        idents = list(self._ledger.ids((State.PROPOSED, State.APPROVED, State.GRANTED)))
+        for number, ident in enumerate(idents):
+            advance(number, len(idents))
+            record = None
+            try:
+                record = known(self._ledger, ident)
+                done = self._executor.redone(partial(self._swept, ident))
+                renewal.offer(done)
+            except Exception as fault:  # whatever is wrong with one, the ends of the others come
+                yield Swept(record, record.state if record else None, _why(fault), ident)
+                continue
+            if done.state is not record.state:
+                yield Swept(done, record.state)
+        yield from renewal.carry_out()
+        yield from self.switching.let_lapse()
+
+    def pick_up(self, entries: Iterable[bytes]) -> Iterator[Swept]:
+        """Handle log entries that may never have arrived; gives the remediations of those that had not."""
+        for raw in entries:
+            try:
+                handled = self.handle(understand(read_entry(raw)), from_log=True)
+            except Unreadable:
+                continue
+            except Exception as fault:  # as in `sweep`
+                yield Swept(None, None, _why(fault))
+                continue
+            if handled.remediation and not handled.duplicate:
+                yield Swept(handled.remediation, None)
+
+    def _swept(self, ident: str) -> Remediation:
+        record = known(self._ledger, ident)
+        now = self._now()
+        late = now - _moment(record.updated) >= self._limits.lapse_after
+        if record.state in (State.PROPOSED, State.APPROVED) and late and not self._executor.was_written(record):
+            return self._executor.commit(*self._moved(record, State.LAPSED, ACTOR))
+        if record.state is State.PROPOSED:
+            self._executor.remind(record)
+        if record.state is State.APPROVED:
+            by_rule = (record.approver or "").startswith(RULE)
+            due = not by_rule or self._due(record, records.last_denial(record))
+            return self._approvals.carry_out(record).remediation if due else record
+        if record.state is State.GRANTED:
+            if record.ending:
+                return self._executor.end(record)
+            if record.ours and record.expires and _moment(record.expires) <= now:
+                note = f"was granted until {record.expires}"
+                return self._executor.take_away(record, Ending(State.EXPIRED, ACTOR, note))
+            if not self._executor.stands(record):
+                return self._executor.commit(*self._moved(record, State.REMOVED, ACTOR))
+        return record
+
+
+def _why(fault: Exception) -> str:
+    """What a sweep tells of one remediation: an unexpected error by its kind and place, as its text may quote one."""
+    if isinstance(fault, RemediateError):
+        return str(fault)
+    from remediate.log_lines import where
+
+    return f"unexpected {where(fault)}, which is a defect of remediate"
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,164 @@
+"""Turns grants of the built-in rule that end soon into renewed ones, where their members deployed again meanwhile.
+
+What is renewed was granted by the built-in rule, would be granted by it again, and is proven to be in use; a person's
+word and a policy file's rule end when they said. A renewal changes no policy: it puts the end off, with one record on
+the trail. Where that cannot be proven, nothing happens, and the grant ends at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+import msgspec
+
+from remediate.decisions.policy import Decision
+from remediate.entries.earlier_deploys import EarlierDeploy
+from remediate.errors import BadInput, LedgerFault, TerminalFault, TransientFault
+from remediate.iam.member import Member
+from remediate.ledger.checked import checked_trail
+from remediate.ledger.interface import Ledger
+from remediate.records.remediation import RULE, Remediation, State, TrailRecord, instant, moved
+from remediate.records.results import Swept
+from remediate.service.approvals import known
+from remediate.service.decider import Decider
+from remediate.service.executor import Executor, names
+from remediate.service.history import History
+
+WINDOW = timedelta(days=14)
+"""How long before its end a grant is renewed at the earliest; a quarter of its life, where that is less."""
+_MOST_LOOKED_UP = (
+    15  # repositories a sweep: a look-up of each is up to three of the log's calls, of which a minute has 50
+)
+_MOST_MEMBERS = 50  # that one look-up names
+_MOST_CHARACTERS = 8_000  # of their names: a filter has at most 20,000
+_SWEEPS_APART = 3600.0  # seconds, as a rule
+
+
+class Renewal:
+    """The renewals of one sweep: what is offered is looked up and renewed together, a query a repository."""
+
+    def __init__(
+        self, ledger: Ledger, decider: Decider, executor: Executor, history: History, clock: Callable[[], datetime]
+    ) -> None:
+        self._ledger = ledger
+        self._decider = decider
+        self._executor = executor
+        self._history = history
+        self._now = clock
+        self._offered: list[Remediation] = []
+
+    def offer(self, record: Remediation) -> None:
+        """Take up a record, where it is a rule's grant that ends soon."""
+        if ends_soon(record, self._now()):
+            self._offered.append(record)
+
+    def carry_out(self) -> Iterator[Swept]:
+        """Renew what was offered; gives each that was renewed, and one of each repository that cannot be looked up.
+
+        Only so many repositories a sweep; where there are more, each sweep takes the next ones.
+        """
+        asked = _asked_together(
+            sorted(self._offered, key=lambda record: (record.repository, record.expires, record.id))
+        )
+        self._offered = []
+        turn = int(self._now().timestamp() // _SWEEPS_APART) * _MOST_LOOKED_UP % len(asked) if asked else 0
+        for records in (asked[turn:] + asked[:turn])[:_MOST_LOOKED_UP]:
+            try:
+                yield from self._renewed(records)
+            except (TerminalFault, TransientFault, BadInput, LedgerFault) as fault:
+                yield Swept(records[0], records[0].state, f"whether to renew it is not known: {fault}", records[0].id)
+
+    def _renewed(self, records: Sequence[Remediation]) -> Iterator[Swept]:
+        due: dict[str, tuple[Remediation, datetime]] = {}
+        for record in records:
+            steps, broken = checked_trail(self._ledger, record.id)
+            if broken:
+                yield Swept(record, record.state, f"not renewed, as its trail is broken: {broken}", record.id)
+                continue
+            since = self._since(record, steps)
+            if since is not None and self._decider.may_renew(record):
+                due[Member(record.member).key] = (record, since)
+        for deploy in self._newer(list(due.values())) if due else ():
+            record, _ = due[deploy.member.key]
+            decision = self._decider.renewed(record)
+            if decision is None or decision.expires_after is None:
+                continue
+            until = self._now() + timedelta(seconds=decision.expires_after)
+            done = self._executor.redone(partial(self._put_off, record, decision, deploy, until))
+            if done is not None:
+                yield Swept(done, State.GRANTED)
+
+    def _since(self, record: Remediation, steps: Sequence[TrailRecord]) -> datetime | None:
+        """Since when a deploy is newer: the grant or its last renewal. None where the built-in rule did not make it."""
+        approved: TrailRecord | None = None
+        since: datetime | None = None
+        for step in steps:
+            if step.after is State.APPROVED:
+                approved = step
+            if step.after is State.GRANTED:
+                since = datetime.fromisoformat(step.at)
+        ours = (
+            approved is not None and approved.actor == record.approver and approved.policy == self._decider.built_in()
+        )
+        return since if ours else None
+
+    def _newer(self, due: Sequence[tuple[Remediation, datetime]]) -> list[EarlierDeploy]:
+        """The proven deploys that are newer than each one's grant, of members that nobody took the access from."""
+        repository, _ = names(due[0][0])
+        place = self._history.place(repository)
+        if place is None:
+            return []
+        since = {Member(record.member).key: moment for record, moment in due}
+        members = [names(record)[1] for record, _ in due]
+        project = place.repositories[0].project
+        found = self._history.deploys(project, place, members, min(since.values()), self._now())
+        newer = [deploy for key, deploy in found.items() if deploy.at > since[key]]
+        return self._history.keep_access(repository, newer)
+
+    def _put_off(
+        self, record: Remediation, decision: Decision, deploy: EarlierDeploy, until: datetime
+    ) -> Remediation | None:
+        """Put the end off; None where something happened to the grant since it was looked at: then that stands."""
+        current, now = known(self._ledger, record.id), self._now()
+        same = (current.state, current.cycle, current.expires, current.approver, current.taken_away)
+        if same != (State.GRANTED, record.cycle, record.expires, record.approver, record.taken_away) or current.ending:
+            return None
+        if not ends_soon(current, now):
+            return None
+        return self._executor.commit(*renewed(current, decision, deploy, now=now, until=until))
+
+
+def ends_soon(record: Remediation, now: datetime) -> bool:
+    """Whether a rule's grant is near its end, so that it may be renewed; never once its end has come."""
+    by_rule = (record.approver or "").startswith(RULE)
+    if record.state is not State.GRANTED or not (record.ours and by_rule and record.expires) or record.ending:
+        return False
+    left = datetime.fromisoformat(record.expires) - now
+    life = timedelta(seconds=record.lasts) if record.lasts is not None else 4 * WINDOW
+    return timedelta(0) < left <= min(WINDOW, life / 4)
+
+
+def renewed(
+    record: Remediation, decision: Decision, deploy: EarlierDeploy, *, now: datetime, until: datetime
+) -> tuple[Remediation, TrailRecord]:
+    """The grant with its new end, and the one trail record of that; it stands since when it stood before."""
+    note = f"renewed until {instant(until)}: deployed again at {instant(deploy.at)} (log entry {deploy.insert_id})"
+    put_off = msgspec.structs.replace(record, expires=instant(until))
+    after, step = moved(put_off, State.GRANTED, actor=f"{RULE}{decision.rule}", now=now, note=note, decision=decision)
+    return msgspec.structs.replace(after, updated=record.updated), step
+
+
+def _asked_together(records: Sequence[Remediation]) -> list[list[Remediation]]:
+    """The records, which are in order, by repository: as many of one together as a query names."""
+    found: list[list[Remediation]] = []
+    size = 0
+    for record in records:
+        last = found[-1] if found else []
+        size += len(record.member)
+        if not last or last[0].repository != record.repository or len(last) == _MOST_MEMBERS or size > _MOST_CHARACTERS:
+            found.append([])
+            size = len(record.member)
+        found[-1].append(record)
+    return found

@@ -1,0 +1,78 @@
+"""Turns the word of somebody into a reviewer, or says why they may not decide: four eyes, and who is meant to look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from remediate.errors import BadInput, Refused
+from remediate.iam.member import Member, parse_member
+from remediate.records.remediation import Remediation
+
+
+class Reviewers(msgspec.Struct, frozen=True):
+    """Who may review: `allowed` are keys and domains (empty: anybody), `service` is what the service itself runs as."""
+
+    allowed: tuple[str, ...] = ()
+    service: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+    """Keys of those who may loosen the mode alone, reviewers or not."""
+
+    def switcher(self, actor: str) -> tuple[Member, bool]:
+        """Who switches the mode, and whether they may loosen it alone. Raises as `person` does."""
+        person = parse_member(actor)
+        if isinstance(person, Member) and person.key in self.operators and person.key not in self.service:
+            return person, True
+        return self.person(actor), False
+
+    def person(self, actor: str) -> Member:
+        """The reviewer. Raises BadInput for an address that is none, Refused for one that may not review anything."""
+        person = parse_member(actor)
+        if not isinstance(person, Member):
+            raise BadInput(f"{actor!r} is nobody who can review: expected the address of a user or service account")
+        if person.key in self.service:
+            raise Refused(f"{person.id} is what the service itself runs as; somebody else has to review")
+        if self.allowed and not {person.key, person.domain} & set(self.allowed):
+            raise Refused(f"{person.id} is not among the reviewers", advice="REMEDIATE_REVIEWERS names who may review.")
+        return person
+
+    def among(self, allowed: Sequence[str], approver: str) -> bool:
+        """Whether a rule that leaves it to these (to anybody, where there are none) leaves it to this approver."""
+        person = parse_member(approver)
+        return not allowed or (isinstance(person, Member) and bool({person.key, person.domain} & {*allowed}))
+
+    def of(
+        self,
+        record: Remediation,
+        actor: str,
+        *,
+        about_own: bool = False,
+        cleared: Callable[[Member], bool] = lambda _: False,
+    ) -> Member:
+        """The reviewer of this record. Raises Refused where they would decide about their own deploy.
+
+        `cleared` tells whether the log denies all that named this person as deployer.
+        """
+        person = self.person(actor)
+        if not about_own:
+            deployers = {Member(text).key for text in record.deployers}
+            if person.key == Member(record.member).key or (person.key in deployers and not cleared(person)):
+                raise own_deploy(record, person)
+            if record.crowded:
+                raise Refused(
+                    f"{record.id} names more deployers than can be kept, and the log could not be asked about them",
+                    advice="Let the service read the log, and deploy again: then it is counted anew.",
+                )
+        if not self.among(record.reviewers, person.id):
+            allowed = ", ".join(record.reviewers)
+            raise Refused(f"{person.id} may not review {record.id}: rule {record.rule!r} leaves it to {allowed}")
+        return person
+
+
+def own_deploy(record: Remediation, person: Member) -> Refused:
+    """What a reviewer is answered who would decide about their own deploy."""
+    return Refused(
+        f"{person.id} may not review {record.id}: it is about their own deploy",
+        advice="Somebody who is neither the member nor the deployer has to.",
+    )

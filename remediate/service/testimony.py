@@ -1,0 +1,259 @@
+"""Turns the entries that a record names into what Cloud Logging itself says of them: is it still so, and who deployed.
+
+One look-up answers for one approval, or for a whole batch of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime
+
+import msgspec
+
+from remediate.cloud.interface import EntryKey, Logs
+from remediate.decisions.prediction import aheads
+from remediate.entries.denial import Denial, Deploy, EntryId, Reader, understand
+from remediate.entries.joining import call_of, joined
+from remediate.entries.log_entry import LogEntry, read_entry
+from remediate.entries.source import source_of
+from remediate.errors import RemediateError, TransientFault, Unreadable
+from remediate.iam.member import Member, parse_member
+from remediate.records.remediation import Remediation, names_of, remediation_id
+from remediate.records.results import Verdict
+from remediate.records.witnesses import NamedBy, Proof, is_full, named_in, overflows
+from remediate.service.evidence import LAG, Investigator
+
+_INSERT_ID = re.compile(r"[!-~]{1,512}\Z")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)\Z")
+_WITNESSES = 5  # entries that are read to learn whether the log names any deployer at all
+
+
+class Testimony:
+    """What the log has under some keys, each asked once. `logs` is None where there is no Cloud Logging to ask."""
+
+    def __init__(self, logs: Logs | None, investigator: Investigator, clock: Callable[[], datetime]) -> None:
+        self._logs = logs
+        self._investigator = investigator
+        self._now = clock
+        self._answers: dict[EntryKey, list[bytes] | RemediateError] = {}
+
+    # Asking
+
+    def ask(self, records: Iterable[Remediation], *people: str) -> None:
+        """Read back all that approvals of these records by these people need, in one look-up. Raises nothing: a fault
+        counts for the records that it concerns, once they are judged."""
+        keys = dict.fromkeys(key for record in records for key in _keys(record, people))
+        missing = [key for key in keys if key not in self._answers]
+        if missing and self._logs is not None:
+            self._answers |= self._logs.entries(missing)
+
+    def _read(self, entry: EntryId) -> list[LogEntry] | None:
+        """The entries that the log has under this name; None where it may not be asked. Raises TransientFault."""
+        key = _key(entry)
+        if self._logs is None:
+            return None
+        if key is None:  # whatever the log has, has a whole name
+            return []
+        found = self._answers.get(key, TransientFault("Cloud Logging was not asked"))
+        if isinstance(found, TransientFault):
+            raise TransientFault(f"Cloud Logging could not be asked just now: {found}", advice=_AGAIN) from found
+        if isinstance(found, RemediateError):
+            return None
+        return [each for raw in found if (each := _parsed(raw)) and _is(each, key)]
+
+    # Judging
+
+    def verdict(self, record: Remediation, *people: str) -> Verdict:
+        """Whether the log has the denial that the record is about. Raises TransientFault where that is not known yet.
+
+        The newest entry that the log confirms counts; others that it does not have are disregarded, and noted.
+        """
+        known = bool(record.deployers) or Reader.DEPLOYER in record.readers
+        if self._logs is None:
+            return Verdict(verified=True, deployer_known=known)
+        self.ask([record], *people)
+        notes: list[str] = []
+        unanswered = not record.entries
+        young = False
+        for entry in reversed(record.entries):
+            found = self._read(entry)
+            if found is None:
+                unanswered = True
+                continue
+            for denial, whole in filter(None, (self._understood(record, entry, each) for each in found)):
+                who = tuple(each for each in (*whole.behind, whole.deployer) if each)
+                return Verdict(True, denial, who, self._deployer_known(record, denial), tuple(notes))
+            young = young or (not found and self._is_young(entry))
+            notes.append(f"entry {_name(entry)} {'says something else' if found else 'is not there'} in the log")
+        if unanswered:
+            return Verdict(None, deployer_known=known, notes=(_UNASKED, *notes))
+        if young:
+            raise TransientFault("Cloud Logging does not have the entry yet", advice=_AGAIN)
+        return Verdict(False, deployer_known=known, notes=tuple(notes))
+
+    def unanswered(self, record: Remediation) -> bool:
+        """Whether the log may not be asked about this record's denial, or cannot be asked just now."""
+        try:
+            return self.verdict(record).verified is None
+        except TransientFault:
+            return True
+
+    def _understood(self, record: Remediation, entry: EntryId, found: LogEntry) -> tuple[Denial, Denial] | None:
+        """An entry that was read back: as the record's own denial, and as the denial that it tells of itself."""
+        subject = understand(found)
+        if not isinstance(subject, Denial):
+            return None
+        placed = self._investigator.located(subject)
+        if not isinstance(placed, Denial):
+            return None
+        whole = self._joined(record, entry, placed)
+        for each in (whole, *aheads(whole)):
+            if each.repository and each.member and remediation_id(each.repository, each.member) == record.id:
+                return (each, whole) if _tells_of(record, each) else None
+        return None
+
+    def _joined(self, record: Remediation, entry: EntryId, denial: Denial) -> Denial:
+        """The denial with its deployer out of the calls that named one when it was counted.
+
+        Where none named anybody, the log is asked for the operation's call as it was then: it tells of permissions too.
+        """
+        calls = dict.fromkeys(each.call for each in record.named_by if each.entry == entry and each.call)
+        if not calls:
+            found = self._investigator.identified(denial)
+            return found if isinstance(found, Denial) else denial
+        with suppress(TransientFault):  # who is named by it is barred all the same
+            read = [each for call in calls if call for each in self._read(call) or ()]
+            return joined(denial, [call for each in read if (call := call_of(each))])
+        return denial
+
+    def _deployer_known(self, record: Remediation, denial: Denial) -> bool:
+        """Whether the log itself names a deployer for this record: a forged entry's deployer counts for nothing."""
+        if denial.deployer or denial.reader is Reader.DEPLOYER:
+            return True
+        with suppress(TransientFault):
+            return any(self._confirms(each) for each in record.named_by[-_WITNESSES:])
+        return False
+
+    def cleared(self, record: Remediation, person: Member) -> bool:
+        """Whether the log denies every entry that named this person as deployer. Raises TransientFault."""
+        if self._logs is None or record.crowded:
+            return False
+        self.ask([record], person.id)
+        spelled = {each for each in record.deployers if Member(each).key == person.key}
+        own = naming(record, person.id)
+        if not spelled <= {each.member for each in own}:  # named before entries were kept
+            return False
+        return all(self._confirms(each) is False for each in own)
+
+    def _confirms(self, by: NamedBy) -> bool | None:
+        """Whether the log has an entry as it was kept; None where it cannot be asked. Raises TransientFault."""
+        if by.proven:  # it was there; that the log keeps entries for so long only changes nothing
+            return True
+        found = self._read(by.entry) if by.entry else None
+        if found is None:
+            return None
+        if not found:
+            if by.entry and self._is_young(by.entry):
+                raise TransientFault("Cloud Logging does not have the entry yet", advice=_AGAIN)
+            return False
+        if _name_anybody(found, by.member):
+            return True
+        if by.call is None:  # a call named them, and which one was not kept
+            return (
+                None if any(isinstance(each, Denial) and each.operation for each in map(understand, found)) else False
+            )
+        calls = self._read(by.call)
+        return None if calls is None else _name_anybody(calls, by.member)
+
+    def proof(self, record: Remediation | None, denial: Denial, *, from_log: bool) -> Proof:
+        """What is known of a denial's entry whose names are about to be kept. Raises TransientFault.
+
+        The log is asked only where the record holds as much as is kept unproven.
+        """
+        if from_log:
+            return Proof.PROVEN
+        if record is None or not (overflows(names_of(record), denial) or is_full(record.entries, record.proven)):
+            return Proof.LATER
+        key = _key(denial.entry)
+        if self._logs is not None and key is not None and key not in self._answers:
+            self._answers |= self._logs.entries([key])
+        found = self._read(denial.entry)
+        if found is None:
+            return Proof.UNANSWERED
+        if not found and self._is_young(denial.entry):
+            raise TransientFault("Cloud Logging does not have the entry yet; the event comes again")
+        told = [self._investigator.located(each) for each in map(understand, found) if isinstance(each, Denial)]
+        names = [(each.repository, each.member) for each in told if isinstance(each, Denial)]
+        same = (denial.repository, denial.member) in names
+        return Proof.PROVEN if same else Proof.DISPROVEN
+
+    def _is_young(self, entry: EntryId) -> bool:
+        return _key(entry) is not None and abs(self._now() - datetime.fromisoformat(entry.timestamp or "")) < LAG
+
+
+_AGAIN = "Nothing was changed; try again in a moment."
+_UNASKED = "Cloud Logging could not be asked whether it has the entry"
+
+
+def _keys(record: Remediation, people: Sequence[str]) -> list[EntryKey]:
+    """What is read back: the denials' own entries with their calls, and the entries that named these people."""
+    own = [each for each in record.named_by if each.entry in record.entries]
+    persons = [person for person in people if person]
+    persons += [each.actor for each in record.approvals]
+    theirs = [each for person in dict.fromkeys(persons) for each in naming(record, person)]
+    by = (*own, *theirs, *record.named_by[-_WITNESSES:])
+    entries = (*record.entries, *(entry for each in by for entry in (each.entry, each.call) if entry))
+    return [key for key in map(_key, dict.fromkeys(entries)) if key]
+
+
+def naming(record: Remediation, person: str) -> list[NamedBy]:
+    """The entries that named this person, by an address or a member, in any spelling."""
+    found = parse_member(person)
+    return [each for each in record.named_by if isinstance(found, Member) and Member(each.member).key == found.key]
+
+
+def _key(entry: EntryId) -> EntryKey | None:
+    """What to ask for; None for what no audit log entry of Cloud Run can be called."""
+    name, ident, moment = entry.log_name or "", entry.insert_id or "", entry.timestamp or ""
+    if not (source_of(name) and _INSERT_ID.match(ident) and _MOMENT.match(moment)):
+        return None
+    with suppress(ValueError):
+        datetime.fromisoformat(moment)
+        return EntryKey(name, ident, moment)
+    return None
+
+
+def _parsed(raw: bytes) -> LogEntry | None:
+    with suppress(Unreadable):
+        return read_entry(raw)
+    return None
+
+
+def _is(found: LogEntry, key: EntryKey) -> bool:
+    """Whether an entry has this name: the log's text of a timestamp may differ in its trailing zeros."""
+    if (found.log_name, found.insert_id) != (key.log_name, key.insert_id) or not _MOMENT.match(found.timestamp or ""):
+        return False
+    return datetime.fromisoformat(found.timestamp or "") == datetime.fromisoformat(key.timestamp)
+
+
+def _name(entry: EntryId) -> str:
+    return repr((entry.insert_id or "")[:40])
+
+
+def _name_anybody(entries: Iterable[LogEntry], member: str) -> bool:
+    """Whether one of these entries names the member, or someone with the same address."""
+    return any(each.key == Member(member).key for entry in entries for each in named_in(entry))
+
+
+def _tells_of(record: Remediation, denial: Denial) -> bool:
+    """Whether what the log says of a denial is what the record shows: its deploy and its image."""
+    shown = denial.image is None or denial.image in record.images
+    return shown and any(_agree(each, denial.deploy) for each in record.deploys)
+
+
+def _agree(shown: Deploy, found: Deploy) -> bool:
+    """Whether two tell of the same deploy; what one of them does not know contradicts nothing."""
+    pairs = zip(msgspec.structs.astuple(shown), msgspec.structs.astuple(found), strict=True)
+    return all(one is None or other is None or one == other for one, other in pairs)

@@ -1,0 +1,277 @@
+"""Whose word a grant stands on, that it still holds when it is carried out, and that nothing undoes it from behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from remediate.cloud.interface import Cloud, PolicyChange
+from remediate.decisions.policy import Mode, Outcome
+from remediate.decisions.policy_file import parse_policy
+from remediate.errors import Refused, TransientFault
+from remediate.iam.allow_policy import Binding
+from remediate.reasons import Reason
+from remediate.records.remediation import Remediation, State
+from remediate.records.trail_verification import broken_trail
+from tests.audit_entries import (
+    AGENT,
+    DEPLOYER,
+    PROJECT,
+    REPOSITORY,
+    activity,
+    agent_text,
+    call_entry,
+    denial,
+    system_event,
+    user_text,
+)
+from tests.service.test_endings import Registry
+from tests.service.test_lifecycle import DAY, MEMBER, proposed, state
+from tests.service.test_remediator import (
+    REVIEWER,
+    SAME_IMAGE,
+    SAME_REPOSITORY,
+    Crash,
+    World,
+    cross,
+    same,
+    same_entry,
+    world,
+)
+
+__all__ = ["world"]  # the fixture
+SECOND = "bo@example.org"
+ASKS = parse_policy("rules:\n- {name: nobody, when: true, then: ask}\n", "policy.yaml")
+SECURITY = parse_policy(
+    "rules:\n- {name: sec, when: true, then: ask, reviewers: [security@example.com]}\n", "policy.yaml"
+)
+
+
+class Overlaid:
+    """A part of the world with some of its calls done otherwise."""
+
+    def __init__(self, part: Any, **calls: Callable[..., Any]) -> None:
+        self._part, self._calls = part, calls
+
+    def __getattr__(self, name: str) -> Any:
+        return self._calls.get(name) or getattr(self._part, name)
+
+
+def crash(*_: Any, **__: Any) -> None:
+    raise Crash
+
+
+def approved_by_a_rule(world: World) -> Remediation:
+    """A rule's approval whose write never came."""
+    with pytest.raises(Crash):
+        world.instance(Mode.ENFORCE, registry=Registry(world, add_reader=crash)).handle(same())
+    [record] = world.records().values()
+    assert (record.state, record.approver) == (State.APPROVED, "rule:same project")
+    return record
+
+
+class Bars:
+    """A Policy Troubleshooter that names a deny policy."""
+
+    def barred(self, *_: Any) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("cause", [Reason.INHERITED, Reason.BARRED])
+def test_what_a_grant_would_not_cure_is_not_granted_on_anybodys_word(world: World, cause: Reason) -> None:
+    record = proposed(world)
+    cloud = Cloud(world.registry, world.projects, world.roles, world.logs, Bars() if cause is Reason.BARRED else None)
+    if cause is Reason.INHERITED:
+        world.projects.policies["projects/platform-images"] = [Binding("roles/artifactregistry.writer", (MEMBER,))]
+    with pytest.raises(Refused, match="proposed anew"):
+        world.instance(cloud=cloud).approve(record.id, actor=REVIEWER, lasts=30 * DAY)
+    stored = world.ledger.get(record.id)
+    assert stored
+    assert (stored.state, stored.reasons) == (State.PROPOSED, (cause,))
+    with pytest.raises(Refused, match="cure nothing"):
+        world.instance(cloud=cloud).approve(record.id, actor=REVIEWER)
+    assert (world.registry.readers(REPOSITORY), world.registry.writes) == ([], 0)
+    world.projects.policies.clear()
+    with suppress(Refused):
+        world.instance().approve(record.id, actor=REVIEWER)
+    assert world.instance().approve(record.id, actor=REVIEWER, lasts=DAY).written
+    world.check_trail()
+
+
+def test_a_rules_approval_is_not_carried_out_once_the_rule_says_ask(world: World) -> None:
+    record = approved_by_a_rule(world)
+    list(world.instance(Mode.ENFORCE, rules=lambda: ASKS).sweep())
+    stored = world.ledger.get(record.id)
+    assert stored
+    assert (stored.state, stored.rule, stored.approver, stored.ours) == (State.PROPOSED, "nobody", None, False)
+    assert world.registry.writes == 0
+    world.check_trail()
+
+
+def test_a_rules_approval_is_not_carried_out_where_the_member_reads_already(world: World) -> None:
+    record = approved_by_a_rule(world)
+    world.projects.policies[f"projects/{PROJECT}"] = [Binding("roles/viewer", (MEMBER,))]
+    list(world.instance(Mode.ENFORCE).sweep())
+    assert (state(world, record.id), world.registry.writes) == (State.PROPOSED, 0)
+
+
+def test_an_approval_of_some_time_ago_is_not_carried_out_once_the_rule_leaves_it_to_others(world: World) -> None:
+    record = proposed(world)
+    with pytest.raises(Crash):
+        world.instance(registry=Registry(world, add_reader=crash)).approve(record.id, actor=REVIEWER)
+    list(world.instance(rules=lambda: SECURITY).sweep())
+    assert (state(world, record.id), world.registry.writes) == (State.PROPOSED, 0)
+    with pytest.raises(Refused, match=r"security@example\.com"):
+        world.instance(rules=lambda: SECURITY).approve(record.id, actor=REVIEWER)
+    assert world.instance(rules=lambda: SECURITY).approve(record.id, actor="security@example.com").written
+    world.check_trail()
+
+
+def test_what_failed_is_decided_anew_before_it_is_approved_again(world: World) -> None:
+    record = proposed(world)
+    world.registry.refuse_writes = True
+    assert world.instance().approve(record.id, actor=REVIEWER).remediation.state is State.FAILED
+    world.registry.refuse_writes = False
+    with pytest.raises(Refused, match="proposed anew"):
+        world.instance(rules=lambda: SECURITY).approve(record.id, actor=REVIEWER)
+    assert (state(world, record.id), world.registry.writes) == (State.PROPOSED, 0)
+
+
+def test_a_write_that_a_refusal_overtook_is_taken_back(world: World) -> None:
+    record = proposed(world)
+    unseen = Overlaid(
+        world.projects, find=lambda name: None if name == "platform-images" else world.projects.find(name)
+    )
+
+    def late(*args: Any, still: Callable[[], bool], **kwargs: Any) -> PolicyChange:
+        assert still()
+        meanwhile = world.instance(projects=unseen).handle(cross("2"))
+        assert meanwhile.decision.outcome is Outcome.REFUSE
+        return world.registry.add_reader(*args, still=lambda: True, **kwargs)
+
+    done = world.instance(registry=Registry(world, add_reader=late)).approve(record.id, actor=REVIEWER)
+    assert (done.remediation.state, done.written) == (State.REFUSED, False)
+    assert world.registry.readers(REPOSITORY) == []
+
+
+def test_an_event_in_flight_does_not_undo_a_revocation(world: World) -> None:
+    record = world.instance().handle(same("1")).remediation
+    assert record
+
+    def meanwhile(key: Any) -> list[bytes]:
+        world.instance().approve(record.id, actor=REVIEWER)
+        world.instance().revoke(record.id, actor=REVIEWER, note="no!")
+        return world.logs.entry(key)
+
+    handled = world.instance(Mode.ENFORCE, logs=Overlaid(world.logs, entry=meanwhile)).handle(same("2"))
+    assert (handled.decision.outcome, handled.decision.reasons[-1]) == (Outcome.ASK, Reason.TAKEN_AWAY)
+    assert state(world, record.id) is State.PROPOSED
+    assert world.registry.readers(SAME_REPOSITORY) == []
+
+
+def test_a_second_deployer_who_comes_in_between_may_not_approve_the_second_hop_either(world: World) -> None:
+    other = "other@shop-frontend.iam.gserviceaccount.com"
+    came: list[str] = []
+
+    def commit(record: Remediation, **more: Any) -> None:
+        if record.predicted and not came:
+            came.append(other)
+            world.instance().handle(denial(activity(insert_id="other", email=other)))
+        world.ledger.commit(record, **more)
+
+    world.instance(ledger=Overlaid(world.ledger, commit=commit)).handle(cross())
+    agent = world.records()[f"serviceAccount:{AGENT}"]
+    for deployer in (DEPLOYER, other):
+        with pytest.raises(Refused, match="own deploy"):
+            world.instance().approve(agent.id, actor=deployer)
+
+
+def test_where_nobody_knows_who_deployed_no_rule_grants(world: World) -> None:
+    entry = system_event(agent_text(SAME_IMAGE), images=(SAME_IMAGE,))
+    world.logs.written = lambda _: entry
+    handled = world.instance(Mode.ENFORCE).handle(denial(entry))
+    assert (handled.decision.outcome, handled.written) == (Outcome.ASK, False)
+    assert Reason.DEPLOYER_UNKNOWN in handled.decision.reasons
+
+
+def test_a_denial_that_names_no_deployer_changes_nothing_about_what_is_approved(world: World) -> None:
+    world.instance().handle(cross())
+    handled = world.instance().handle(denial(system_event()))
+    assert handled.remediation
+    assert Reason.DEPLOYER_UNKNOWN in handled.decision.reasons
+    with pytest.raises(Refused, match="own deploy"):
+        world.instance().approve(handled.remediation.id, actor=DEPLOYER)
+    assert world.instance().approve(handled.remediation.id, actor=REVIEWER).written
+
+
+def test_an_image_that_the_log_does_not_name_is_no_ground_to_grant(world: World) -> None:
+    prod = SAME_IMAGE.replace(":v2", ":prod")
+    rules = parse_policy(
+        "rules:\n- {name: prod, when: 'image.reference.endsWith(\":prod\")', then: grant}\n", "policy.yaml"
+    )
+    forged = denial(activity(user_text(prod), images=(prod,)))
+    world.logs.written = same_entry
+    handled = world.instance(Mode.ENFORCE, rules=lambda: rules).handle(forged)
+    assert (handled.decision.outcome, handled.decision.reasons) == (Outcome.REFUSE, (Reason.UNVERIFIED_EVENT,))
+    assert world.registry.writes == 0
+
+
+def test_a_log_that_cannot_be_asked_just_now_makes_no_event_a_forgery(world: World) -> None:
+    operation = "0c1f7c2e-5a7b-4f57-9d54-3f6f0c0d1e2f"
+    entry = system_event(
+        agent_text(SAME_IMAGE), images=(SAME_IMAGE,), annotations={"run.googleapis.com/operation-id": operation}
+    )
+    world.logs.written = lambda _: entry
+    world.logs.operations[operation] = [call_entry(operation, "bo@example.com", insert_id="call")]
+    asked: list[int] = []
+
+    def calls(*args: Any) -> list[bytes]:
+        asked.append(1)
+        if len(asked) == 2:
+            raise TransientFault("no more look-ups this minute")
+        return world.logs.calls(*args)
+
+    logs = Overlaid(world.logs, calls=calls)
+    with pytest.raises(TransientFault):
+        world.instance(Mode.ENFORCE, logs=logs).handle(denial(entry))
+    assert world.records() == {}
+    assert world.instance(Mode.ENFORCE, logs=logs).handle(denial(entry)).written
+
+
+def test_a_rejection_said_twice_is_one(world: World) -> None:
+    record = proposed(world)
+    world.instance().reject(record.id, actor=REVIEWER, note="no")
+    assert world.instance().reject(record.id, actor=REVIEWER, note="no").state is State.REJECTED
+    with pytest.raises(Refused):
+        world.instance().reject(record.id, actor=SECOND, note="no")
+    assert [step.after for step in world.ledger.trail(record.id)] == [State.PROPOSED, State.REJECTED]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"expires": None}, {"ours": False}, {"role": "roles/owner"}, {"approver": "user:x@example.com"}, {"cycle": 2}],
+    ids=str,
+)
+def test_terms_that_were_changed_behind_the_trail_are_found(world: World, changed: dict[str, Any]) -> None:
+    record = proposed(world)
+    done = world.instance().approve(record.id, actor=REVIEWER, lasts=DAY).remediation
+    trail = list(world.ledger.trail(record.id))
+    assert broken_trail(record.id, done, trail) is None
+    assert broken_trail(record.id, replace(done, **changed), trail)
+
+
+def test_a_policy_that_does_not_answer_is_not_waited_for_again(world: World) -> None:
+    asked: list[str] = []
+
+    def bindings(scope: str) -> list[Binding]:
+        asked.append(scope)
+        raise TransientFault("getIamPolicy: timed out")
+
+    handled = world.instance(projects=Overlaid(world.projects, bindings=bindings)).handle(cross())
+    assert handled.decision.outcome is Outcome.ASK
+    assert len(handled.partners) == 1
+    assert len(asked) == 1
