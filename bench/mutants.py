@@ -79,6 +79,7 @@ MODULES = {
     "service.reviewers": Module((*_SERVICE, "service/test_loosening.py", "service/test_read_back.py")),
     "decisions.policy": Module(
         (
+            "decisions/test_decision.py",
             "decisions/test_policy.py",
             "service/test_who_is_granted.py",
             "service/test_evidence.py",
