@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -173,9 +174,19 @@ def _comparable(path: list[str], value: object) -> float | str:
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if path == ["severity"] and text.upper() in _SEVERITIES:
         return float(_SEVERITIES.index(text.upper()))
+    if path == ["timestamp"]:
+        return _seconds(text)
     try:
         return float(text)
     except ValueError:
+        return text
+
+
+def _seconds(text: str) -> float | str:
+    """A moment in any offset as seconds; a text that is none stays a text, and matches nothing but itself."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError):
         return text
 
 

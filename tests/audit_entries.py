@@ -11,7 +11,7 @@ from remediate.entries.denial import Denial, NotADenial, understand
 from remediate.entries.log_entry import read_entry
 from remediate.iam.member import Member, MemberKind
 from remediate.iam.repository import Repository
-from remediate.records.remediation import instant
+from remediate.times import instant
 
 IMAGE = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/web:v2"
 REPOSITORY = "projects/platform-images/locations/asia-northeast1/repositories/containers"

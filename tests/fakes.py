@@ -25,7 +25,7 @@ from remediate.iam.allow_policy import (
 from remediate.iam.grant import ROLE
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
-from remediate.records.remediation import instant
+from remediate.times import instant
 from sandbox.logfilter import compile_filter
 from tests.audit_entries import deployed
 

@@ -51,7 +51,8 @@ def list_(
     from remediate.cli import output
     from remediate.cli.times import moment
     from remediate.ledger.interface import Filter
-    from remediate.records.remediation import State, instant
+    from remediate.records.remediation import State
+    from remediate.times import instant
 
     for name in state or ():
         if name not in list(State):
@@ -306,14 +307,17 @@ def _next(record: Remediation, following: list[Remediation]) -> list[str]:
             return ["The next denial raises it again."]
 
 
+_INTERNAL = frozenset("version trail trail_hash gathered named_by entries proven image_confirmed ended shown".split())
+"""What only the service reads of a record."""
+
+
 def _as_json(record: Remediation) -> dict[str, object]:
     import msgspec
 
     from remediate.records.remediation import content_digest
 
     fields: dict[str, object] = msgspec.to_builtins(record)
-    hidden = ("version", "trail", "trail_hash", "gathered", "named_by", "entries", "proven")
-    return {name: value for name, value in fields.items() if name not in hidden} | {
+    return {name: value for name, value in fields.items() if name not in _INTERNAL} | {
         "reader": next(iter(record.readers), None),
         "content": content_digest(record),
     }

@@ -23,7 +23,7 @@ from remediate.entries.log_filter import DENIALS, calls_of, deploys_by, ends_of,
 from remediate.errors import RemediateError, TerminalFault, TransientFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
-from remediate.records.remediation import instant
+from remediate.times import instant
 
 if TYPE_CHECKING:
     from google.cloud.logging_v2 import Client

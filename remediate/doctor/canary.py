@@ -19,7 +19,8 @@ from remediate.doctor.names import Site
 from remediate.entries.denial import CLOUD_RUN, Denial, understand
 from remediate.entries.log_entry import read_entry
 from remediate.entries.source import Log, Source
-from remediate.records.remediation import Remediation, State, instant, remediation_id
+from remediate.records.remediation import Remediation, State, remediation_id
+from remediate.times import instant
 
 PATIENCE = 60.0  # seconds that a synthetic denial may take
 SLOW = 30.0

@@ -12,7 +12,7 @@ from remediate.cloud.rest import get, post
 from remediate.doctor.canary import Line
 from remediate.doctor.names import Site
 from remediate.errors import Missing
-from remediate.records.remediation import instant
+from remediate.times import instant
 
 _PUBSUB, _LOGGING = "https://pubsub.googleapis.com", "https://logging.googleapis.com"
 _SKEW = timedelta(minutes=5)  # that this machine's clock may be ahead of Google's

@@ -13,7 +13,7 @@ from remediate.doctor.names import Site
 from remediate.doctor.requirements import APIS
 from remediate.doctor.resource_api import Right
 from remediate.doctor.resources import Absent, AllowPolicy, Fact, Unknown
-from remediate.records.remediation import instant
+from remediate.times import instant
 
 _T = TypeVar("_T")
 _LOOKED_BACK = timedelta(hours=1)

@@ -75,6 +75,8 @@ class Denial(msgspec.Struct, frozen=True):
     """Whether Google's own record says that the caller may deploy here; None where there is no such record."""
     image_confirmed: bool = False
     """Whether text and structure name the same image, or the same repository; False where one of them is silent."""
+    repository_number: str | None = None
+    """The number that the entry gives for the repository's project beside its id; Resource Manager has to agree."""
     troubleshooter: str | None = None
     """The link to Policy Troubleshooter that Google gives with the error; its host and path are checked."""
 
@@ -223,8 +225,20 @@ def _denial(
     known = tuple(dict.fromkeys(doubts))
     seen = Denial(ident, where, said.reader, member, denied.repository, denied.image, deployer, known, denied.others)
     link = details.troubleshooter or troubleshooter_link(audit.status.message or "" if audit.status else "")
-    behind = behind_of(audit) or _noted(body)
-    return msgspec.structs.replace(seen, behind=behind, image_confirmed=denied.confirmed, troubleshooter=link)
+    behind = people_behind(audit, body, deployer)
+    return msgspec.structs.replace(
+        seen, behind=behind, image_confirmed=denied.confirmed, repository_number=denied.number, troubleshooter=link
+    )
+
+
+def people_behind(audit: AuditLog, body: Body, deployer: Member | None) -> tuple[Member, ...]:
+    """Everybody who may stand behind a deploy: by the entry's call, else by the notes on a system event's resource.
+
+    A workforce identity stands for the person whose address it is, wherever it is named.
+    """
+    named = behind_of(audit) or _noted(body)
+    people = (each.person for each in (*named, deployer) if each)
+    return tuple(dict.fromkeys([*named, *(each for each in people if each)]))
 
 
 def _noted(body: Body) -> tuple[Member, ...]:

@@ -25,6 +25,8 @@ class DeniedImage(msgspec.Struct, frozen=True):
     doubts: tuple[Reason, ...]
     confirmed: bool = False
     """Whether text and structure name the same image, or the same repository."""
+    number: str | None = None
+    """The number that text or details give for the repository's project, where its id was taken from elsewhere."""
     others: tuple[Repository, ...] = ()
     """The repositories of other images that the text denies too, or that the deploy has besides."""
 
@@ -35,8 +37,8 @@ class _Deployed(msgspec.Struct, frozen=True):
     written: tuple[str, ...]
     images: tuple[Image, ...]
 
-    def inside(self, repository: Repository) -> list[Image]:
-        return [each for each in self.images if each.repository and _agree(each.repository, repository)]
+    def inside(self, repository: Repository, where: Deploy) -> list[Image]:
+        return [each for each in self.images if each.repository and _agree(each.repository, repository, where)]
 
     def has(self, image: Image | None) -> bool:
         return image is not None and any(image.same_name(other) for other in self.images)
@@ -55,7 +57,7 @@ def denied_image(
     doubts = dict.fromkeys([*found.doubts, *(doubt for each in further for doubt in each.doubts)])
     named = [each.repository for each in further if each.repository]
     named += [image.repository for image in deployed.images[:_MOST] if image.repository]
-    others = dict.fromkeys(_canonical(each, None, where) for each in named if not _agree(each, found.repository))
+    others = dict.fromkeys(_canonical(each, None, where) for each in named if not _agree(each, found.repository, where))
     confirmed = found.confirmed and all(each.confirmed for each in further)
     return msgspec.structs.replace(found, doubts=tuple(doubts), others=tuple(others), confirmed=confirmed)
 
@@ -66,7 +68,7 @@ def _one(
     """What one sentence says was denied."""
     found = _by_text(body, where, said, details, deployed, split=split)
     doubts = list(found.doubts)
-    if found.repository and (said.unread or any(not _agree(each, found.repository) for each in details)):
+    if found.repository and (said.unread or any(not _agree(each, found.repository, where) for each in details)):
         doubts.append(Reason.IMAGE_MISMATCH)
     return msgspec.structs.replace(found, doubts=tuple(dict.fromkeys(doubts)))
 
@@ -93,14 +95,15 @@ def _by_resource(
     resource: Repository, where: Deploy, deployed: _Deployed, doubts: tuple[Reason, ...], *, named: bool
 ) -> DeniedImage:
     """A repository is known, but no image: the deploy's images of that repository are the ones that were denied."""
-    inside = deployed.inside(resource)
+    inside = deployed.inside(resource, where)
     if deployed.written and not inside:
         doubts = (*doubts, Reason.IMAGE_MISMATCH)
     repository = _canonical(resource, inside[0].repository if inside else None, where)
     if len({each.repository for each in inside}) > 1:
         doubts = (*doubts, Reason.IMAGE_MISMATCH)  # a project's number agrees with the ids of two projects
     image = inside[0].reference if len(inside) == 1 else None
-    return DeniedImage(repository, image, doubts, confirmed=named and bool(inside) and not doubts)
+    confirmed = named and bool(inside) and not doubts
+    return DeniedImage(repository, image, doubts, confirmed, _number_beside(resource, repository))
 
 
 def _by_image(text: str, resources: tuple[Repository, ...], where: Deploy, deployed: _Deployed) -> DeniedImage:
@@ -116,23 +119,31 @@ def _by_image(text: str, resources: tuple[Repository, ...], where: Deploy, deplo
     shown = text if image or _printable(text) else None
     if resource is None and named is None:
         return DeniedImage(None, shown, (Reason.REPOSITORY_UNKNOWN, *doubts))
-    if resource and (image is None or named is None or not _agree(named, resource)):
+    if resource and (image is None or named is None or not _agree(named, resource, where)):
         doubts.append(Reason.IMAGE_MISMATCH)
     best = resource or named
     assert best is not None
     confirmed = not doubts and deployed.has(image)
-    return DeniedImage(_canonical(best, named, where), shown, tuple(dict.fromkeys(doubts)), confirmed)
+    repository = _canonical(best, named, where)
+    return DeniedImage(repository, shown, tuple(dict.fromkeys(doubts)), confirmed, _number_beside(best, repository))
 
 
 def _deployed(written: tuple[str, ...]) -> _Deployed:
     return _Deployed(written, tuple(image for text in written if (image := parse_image(text))))
 
 
-def _agree(one: Repository, other: Repository) -> bool:
-    """Whether both name one repository; a project's number and a project's id cannot contradict each other here."""
+def _agree(one: Repository, other: Repository, where: Deploy) -> bool:
+    """Whether both name one repository.
+
+    A project's number and a project's id contradict each other only where one of them is the deploying project's.
+    """
     if (one.location, one.name) != (other.location, other.name):
         return False
-    return one.project == other.project or is_project_number(one.project) != is_project_number(other.project)
+    if is_project_number(one.project) == is_project_number(other.project):
+        return one.project == other.project
+    number, name = sorted((one.project, other.project), key=is_project_number, reverse=True)
+    known = where.project is not None and where.number is not None
+    return not known or (number == where.number) == (name == where.project)
 
 
 def _canonical(best: Repository, other: Repository | None, where: Deploy) -> Repository:
@@ -141,7 +152,12 @@ def _canonical(best: Repository, other: Repository | None, where: Deploy) -> Rep
         return best
     if best.project == where.number and where.project:
         return msgspec.structs.replace(best, project=where.project)
-    return other if other and _agree(best, other) else best
+    return other if other and _agree(best, other, where) else best
+
+
+def _number_beside(named: Repository, repository: Repository) -> str | None:
+    """The project's number as it was named, where the repository has the id in its place."""
+    return named.project if named.project != repository.project else None
 
 
 def _printable(text: str) -> bool:

@@ -198,13 +198,29 @@ def _image(call: _Call, place: Place) -> str | None:
     containers out deploys no image, whatever the request names.
     """
     request = decode(call.audit.request)
-    if not isinstance(request, dict) or not _writes_containers(request):
+    if not isinstance(request, dict) or not _writes_containers(request) or _keeps_revision(request, call):
         return None
     for text in deploys.images(Body({"service": request.get(_BODIES[call.thing])}, None)):
         image = parse_image(text)
         if image is not None and image.repository in place.repositories:
             return text
     return None
+
+
+def _keeps_revision(request: dict[str, object], call: _Call) -> bool:
+    """Whether a call leaves the template as it is, as one that only moves traffic does: nobody's image is read for it.
+
+    The v1 API takes a service as a whole: the template then still names the revision that is there already.
+    """
+    kept = _under(request, _BODIES[call.thing], "spec", "template", "metadata", "name")
+    response = decode(call.audit.response) if kept else None
+    return kept is not None and kept == _under(response, "status", "latestReadyRevisionName")
+
+
+def _under(value: object, *path: str) -> object:
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _writes_containers(request: dict[str, object]) -> bool:

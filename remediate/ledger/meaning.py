@@ -76,6 +76,7 @@ def _inside(value: object) -> bool:
     return nonsense(value) is None
 
 
+_DIGEST = re.compile(r"[0-9a-f]{12}\Z")
 _TIMED: _Check = ("a time (RFC 3339)", _is_time)
 _TIMED_OR_NOT: _Check = ("a time (RFC 3339), or null", _perhaps(_is_time))
 _REPOSITORY: _Check = ("a repository's resource name", _is_repository)
@@ -93,6 +94,8 @@ FIELDS: Mapping[type, Mapping[str, _Check]] = {
         "updated": _TIMED,
         "expires": _TIMED_OR_NOT,
         "taken_away": _TIMED_OR_NOT,
+        "ended": _TIMED_OR_NOT,
+        "shown": ("digests of twelve hexadecimal digits", _each(lambda text: _DIGEST.match(text) is not None)),
         "deployers": ("IAM members", _each(_is_member)),
         "partners": ("ids of remediations", _each(lambda ident: _ID.match(ident) is not None)),
         "lasts": ("seconds, or null", _perhaps(lambda seconds: 0 < seconds <= _LONGEST)),

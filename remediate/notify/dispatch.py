@@ -21,7 +21,8 @@ from remediate.reasons import Reason
 from remediate.records import outbox
 from remediate.records.notice import Kind, Notice, Terms, braked, for_people, lapsing, told
 from remediate.records.outbox import Parcel, parcel
-from remediate.records.remediation import Remediation, TrailRecord, instant
+from remediate.records.remediation import Remediation, TrailRecord
+from remediate.times import instant
 
 _AT_ONCE = 100  # parcels looked at, and at most in one post
 

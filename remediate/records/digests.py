@@ -52,6 +52,11 @@ def terms_digest(record: Remediation) -> str:
     return hashlib.sha256(msgspec.json.encode((*terms, *limits, *counted))).hexdigest()[:12]
 
 
+def terms_asked(rule: str | None, lasts: float | None, reviewers: tuple[str, ...], because: str, approvals: int) -> str:
+    """On which rule's terms it is asked, as twelve hexadecimal digits: what a decision says beside its reasons."""
+    return hashlib.sha256(msgspec.json.encode((rule, lasts, reviewers, because, approvals))).hexdigest()[:12]
+
+
 def settled(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
     """The reasons that come from the denial and the evidence, not from the mode or from what was done about it."""
     return tuple(sorted({reason for reason in reasons if reason not in _NOT_CONTENT}))

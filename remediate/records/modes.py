@@ -17,7 +17,7 @@ from remediate.decisions.policy import Mode
 from remediate.errors import BadInput
 from remediate.iam.repository import is_project
 from remediate.records.hash_chain import digest
-from remediate.records.remediation import instant
+from remediate.times import instant
 
 EVERYWHERE = "everywhere"
 """The scope of a switch that names none."""

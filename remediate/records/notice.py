@@ -16,9 +16,10 @@ from remediate.entries.deploy import Deploy
 from remediate.iam.repository import Repository
 from remediate.reasons import Reason
 from remediate.records.gathering import Group, group_named
-from remediate.records.remediation import RULE, Remediation, State, TrailRecord, instant
+from remediate.records.remediation import RULE, Remediation, State, TrailRecord
 from remediate.records.steps import is_renewal
 from remediate.records.transitions import lacking
+from remediate.times import instant
 
 SCHEMA = 1
 """Of a notice as JSON. Fields may be added under the same number; one that changes its meaning, or goes, raises it."""
@@ -136,7 +137,7 @@ def notice_schema() -> dict[str, object]:
     schema["$defs"]["Notice"]["required"] = [field.encode_name for field in msgspec.structs.fields(Notice)]
     text = msgspec.json.encode(schema).decode()
     for ours, published in _PUBLISHED.items():
-        text = text.replace(f'"{ours}":', f'"{published}":').replace(f"#/$defs/{ours}\"", f"#/$defs/{published}\"")
+        text = text.replace(f'"{ours}":', f'"{published}":').replace(f'#/$defs/{ours}"', f'#/$defs/{published}"')
     named = msgspec.json.decode(text, type=dict[str, object])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "remediate notice", **named}
 

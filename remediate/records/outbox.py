@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from remediate.records.notice import Notice
-from remediate.records.remediation import instant
+from remediate.times import instant
 
 LEASE = timedelta(minutes=2)
 """How long a claim stands. Who claimed and died between sending and saying so has the parcel sent a second time."""

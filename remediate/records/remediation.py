@@ -22,12 +22,14 @@ from remediate.reasons import Reason
 from remediate.records.approval_count import Approval
 from remediate.records.digests import content_digest as content_digest
 from remediate.records.digests import settled as settled
+from remediate.records.digests import terms_asked
 from remediate.records.digests import terms_digest as terms_digest
 from remediate.records.hash_chain import digest
 from remediate.records.states import TRANSITIONS as TRANSITIONS
 from remediate.records.states import Ending as Ending
 from remediate.records.states import State as State
 from remediate.records.witnesses import NamedBy, Names, Proof, named, with_entry
+from remediate.times import instant
 
 _T = TypeVar("_T")
 RULE = "rule:"
@@ -83,13 +85,19 @@ class Remediation(msgspec.Struct, frozen=True):
     """Who may approve it by its rule, by key or domain; empty where it says nothing."""
     because: str = ""
     """Its rule's own sentence."""
+    shown: tuple[str, ...] = ()
+    """The terms (`terms_asked`) on which it was proposed in this cycle: the rule may differ from deploy to deploy."""
     doubts: tuple[Reason, ...] = ()
     authorized: bool | None = None
     """What was doubtful about the last denial, and whether its caller was `authorized`."""
+    image_confirmed: bool = False
+    """Whether the last denial's text and deploy name the same image, or the same repository."""
     ending: Ending | None = None
     """Set while a grant is being taken away."""
     taken_away: str | None = None
     """When somebody last took the grant away; rules do not give it back for a while."""
+    ended: str | None = None
+    """When a grant that a person approved for a time last expired: deploys of that time prove no standing access."""
     cycle: int = 1
     """How often it was raised, from a proposal to its end."""
     gathered: str = ""
@@ -138,11 +146,6 @@ def remediation_id(repository: Repository, member: Member) -> str:
     return "r-" + hashlib.sha256(f"{repository}\n{member.key}".encode()).hexdigest()[:12]
 
 
-def instant(moment: datetime) -> str:
-    """A moment as records write it: RFC 3339, UTC, microseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
 def opened(
     denial: Denial,
     decision: Decision,
@@ -172,6 +175,7 @@ def opened(
         reviewers=decision.reviewers,
         because=decision.because,
         approvals_needed=decision.approvals,
+        shown=(terms_of(decision),),
         version=0,
     )
     return _step(None, counted(blank, denial, now, proof), state, actor, now, decision.reasons, note, decision)
@@ -207,6 +211,7 @@ def counted(record: Remediation, denial: Denial, now: datetime, proof: Proof = P
         doubts=denial.doubts,
         troubleshooter=denial.troubleshooter or record.troubleshooter,
         authorized=denial.authorized,
+        image_confirmed=denial.image_confirmed,
         version=record.version + 1,
     )
 
@@ -215,7 +220,7 @@ def last_denial(record: Remediation) -> Denial:
     """The last denial, as far as the record tells of it: what it takes to decide about it again."""
     member = parse_member(record.member)
     assert isinstance(member, Member)
-    deployer = parse_member(record.deployers[-1]) if record.deployers else None
+    people = [each for each in map(parse_member, record.deployers) if isinstance(each, Member)]
     return Denial(
         entry=record.entries[-1] if record.entries else EntryId(timestamp=record.last_seen),
         deploy=record.deploys[-1] if record.deploys else Deploy(),
@@ -223,9 +228,11 @@ def last_denial(record: Remediation) -> Denial:
         member=member,
         repository=Repository.parse(record.repository),
         image=record.images[-1] if record.images else None,
-        deployer=deployer if isinstance(deployer, Member) else None,
+        deployer=people[-1] if people else None,
+        behind=tuple(people),
         doubts=record.doubts,
         authorized=record.authorized,
+        image_confirmed=record.image_confirmed,
     )
 
 
@@ -252,8 +259,14 @@ def names_of(record: Remediation) -> Names:
 def based_on(record: Remediation, denial: Denial) -> Remediation:
     """The record with a denial that it tells of already as the one that counts last."""
     deploys, images = _with(record.deploys, denial.deploy), _with(record.images, denial.image)
-    said = {"doubts": denial.doubts, "authorized": denial.authorized}
-    return msgspec.structs.replace(record, deploys=deploys, images=images, **said)
+    return msgspec.structs.replace(
+        record,
+        deploys=deploys,
+        images=images,
+        doubts=denial.doubts,
+        authorized=denial.authorized,
+        image_confirmed=denial.image_confirmed,
+    )
 
 
 def moved(
@@ -282,16 +295,27 @@ def moved(
         said = {"lasts": decision.expires_after, "reviewers": decision.reviewers, "because": decision.because}
         following = msgspec.structs.replace(following, rule=decision.rule, approvals_needed=decision.approvals, **said)
     if state is State.PROPOSED and record.state is not State.PROPOSED:
-        following = msgspec.structs.replace(following, cycle=record.cycle + 1, expires=None, ours=False, approver=None)
+        following = msgspec.structs.replace(
+            following, cycle=record.cycle + 1, expires=None, ours=False, approver=None, shown=()
+        )
+    if state is State.PROPOSED and decision is not None:
+        following = msgspec.structs.replace(following, shown=_with(following.shown, terms_of(decision)))
     if state is State.PROPOSED and record.state in _OVER:
         following = msgspec.structs.replace(following, entries=record.entries[-1:], crowded=False)
     if state not in _KEEP_APPROVALS or approvals or state is State.APPROVED:
         following = msgspec.structs.replace(following, approvals=_of_content(following, approvals))
     if state is State.APPROVED:
         following = msgspec.structs.replace(following, approver=actor, ours=ours, expires=expires, gathered="")
+    if state is State.EXPIRED and not (record.approver or "").startswith(RULE):
+        following = msgspec.structs.replace(following, ended=instant(now))
     if state in (State.REVOKED, State.REMOVED):
         following = msgspec.structs.replace(following, taken_away=instant(now))
     return _step(record.state, following, state, actor, now, why, note, decision)
+
+
+def terms_of(decision: Decision) -> str:
+    """`terms_asked` of a decision."""
+    return terms_asked(decision.rule, decision.expires_after, decision.reviewers, decision.because, decision.approvals)
 
 
 _OVER = (State.REJECTED, State.REFUSED, State.REMOVED, State.REVOKED, State.EXPIRED, State.LAPSED)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from remediate.decisions.policy import Decision, Outcome
 from remediate.iam.member import Member
 from remediate.reasons import Reason
-from remediate.records.remediation import RULE, Ending, Remediation, State, TrailRecord, settled
+from remediate.records.digests import terms_asked
+from remediate.records.remediation import RULE, Ending, Remediation, State, TrailRecord, settled, terms_of
 
 
 def gone(record: Remediation, *, actor: str) -> Ending:
@@ -60,10 +61,14 @@ _READS = {Reason.ALREADY_GRANTED, Reason.STILL_PROPAGATING, Reason.INHERITED}
 
 
 def differs(record: Remediation, decision: Decision) -> bool:
-    """Whether a decision is another one than the record tells a reviewer of."""
-    known = (record.rule, settled(record.reasons), record.lasts, record.reviewers, record.because)
-    decided = (decision.rule, settled(decision.reasons), decision.expires_after, decision.reviewers, decision.because)
-    return (*known, record.approvals_needed) != (*decided, decision.approvals)
+    """Whether a decision says more, or on other terms, than the record tells a reviewer of.
+
+    A proposal keeps every reason and all terms of its cycle, so that two deploys that are denied in turn do not propose
+    it anew each time.
+    """
+    current = terms_asked(record.rule, record.lasts, record.reviewers, record.because, record.approvals_needed)
+    known = terms_of(decision) in (current, *record.shown)
+    return not known or not {*settled(decision.reasons)} <= {*settled(record.reasons)}
 
 
 def google_said(record: Remediation, steps: Sequence[TrailRecord]) -> str:

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-from remediate.entries.denial import Denial, EntryId, NotADenial, behind_of, deployer_of, understand
+from remediate.entries.denial import Denial, EntryId, NotADenial, deployer_of, people_behind, understand
 from remediate.entries.deploy import Body
 from remediate.entries.log_entry import LogEntry
 from remediate.iam.member import Member
@@ -46,8 +46,9 @@ def named_in(entry: LogEntry) -> tuple[Member, ...]:
     audit, subject = entry.proto_payload, understand(entry)
     if audit is None or (isinstance(subject, NotADenial) and subject.reason in _NO_CALL):
         return ()
-    deployer, _ = deployer_of(audit, Body.of(audit))
-    return tuple(dict.fromkeys(each for each in (*behind_of(audit), deployer) if each))
+    body = Body.of(audit)
+    deployer, _ = deployer_of(audit, body)
+    return tuple(dict.fromkeys(each for each in (*people_behind(audit, body, deployer), deployer) if each))
 
 
 class Proof(StrEnum):
@@ -72,7 +73,8 @@ class Names(msgspec.Struct, frozen=True):
 
 def people(denial: Denial) -> tuple[str, ...]:
     """The deployer and who stands behind them, each once, the deployer last."""
-    return tuple(dict.fromkeys(str(each) for each in (*denial.behind, denial.deployer) if each))
+    behind = [each for each in denial.behind if each != denial.deployer]
+    return tuple(dict.fromkeys(str(each) for each in (*behind, denial.deployer) if each))
 
 
 def overflows(names: Names, denial: Denial) -> bool:

@@ -12,7 +12,8 @@ from remediate.entries.denial import Deploy, Kind
 from remediate.entries.error_details import troubleshooter_link
 from remediate.iam.repository import Repository
 from remediate.presentation.equivalents import gcloud_command, terraform_resource
-from remediate.records.remediation import Remediation, instant
+from remediate.records.remediation import Remediation
+from remediate.times import instant
 
 _CONSOLE = "https://console.cloud.google.com"
 _LABELS = {

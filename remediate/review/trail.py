@@ -11,9 +11,10 @@ from remediate.decisions.policy import Outcome
 from remediate.errors import BadInput
 from remediate.ledger.interface import Mark, TrailFilter, TrailPage
 from remediate.presentation.plaintext import csv_text, json_text
-from remediate.records.remediation import State, TrailRecord, instant
+from remediate.records.remediation import State, TrailRecord
 from remediate.review.context import Answer, Desk, Download, View, mark_text, marked, typed
 from remediate.review.formatting import moment
+from remediate.times import instant
 
 PAGE = 100  # transitions on one page
 _FIELDS = ("since", "until", "actor", "repository", "member", "project", "outcome", "state")

@@ -15,13 +15,14 @@ from remediate.iam.member import Member
 from remediate.ledger.interface import Ledger
 from remediate.reasons import Reason
 from remediate.records.approval_count import Approval, key, people, same, shortest, valid
-from remediate.records.remediation import RULE, Remediation, State, based_on, content_digest, ends, instant, moved
+from remediate.records.remediation import RULE, Remediation, State, based_on, content_digest, ends, moved
 from remediate.records.results import Applied, Check, Limits, Verdict
 from remediate.records.transitions import differs
 from remediate.service.decider import Decider
 from remediate.service.executor import ACTOR, Executor
 from remediate.service.reviewers import Reviewers, own_deploy
 from remediate.service.testimony import Testimony
+from remediate.times import instant
 
 _THERE_ALREADY = (Reason.ALREADY_GRANTED, Reason.STILL_PROPAGATING)
 
@@ -65,13 +66,7 @@ class Approvals:
             if record.state is State.APPROVED and record.approver == person.id and lasts is None:
                 return record  # the same word again: it is carried out, if it still may be
             if self._executor.was_written(record):
-                until = ends(record.lasts, lasts, self._now())
-                return self._executor.commit(
-                    *moved(
-                        record, State.APPROVED, actor=person.id, now=self._now(), note=note, ours=True, expires=until,
-                        approvals=record.approvals,
-                    )
-                )  # fmt: skip
+                return record  # who approved it, and until when, is said already: only the record of the write is due
             return self._approved(record, person, word, asked, note)
 
         before = self._ledger.get(ident)
@@ -127,7 +122,8 @@ class Approvals:
         counted = given if needed > 1 or own.not_mine else ()
         if there:
             return self._executor.commit(*step(State.APPROVED, approvals=counted))
-        until = ends(record.lasts, shortest(given), self._now())
+        by_rules = min(filter(None, (record.lasts, decision.expires_after)), default=None)
+        until = ends(by_rules, shortest(given), self._now())
         return self._executor.commit(*step(State.APPROVED, ours=True, expires=until, approvals=counted))
 
     def _needed(self, record: Remediation, by_rule: int, verdict: Verdict, *, declared: bool) -> int:
@@ -207,6 +203,9 @@ class Approvals:
         if record.state in (State.PROPOSED, State.FAILED) and differs(record, decision):
             self._executor.commit(*step(State.PROPOSED, note="the world has changed since it was proposed"))
             raise Refused(f"{record.id} is proposed anew, because the world has changed: {why}")
+        if not self._reviewers.among(decision.reviewers, person.id):
+            allowed = ", ".join(decision.reviewers)
+            raise Refused(f"{person.id} may not review {record.id}: rule {decision.rule!r} leaves it to {allowed}")
         if decision.outcome is Outcome.IGNORE:
             raise Refused(f"{record.id} is not granted, as that would cure nothing: {why}")
         return decision

@@ -119,7 +119,7 @@ class Decider:
         last = records.last_denial(record)
         evidence = self._investigator.evidence(last, _EverythingMatters(), self.look(), denials=record.denials + 1)
         with suppress(TransientFault):  # a page does not wait for the next minute's look-ups
-            evidence = msgspec.structs.replace(evidence, **self._history.past(last, record.taken_away)._asdict())
+            evidence = msgspec.structs.replace(evidence, **self._history.past(last, _access_ended(record))._asdict())
         return evidence
 
     def built_in(self) -> str | None:
@@ -197,7 +197,7 @@ class Decider:
         evidence = self._investigator.evidence(denial, rules, sight, propagating=recent, denials=denials)
         if not hinges_on_past(denial, evidence, rules, predicted=predicted):
             return evidence
-        past = self._history.past(denial, record.taken_away if record else None)
+        past = self._history.past(denial, _access_ended(record) if record else None)
         return msgspec.structs.replace(evidence, **past._asdict())
 
     def _was_taken_away(self, record: Remediation) -> bool:
@@ -216,6 +216,11 @@ class Decider:
         if not self._ledger.take(f"{hour} {member}", self._limits.grants_to_a_member, ident):
             return Reason.MEMBER_BRAKE
         return None if self._ledger.take(hour, self._limits.grants_an_hour, ident) else Reason.BRAKE
+
+
+def _access_ended(record: Remediation) -> str | None:
+    """When the record last saw access end on a person's word: taken away, or approved until then."""
+    return max(filter(None, (record.taken_away, record.ended)), default=None)
 
 
 _PAST = ("evidence.previously_deployed", "evidence.access_removed")

@@ -5,9 +5,10 @@ What cannot be learnt is None, "not known", and never "no"; a passing fault is r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -15,7 +16,7 @@ from remediate.cloud.interface import Cloud, EntryKey, Kind, Project, Projects, 
 from remediate.decisions.organization import Home, Names, home_by_name, home_project
 from remediate.decisions.policy import Rules
 from remediate.decisions.variables import NEWCOMERS, Evidence
-from remediate.entries.denial import Denial, NotADenial, Reader, understand
+from remediate.entries.denial import Denial, EntryId, NotADenial, Reader, understand
 from remediate.entries.joining import Call, call_of, joined, located
 from remediate.entries.log_entry import read_entry
 from remediate.entries.source import source_of
@@ -24,6 +25,7 @@ from remediate.iam.access import can_read
 from remediate.iam.allow_policy import AlreadyThere, Binding, edit_to_add
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository, is_project_number
+from remediate.reasons import Reason
 from remediate.records.modes import Place
 from remediate.records.remediation import when
 
@@ -105,6 +107,8 @@ class Investigator:
         repository, deploy = denial.repository, denial.deploy
         if repository and is_project_number(repository.project) and (owner := self._projects.find(repository.project)):
             denial = msgspec.structs.replace(denial, repository=msgspec.structs.replace(repository, project=owner.id))
+        if repository and denial.repository_number and (owner := self._projects.find(repository.project)):
+            denial = denial if owner.number == denial.repository_number else _doubted(denial, Reason.IMAGE_MISMATCH)
         name = deploy.project or deploy.number
         if name and (found := self._projects.find(name)):
             return located(denial, found.id, found.number)
@@ -241,7 +245,7 @@ class Investigator:
         """
         if self._logs is None:
             return True
-        key = _entry_key(denial)
+        key = entry_key(denial.entry)
         if key is None:
             return None
         with suppress(TerminalFault):
@@ -289,16 +293,27 @@ def _call(raw: bytes) -> Call | None:
     return None
 
 
-def _entry_key(denial: Denial) -> EntryKey | None:
-    """What the entry is called, where that has the form of a name and can be asked for."""
-    entry = denial.entry
-    if not entry.insert_id or not entry.timestamp or source_of(entry.log_name) is None:
+_INSERT_ID = re.compile(r"[!-~]{1,512}\Z")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)\Z")
+
+
+def entry_key(entry: EntryId) -> EntryKey | None:
+    """What the log is asked for; None where no audit log entry of Cloud Run can be called so."""
+    name, ident, moment = entry.log_name or "", entry.insert_id or "", entry.timestamp or ""
+    if not (source_of(name) and _INSERT_ID.match(ident) and is_moment(moment)):
         return None
-    try:
-        moment = datetime.fromisoformat(entry.timestamp)
-    except ValueError:
-        return None
-    return EntryKey(entry.log_name or "", entry.insert_id, entry.timestamp) if moment.tzinfo else None
+    return EntryKey(name, ident, moment)
+
+
+def is_moment(text: str) -> bool:
+    """Whether this is a timestamp as Cloud Logging writes one: RFC 3339, with an offset, of a day that exists."""
+    with suppress(ValueError, OverflowError):
+        return _MOMENT.match(text) is not None and 1 < datetime.fromisoformat(text).astimezone(UTC).year < 9999
+    return False
+
+
+def _doubted(denial: Denial, doubt: Reason) -> Denial:
+    return msgspec.structs.replace(denial, doubts=tuple(dict.fromkeys((*denial.doubts, doubt))))
 
 
 def _same_entry(found: Denial | NotADenial, denial: Denial) -> bool:

@@ -39,6 +39,7 @@ from remediate.service.renewal import Renewal
 from remediate.service.reviewers import Reviewers
 from remediate.service.switching import Switching
 from remediate.service.testimony import Testimony
+from remediate.times import instant
 
 _Proving = Callable[[Remediation | None], Proof]
 """What is known of a denial's entry, for a record that is about to keep the names in it."""
@@ -106,16 +107,20 @@ class Remediator:
         if recorded is None:
             counted = denial.entry.key and self._ledger.counted(denial.entry.key, ident)
             return self._handled_before(denial, ident) if counted else Handled(decision, denial)
-        record, decision = recorded
-        applied = self._executor.apply(record) if self._due(record, denial) else Applied(record, written=False)
+        record, decision, approved = recorded
+        if approved:
+            due = self._decider.may_write(denial, record.approver)
+            applied = self._executor.apply(record) if due else Applied(record, written=False)
+        else:
+            applied = self._finished(record)
         return Handled(decision, denial, applied.remediation, partners, applied.written)
 
     def _record(
         self, denial: Denial, decision: Decision, ident: str, partners: tuple[str, ...], note: str, proof: _Proving
-    ) -> tuple[Remediation, Decision] | None:
+    ) -> tuple[Remediation, Decision, bool] | None:
         """Count the denial and take the decision's transitions, in one commit. None where nothing is to be recorded.
 
-        Gives the decision too, as it turned out on the record of this moment.
+        Gives the decision too, as it turned out on the record of this moment, and whether it approved the grant.
         """
         now, record = self._now(), self._ledger.get(ident)
         if denial.entry.key and self._ledger.counted(denial.entry.key, ident):
@@ -137,11 +142,13 @@ class Remediator:
         steps = [] if self._left_alone(record) else following(record, decision, actor=ACTOR, held=held)
         for state, actor, why in steps:
             made_by = None if record.state is State.GRANTED else decision  # that a grant is gone, no decision made
-            record, step = self._moved(record, state, actor, why or note, made_by)
+            again = state is record.state is State.PROPOSED
+            shown = (*decision.reasons, *records.settled(record.reasons)) if again else ()
+            record, step = self._moved(record, state, actor, why or note, made_by, tuple(dict.fromkeys(shown)))
             trail.append(step)
         record = self._placed(msgspec.structs.replace(record, version=version), trail, denial)
         self._executor.commit(record, *trail, denial_key=denial.entry.key, decision=decision)
-        return record, decision
+        return record, decision, any(step.after is State.APPROVED for step in trail)
 
     def _placed(self, record: Remediation, steps: Sequence[records.TrailRecord], denial: Denial) -> Remediation:
         """The record, marked as one of a flood where this project has opened too many this hour."""
@@ -193,14 +200,22 @@ class Remediator:
         """A second delivery: nothing to count; a grant that the first left half-done is finished."""
         record = self._ledger.get(ident)
         decision = Decision(Outcome.IGNORE, None, (Reason.DUPLICATE,))
-        if record and self._due(record, denial):
-            applied = self._approvals.carry_out(record)
-            return Handled(decision, denial, applied.remediation, (), applied.written, duplicate=True)
-        return Handled(decision, denial, record, duplicate=True)
+        if record is None:
+            return Handled(decision, denial, duplicate=True)
+        applied = self._finished(record)
+        return Handled(decision, denial, applied.remediation, (), applied.written, duplicate=True)
 
-    def _due(self, record: Remediation, denial: Denial) -> bool:
-        """Whether an event may write what was approved: never in dry-run, where whoever approves also writes."""
-        return record.state is State.APPROVED and self._decider.may_write(denial, record.approver)
+    def _finished(self, record: Remediation) -> Applied:
+        """An approval of some time ago carried out, where nothing holds it for any deploy that waits for it.
+
+        In dry-run no event writes: who approves also writes.
+        """
+        if record.state is not State.APPROVED:
+            return Applied(record, written=False)
+        last = records.last_denial(record)
+        waiting = [msgspec.structs.replace(last, deploy=each) for each in record.deploys]
+        due = all(self._decider.may_write(each, record.approver) for each in waiting or [last])
+        return self._approvals.carry_out(record) if due else Applied(record, written=False)
 
     # Reviews
 
@@ -230,7 +245,7 @@ class Remediator:
         said again.
         """
         seconds = None if lasts is None else lasts.total_seconds()
-        word = Approval(actor, records.instant(self._now()), content or "", 1, seconds, not_mine)
+        word = Approval(actor, instant(self._now()), content or "", 1, seconds, not_mine)
         return self._approvals.approve(ident, word, asked or self.read_back(), note=note, lasts=lasts, content=content)
 
     def read_back(self, records_: Iterable[Remediation] = (), *people: str) -> Testimony:
@@ -307,7 +322,13 @@ class Remediator:
         return self._decider.policy_to_confirm()
 
     def _moved(
-        self, record: Remediation, state: State, actor: str, note: str = "", decision: Decision | None = None
+        self,
+        record: Remediation,
+        state: State,
+        actor: str,
+        note: str = "",
+        decision: Decision | None = None,
+        reasons: tuple[Reason, ...] = (),
     ) -> tuple[Remediation, records.TrailRecord]:
         now = self._now()
         if state is State.APPROVED:  # a rule approves only what is not there yet
@@ -315,7 +336,7 @@ class Remediator:
             return records.moved(
                 record, state, actor=actor, now=now, note=note, decision=decision, ours=True, expires=until
             )
-        return records.moved(record, state, actor=actor, now=now, note=note, decision=decision)
+        return records.moved(record, state, actor=actor, now=now, reasons=reasons, note=note, decision=decision)
 
     # Time
 
@@ -365,8 +386,7 @@ class Remediator:
             self._executor.remind(record)
         if record.state is State.APPROVED:
             by_rule = (record.approver or "").startswith(RULE)
-            due = not by_rule or self._due(record, records.last_denial(record))
-            return self._approvals.carry_out(record).remediation if due else record
+            return (self._finished(record) if by_rule else self._approvals.carry_out(record)).remediation
         if record.state is State.GRANTED:
             if record.ending:
                 return self._executor.end(record)

@@ -19,12 +19,13 @@ from remediate.errors import BadInput, LedgerFault, TerminalFault, TransientFaul
 from remediate.iam.member import Member
 from remediate.ledger.checked import checked_trail
 from remediate.ledger.interface import Ledger
-from remediate.records.remediation import RULE, Remediation, State, TrailRecord, instant, moved
+from remediate.records.remediation import RULE, Remediation, State, TrailRecord, moved
 from remediate.records.results import Swept
 from remediate.service.approvals import known
 from remediate.service.decider import Decider
 from remediate.service.executor import Executor, names
 from remediate.service.history import History
+from remediate.times import instant
 
 WINDOW = timedelta(days=14)
 """How long before its end a grant is renewed at the earliest; a quarter of its life, where that is less."""

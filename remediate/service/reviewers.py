@@ -62,7 +62,8 @@ class Reviewers(msgspec.Struct, frozen=True):
             if record.crowded:
                 raise Refused(
                     f"{record.id} names more deployers than can be kept, and the log could not be asked about them",
-                    advice="Let the service read the log, and deploy again: then it is counted anew.",
+                    advice="Give the service the role to read the log. Once this proposal has expired, the next denial"
+                    " opens one that can be reviewed.",
                 )
         if not self.among(record.reviewers, person.id):
             allowed = ", ".join(record.reviewers)

@@ -5,7 +5,6 @@ One look-up answers for one approval, or for a whole batch of them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -17,16 +16,13 @@ from remediate.decisions.prediction import aheads
 from remediate.entries.denial import Denial, Deploy, EntryId, Reader, understand
 from remediate.entries.joining import call_of, joined
 from remediate.entries.log_entry import LogEntry, read_entry
-from remediate.entries.source import source_of
 from remediate.errors import RemediateError, TransientFault, Unreadable
 from remediate.iam.member import Member, parse_member
 from remediate.records.remediation import Remediation, names_of, remediation_id
 from remediate.records.results import Verdict
 from remediate.records.witnesses import NamedBy, Proof, is_full, named_in, overflows
-from remediate.service.evidence import LAG, Investigator
+from remediate.service.evidence import LAG, Investigator, entry_key, is_moment
 
-_INSERT_ID = re.compile(r"[!-~]{1,512}\Z")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)\Z")
 _WITNESSES = 5  # entries that are read to learn whether the log names any deployer at all
 
 
@@ -51,7 +47,7 @@ class Testimony:
 
     def _read(self, entry: EntryId) -> list[LogEntry] | None:
         """The entries that the log has under this name; None where it may not be asked. Raises TransientFault."""
-        key = _key(entry)
+        key = entry_key(entry)
         if self._logs is None:
             return None
         if key is None:  # whatever the log has, has a whole name
@@ -176,7 +172,7 @@ class Testimony:
             return Proof.PROVEN
         if record is None or not (overflows(names_of(record), denial) or is_full(record.entries, record.proven)):
             return Proof.LATER
-        key = _key(denial.entry)
+        key = entry_key(denial.entry)
         if self._logs is not None and key is not None and key not in self._answers:
             self._answers |= self._logs.entries([key])
         found = self._read(denial.entry)
@@ -184,13 +180,13 @@ class Testimony:
             return Proof.UNANSWERED
         if not found and self._is_young(denial.entry):
             raise TransientFault("Cloud Logging does not have the entry yet; the event comes again")
-        told = [self._investigator.located(each) for each in map(understand, found) if isinstance(each, Denial)]
+        told = [self._investigator.identified(each) for each in map(understand, found) if isinstance(each, Denial)]
         names = [(each.repository, each.member) for each in told if isinstance(each, Denial)]
         same = (denial.repository, denial.member) in names
         return Proof.PROVEN if same else Proof.DISPROVEN
 
     def _is_young(self, entry: EntryId) -> bool:
-        return _key(entry) is not None and abs(self._now() - datetime.fromisoformat(entry.timestamp or "")) < LAG
+        return entry_key(entry) is not None and abs(self._now() - datetime.fromisoformat(entry.timestamp or "")) < LAG
 
 
 _AGAIN = "Nothing was changed; try again in a moment."
@@ -205,24 +201,13 @@ def _keys(record: Remediation, people: Sequence[str]) -> list[EntryKey]:
     theirs = [each for person in dict.fromkeys(persons) for each in naming(record, person)]
     by = (*own, *theirs, *record.named_by[-_WITNESSES:])
     entries = (*record.entries, *(entry for each in by for entry in (each.entry, each.call) if entry))
-    return [key for key in map(_key, dict.fromkeys(entries)) if key]
+    return [key for key in map(entry_key, dict.fromkeys(entries)) if key]
 
 
 def naming(record: Remediation, person: str) -> list[NamedBy]:
     """The entries that named this person, by an address or a member, in any spelling."""
     found = parse_member(person)
     return [each for each in record.named_by if isinstance(found, Member) and Member(each.member).key == found.key]
-
-
-def _key(entry: EntryId) -> EntryKey | None:
-    """What to ask for; None for what no audit log entry of Cloud Run can be called."""
-    name, ident, moment = entry.log_name or "", entry.insert_id or "", entry.timestamp or ""
-    if not (source_of(name) and _INSERT_ID.match(ident) and _MOMENT.match(moment)):
-        return None
-    with suppress(ValueError):
-        datetime.fromisoformat(moment)
-        return EntryKey(name, ident, moment)
-    return None
 
 
 def _parsed(raw: bytes) -> LogEntry | None:
@@ -233,7 +218,7 @@ def _parsed(raw: bytes) -> LogEntry | None:
 
 def _is(found: LogEntry, key: EntryKey) -> bool:
     """Whether an entry has this name: the log's text of a timestamp may differ in its trailing zeros."""
-    if (found.log_name, found.insert_id) != (key.log_name, key.insert_id) or not _MOMENT.match(found.timestamp or ""):
+    if (found.log_name, found.insert_id) != (key.log_name, key.insert_id) or not is_moment(found.timestamp or ""):
         return False
     return datetime.fromisoformat(found.timestamp or "") == datetime.fromisoformat(key.timestamp)
 

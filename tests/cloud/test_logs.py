@@ -21,7 +21,7 @@ from remediate.cloud.logs import GoogleLogs
 from remediate.entries.denial import Denial, understand
 from remediate.entries.joining import call_of, joined
 from remediate.entries.log_entry import read_entry
-from remediate.entries.log_filter import DENIALS, calls_of, deploys_by
+from remediate.entries.log_filter import DENIALS, calls_of, deploys_by, entries_named
 from remediate.entries.source import Log
 from remediate.errors import TerminalFault, TransientFault
 from remediate.iam.member import Member
@@ -367,3 +367,12 @@ def test_an_answer_that_is_none_is_a_passing_fault_for_everybody_who_waits() -> 
         with ThreadPoolExecutor(8) as pool:
             told = list(pool.map(read, _keys(8), timeout=20))
         assert all("cannot be read" in each for each in told)
+
+
+def test_entries_are_found_whatever_offset_a_timestamp_is_written_in() -> None:
+    log = "projects/shop/logs/cloudaudit.googleapis.com%2Factivity"
+    names = [(log, "real", "2026-11-23T08:00:00.12Z"), (log, "forged", "2026-11-23T09:00:00+09:00")]
+    matches = compile_filter(entries_named(names))
+    for name, ident, timestamp in names:
+        assert matches({"logName": name, "insertId": ident, "timestamp": timestamp})
+    assert not matches({"logName": log, "insertId": "real", "timestamp": "2026-11-23T09:00:00Z"})

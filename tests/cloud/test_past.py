@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from remediate.cloud.interface import Cloud
 from remediate.cloud.logs import GoogleLogs
 from remediate.entries.denial import Denial
-from remediate.records.remediation import instant
 from remediate.service.history import History, Past
+from remediate.times import instant
 from tests.audit_entries import activity, denial, user_text
 from tests.fakes import MemoryRegistry, MemoryRoles, projects
 from tests.sandbox_fixture import DEPLOYER, SandboxProcess

@@ -536,3 +536,18 @@ def test_where_the_deploying_project_is_not_told_a_person_is_asked() -> None:
         Reason.MEMBER_ORGANIZATION_UNKNOWN,
     )
     assert (decide(denial(entry)).outcome, decide(denial(entry)).reasons) == (Outcome.ASK, reasons)
+
+
+@pytest.mark.parametrize(("number", "agrees"), [(NUMBER, True), ("999999999999", False)])
+def test_a_number_beside_the_deploying_projects_id_has_to_be_its_own(number: str, agrees: bool) -> None:
+    text = bare_text(f"projects/{number}/locations/asia-northeast1/repositories/app")
+    image = f"asia-northeast1-docker.pkg.dev/{PROJECT}/app/web:v1"
+    found = denial(system_event(text, images=(image,)))
+    assert (Reason.IMAGE_MISMATCH not in found.doubts) is agrees
+    assert found.image_confirmed is agrees
+
+
+def test_a_number_beside_another_projects_id_is_kept_for_resource_manager() -> None:
+    text = bare_text("projects/999999999999/locations/asia-northeast1/repositories/containers")
+    found = denial(system_event(text, images=(IMAGE,)))
+    assert (str(found.repository), found.repository_number) == (REPOSITORY, "999999999999")

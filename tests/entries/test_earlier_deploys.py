@@ -375,3 +375,12 @@ def test_whatever_an_image_of_elsewhere_is_dressed_with_proves_nothing(value: An
 def test_published_entries_are_judged_and_none_proves_what_it_does_not_name() -> None:
     for path in ENTRIES:
         assert found(path.read_bytes(), member=ANA) == []
+
+
+def test_a_call_that_only_moves_traffic_proves_no_reading() -> None:
+    template = "protoPayload/request/service/spec/template/metadata"
+    there = changed(template, {"name": "web-00001-abc"})
+    assert proves(there)
+    answered = changed("protoPayload/response", {"status": {"latestReadyRevisionName": "web-00001-abc"}}, there)
+    assert not proves(answered)
+    assert proves(changed(template, {"name": "web-00002-new"}, answered))

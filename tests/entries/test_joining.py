@@ -19,7 +19,7 @@ from remediate.entries.joining import call_of, joined
 from remediate.entries.log_entry import read_entry
 from remediate.errors import Refused, TransientFault
 from remediate.reasons import Reason
-from remediate.records.remediation import instant
+from remediate.times import instant
 from tests.audit_entries import (
     AGENT,
     DEPLOYER,
@@ -182,7 +182,7 @@ def test_a_rule_grants_the_agent_only_where_the_call_was_authorized(world: World
     world.logs.written = lambda _: event
     for granted, outcome in ((False, Outcome.ASK), (None, Outcome.ASK), (True, Outcome.GRANT)):
         world.logs.operations[OPERATION] = [call_entry(OPERATION, granted=granted)]
-        event["insertId"] = f"event {granted}"
+        event["insertId"] = f"event-{granted}"
         assert world.instance(Mode.ENFORCE).handle(denial(event)).decision.outcome is outcome
     assert world.registry.writes == 1
 

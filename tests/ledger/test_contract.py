@@ -30,7 +30,8 @@ from remediate.records import notice as notices
 from remediate.records.hash_chain import digest
 from remediate.records.modes import EVERYWHERE, Modes, switched
 from remediate.records.outbox import LEASE, Parcel, claimed, delivered, parcel, postponed
-from remediate.records.remediation import Remediation, State, TrailRecord, counted, instant, moved, opened
+from remediate.records.remediation import Remediation, State, TrailRecord, counted, moved, opened
+from remediate.times import instant
 from tests.audit_entries import activity, denial
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

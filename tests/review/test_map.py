@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from remediate.entries.denial import Deploy
-from remediate.records.remediation import State, TrailRecord, instant, moved
+from remediate.records.remediation import State, TrailRecord, moved
 from remediate.review.drawing import days, drawn, plotted, standing
 from remediate.review.graph import LINKS, MOST, OTHERS, UNKNOWN, Link, graph_of
+from remediate.times import instant
 from tests.review.records import NOON, record
 
 

@@ -12,10 +12,11 @@ from remediate.decisions.variables import Evidence
 from remediate.entries.denial import Deploy, Kind
 from remediate.errors import BadInput
 from remediate.presentation.plaintext import csv_text
-from remediate.records.remediation import State, instant
+from remediate.records.remediation import State
 from remediate.review.context import mark_text, marked
 from remediate.review.formatting import answered, breakable, exact, moment, relative, sentence, since
 from remediate.review.links import equivalents, links
+from remediate.times import instant
 from tests.review.records import NOON, record
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from remediate.cloud.interface import Kind
 from remediate.decisions.policy import Mode, Outcome
 from remediate.decisions.policy_file import parse_policy
-from remediate.entries.denial import Denial
+from remediate.entries.denial import Denial, EntryId
 from remediate.errors import Refused, TerminalFault, TransientFault
 from remediate.iam.access import can_read, predefined_readers
 from remediate.iam.allow_policy import Binding
@@ -21,13 +21,16 @@ from remediate.ledger.interface import Filter
 from remediate.reasons import Reason
 from remediate.records.remediation import State
 from remediate.records.results import Limits
+from remediate.service.evidence import entry_key
 from tests.audit_entries import (
     AGENT,
     DEPLOYER,
     IMAGE,
     OPERATION,
+    PROJECT,
     REPOSITORY,
     activity,
+    bare_text,
     call_entry,
     denial,
     system_event,
@@ -329,3 +332,21 @@ def test_two_callers_of_one_operation_are_not_guessed_between(world: World) -> N
     for each in NAMES:  # either may have deployed, so neither approves
         with pytest.raises(Refused, match="own deploy"):
             world.instance().approve(handled.remediation.id, actor=f"{each}@example.com")
+
+
+def test_a_repositorys_number_that_resource_manager_knows_otherwise_is_a_doubt(world: World) -> None:
+    entry = system_event(bare_text(REPOSITORY.replace("platform-images", "999999999999")), images=(IMAGE,))
+    asked = world.instance().handle(denial(entry))
+    assert Reason.IMAGE_MISMATCH in asked.subject.doubts  # type: ignore[union-attr]
+    right = system_event(bare_text(REPOSITORY.replace("platform-images", "210987654321")), images=(IMAGE,))
+    found = world.instance().handle(denial(right | {"insertId": "right"})).subject
+    assert Reason.IMAGE_MISMATCH not in found.doubts  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "timestamp", ['2026-11-23"10:00:00Z', "2026-11-23 10:00:00Z", "20261123T100000Z", "0001-01-01T00:00:00+14:00"]
+)
+def test_a_timestamp_that_cloud_logging_would_not_write_is_not_asked_for(timestamp: str) -> None:
+    name = f"projects/{PROJECT}/logs/cloudaudit.googleapis.com%2Factivity"
+    assert entry_key(EntryId("1", name, timestamp)) is None
+    assert entry_key(EntryId("1", name, "2026-11-23T10:00:00.123456789+09:00")) is not None

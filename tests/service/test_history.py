@@ -16,8 +16,8 @@ from remediate.entries.denial import Denial
 from remediate.errors import TerminalFault, TransientFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
-from remediate.records.remediation import instant
 from remediate.service.history import History, Past
+from remediate.times import instant
 from tests.audit_entries import (
     DEPLOYER,
     NUMBER,

@@ -34,9 +34,10 @@ from remediate.records.modes import (
     policy_confirmed,
     switched,
 )
-from remediate.records.remediation import State, instant
+from remediate.records.remediation import State
 from remediate.records.trail_verification import broken_switches
 from remediate.service.reviewers import Reviewers
+from remediate.times import instant
 from tests.audit_entries import activity, denial, user_text
 from tests.service.test_remediator import NOON, SAME_IMAGE, Crash, Crashing, World, world
 

@@ -342,7 +342,7 @@ def test_the_decision_is_made_on_the_denial_as_the_log_has_it(world: World) -> N
 
 def test_digests_and_hashes_of_earlier_records_stay_what_they_were() -> None:
     from remediate.records.digests import content_digest, terms_digest
-    from remediate.records.remediation import instant
+    from remediate.times import instant
 
     found = denial(activity())
     asks = Decision(Outcome.ASK, "otherwise", (Reason.CROSS_PROJECT,), policy="built-in")

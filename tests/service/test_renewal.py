@@ -29,11 +29,12 @@ from remediate.ledger.interface import Filter
 from remediate.ledger.opening import open_ledger
 from remediate.log_lines import trail_line
 from remediate.records.notice import Terms, told
-from remediate.records.remediation import Remediation, State, instant
+from remediate.records.remediation import Remediation, State
 from remediate.records.results import Limits, Swept
 from remediate.records.steps import became
 from remediate.records.trail_verification import broken_trail
 from remediate.review.drawing import days, standing
+from remediate.times import instant
 from tests.audit_entries import DEPLOYER, PROJECT, activity, denial, deployed, policy_set, user_text
 from tests.fakes import MemoryLogs
 from tests.service.test_remediator import NOON, REVIEWER, SAME_IMAGE, SAME_REPOSITORY, World, same, same_entry, world
