@@ -76,7 +76,9 @@ MODULES = {
         ("iam/test_member.py", "test_settings.py", "decisions/test_organization.py", "entries/test_denial.py")
     ),
     "iam.allow_policy": Module(("iam/test_allow_policy.py", "service/test_lifecycle.py", "service/test_remediator.py")),
-    "service.reviewers": Module((*_SERVICE, "service/test_loosening.py", "service/test_read_back.py")),
+    "service.reviewers": Module(
+        ("service/test_reviewers.py", *_SERVICE, "service/test_loosening.py", "service/test_read_back.py")
+    ),
     "decisions.policy": Module(
         (
             "decisions/test_decision.py",

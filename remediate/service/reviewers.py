@@ -1,4 +1,4 @@
-"""Turns the word of somebody into a reviewer, or says why they may not decide: four eyes, and who is meant to look."""
+"""Decides who may review what: nobody decides about their own deploy, and a rule may name its reviewers."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Reviewers(msgspec.Struct, frozen=True):
         """The reviewer. Raises BadInput for an address that is none, Refused for one that may not review anything."""
         person = parse_member(actor)
         if not isinstance(person, Member):
-            raise BadInput(f"{actor!r} is nobody who can review: expected the address of a user or service account")
+            raise BadInput(f"{actor!r} cannot review: expected the address of a user or service account")
         if person.key in self.service:
-            raise Refused(f"{person.id} is what the service itself runs as; somebody else has to review")
+            raise Refused(f"{person.id} is the service itself; another reviewer has to decide")
         if self.allowed and not {person.key, person.domain} & set(self.allowed):
             raise Refused(f"{person.id} is not among the reviewers", advice="REMEDIATE_REVIEWERS names who may review.")
         return person
@@ -75,5 +75,5 @@ def own_deploy(record: Remediation, person: Member) -> Refused:
     """What a reviewer is answered who would decide about their own deploy."""
     return Refused(
         f"{person.id} may not review {record.id}: it is about their own deploy",
-        advice="Somebody who is neither the member nor the deployer has to.",
+        advice="A reviewer who is neither the member nor the deployer has to decide.",
     )

@@ -448,7 +448,7 @@ def test_the_service_itself_reviews_nothing(world: World) -> None:
     record = proposed(world)
     own = "receiver@remediate-ops.iam.gserviceaccount.com"
     service = world.instance(reviewers=Reviewers(service=(f"serviceaccount:{own}",)))
-    with pytest.raises(Refused, match="what the service itself runs as"):
+    with pytest.raises(Refused, match="is the service itself"):
         service.approve(record.id, actor=own.replace("receiver", "Receiver"))
     assert service.approve(record.id, actor=REVIEWER).written
 
