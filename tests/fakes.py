@@ -22,7 +22,7 @@ from remediate.iam.allow_policy import (
     edit_to_add,
     edit_to_remove,
 )
-from remediate.iam.grant import ROLE
+from remediate.iam.grant import ROLE, Grant
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from remediate.times import instant
@@ -50,20 +50,18 @@ class MemoryRegistry:
     def bindings(self, repository: Repository) -> list[Binding]:
         return list(self._policy(repository))
 
-    def has_reader(self, repository: Repository, member: Member) -> bool:
-        return isinstance(edit_to_add(self._policy(repository), member), AlreadyThere)
+    def has_reader(self, grant: Grant) -> bool:
+        return isinstance(edit_to_add(self._policy(grant.repository), grant.member), AlreadyThere)
 
     def _policy(self, repository: Repository) -> list[Binding]:
         if str(repository) not in self.policies:
             raise Missing(f"getIamPolicy {repository}: 404 Requested entity was not found")
         return self.policies[str(repository)]
 
-    def add_reader(
-        self, repository: Repository, member: Member, *, request_reason: str, still: Callable[[], bool]
-    ) -> PolicyChange:
+    def add_reader(self, grant: Grant, *, request_reason: str, still: Callable[[], bool]) -> PolicyChange:
         assert request_reason
         with self.lock:
-            return self._add(repository, member, still)
+            return self._add(grant.repository, grant.member, still)
 
     def _add(self, repository: Repository, member: Member, still: Callable[[], bool]) -> PolicyChange:
         if self.refuse_writes:
@@ -82,12 +80,10 @@ class MemoryRegistry:
         self.writes += 1
         return PolicyChange(written=True, etag=str(self.writes))
 
-    def remove_reader(
-        self, repository: Repository, member: Member, *, request_reason: str, still: Callable[[], bool]
-    ) -> PolicyChange:
+    def remove_reader(self, grant: Grant, *, request_reason: str, still: Callable[[], bool]) -> PolicyChange:
         assert request_reason
         with self.lock:
-            return self._remove(repository, member, still)
+            return self._remove(grant.repository, grant.member, still)
 
     def _remove(self, repository: Repository, member: Member, still: Callable[[], bool]) -> PolicyChange:
         bindings = self._policy(repository)
@@ -100,8 +96,8 @@ class MemoryRegistry:
         self.writes += 1
         return PolicyChange(written=True, etag=str(self.writes))
 
-    def change_by_adding(self, repository: Repository, member: Member) -> BindingChange:
-        return change_by_adding(self._policy(repository), member)
+    def change_by_adding(self, grant: Grant) -> BindingChange:
+        return change_by_adding(self._policy(grant.repository), grant.member)
 
     def readers(self, repository: str) -> list[str]:
         """The members of the repository's reader bindings."""

@@ -15,6 +15,7 @@ import msgspec
 
 from remediate.errors import RemediateError
 from remediate.iam.allow_policy import Binding, BindingChange
+from remediate.iam.grant import Grant
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 
@@ -62,15 +63,13 @@ class Registry(Protocol):
     def bindings(self, repository: Repository) -> list[Binding]:
         """The bindings of the repository's own policy."""
 
-    def has_reader(self, repository: Repository, member: Member) -> bool:
+    def has_reader(self, grant: Grant) -> bool:
         """Whether the member is in an unconditional reader binding of the repository's own policy."""
 
-    def change_by_adding(self, repository: Repository, member: Member) -> BindingChange:
+    def change_by_adding(self, grant: Grant) -> BindingChange:
         """What `add_reader` would change now; reads, and writes nothing."""
 
-    def add_reader(
-        self, repository: Repository, member: Member, *, request_reason: str, still: Callable[[], bool]
-    ) -> PolicyChange:
+    def add_reader(self, grant: Grant, *, request_reason: str, still: Callable[[], bool]) -> PolicyChange:
         """Add the member to the repository's one unconditional reader binding, by compare-and-set on the etag.
 
         Nothing else of the policy changes. A conflict is re-read and redone with jitter; no write happens when the
@@ -79,9 +78,7 @@ class Registry(Protocol):
         read, it is certain that nobody changed the policy since.
         """
 
-    def remove_reader(
-        self, repository: Repository, member: Member, *, request_reason: str, still: Callable[[], bool]
-    ) -> PolicyChange:
+    def remove_reader(self, grant: Grant, *, request_reason: str, still: Callable[[], bool]) -> PolicyChange:
         """Take the member out of the repository's unconditional reader binding, by the same compare-and-set.
 
         Nothing else changes; nothing is written when the member is not there, or `still` says no.

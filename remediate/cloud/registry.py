@@ -26,7 +26,7 @@ from remediate.iam.allow_policy import (
     edit_to_add,
     edit_to_remove,
 )
-from remediate.iam.grant import ROLE
+from remediate.iam.grant import ROLE, Grant
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 
@@ -86,32 +86,28 @@ class GoogleRegistry:
         with translated(f"getIamPolicy {repository}"):
             return _bindings(retried(lambda: self._policy(repository), self._timeout))
 
-    def has_reader(self, repository: Repository, member: Member) -> bool:
-        return isinstance(edit_to_add(self.bindings(repository), member), AlreadyThere)
+    def has_reader(self, grant: Grant) -> bool:
+        return isinstance(edit_to_add(self.bindings(grant.repository), grant.member), AlreadyThere)
 
-    def change_by_adding(self, repository: Repository, member: Member) -> BindingChange:
-        return change_by_adding(self.bindings(repository), member)
+    def change_by_adding(self, grant: Grant) -> BindingChange:
+        return change_by_adding(self.bindings(grant.repository), grant.member)
 
-    def add_reader(
-        self, repository: Repository, member: Member, *, request_reason: str, still: Callable[[], bool]
-    ) -> PolicyChange:
-        return self._change(repository, edit_to_add, member, request_reason, still)
+    def add_reader(self, grant: Grant, *, request_reason: str, still: Callable[[], bool]) -> PolicyChange:
+        return self._change(grant, edit_to_add, request_reason, still)
 
-    def remove_reader(
-        self, repository: Repository, member: Member, *, request_reason: str, still: Callable[[], bool]
-    ) -> PolicyChange:
-        return self._change(repository, edit_to_remove, member, request_reason, still)
+    def remove_reader(self, grant: Grant, *, request_reason: str, still: Callable[[], bool]) -> PolicyChange:
+        return self._change(grant, edit_to_remove, request_reason, still)
 
     def _change(
         self,
-        repository: Repository,
+        grant: Grant,
         edit_of: Callable[[list[Binding], Member], Edit],
-        member: Member,
         request_reason: str,
         still: Callable[[], bool],
     ) -> PolicyChange:
         from google.api_core.exceptions import Conflict
 
+        repository, member = grant.repository, grant.member
         perhaps_written = False
 
         def attempt() -> PolicyChange:

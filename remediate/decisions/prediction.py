@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from remediate.decisions.policy import second_hop
-from remediate.entries.denial import Denial, Reader
+from remediate.entries.denial import Denial, IncompleteDenial, Reader
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from remediate.reasons import Reason
@@ -28,13 +28,13 @@ def ahead(denial: Denial, reader: Reader, member: Member, repository: Repository
 
 def aheads(denial: Denial) -> list[Denial]:
     """What this deploy is denied next: the service agent, and both readers for its images of other repositories."""
-    if denial.repository is None or denial.member is None or denial.reader is None:
+    if isinstance(denial, IncompleteDenial) or denial.reader is None:
         return []
-    found = []
-    for repository in (denial.repository, *denial.others):
+    grant, found = denial.grant, list[Denial]()
+    for repository in (grant.repository, *denial.others):
         there = msgspec.structs.replace(denial, repository=repository)
-        if repository != denial.repository:
-            found.append(ahead(denial, denial.reader, denial.member, repository))
+        if repository != grant.repository:
+            found.append(ahead(denial, denial.reader, grant.member, repository))
         if agent := second_hop(there):
             found.append(ahead(denial, Reader.SERVICE_AGENT, agent, repository))
     return found

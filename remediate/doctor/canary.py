@@ -19,7 +19,7 @@ from remediate.doctor.names import Site
 from remediate.entries.denial import CLOUD_RUN, Denial, understand
 from remediate.entries.log_entry import read_entry
 from remediate.entries.source import Log, Source
-from remediate.records.remediation import Remediation, State, remediation_id
+from remediate.records.remediation import Remediation, State
 from remediate.times import instant
 
 PATIENCE = 60.0  # seconds that a synthetic denial may take
@@ -108,11 +108,9 @@ def canary(site: Site, now: datetime, token: str) -> Canary:
     raw = msgspec.json.encode(entry)
     denial = understand(read_entry(raw))
     assert isinstance(denial, Denial), denial
-    assert denial.repository is not None
-    assert denial.member is not None
     assert denial.entry.key is not None
-    ident = remediation_id(denial.repository, denial.member)
-    return Canary(insert_id, str(denial.repository), denial.member.id, ident, denial.entry.key, raw)
+    ident = denial.grant.id
+    return Canary(insert_id, str(denial.repository), denial.grant.member.id, ident, denial.entry.key, raw)
 
 
 def follow(

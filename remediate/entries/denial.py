@@ -18,6 +18,7 @@ from remediate.entries.error_text import ImageDenied, read_text
 from remediate.entries.error_text import Reader as Reader
 from remediate.entries.log_entry import AuditLog, LogEntry, decode
 from remediate.entries.source import Log, Source, source_of
+from remediate.iam.grant import Grant
 from remediate.iam.member import Member, MemberKind, parse_member, run_service_agent
 from remediate.iam.repository import Repository
 from remediate.reasons import Reason
@@ -81,6 +82,13 @@ class Denial(msgspec.Struct, frozen=True):
     """The link to Policy Troubleshooter that Google gives with the error; its host and path are checked."""
 
     @property
+    def grant(self) -> Grant:
+        """What would cure it. Raises ValueError where it does not name both: `IncompleteDenial` is for those."""
+        if self.repository is None or self.member is None:
+            raise ValueError("an incomplete denial has no grant")
+        return Grant(self.repository, self.member)
+
+    @property
     def shared(self) -> bool | None:
         """Whether many deploys run as the member; the deploying project's own Cloud Run agent reads for it alone.
 
@@ -94,6 +102,22 @@ class Denial(msgspec.Struct, frozen=True):
         return None if self.deploy.number is None else agent_of != self.deploy.number
 
 
+class IncompleteDenial(Denial, frozen=True):
+    """A denial that does not say of which member, or on which repository: there is nothing to grant yet."""
+
+    @property
+    def missing(self) -> tuple[Reason, ...]:
+        """What it does not say."""
+        lacks_repository = (Reason.REPOSITORY_UNKNOWN,) if self.repository is None else ()
+        return (*lacks_repository, Reason.MEMBER_UNKNOWN) if self.member is None else lacks_repository
+
+
+def as_known(denial: Denial) -> Denial | IncompleteDenial:
+    """The same denial, incomplete or not by what is known of it now."""
+    kind = IncompleteDenial if denial.repository is None or denial.member is None else Denial
+    return denial if type(denial) is kind else kind(*msgspec.structs.astuple(denial))
+
+
 class NotADenial(msgspec.Struct, frozen=True):
     """The entry is nothing that a reader grant cures, and `reason` says what it is instead."""
 
@@ -102,7 +126,7 @@ class NotADenial(msgspec.Struct, frozen=True):
     reason: Reason
 
 
-def understand(entry: LogEntry) -> Denial | NotADenial:
+def understand(entry: LogEntry) -> Denial | IncompleteDenial | NotADenial:
     """Who could not read which repository, according to one audit log entry; or why the entry is no such denial.
 
     Pure and total: any entry that could be read gets an answer. Text and structure are read together; where they
@@ -130,7 +154,7 @@ def understand(entry: LogEntry) -> Denial | NotADenial:
     if isinstance(found, NotADenial):
         return found
     found = _with_field_doubts(found, entry.unusual)
-    return _proved(found, entry, audit, source, deploys.operation(body) if system_event else None)
+    return as_known(_proved(found, entry, audit, source, deploys.operation(body) if system_event else None))
 
 
 def _proved(denial: Denial, entry: LogEntry, audit: AuditLog, source: Source | None, noted: str | None) -> Denial:

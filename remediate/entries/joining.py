@@ -12,7 +12,7 @@ import msgspec
 
 from remediate.entries import deploy as deploys
 from remediate.entries.authorization import authorized
-from remediate.entries.denial import CLOUD_RUN, Denial, EntryId, NotADenial, Reader, behind_of, deployer_of
+from remediate.entries.denial import CLOUD_RUN, Denial, EntryId, NotADenial, Reader, as_known, behind_of, deployer_of
 from remediate.entries.deploy import Body
 from remediate.entries.log_entry import AuditLog, LogEntry
 from remediate.entries.source import Log, source_of
@@ -94,7 +94,7 @@ def _denied(denial: Denial, caller: Member) -> Denial:
     doubts = tuple(doubt for doubt in denial.doubts if doubt is not Reason.MEMBER_UNKNOWN)
     if denial.member is not None and denial.member.key != caller.key:
         doubts = tuple(dict.fromkeys((*doubts, Reason.MEMBER_MISMATCH)))
-    return msgspec.structs.replace(denial, member=caller, doubts=doubts)
+    return as_known(msgspec.structs.replace(denial, member=caller, doubts=doubts))
 
 
 def located(denial: Denial, project: str, number: str) -> Denial | NotADenial:
@@ -118,4 +118,5 @@ def located(denial: Denial, project: str, number: str) -> Denial | NotADenial:
         elif member is not None and member.run_agent_of != number:
             doubts.append(Reason.MEMBER_MISMATCH)
     deploy = msgspec.structs.replace(deploy, project=project, number=number)
-    return msgspec.structs.replace(denial, deploy=deploy, member=member, doubts=tuple(dict.fromkeys(doubts)))
+    found = msgspec.structs.replace(denial, deploy=deploy, member=member, doubts=tuple(dict.fromkeys(doubts)))
+    return as_known(found)

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from remediate.errors import BadInput
-from remediate.iam.grant import ROLE
+from remediate.iam.grant import ROLE, Grant
 from remediate.iam.member import Member, parse_member, reviewer_key
 from remediate.iam.repository import Repository
 from remediate.records.modes import POLICY, Loosening, ModeChange, Modes, Request, scope_of
 from remediate.records.notice import Notice
 from remediate.records.outbox import Parcel
-from remediate.records.remediation import Ending, Remediation, State, TrailRecord, remediation_id
+from remediate.records.remediation import Ending, Remediation, State, TrailRecord
 
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z"
@@ -155,8 +155,8 @@ def nonsense(record: object) -> str | None:
 
 def _contradiction(record: Remediation) -> str | None:
     """What two fields of one record say against each other."""
-    member, repository = parse_member(record.member), Repository.parse(record.repository)
-    if not isinstance(member, Member) or repository is None or record.id != remediation_id(repository, member):
+    grant = Grant.parse(record.repository, record.member)
+    if grant is None or record.id != grant.id:
         return "expected the id of this repository and this member - at `$.id`"
     ending = record.ending
     if ending is not None and (record.state is not State.GRANTED or not record.ours):

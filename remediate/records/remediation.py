@@ -6,7 +6,6 @@ and gives the next one together with the trail record that says who did what, wh
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -14,10 +13,9 @@ import msgspec
 
 from remediate.decisions.policy import Decision, Outcome
 from remediate.entries.denial import Denial, Deploy, EntryId, Reader
-from remediate.errors import Refused
-from remediate.iam.grant import ROLE
+from remediate.errors import LedgerFault, Refused
+from remediate.iam.grant import ROLE, Grant
 from remediate.iam.member import Member, parse_member
-from remediate.iam.repository import Repository
 from remediate.reasons import Reason
 from remediate.records.approval_count import Approval
 from remediate.records.digests import content_digest as content_digest
@@ -108,6 +106,14 @@ class Remediation(msgspec.Struct, frozen=True):
     trail_hash: str = ""
     troubleshooter: str | None = None  # the last link that Google gave with a denial; nothing decides by it
 
+    @property
+    def grant(self) -> Grant:
+        """What it is about, typed. Raises LedgerFault where the record names none."""
+        found = Grant.parse(self.repository, self.member)
+        if found is None:
+            raise LedgerFault(f"the record of {self.id} names no repository, or no member")
+        return found
+
 
 class TrailRecord(msgspec.Struct, frozen=True):
     """One transition: who, what, why, when. `hash` covers all other fields, the previous record's hash among them."""
@@ -141,11 +147,6 @@ class TrailRecord(msgspec.Struct, frozen=True):
     """`terms_digest` of the record as this transition left it; not there in trails of before."""
 
 
-def remediation_id(repository: Repository, member: Member) -> str:
-    """The id that this repository and this member always have: `r-` and twelve hexadecimal digits."""
-    return "r-" + hashlib.sha256(f"{repository}\n{member.key}".encode()).hexdigest()[:12]
-
-
 def opened(
     denial: Denial,
     decision: Decision,
@@ -157,14 +158,12 @@ def opened(
     proof: Proof = Proof.LATER,
 ) -> tuple[Remediation, TrailRecord]:
     """The record that a first denial opens, `proposed`, `refused` or `failed`."""
-    assert denial.repository is not None
-    assert denial.member is not None
-    moment = instant(when(denial, now))
+    moment, grant = instant(when(denial, now)), denial.grant
     blank = Remediation(
-        id=remediation_id(denial.repository, denial.member),
+        id=grant.id,
         state=state,
-        repository=str(denial.repository),
-        member=str(denial.member),
+        repository=str(grant.repository),
+        member=str(grant.member),
         readers=(),
         rule=decision.rule,
         reasons=decision.reasons,
@@ -218,15 +217,13 @@ def counted(record: Remediation, denial: Denial, now: datetime, proof: Proof = P
 
 def last_denial(record: Remediation) -> Denial:
     """The last denial, as far as the record tells of it: what it takes to decide about it again."""
-    member = parse_member(record.member)
-    assert isinstance(member, Member)
     people = [each for each in map(parse_member, record.deployers) if isinstance(each, Member)]
     return Denial(
         entry=record.entries[-1] if record.entries else EntryId(timestamp=record.last_seen),
         deploy=record.deploys[-1] if record.deploys else Deploy(),
         reader=record.readers[-1] if record.readers else None,
-        member=member,
-        repository=Repository.parse(record.repository),
+        member=record.grant.member,
+        repository=record.grant.repository,
         image=record.images[-1] if record.images else None,
         deployer=people[-1] if people else None,
         behind=tuple(people),

@@ -23,6 +23,7 @@ from remediate.entries.source import source_of
 from remediate.errors import TerminalFault, TransientFault, Unreadable
 from remediate.iam.access import can_read
 from remediate.iam.allow_policy import AlreadyThere, Binding, edit_to_add
+from remediate.iam.grant import Grant
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository, is_project_number
 from remediate.reasons import Reason
@@ -149,16 +150,15 @@ class Investigator:
 
         What the log tells of the member's past is not in it: see `History`.
         """
-        assert denial.repository is not None
-        assert denial.member is not None
-        inside = self._inside(denial.repository)
-        kind = sight.kind(denial.repository) if inside else None
-        bindings = sight.bindings(denial.repository) if kind else None
-        opted_in, newcomers = self._opted_in(denial.repository, kind)
-        home = self._home(denial, denial.member)
+        repository, member = denial.grant.repository, denial.grant.member
+        inside = self._inside(repository)
+        kind = sight.kind(repository) if inside else None
+        bindings = sight.bindings(repository) if kind else None
+        opted_in, newcomers = self._opted_in(repository, kind)
+        home = self._home(denial, member)
         if denial.reader is Reader.SERVICE_AGENT and denial.deployer:  # a grant to the agent serves who deployed
             home = home.with_other(self._home(denial, denial.deployer))
-        already = None if bindings is None else isinstance(edit_to_add(bindings, denial.member), AlreadyThere)
+        already = None if bindings is None else isinstance(edit_to_add(bindings, member), AlreadyThere)
         return Evidence(
             repository_exists=kind is not None if inside else None,
             repository_format=kind.format if kind else None,
@@ -170,24 +170,22 @@ class Investigator:
             member_inside=home.inside,
             member_ancestors=home.ancestors,
             already_granted=already,
-            inherited=None if already or bindings is None else self._inherited(denial, bindings, sight),
-            barred=None if already or bindings is None else self._barred(denial.repository, denial.member),
+            inherited=None if already or bindings is None else self._inherited(denial.grant, bindings, sight),
+            barred=None if already or bindings is None else self._barred(repository, member),
             propagating=propagating,
             verified=True,  # until somebody wants to write on it: see `verified`
             denials=denials,
             deploy_ancestors=self._ancestors(denial.deploy.project or denial.deploy.number),
-            image_ancestors=self._ancestors(denial.repository.project),
+            image_ancestors=self._ancestors(repository.project),
         )
 
-    def _inherited(self, denial: Denial, own: list[Binding], sight: Sight) -> bool | None:
+    def _inherited(self, grant: Grant, own: list[Binding], sight: Sight) -> bool | None:
         """Whether the member can read by another role, or from further up; None where that cannot be told."""
-        assert denial.repository is not None
-        assert denial.member is not None
-        ancestors = self._ancestors(denial.repository.project)
+        ancestors = self._ancestors(grant.repository.project)
         levels: list[list[Binding] | None] = [own, *(sight.above(scope) for scope in ancestors or ())]
         if ancestors is None:
             levels.append(None)
-        return can_read(levels, denial.member, self._roles.holds)
+        return can_read(levels, grant.member, self._roles.holds)
 
     def _barred(self, repository: Repository, member: Member) -> bool | None:
         """Whether something that no grant overrides bars the member; None where nobody was asked, or nobody knows."""

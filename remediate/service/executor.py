@@ -16,8 +16,6 @@ from typing import TypeVar
 from remediate.cloud.interface import Registry
 from remediate.decisions.policy import Decision
 from remediate.errors import Conflict, Missing, TerminalFault, TransientFault
-from remediate.iam.member import Member, parse_member
-from remediate.iam.repository import Repository
 from remediate.ledger.checked import require_whole
 from remediate.ledger.interface import Ledger
 from remediate.notify.interface import Notifier
@@ -112,7 +110,7 @@ class Executor:
 
     def _is_there(self, record: Remediation) -> bool:
         with suppress(Missing):  # the repository itself is gone
-            return self._registry.has_reader(*names(record))
+            return self._registry.has_reader(record.grant)
         return False
 
     def apply(self, record: Remediation) -> Applied:
@@ -123,7 +121,7 @@ class Executor:
         require_whole(self._ledger, record.id)
         try:
             still = partial(self._is_still, record, lambda now: now.state is State.APPROVED)
-            change = self._registry.add_reader(*names(record), request_reason=record.id, still=still)
+            change = self._registry.add_reader(record.grant, request_reason=record.id, still=still)
         except TerminalFault as fault:
             why = (*record.reasons, Reason.TERMINAL_ANSWER)
             return Applied(self._finish(record, State.APPROVED, State.FAILED, note=str(fault), reasons=why), False)
@@ -136,7 +134,7 @@ class Executor:
         if change.written and not _wanted(final):
             # Between the last look and the write it was refused, or lapsed: that stands, and nothing is left behind.
             self._registry.remove_reader(
-                *names(record), request_reason=record.id, still=lambda: not _wanted(self._ledger.get(record.id))
+                record.grant, request_reason=record.id, still=lambda: not _wanted(self._ledger.get(record.id))
             )
             return Applied(final, written=False)
         return Applied(final, change.written)
@@ -171,7 +169,7 @@ class Executor:
         still = partial(self._is_still, record, lambda now: now.state is State.GRANTED and now.ending is not None)
         try:
             with suppress(Missing):  # the repository is gone, and the member with it
-                self._registry.remove_reader(*names(record), request_reason=record.id, still=still)
+                self._registry.remove_reader(record.grant, request_reason=record.id, still=still)
         except TerminalFault:
             self.redone(partial(self._call_off, record))
             raise
@@ -213,11 +211,3 @@ class Executor:
 
 def _wanted(record: Remediation | None) -> bool:
     return record is not None and record.state in (State.APPROVED, State.GRANTED)
-
-
-def names(record: Remediation) -> tuple[Repository, Member]:
-    """A record's repository and member, typed; what was recorded was parsed before."""
-    repository, member = Repository.parse(record.repository), parse_member(record.member)
-    assert repository is not None
-    assert isinstance(member, Member)
-    return repository, member

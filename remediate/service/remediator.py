@@ -16,9 +16,9 @@ from remediate.decisions.organization import Names
 from remediate.decisions.policy import BUILT_IN, Decision, Mode, Outcome, Rules, TextToConfirm, decide
 from remediate.decisions.prediction import aheads
 from remediate.decisions.variables import Evidence
-from remediate.entries.denial import Denial, NotADenial, understand
+from remediate.entries.denial import Denial, IncompleteDenial, NotADenial, understand
 from remediate.entries.log_entry import read_entry
-from remediate.errors import Conflict, Refused, RemediateError, TerminalFault, Unreadable
+from remediate.errors import Conflict, Refused, TerminalFault, Unreadable
 from remediate.ledger.interface import Ledger
 from remediate.notify.interface import Notifier
 from remediate.reasons import Reason
@@ -26,17 +26,18 @@ from remediate.records import remediation as records
 from remediate.records.approval_count import Approval
 from remediate.records.gathering import placed
 from remediate.records.modes import ModeChange, Modes
-from remediate.records.remediation import RULE, Ending, Remediation, State, content_digest, remediation_id
+from remediate.records.remediation import Ending, Remediation, State, content_digest
 from remediate.records.results import Applied, Check, Handled, Limits, Proposal, Swept
 from remediate.records.transitions import following
 from remediate.records.witnesses import Proof
 from remediate.service.approvals import Approvals, known
 from remediate.service.decider import Decider
 from remediate.service.evidence import Investigator, Sight
-from remediate.service.executor import ACTOR, Executor, names
+from remediate.service.executor import ACTOR, Executor
 from remediate.service.history import History
 from remediate.service.renewal import Renewal
 from remediate.service.reviewers import Reviewers
+from remediate.service.sweeper import Sweeper, fault_told
 from remediate.service.switching import Switching
 from remediate.service.testimony import Testimony
 from remediate.times import instant
@@ -94,9 +95,9 @@ class Remediator:
         denial = self._investigator.identified(subject)
         if isinstance(denial, NotADenial):
             return Handled(decide(denial), denial)
-        if denial.repository is None or denial.member is None:
+        if isinstance(denial, IncompleteDenial):
             return Handled(self._decider.at_a_glance(denial), denial)
-        ident = remediation_id(denial.repository, denial.member)
+        ident = denial.grant.id
         if denial.entry.key and self._ledger.counted(denial.entry.key, ident):
             return self._handled_before(denial, ident)
         sight = self._decider.look()
@@ -172,9 +173,7 @@ class Remediator:
         return tuple(ident for ident in found if ident)
 
     def _propose_one(self, ahead: Denial, denial: Denial, partner: str, sight: Sight, proof: _Proving) -> str | None:
-        assert ahead.repository is not None
-        assert ahead.member is not None
-        ident = remediation_id(ahead.repository, ahead.member)
+        ident = ahead.grant.id
         if self._ledger.get(ident):
             self._executor.redone(partial(self._foresee, ident, denial, partner, proof))
             return ident
@@ -222,7 +221,7 @@ class Remediator:
     def proposal(self, ident: str) -> Proposal:
         """What a reviewer has to know, with the binding as it is now and as it would be. Raises as `approve` does."""
         record = known(self._ledger, ident)
-        return Proposal(record, content_digest(record), self._registry.change_by_adding(*names(record)))
+        return Proposal(record, content_digest(record), self._registry.change_by_adding(record.grant))
 
     def approve(
         self,
@@ -341,27 +340,11 @@ class Remediator:
     # Time
 
     def sweep(self, advance: Callable[[int, int], None] = lambda *_: None) -> Iterator[Swept]:
-        """Do what is due: carry out approvals, end or renew grants, lapse what nobody answered, note what was removed.
-
-        Idempotent, and safe beside running functions; gives each remediation that it changed, or could not change.
-        `advance` hears how many were looked at, of how many.
-        """
-        renewal = self._renewal()
-        idents = list(self._ledger.ids((State.PROPOSED, State.APPROVED, State.GRANTED)))
-        for number, ident in enumerate(idents):
-            advance(number, len(idents))
-            record = None
-            try:
-                record = known(self._ledger, ident)
-                done = self._executor.redone(partial(self._swept, ident))
-                renewal.offer(done)
-            except Exception as fault:  # whatever is wrong with one, the ends of the others come
-                yield Swept(record, record.state if record else None, _why(fault), ident)
-                continue
-            if done.state is not record.state:
-                yield Swept(done, record.state)
-        yield from renewal.carry_out()
-        yield from self.switching.let_lapse()
+        """Do what is due, as `Sweeper.sweep` says."""
+        sweeper = Sweeper(
+            self._ledger, self._executor, self._approvals, self._renewal(), self.switching, self._limits, self._now
+        )
+        return sweeper.sweep(self._finished, advance)
 
     def pick_up(self, entries: Iterable[bytes]) -> Iterator[Swept]:
         """Handle log entries that may never have arrived; gives the remediations of those that had not."""
@@ -371,40 +354,10 @@ class Remediator:
             except Unreadable:
                 continue
             except Exception as fault:  # as in `sweep`
-                yield Swept(None, None, _why(fault))
+                yield Swept(None, None, fault_told(fault))
                 continue
             if handled.remediation and not handled.duplicate:
                 yield Swept(handled.remediation, None)
-
-    def _swept(self, ident: str) -> Remediation:
-        record = known(self._ledger, ident)
-        now = self._now()
-        late = now - _moment(record.updated) >= self._limits.lapse_after
-        if record.state in (State.PROPOSED, State.APPROVED) and late and not self._executor.was_written(record):
-            return self._executor.commit(*self._moved(record, State.LAPSED, ACTOR))
-        if record.state is State.PROPOSED:
-            self._executor.remind(record)
-        if record.state is State.APPROVED:
-            by_rule = (record.approver or "").startswith(RULE)
-            return (self._finished(record) if by_rule else self._approvals.carry_out(record)).remediation
-        if record.state is State.GRANTED:
-            if record.ending:
-                return self._executor.end(record)
-            if record.ours and record.expires and _moment(record.expires) <= now:
-                note = f"was granted until {record.expires}"
-                return self._executor.take_away(record, Ending(State.EXPIRED, ACTOR, note))
-            if not self._executor.stands(record):
-                return self._executor.commit(*self._moved(record, State.REMOVED, ACTOR))
-        return record
-
-
-def _why(fault: Exception) -> str:
-    """What a sweep tells of one remediation: an unexpected error by its kind and place, as its text may quote one."""
-    if isinstance(fault, RemediateError):
-        return str(fault)
-    from remediate.log_lines import where
-
-    return f"unexpected {where(fault)}, which is a defect of remediate"
 
 
 def _moment(text: str) -> datetime:

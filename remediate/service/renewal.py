@@ -23,7 +23,7 @@ from remediate.records.remediation import RULE, Remediation, State, TrailRecord,
 from remediate.records.results import Swept
 from remediate.service.approvals import known
 from remediate.service.decider import Decider
-from remediate.service.executor import Executor, names
+from remediate.service.executor import Executor
 from remediate.service.history import History
 from remediate.times import instant
 
@@ -107,12 +107,12 @@ class Renewal:
 
     def _newer(self, due: Sequence[tuple[Remediation, datetime]]) -> list[EarlierDeploy]:
         """The proven deploys that are newer than each one's grant, of members that nobody took the access from."""
-        repository, _ = names(due[0][0])
+        repository = due[0][0].grant.repository
         place = self._history.place(repository)
         if place is None:
             return []
         since = {Member(record.member).key: moment for record, moment in due}
-        members = [names(record)[1] for record, _ in due]
+        members = [record.grant.member for record, _ in due]
         project = place.repositories[0].project
         found = self._history.deploys(project, place, members, min(since.values()), self._now())
         newer = [deploy for key, deploy in found.items() if deploy.at > since[key]]

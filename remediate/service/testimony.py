@@ -13,12 +13,12 @@ import msgspec
 
 from remediate.cloud.interface import EntryKey, Logs
 from remediate.decisions.prediction import aheads
-from remediate.entries.denial import Denial, Deploy, EntryId, Reader, understand
+from remediate.entries.denial import Denial, Deploy, EntryId, IncompleteDenial, Reader, understand
 from remediate.entries.joining import call_of, joined
 from remediate.entries.log_entry import LogEntry, read_entry
 from remediate.errors import RemediateError, TransientFault, Unreadable
 from remediate.iam.member import Member, parse_member
-from remediate.records.remediation import Remediation, names_of, remediation_id
+from remediate.records.remediation import Remediation, names_of
 from remediate.records.results import Verdict
 from remediate.records.witnesses import NamedBy, Proof, is_full, named_in, overflows
 from remediate.service.evidence import LAG, Investigator, entry_key, is_moment
@@ -106,7 +106,7 @@ class Testimony:
             return None
         whole = self._joined(record, entry, placed)
         for each in (whole, *aheads(whole)):
-            if each.repository and each.member and remediation_id(each.repository, each.member) == record.id:
+            if not isinstance(each, IncompleteDenial) and each.grant.id == record.id:
                 return (each, whole) if _tells_of(record, each) else None
         return None
 

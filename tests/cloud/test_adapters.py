@@ -16,6 +16,7 @@ from remediate.cloud.projects import GoogleProjects
 from remediate.cloud.registry import GoogleRegistry
 from remediate.cloud.rest import get_public
 from remediate.errors import TerminalFault, TransientFault
+from remediate.iam.grant import Grant
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from tests.sandbox_fixture import DEPLOYER, REPOSITORY, ROOT, SandboxProcess
@@ -36,7 +37,7 @@ def registry_of(sandbox: SandboxProcess, timeout: float = 2.0) -> GoogleRegistry
 def add(sandbox: SandboxProcess, member: Member = MEMBER, timeout: float = 2.0) -> bool:
     return (
         registry_of(sandbox, timeout)
-        .add_reader(CONTAINERS, member, request_reason="r-0123456789ab", still=always)
+        .add_reader(Grant(CONTAINERS, member), request_reason="r-0123456789ab", still=always)
         .written
     )
 
@@ -71,7 +72,7 @@ def test_one_member_is_added_and_nothing_else_changes(sandbox_server: SandboxPro
 def test_a_member_that_is_there_is_not_written_again(sandbox_server: SandboxProcess) -> None:
     assert add(sandbox_server)
     assert not add(sandbox_server)
-    assert registry_of(sandbox_server).has_reader(CONTAINERS, MEMBER)
+    assert registry_of(sandbox_server).has_reader(Grant(CONTAINERS, MEMBER))
     assert sandbox_server.requests(":setIamPolicy") == 1
 
 
@@ -106,7 +107,7 @@ def test_conditions_order_custom_roles_and_audit_configuration_survive(
 
 def test_a_repository_without_a_policy_gets_its_first_binding(sandbox_server: SandboxProcess) -> None:
     mirror = Repository("platform-images", "asia-northeast1", "mirror")
-    assert registry_of(sandbox_server).add_reader(mirror, MEMBER, request_reason="r", still=always).written
+    assert registry_of(sandbox_server).add_reader(Grant(mirror, MEMBER), request_reason="r", still=always).written
     assert sandbox_server.policies()[str(mirror)]["bindings"] == [{"role": READER, "members": [DEPLOYER]}]
 
 
@@ -156,7 +157,7 @@ def test_final_answers_are_terminal_and_say_what_google_said(sandbox_server: San
     with pytest.raises(TerminalFault, match="403 "):
         registry_of(sandbox_server).kind(Repository("no-such-project", "us", "r"))
     with pytest.raises(TerminalFault, match="404 "):
-        registry_of(sandbox_server).has_reader(Repository("platform-images", "us", "none"), MEMBER)
+        registry_of(sandbox_server).has_reader(Grant(Repository("platform-images", "us", "none"), MEMBER))
     assert sandbox_server.requests(":setIamPolicy") == 1
 
 
@@ -278,10 +279,10 @@ def test_taking_away_what_was_added_leaves_the_policy_as_it_was(sandbox_server: 
     mirror = Repository("platform-images", "asia-northeast1", "mirror")
     for repository in (CONTAINERS, mirror):
         before = sandbox_server.policies()[str(repository)].get("bindings", [])
-        assert registry.add_reader(repository, MEMBER, request_reason="r", still=always).written
-        assert registry.remove_reader(repository, MEMBER, request_reason="r", still=always).written
+        assert registry.add_reader(Grant(repository, MEMBER), request_reason="r", still=always).written
+        assert registry.remove_reader(Grant(repository, MEMBER), request_reason="r", still=always).written
         assert sandbox_server.policies()[str(repository)].get("bindings", []) == before
-        assert not registry.remove_reader(repository, MEMBER, request_reason="r", still=always).written
+        assert not registry.remove_reader(Grant(repository, MEMBER), request_reason="r", still=always).written
     assert sandbox_server.requests(":setIamPolicy") == 4
 
 
@@ -289,7 +290,11 @@ def test_taking_away_what_was_added_leaves_the_policy_as_it_was(sandbox_server: 
 def test_taking_away_heals_as_adding_does(sandbox_server: SandboxProcess, faults: list[dict[str, Any]]) -> None:
     add(sandbox_server)
     sandbox_server.faults(*faults)
-    assert registry_of(sandbox_server, 1.0).remove_reader(CONTAINERS, MEMBER, request_reason="r", still=always).written
+    assert (
+        registry_of(sandbox_server, 1.0)
+        .remove_reader(Grant(CONTAINERS, MEMBER), request_reason="r", still=always)
+        .written
+    )
     assert DEPLOYER not in sandbox_server.readers()
     assert "group:release-managers@example.com" in sandbox_server.readers()
 

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from remediate.cloud.registry import GoogleRegistry
+from remediate.iam.grant import Grant
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from tests.audit_entries import activity, deployed, push_body, system_event, user_text
@@ -181,8 +182,8 @@ def test_the_writers_role_is_what_one_write_calls(sandbox_server: SandboxProcess
     repository = Repository.parse(REPOSITORY)
     assert repository is not None
     registry = GoogleRegistry(sandbox_server.url, 5.0)
-    registry.add_reader(repository, Member(DEPLOYER), request_reason="r-1", still=lambda: True)
-    registry.remove_reader(repository, Member(DEPLOYER), request_reason="r-1", still=lambda: True)
+    registry.add_reader(Grant(repository, Member(DEPLOYER)), request_reason="r-1", still=lambda: True)
+    registry.remove_reader(Grant(repository, Member(DEPLOYER)), request_reason="r-1", still=lambda: True)
     made = {needed(call) for call in sandbox_server.call("GET", "/sandbox/requests")[1]["requests"]}
     assert made == held("writer")
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from remediate.errors import LedgerFault
 from remediate.iam.allow_policy import Binding
-from remediate.iam.grant import ROLE
+from remediate.iam.grant import ROLE, Grant
 from remediate.ledger.checked import checked_trail
 from remediate.ledger.sqlite import SqliteLedger
 from remediate.records.remediation import Remediation, State, moved
@@ -110,10 +110,10 @@ def test_an_unexpected_error_of_one_is_told_by_its_place_and_stops_no_other(
     world.now += 2 * DAY
     remove = world.registry.remove_reader
 
-    def failing(repository: Any, member: Any, **others: Any) -> Any:
-        if str(member) == one.member:
+    def failing(grant: Grant, **others: Any) -> Any:
+        if str(grant.member) == one.member:
             raise ZeroDivisionError("of a secret")
-        return remove(repository, member, **others)
+        return remove(grant, **others)
 
     monkeypatch.setattr(world.registry, "remove_reader", failing)
     [fault] = named(world)

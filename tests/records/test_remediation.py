@@ -11,11 +11,12 @@ from msgspec.structs import asdict, replace
 
 from remediate.decisions.policy import decide
 from remediate.errors import Refused
+from remediate.iam.grant import Grant
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from remediate.reasons import Reason
 from remediate.records.hash_chain import digest
-from remediate.records.remediation import TRANSITIONS, Remediation, State, counted, moved, opened, remediation_id
+from remediate.records.remediation import TRANSITIONS, Remediation, State, counted, moved, opened
 from tests.audit_entries import REPOSITORY, activity, denial
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -45,12 +46,12 @@ def test_an_id_is_made_of_both_names() -> None:
     repository = Repository.parse(REPOSITORY)
     assert repository
     ids = {
-        remediation_id(repository, Member(ANA)),
-        remediation_id(repository, Member("user:bo@example.com")),
-        remediation_id(replace(repository, location="us"), Member(ANA)),
+        Grant(repository, Member(ANA)).id,
+        Grant(repository, Member("user:bo@example.com")).id,
+        Grant(replace(repository, location="us"), Member(ANA)).id,
     }
     assert len(ids) == 3
-    assert remediation_id(repository, Member("user:ANA@example.com")) in ids
+    assert Grant(repository, Member("user:ANA@example.com")).id in ids
 
 
 def test_the_hash_covers_every_field_and_the_record_before() -> None:

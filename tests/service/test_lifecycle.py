@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from remediate.decisions.policy import Mode, Outcome
 from remediate.errors import Refused, TerminalFault, TransientFault
 from remediate.iam.allow_policy import Binding
-from remediate.iam.grant import ROLE
+from remediate.iam.grant import ROLE, Grant
+from remediate.iam.repository import Repository
 from remediate.ledger.interface import Filter
 from remediate.reasons import Reason
 from remediate.records.hash_chain import broken_link
@@ -166,10 +167,10 @@ class Failing:
         self._world, self._repository, self._fault = world, repository, fault
 
     def __getattr__(self, name: str) -> Any:
-        def call(repository: Any, *args: Any, **kwargs: Any) -> Any:
-            if str(repository) == self._repository:
+        def call(asked: Repository | Grant, *args: Any, **kwargs: Any) -> Any:
+            if str(asked.repository if isinstance(asked, Grant) else asked) == self._repository:
                 raise self._fault
-            return getattr(self._world.registry, name)(repository, *args, **kwargs)
+            return getattr(self._world.registry, name)(asked, *args, **kwargs)
 
         return call
 

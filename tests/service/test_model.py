@@ -17,7 +17,7 @@ from remediate.iam.grant import ROLE
 from remediate.ledger.interface import Ledger
 from remediate.ledger.opening import open_ledger
 from remediate.records.hash_chain import broken_link
-from remediate.records.remediation import State, remediation_id
+from remediate.records.remediation import State
 from remediate.records.results import Limits
 from remediate.service.remediator import Remediator
 from tests.audit_entries import DEPLOYER
@@ -48,7 +48,7 @@ class Lifecycle(RuleBasedStateMachine):
         denial = same()
         assert denial.repository
         assert denial.member
-        self.ident = remediation_id(denial.repository, denial.member)
+        self.ident = denial.grant.id
         # The model: the state, who put the member there, when it ends, since when it stands, and how often it was denied.
         self.state: State | None = None
         self.reads = self.ours = False

@@ -1,0 +1,95 @@
+"""Does what is due: carries out approvals, ends grants, lets proposals lapse, notes what others took away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
+
+from remediate.errors import RemediateError
+from remediate.ledger.interface import Ledger
+from remediate.records.remediation import RULE, Ending, Remediation, State, moved
+from remediate.records.results import Applied, Limits, Swept
+from remediate.service.approvals import Approvals, known
+from remediate.service.executor import ACTOR, Executor
+from remediate.service.renewal import Renewal
+from remediate.service.switching import Switching
+
+_Finish = Callable[[Remediation], Applied]
+"""Carries out a rule's earlier approval, where nothing holds it."""
+
+
+class Sweeper:
+    """One sweep of the ledger. Idempotent, and safe beside running functions."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        executor: Executor,
+        approvals: Approvals,
+        renewal: Renewal,
+        switching: Switching,
+        limits: Limits,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._ledger = ledger
+        self._executor = executor
+        self._approvals = approvals
+        self._renewal = renewal
+        self._switching = switching
+        self._limits = limits
+        self._now = clock
+
+    def sweep(self, finish: _Finish, advance: Callable[[int, int], None]) -> Iterator[Swept]:
+        """Gives each remediation that was changed, or could not be changed.
+
+        `advance` hears how many were looked at, of how many.
+        """
+        idents = list(self._ledger.ids((State.PROPOSED, State.APPROVED, State.GRANTED)))
+        for number, ident in enumerate(idents):
+            advance(number, len(idents))
+            record = None
+            try:
+                record = known(self._ledger, ident)
+                done = self._executor.redone(partial(self._swept, ident, finish))
+                self._renewal.offer(done)
+            except Exception as fault:  # whatever is wrong with one, the ends of the others come
+                yield Swept(record, record.state if record else None, fault_told(fault), ident)
+                continue
+            if done.state is not record.state:
+                yield Swept(done, record.state)
+        yield from self._renewal.carry_out()
+        yield from self._switching.let_lapse()
+
+    def _swept(self, ident: str, finish: _Finish) -> Remediation:
+        record = known(self._ledger, ident)
+        now = self._now()
+        late = now - datetime.fromisoformat(record.updated) >= self._limits.lapse_after
+        if record.state in (State.PROPOSED, State.APPROVED) and late and not self._executor.was_written(record):
+            return self._moved(record, State.LAPSED)
+        if record.state is State.PROPOSED:
+            self._executor.remind(record)
+        if record.state is State.APPROVED:
+            by_rule = (record.approver or "").startswith(RULE)
+            return (finish(record) if by_rule else self._approvals.carry_out(record)).remediation
+        if record.state is State.GRANTED:
+            if record.ending:
+                return self._executor.end(record)
+            if record.ours and record.expires and datetime.fromisoformat(record.expires) <= now:
+                note = f"was granted until {record.expires}"
+                return self._executor.take_away(record, Ending(State.EXPIRED, ACTOR, note))
+            if not self._executor.stands(record):
+                return self._moved(record, State.REMOVED)
+        return record
+
+    def _moved(self, record: Remediation, state: State) -> Remediation:
+        return self._executor.commit(*moved(record, state, actor=ACTOR, now=self._now()))
+
+
+def fault_told(fault: Exception) -> str:
+    """What a sweep tells of one remediation: an unexpected error by its kind and place, as its text may quote one."""
+    if isinstance(fault, RemediateError):
+        return str(fault)
+    from remediate.log_lines import where
+
+    return f"unexpected {where(fault)}, which is a defect of remediate"
