@@ -203,6 +203,8 @@ def _run(name: str, module: Module) -> Result:
             for number, fate in _fates(name, module, mutants, due, max(_LEAST, _TIMES * usual), entered):
                 known[idents[number]] = fate
                 done += 1
+                if done % 50 == 0:
+                    _store(store, {ident: known[ident] for ident in idents if ident in known})
                 _progress(name, done, len(due), started)
         finally:  # a run that is stopped goes on from here
             _store(store, {ident: known[ident] for ident in idents if ident in known})
