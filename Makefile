@@ -47,7 +47,7 @@ lock: $(BIN)/.development ## compile requirements*.in to hash-locked requirement
 	    --no-emit-find-links --no-header $$name.in -o $$name.txt; done
 
 filter: $(BIN)/.service ## print the recogniser's log filter into deploy/denials.filter
-	@$(BIN)/python -c 'import sys; from remediate.logfilter import DENIALS; sys.stdout.write(DENIALS)' > deploy/denials.filter
+	@$(BIN)/python -c 'import sys; from remediate.entries.log_filter import DENIALS; sys.stdout.write(DENIALS)' > deploy/denials.filter
 
 clean: ## remove the environment and everything that a run left behind
 	rm -rf .venv .venv-checkov .venv-mutants .mutants .run .pytest_cache .mypy_cache .ruff_cache .hypothesis
