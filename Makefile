@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint checkov mutants bench screenshots lock filter clean chromium
+.PHONY: help run demo test lint checkov mutants bench screenshots lock filter installation clean chromium
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 | /p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || grep '##' $(MAKEFILE_LIST)
@@ -47,7 +47,10 @@ lock: $(BIN)/.development ## compile requirements*.in to hash-locked requirement
 	    --no-emit-find-links --no-header $$name.in -o $$name.txt; done
 
 filter: $(BIN)/.service ## print the recogniser's log filter into deploy/denials.filter
-	@$(BIN)/python -c 'import sys; from remediate.logfilter import DENIALS; sys.stdout.write(DENIALS)' > deploy/denials.filter
+	@$(BIN)/python -c 'import sys; from remediate.entries.log_filter import DENIALS; sys.stdout.write(DENIALS)' > deploy/denials.filter
+
+installation: $(BIN)/.development ## write what install.sh and the doctor have of deploy/installation.yaml
+	@$(BIN)/python -m deploy.generate
 
 clean: ## remove the environment and everything that a run left behind
 	rm -rf .venv .venv-checkov .venv-mutants .mutants .run .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -21,7 +21,7 @@ locals {
 
 resource "google_storage_bucket" "source" {
   project                     = var.project
-  name                        = "${var.project}-${var.name}"
+  name                        = local.names.buckets.source
   location                    = var.region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
@@ -57,7 +57,7 @@ resource "google_storage_bucket_object" "policy" {
 resource "google_artifact_registry_repository" "images" {
   project       = var.project
   location      = var.region
-  repository_id = var.name
+  repository_id = local.names.repositories.images
   format        = "DOCKER"
   description   = "The image of ${var.name}"
   labels        = local.labels

@@ -1,26 +1,18 @@
 # Who acts: five service accounts, and nobody's key. Each right stands beside the call that needs it.
 
 locals {
-  identities = {
-    receiver = "Understands failed deploys; writes policies in enforce mode alone"
-    review   = "Serves the review pages, and carries out what people approve"
-    sweep    = "Ends grants, lets lapse what nobody answered, picks up what never arrived"
-    trigger  = "Starts the receiver and the sweep, and can do nothing else"
-    builder  = "Builds the image, and can do nothing else"
-  }
-
   # Who reads evidence and the ledger; and of these, who may change a repository's policy.
   readers = toset(["receiver", "review", "sweep"])
   writers = toset(var.mode == "enforce" ? ["receiver", "review", "sweep"] : ["review", "sweep"])
 }
 
 resource "google_service_account" "of" {
-  for_each = local.identities
+  for_each = local.names.accounts
 
   project      = var.project
-  account_id   = "${var.name}-${each.key}"
+  account_id   = each.value
   display_name = "${var.name}: ${each.key}"
-  description  = each.value
+  description  = local.installation.resources.accounts[each.key].why
 
   depends_on = [google_project_service.used]
 }
@@ -29,10 +21,10 @@ resource "google_service_account" "of" {
 
 resource "google_project_iam_custom_role" "ledger" {
   project     = var.project
-  role_id     = "${local.camel}Ledger"
-  title       = "${var.name}: ledger"
-  description = "Reads, creates and updates records; deletes nothing, so that a trail only grows"
-  permissions = [for each in local.permissions.ledger : each.permission]
+  role_id     = local.names.roles.ledger
+  title       = "${var.name}: ${local.installation.resources.roles.ledger.title}"
+  description = local.installation.resources.roles.ledger.why
+  permissions = [for each in local.installation.ledger : each.permission]
 }
 
 resource "google_project_iam_member" "ledger" {
@@ -45,7 +37,7 @@ resource "google_project_iam_member" "ledger" {
   condition {
     title       = "the ledger alone"
     description = "Only the database of this service"
-    expression  = "resource.type == \"firestore.googleapis.com/Database\" && resource.name == \"projects/${var.project}/databases/${var.name}\""
+    expression  = "resource.type == \"firestore.googleapis.com/Database\" && resource.name == \"projects/${var.project}/databases/${local.names.databases.ledger}\""
   }
 }
 
@@ -77,7 +69,7 @@ resource "google_storage_bucket_iam_member" "policy" {
 # Policy Troubleshooter asks with the caller's own eyes, so it needs roles that see everything; off by default.
 resource "google_organization_iam_member" "troubleshooter" {
   for_each = {
-    for pair in setproduct(local.readers, ["roles/iam.securityReviewer", "roles/iam.denyReviewer"]) : join(" ", pair) => pair
+    for pair in setproduct(local.readers, local.installation.troubleshooter) : join(" ", pair) => pair
     if var.troubleshooter && local.organization != null
   }
 

@@ -93,28 +93,151 @@ ask() {
   if [[ -n $dry ]]; then printf '%s' "$placeholder"; else "$@"; fi
 }
 
-# permissions ROLE: the permissions of a custom role, by permissions.yaml; a project's role holds nothing from above.
-permissions() {
-  "$python" - "$here/permissions.yaml" "$1" "$kind" <<'END'
-import re, sys
-path, role, kind = sys.argv[1:]
-calls, _, ledger = open(path).read().partition("\nledger:")
-found = re.findall(r"permission: ([\w.]+)", ledger) if role == "ledger" else [
-    re.search(r"permission: (\S+)", call)[1]
-    for call in calls.split("- call:")[1:]
-    if role in re.search(r"roles: \[(.*)\]", call)[1].split(", ") and not (kind == "projects" and "only: above" in call)
-]
-print(",".join(dict.fromkeys(found)))
-END
+camel=$("$python" -c 'import sys; first, *rest = sys.argv[1].split("-"); print(first + "".join(map(str.title, rest)))' "$name")
+
+# shellcheck disable=SC2034 # the names of accounts and topics are looked up by what they are for
+{
+# Written by `make installation`, from installation.yaml: do not change it here.
+apis=(
+  artifactregistry.googleapis.com
+  cloudbuild.googleapis.com
+  cloudresourcemanager.googleapis.com
+  cloudscheduler.googleapis.com
+  eventarc.googleapis.com
+  firestore.googleapis.com
+  iam.googleapis.com
+  iap.googleapis.com
+  logging.googleapis.com
+  monitoring.googleapis.com
+  pubsub.googleapis.com
+  run.googleapis.com
+  secretmanager.googleapis.com
+  storage.googleapis.com
+)
+accounts=(receiver review sweep trigger builder)
+account_receiver=${name}-receiver
+account_review=${name}-review
+account_sweep=${name}-sweep
+account_trigger=${name}-trigger
+account_builder=${name}-builder
+role_reader=${camel}Reader
+title_reader=evidence
+role_writer=${camel}Writer
+title_writer=writer
+role_ledger=${camel}Ledger
+title_ledger=ledger
+role_ancestry=${camel}Ancestry
+title_ancestry=ancestry
+topic_dead_letters=${name}-dead-letters
+topic_notices=${name}-notices
+topic_denials=${name}-denials
+subscription_dead_letters=${name}-dead-letters
+trigger_denials=${name}-denials
+sink_denials=${name}-denials
+sink_trail=${name}-trail
+sink_writes=${name}-writes
+log_bucket_trail=${name}-trail
+service_receiver=${name}-receiver
+service_review=${name}-review
+job_sweep=${name}-sweep
+schedule_sweep=${name}-sweep
+database_ledger=${name}
+secret_review=${name}-review
+bucket_source=${project}-${name}
+repository_images=${name}
+permissions_reader=(
+  artifactregistry.projectsettings.get
+  artifactregistry.repositories.get
+  artifactregistry.repositories.getIamPolicy
+  iam.roles.get
+  logging.logEntries.list
+  resourcemanager.projects.get
+  resourcemanager.projects.getIamPolicy
+)
+if [[ $kind != projects ]]; then
+permissions_reader+=(
+  resourcemanager.folders.get
+  resourcemanager.folders.getIamPolicy
+  resourcemanager.hierarchyNodes.listEffectiveTags
+  resourcemanager.organizations.getIamPolicy
+)
+fi
+permissions_writer=(
+  artifactregistry.repositories.getIamPolicy
+  artifactregistry.repositories.setIamPolicy
+)
+permissions_ledger=(
+  datastore.databases.get
+  datastore.entities.create
+  datastore.entities.get
+  datastore.entities.list
+  datastore.entities.update
+)
+permissions_ancestry=(
+  iam.roles.get
+)
+if [[ $kind != projects ]]; then
+permissions_ancestry+=(
+  resourcemanager.folders.get
+  resourcemanager.folders.getIamPolicy
+  resourcemanager.organizations.getIamPolicy
+)
+fi
+methods=(
+  google.cloud.run.v1.Jobs.CreateJob
+  google.cloud.run.v1.Jobs.ReplaceJob
+  google.cloud.run.v1.Services.CreateService
+  google.cloud.run.v1.Services.ReplaceService
+  google.cloud.run.v2.Jobs.CreateJob
+  google.cloud.run.v2.Jobs.UpdateJob
+  google.cloud.run.v2.Services.CreateService
+  google.cloud.run.v2.Services.UpdateService
+)
+indexes=(
+  'remediations state:ascending last_seen:descending'
+  'remediations member:ascending last_seen:descending'
+  'remediations repository:ascending last_seen:descending'
+  'remediations member:ascending repository:ascending last_seen:descending'
+  'remediations state:ascending member:ascending last_seen:descending'
+  'remediations state:ascending repository:ascending last_seen:descending'
+  'remediations state:ascending member:ascending repository:ascending last_seen:descending'
+  'remediations state:ascending updated:ascending'
+  'remediations state:ascending member:ascending updated:ascending'
+  'remediations state:ascending repository:ascending updated:ascending'
+  'remediations state:ascending member:ascending repository:ascending updated:ascending'
+  'remediations state:ascending gathered:ascending updated:ascending'
+  'remediations state:ascending gathered:ascending last_seen:descending'
+  'remediations gathered:ascending last_seen:descending'
+  'remediations state:ascending gathered:descending'
+  'parcels channel:ascending due:ascending'
+)
+overrides=(
+  'trail/fields/at {"indexConfig": {"indexes": [{"queryScope": "COLLECTION", "fields": [{"fieldPath": "at", "order": "ASCENDING"}]}, {"queryScope": "COLLECTION", "fields": [{"fieldPath": "at", "order": "DESCENDING"}]}, {"queryScope": "COLLECTION_GROUP", "fields": [{"fieldPath": "at", "order": "ASCENDING"}]}, {"queryScope": "COLLECTION_GROUP", "fields": [{"fieldPath": "at", "order": "DESCENDING"}]}]}}'
+  'remediations/fields/record {"indexConfig": {"indexes": []}}'
+  'trail/fields/record {"indexConfig": {"indexes": []}}'
+  'parcels/fields/record {"indexConfig": {"indexes": []}}'
+)
+# Written until here.
 }
 
-camel=$("$python" -c 'import sys; first, *rest = sys.argv[1].split("-"); print(first + "".join(map(str.title, rest)))' "$name")
-email() { printf '%s-%s@%s.iam.gserviceaccount.com' "$name" "$1" "$project"; }
+# named KIND PART: the name of a resource, from the section above.
+named() {
+  local key=$1_$2
+  printf '%s' "${!key}"
+}
+
+# joined SIGN WORD...: the words, separated by the sign.
+joined() {
+  local IFS=$1 && shift
+  printf '%s' "$*"
+}
+
+email() { printf '%s@%s.iam.gserviceaccount.com' "$(named account "$1")" "$project"; }
 member() { printf 'serviceAccount:%s' "$(email "$1")"; }
 here_=(--project="$project" --quiet)
 
 echo "# APIs, and Google's own identities"
-run gcloud services enable "${here_[@]}" {artifactregistry,cloudbuild,cloudresourcemanager,cloudscheduler,eventarc,firestore,iam,iap,logging,monitoring,pubsub,run,secretmanager,storage}.googleapis.com
+run gcloud services enable "${here_[@]}" "${apis[@]}"
 for each in eventarc iap pubsub; do run gcloud beta services identity create "${here_[@]}" --service="$each.googleapis.com"; done
 number=$(ask PROJECT_NUMBER gcloud projects describe "$project" --format='value(projectNumber)')
 organization=''
@@ -130,14 +253,15 @@ case $kind in
 esac
 
 echo "# Who acts"
-for each in receiver review sweep trigger builder; do
-  unless gcloud iam service-accounts describe "$(email $each)" "${here_[@]}" -- \
-    gcloud iam service-accounts create "$name-$each" "${here_[@]}" --display-name="$name: $each"
+for each in "${accounts[@]}"; do
+  unless gcloud iam service-accounts describe "$(email "$each")" "${here_[@]}" -- \
+    gcloud iam service-accounts create "$(named account "$each")" "${here_[@]}" --display-name="$name: $each"
 done
 
-# role OWNER SUFFIX PERMISSIONS TITLE: make a custom role, or bring it up to date.
+# role OWNER PART PERMISSION...: make a custom role, or bring it up to date.
 role() {
-  local owner=$1 id=$camel$2 permissions=$3 title=$4
+  local owner=$1 id title permissions
+  id=$(named role "$2") title=$(named title "$2") permissions=$(joined , "${@:3}")
   if [[ -z $dry ]] && gcloud iam roles describe "$id" "$owner" >/dev/null 2>&1; then
     run gcloud iam roles update "$id" "$owner" --quiet --permissions="$permissions"
   else
@@ -145,10 +269,10 @@ role() {
   fi
 }
 if [[ $kind == projects ]]; then owner=--project=$project home=projects/$project; else owner=--organization=$organization home=organizations/$organization; fi
-role "$owner" Reader "$(permissions reader)" evidence
-role "$owner" Writer "$(permissions writer)" writer
-role "--project=$project" Ledger "$(permissions ledger)" ledger
-[[ $kind != folders ]] || role "$owner" Ancestry "$(permissions ancestry)" ancestry
+role "$owner" reader "${permissions_reader[@]}"
+role "$owner" writer "${permissions_writer[@]}"
+role "--project=$project" ledger "${permissions_ledger[@]}"
+[[ $kind != folders ]] || role "$owner" ancestry "${permissions_ancestry[@]}"
 
 # policy PLACE: the words that change the allow policy of organizations/N, folders/N or projects/ID, but for the verb.
 policy() {
@@ -186,16 +310,16 @@ withdraw() {
 writers=(review sweep)
 [[ $mode != enforce ]] || writers+=(receiver)
 for place in "${scopes[@]}"; do
-  for each in receiver review sweep; do grant "$place" "$home/roles/${camel}Reader" "$(member $each)"; done
-  for each in "${writers[@]}"; do grant "$place" "$home/roles/${camel}Writer" "$(member "$each")"; done
-  [[ $mode == enforce ]] || withdraw "$place" "$home/roles/${camel}Writer" "$(member receiver)" # back from enforce
+  for each in receiver review sweep; do grant "$place" "$home/roles/$role_reader" "$(member $each)"; done
+  for each in "${writers[@]}"; do grant "$place" "$home/roles/$role_writer" "$(member "$each")"; done
+  [[ $mode == enforce ]] || withdraw "$place" "$home/roles/$role_writer" "$(member receiver)" # back from enforce
 done
 if [[ $kind == folders ]]; then
-  for each in receiver review sweep; do grant "organizations/$organization" "$home/roles/${camel}Ancestry" "$(member $each)"; done
+  for each in receiver review sweep; do grant "organizations/$organization" "$home/roles/$role_ancestry" "$(member $each)"; done
 fi
-only="resource.type == \"firestore.googleapis.com/Database\" && resource.name == \"projects/$project/databases/$name\""
+only="resource.type == \"firestore.googleapis.com/Database\" && resource.name == \"projects/$project/databases/$database_ledger\""
 for each in receiver review sweep; do
-  grant "projects/$project" "projects/$project/roles/${camel}Ledger" "$(member $each)" "^;^title=the ledger alone;expression=$only"
+  grant "projects/$project" "projects/$project/roles/$role_ledger" "$(member $each)" "^;^title=the ledger alone;expression=$only"
 done
 grant "projects/$project" roles/logging.logWriter "$(member builder)"
 for each in eventarc pubsub; do # asked for, they hold nothing yet
@@ -204,67 +328,58 @@ done
 [[ $kind != projects ]] || grant "projects/$project" roles/eventarc.eventReceiver "$(member trigger)"
 
 echo "# The ledger"
-unless gcloud firestore databases describe --database="$name" "${here_[@]}" -- \
-  gcloud firestore databases create --database="$name" "${here_[@]}" --location="$region" --type=firestore-native --delete-protection --enable-pitr
-while IFS= read -r words; do
-  read -ra fields <<<"$words"
-  unless_said 'ALREADY_EXISTS|already exists' gcloud firestore indexes composite create "${fields[@]}" --database="$name" "${here_[@]}" --async
-done < <("$python" - "$here/firestore.indexes.json" <<'END'
-import json, sys
-for each in json.load(open(sys.argv[1]))["indexes"]:
-    fields = " ".join(f"--field-config=field-path={f['fieldPath']},order={f['order'].lower()}" for f in each["fields"])
-    print(f"--collection-group={each['collectionGroup']} --query-scope={each['queryScope'].lower().replace('_', '-')} {fields}")
-END
-)
+unless gcloud firestore databases describe --database="$database_ledger" "${here_[@]}" -- \
+  gcloud firestore databases create --database="$database_ledger" "${here_[@]}" --location="$region" --type=firestore-native --delete-protection --enable-pitr
+for each in "${indexes[@]}"; do
+  read -ra fields <<<"$each"
+  words=(--collection-group="${fields[0]}" --query-scope=collection)
+  for field in "${fields[@]:1}"; do words+=(--field-config="field-path=${field%:*},order=${field#*:}"); done
+  unless_said 'ALREADY_EXISTS|already exists' gcloud firestore indexes composite create "${words[@]}" --database="$database_ledger" "${here_[@]}" --async
+done
 # gcloud has no word for a single field's index over a collection group, so these are asked for by REST.
-while IFS=$'\t' read -r field body; do
-  url="https://firestore.googleapis.com/v1/projects/$project/databases/$name/collectionGroups/$field?updateMask=indexConfig"
+for each in "${overrides[@]}"; do
+  field=${each%% *} body=${each#* }
+  url="https://firestore.googleapis.com/v1/projects/$project/databases/$database_ledger/collectionGroups/$field?updateMask=indexConfig"
   printf 'curl --request PATCH --data %q %q  # with an access token\n' "$body" "$url"
   [[ -n $dry ]] || printf 'Authorization: Bearer %s' "$(gcloud auth print-access-token)" |
     curl --silent --show-error --fail --max-time 60 --header @- --header 'Content-Type: application/json' --request PATCH --data "$body" "$url" >/dev/null
-done < <("$python" - "$here/firestore.indexes.json" <<'END'
-import json, sys
-for each in json.load(open(sys.argv[1]))["fieldOverrides"]:
-    indexes = [{"queryScope": i["queryScope"], "fields": [{"fieldPath": each["fieldPath"], "order": i["order"]}]} for i in each["indexes"]]
-    print(f"{each['collectionGroup']}/fields/{each['fieldPath']}", json.dumps({"indexConfig": {"indexes": indexes}}), sep="\t")
-END
-)
+done
 
 echo "# Topics, and what could not be delivered"
-topics=(dead-letters notices)
+topics=(dead_letters notices)
 [[ $kind == projects ]] || topics+=(denials)
 for each in "${topics[@]}"; do
   keep=()
   [[ $each != denials ]] || keep=(--message-retention-duration=7d)
-  unless gcloud pubsub topics describe "$name-$each" "${here_[@]}" -- \
-    gcloud pubsub topics create "$name-$each" "${here_[@]}" --message-storage-policy-allowed-regions="$region" "${keep[@]}"
+  unless gcloud pubsub topics describe "$(named topic "$each")" "${here_[@]}" -- \
+    gcloud pubsub topics create "$(named topic "$each")" "${here_[@]}" --message-storage-policy-allowed-regions="$region" "${keep[@]}"
 done
-unless gcloud pubsub subscriptions describe "$name-dead-letters" "${here_[@]}" -- \
-  gcloud pubsub subscriptions create "$name-dead-letters" "${here_[@]}" --topic="$name-dead-letters" --message-retention-duration=7d --ack-deadline=60 --expiration-period=never
+unless gcloud pubsub subscriptions describe "$subscription_dead_letters" "${here_[@]}" -- \
+  gcloud pubsub subscriptions create "$subscription_dead_letters" "${here_[@]}" --topic="$topic_dead_letters" --message-retention-duration=7d --ack-deadline=60 --expiration-period=never
 agent=serviceAccount:service-$number@gcp-sa-pubsub.iam.gserviceaccount.com
-run gcloud pubsub topics add-iam-policy-binding "$name-dead-letters" "${here_[@]}" --role=roles/pubsub.publisher --member="$agent"
+run gcloud pubsub topics add-iam-policy-binding "$topic_dead_letters" "${here_[@]}" --role=roles/pubsub.publisher --member="$agent"
 for each in receiver review sweep; do
-  run gcloud pubsub topics add-iam-policy-binding "$name-notices" "${here_[@]}" --role=roles/pubsub.publisher --member="$(member $each)"
+  run gcloud pubsub topics add-iam-policy-binding "$topic_notices" "${here_[@]}" --role=roles/pubsub.publisher --member="$(member $each)"
 done
 
 echo "# The pages' secret"
-unless gcloud secrets describe "$name-review" "${here_[@]}" -- \
-  gcloud secrets create "$name-review" "${here_[@]}" --replication-policy=user-managed --locations="$region"
-if [[ -z $dry && -z $(gcloud secrets versions list "$name-review" "${here_[@]}" --filter='state=ENABLED' --format='value(name)') ]]; then
-  "$python" -c 'import secrets, sys; sys.stdout.write(secrets.token_urlsafe(48))' | gcloud secrets versions add "$name-review" "${here_[@]}" --data-file=-
+unless gcloud secrets describe "$secret_review" "${here_[@]}" -- \
+  gcloud secrets create "$secret_review" "${here_[@]}" --replication-policy=user-managed --locations="$region"
+if [[ -z $dry && -z $(gcloud secrets versions list "$secret_review" "${here_[@]}" --filter='state=ENABLED' --format='value(name)') ]]; then
+  "$python" -c 'import secrets, sys; sys.stdout.write(secrets.token_urlsafe(48))' | gcloud secrets versions add "$secret_review" "${here_[@]}" --data-file=-
 fi
-run gcloud secrets add-iam-policy-binding "$name-review" "${here_[@]}" --role=roles/secretmanager.secretAccessor --member="$(member review)"
+run gcloud secrets add-iam-policy-binding "$secret_review" "${here_[@]}" --role=roles/secretmanager.secretAccessor --member="$(member review)"
 
 echo "# The image"
-bucket=gs://$project-$name
+bucket=gs://$bucket_source
 unless gcloud storage buckets describe "$bucket" "${here_[@]}" -- \
   gcloud storage buckets create "$bucket" "${here_[@]}" --location="$region" --uniform-bucket-level-access --public-access-prevention
 run gcloud storage buckets add-iam-policy-binding "$bucket" "${here_[@]}" --role=roles/storage.objectViewer --member="$(member builder)"
-unless gcloud artifacts repositories describe "$name" "${here_[@]}" --location="$region" -- \
-  gcloud artifacts repositories create "$name" "${here_[@]}" --location="$region" --repository-format=docker
-run gcloud artifacts repositories add-iam-policy-binding "$name" "${here_[@]}" --location="$region" --role=roles/artifactregistry.writer --member="$(member builder)"
+unless gcloud artifacts repositories describe "$repository_images" "${here_[@]}" --location="$region" -- \
+  gcloud artifacts repositories create "$repository_images" "${here_[@]}" --location="$region" --repository-format=docker
+run gcloud artifacts repositories add-iam-policy-binding "$repository_images" "${here_[@]}" --location="$region" --role=roles/artifactregistry.writer --member="$(member builder)"
 version=$(cd "$root" && find main.py pyproject.toml requirements.txt remediate -type f -not -path '*/__pycache__/*' | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-12)
-image=$region-docker.pkg.dev/$project/$name/$name-$version
+image=$region-docker.pkg.dev/$project/$repository_images/$name-$version
 unless gcloud artifacts docker images describe "$image" "${here_[@]}" -- \
   gcloud builds submit "$root" "${here_[@]}" --region="$region" --config="$here/build.yaml" --ignore-file="$here/gcloudignore" \
   --substitutions="_IMAGE=$image" --service-account="projects/$project/serviceAccounts/$(email builder)" --gcs-source-staging-dir="$bucket/source"
@@ -276,33 +391,33 @@ for each in "${who_reviews[@]}"; do
   [[ $each != group:* ]] || key=${each#*@}
   [[ ",$allowed," == *",$key,"* ]] || allowed+=${allowed:+,}$key
 done
-for each in builder receiver review sweep trigger; do identities+=${identities:+,}$(email $each); done
-page=https://$name-review-$number.$region.run.app
-environment="REMEDIATE_MODE=$mode@@REMEDIATE_LEDGER=firestore://$project/$name@@REMEDIATE_REVIEWERS=$allowed@@REMEDIATE_IDENTITIES=$identities"
+for each in $(printf '%s\n' "${accounts[@]}" | LC_ALL=C sort); do identities+=${identities:+,}$(email "$each"); done
+page=https://$service_review-$number.$region.run.app
+environment="REMEDIATE_MODE=$mode@@REMEDIATE_LEDGER=firestore://$project/$database_ledger@@REMEDIATE_REVIEWERS=$allowed@@REMEDIATE_IDENTITIES=$identities"
 [[ -z $organization ]] || environment+="@@REMEDIATE_ORGANIZATION=$organization"
 [[ -z $operators ]] || environment+="@@REMEDIATE_OPERATORS=$operators"
 [[ -z $domains ]] || environment+="@@REMEDIATE_DOMAINS=$domains"
 [[ -z $pools ]] || environment+="@@REMEDIATE_WORKFORCE_POOLS=$pools"
 environment+="@@REMEDIATE_GRANT_DAYS=90@@REMEDIATE_TROUBLESHOOTER=off@@REMEDIATE_GRANTS_AN_HOUR=60@@REMEDIATE_GRANTS_TO_A_MEMBER=10@@REMEDIATE_PROPOSALS_AN_HOUR=30"
-environment+="@@REMEDIATE_NOTIFY_TOPIC=projects/$project/topics/$name-notices@@REMEDIATE_REVIEW_URL=$page@@GOOGLE_CLOUD_PROJECT=$project"
-audience=/projects/$number/locations/$region/services/$name-review
+environment+="@@REMEDIATE_NOTIFY_TOPIC=projects/$project/topics/$topic_notices@@REMEDIATE_REVIEW_URL=$page@@GOOGLE_CLOUD_PROJECT=$project"
+audience=/projects/$number/locations/$region/services/$service_review
 sized=(--region="$region" --image="$image" --cpu=1 --memory=512Mi)
 served=(--concurrency=8 --timeout=120 --cpu-throttling --cpu-boost --no-allow-unauthenticated)
-run gcloud run deploy "$name-receiver" "${here_[@]}" "${sized[@]}" "${served[@]}" --service-account="$(email receiver)" --ingress=internal \
+run gcloud run deploy "$service_receiver" "${here_[@]}" "${sized[@]}" "${served[@]}" --service-account="$(email receiver)" --ingress=internal \
   --min-instances=0 --max-instances=4 --set-env-vars="^@@^$environment@@THREADS=8"
-run gcloud beta run deploy "$name-review" "${here_[@]}" "${sized[@]}" "${served[@]}" --service-account="$(email review)" --ingress=all --iap \
+run gcloud beta run deploy "$service_review" "${here_[@]}" "${sized[@]}" "${served[@]}" --service-account="$(email review)" --ingress=all --iap \
   --min-instances=0 --max-instances=2 --command=/cnb/lifecycle/launcher --args=--,functions-framework,--target,review \
-  --set-secrets="REMEDIATE_SECRET=$name-review:latest" --set-env-vars="^@@^$environment@@THREADS=8@@REMEDIATE_IAP_AUDIENCE=$audience"
+  --set-secrets="REMEDIATE_SECRET=$secret_review:latest" --set-env-vars="^@@^$environment@@THREADS=8@@REMEDIATE_IAP_AUDIENCE=$audience"
 reads=''
 for each in "${scopes[@]}"; do reads+=,--scope=$each; done
-run gcloud run jobs deploy "$name-sweep" "${here_[@]}" "${sized[@]}" --service-account="$(email sweep)" --task-timeout=1800 --max-retries=1 \
+run gcloud run jobs deploy "$job_sweep" "${here_[@]}" "${sized[@]}" --service-account="$(email sweep)" --task-timeout=1800 --max-retries=1 \
   --command=/cnb/lifecycle/launcher --args="--,python3,-m,remediate,sweep,--since,1d$reads" --set-env-vars="^@@^$environment"
 
 # Who may start what, and nobody else.
 invoke=(--region="$region" --role=roles/run.invoker)
-run gcloud run services add-iam-policy-binding "$name-receiver" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
-run gcloud run services add-iam-policy-binding "$name-review" "${here_[@]}" "${invoke[@]}" --member="serviceAccount:service-$number@gcp-sa-iap.iam.gserviceaccount.com"
-run gcloud run jobs add-iam-policy-binding "$name-sweep" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
+run gcloud run services add-iam-policy-binding "$service_receiver" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
+run gcloud run services add-iam-policy-binding "$service_review" "${here_[@]}" "${invoke[@]}" --member="serviceAccount:service-$number@gcp-sa-iap.iam.gserviceaccount.com"
+run gcloud run jobs add-iam-policy-binding "$job_sweep" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
 IFS=, read -ra who_operates <<<"$operators"
 for each in "${who_reviews[@]}" ${who_operates[@]+"${who_operates[@]}"}; do
   case $each in
@@ -311,12 +426,12 @@ for each in "${who_reviews[@]}" ${who_operates[@]+"${who_operates[@]}"}; do
     *@*) reviewer=user:$each ;;
     *) reviewer=domain:$each ;;
   esac
-  run gcloud beta iap web add-iam-policy-binding "${here_[@]}" --resource-type=cloud-run --service="$name-review" --region="$region" \
+  run gcloud beta iap web add-iam-policy-binding "${here_[@]}" --resource-type=cloud-run --service="$service_review" --region="$region" \
     --role=roles/iap.httpsResourceAccessor --member="$reviewer" --condition=None
 done
-unless gcloud scheduler jobs describe "$name-sweep" "${here_[@]}" --location="$region" -- \
-  gcloud scheduler jobs create http "$name-sweep" "${here_[@]}" --location="$region" --schedule='7 * * * *' --time-zone=Etc/UTC --http-method=POST \
-  --uri="https://run.googleapis.com/v2/projects/$project/locations/$region/jobs/$name-sweep:run" --oauth-service-account-email="$(email trigger)"
+unless gcloud scheduler jobs describe "$schedule_sweep" "${here_[@]}" --location="$region" -- \
+  gcloud scheduler jobs create http "$schedule_sweep" "${here_[@]}" --location="$region" --schedule='7 * * * *' --time-zone=Etc/UTC --http-method=POST \
+  --uri="https://run.googleapis.com/v2/projects/$project/locations/$region/jobs/$job_sweep:run" --oauth-service-account-email="$(email trigger)"
 
 echo "# The trail"
 
@@ -332,48 +447,48 @@ sink() {
   fi
   identity=$(ask "SINK_OF_$1" gcloud logging sinks describe "$2" "${at[@]}" --format='value(writerIdentity)')
 }
-unless gcloud logging buckets describe "$name-trail" "${here_[@]}" --location="$region" -- \
-  gcloud logging buckets create "$name-trail" "${here_[@]}" --location="$region" --retention-days=400
-trail=logging.googleapis.com/projects/$project/locations/$region/buckets/$name-trail
-ours="((resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"$name-receiver\" OR \"$name-review\")) OR (resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"$name-sweep\"))"
-sink "projects/$project" "$name-trail" "$trail" "$ours"$'\n''jsonPayload.trail.remediation:*'
+unless gcloud logging buckets describe "$log_bucket_trail" "${here_[@]}" --location="$region" -- \
+  gcloud logging buckets create "$log_bucket_trail" "${here_[@]}" --location="$region" --retention-days=400
+trail=logging.googleapis.com/projects/$project/locations/$region/buckets/$log_bucket_trail
+ours="((resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"$service_receiver\" OR \"$service_review\")) OR (resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"$job_sweep\"))"
+sink "projects/$project" "$sink_trail" "$trail" "$ours"$'\n''jsonPayload.trail.remediation:*'
 writes='protoPayload.methodName="google.devtools.artifactregistry.v1.ArtifactRegistry.SetIamPolicy"
 log_id("cloudaudit.googleapis.com/activity")
 protoPayload.authenticationInfo.principalEmail=("'"$(email receiver)"'" OR "'"$(email review)"'" OR "'"$(email sweep)"'")
 NOT severity>=ERROR'
 for place in "${scopes[@]}"; do
-  sink "$place" "$name-writes" "$trail" "$writes"
+  sink "$place" "$sink_writes" "$trail" "$writes"
   [[ $kind == projects ]] || grant "projects/$project" roles/logging.bucketWriter "$identity" \
-    "^;^title=the trail alone;expression=resource.name.endsWith(\"locations/$region/buckets/$name-trail\")"
+    "^;^title=the trail alone;expression=resource.name.endsWith(\"locations/$region/buckets/$log_bucket_trail\")"
 done
 
 echo "# The way of a failed deploy"
 triggers=()
 if [[ $kind == projects ]]; then
-  for method in v1.Jobs.{CreateJob,ReplaceJob} v1.Services.{CreateService,ReplaceService} v2.Jobs.{CreateJob,UpdateJob} v2.Services.{CreateService,UpdateService}; do
-    trigger=$name-$(tr 'A-Z.' 'a-z-' <<<"$method")
+  for method in "${methods[@]}"; do
+    trigger=$name-$(tr 'A-Z.' 'a-z-' <<<"${method#google.cloud.run.}")
     triggers+=("$trigger")
     unless gcloud eventarc triggers describe "$trigger" "${here_[@]}" --location="$region" -- \
       gcloud eventarc triggers create "$trigger" "${here_[@]}" --location="$region" --service-account="$(email trigger)" \
-      --destination-run-service="$name-receiver" --destination-run-region="$region" \
+      --destination-run-service="$service_receiver" --destination-run-region="$region" \
       --event-filters=type=google.cloud.audit.log.v1.written --event-filters=serviceName=run.googleapis.com \
-      --event-filters="methodName=google.cloud.run.$method"
+      --event-filters="methodName=$method"
   done
 else
   for place in "${scopes[@]}"; do
-    sink "$place" "$name-denials" "pubsub.googleapis.com/projects/$project/topics/$name-denials" "$(cat "$here/denials.filter")"
-    run gcloud pubsub topics add-iam-policy-binding "$name-denials" "${here_[@]}" --role=roles/pubsub.publisher --member="$identity"
+    sink "$place" "$sink_denials" "pubsub.googleapis.com/projects/$project/topics/$topic_denials" "$(cat "$here/denials.filter")"
+    run gcloud pubsub topics add-iam-policy-binding "$topic_denials" "${here_[@]}" --role=roles/pubsub.publisher --member="$identity"
   done
-  triggers=("$name-denials")
-  unless gcloud eventarc triggers describe "$name-denials" "${here_[@]}" --location="$region" -- \
-    gcloud eventarc triggers create "$name-denials" "${here_[@]}" --location="$region" --service-account="$(email trigger)" \
-    --destination-run-service="$name-receiver" --destination-run-region="$region" \
-    --event-filters=type=google.cloud.pubsub.topic.v1.messagePublished --transport-topic="projects/$project/topics/$name-denials"
+  triggers=("$trigger_denials")
+  unless gcloud eventarc triggers describe "$trigger_denials" "${here_[@]}" --location="$region" -- \
+    gcloud eventarc triggers create "$trigger_denials" "${here_[@]}" --location="$region" --service-account="$(email trigger)" \
+    --destination-run-service="$service_receiver" --destination-run-region="$region" \
+    --event-filters=type=google.cloud.pubsub.topic.v1.messagePublished --transport-topic="projects/$project/topics/$topic_denials"
 fi
 for trigger in "${triggers[@]}"; do
   subscription=$(ask "SUBSCRIPTION_OF_$trigger" gcloud eventarc triggers describe "$trigger" "${here_[@]}" --location="$region" --format='value(transport.pubsub.subscription)')
   run gcloud pubsub subscriptions add-iam-policy-binding "$subscription" "${here_[@]}" --role=roles/pubsub.subscriber --member="$agent"
-  run gcloud pubsub subscriptions update "$subscription" "${here_[@]}" --dead-letter-topic="projects/$project/topics/$name-dead-letters" --max-delivery-attempts=20 \
+  run gcloud pubsub subscriptions update "$subscription" "${here_[@]}" --dead-letter-topic="projects/$project/topics/$topic_dead_letters" --max-delivery-attempts=20 \
     --ack-deadline=120 # a push is over with it, whatever the service may take; ten seconds, if unsaid
 done
 

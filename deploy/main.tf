@@ -21,21 +21,21 @@ locals {
     pubsub   = "serviceAccount:service-${local.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
   }
 
+  # installation.yaml says what an installation consists of; the doctor, install.sh and the sandbox go by the same file.
+  installation = yamldecode(file("${path.module}/installation.yaml"))
+
+  # The names of all resources: local.names.topics.denials.
+  names = {
+    for kind, parts in local.installation.resources : kind => {
+      for part, each in parts :
+      part => replace(replace(replace(each.name, "<name>", var.name), "<camel>", local.camel), "<project>", var.project)
+    }
+  }
+
+  # The APIs that are always needed, and those whose condition holds.
   services = toset([
-    "artifactregistry.googleapis.com",
-    "cloudbuild.googleapis.com",
-    "cloudresourcemanager.googleapis.com",
-    "cloudscheduler.googleapis.com",
-    "eventarc.googleapis.com",
-    "firestore.googleapis.com",
-    "iam.googleapis.com",
-    "iap.googleapis.com",
-    "logging.googleapis.com",
-    "monitoring.googleapis.com",
-    "pubsub.googleapis.com",
-    "run.googleapis.com",
-    "secretmanager.googleapis.com",
-    "storage.googleapis.com",
+    for each in local.installation.apis : each.api
+    if lookup({ always = true, troubleshooter = var.troubleshooter }, try(each.only, "always"), false)
   ])
 }
 
@@ -51,7 +51,7 @@ data "google_folder" "watched" {
 }
 
 resource "google_project_service" "used" {
-  for_each = var.troubleshooter ? setunion(local.services, ["policytroubleshooter.googleapis.com"]) : local.services
+  for_each = local.services
 
   project            = var.project
   service            = each.value

@@ -1,7 +1,7 @@
 # What is counted, out of what the service says and of what Google Cloud says about it.
 
 locals {
-  receiver_says = "resource.type=\"cloud_run_revision\"\nresource.labels.service_name=\"${var.name}-receiver\""
+  receiver_says = "resource.type=\"cloud_run_revision\"\nresource.labels.service_name=\"${local.names.services.receiver}\""
 
   metrics = {
     understood = {

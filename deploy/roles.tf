@@ -1,25 +1,22 @@
-# The rights on what is watched, as narrow as the calls are: permissions.yaml is the one table of both.
+# The rights on what is watched, as narrow as the calls are: installation.yaml is the one table of both.
 
 locals {
-  permissions = yamldecode(file("${path.module}/permissions.yaml"))
-
   # What a role of a project cannot hold, as it is about folders and the organization, is left out of it.
   holds = {
     for role in ["reader", "writer", "ancestry"] : role => distinct([
-      for each in local.permissions.calls : each.permission
+      for each in local.installation.calls : each.permission
       if contains(each.roles, role) && (local.kind != "projects" || !can(each.only))
     ])
   }
 
+  # Folders that are watched may lie in others: which organization they belong to is read above them, by a role of its own.
   roles = {
-    reader = { id = "${local.camel}Reader", title = "${var.name}: evidence", description = "Reads what a decision stands on; changes nothing" }
-    writer = { id = "${local.camel}Writer", title = "${var.name}: writer", description = "Reads and changes the allow policies of repositories" }
+    for role, each in local.installation.resources.roles : role => {
+      id          = local.names.roles[role]
+      title       = "${var.name}: ${each.title}"
+      description = each.why
+    } if role != "ledger" && try(each.only, local.kind) == local.kind
   }
-
-  # Folders that are watched may lie in others: which organization they belong to is read above them.
-  above = local.kind == "folders" ? {
-    ancestry = { id = "${local.camel}Ancestry", title = "${var.name}: ancestry", description = "Reads the folders and policies above what is watched" }
-  } : {}
 
   role_ids = local.kind == "projects" ? {
     for role, made in google_project_iam_custom_role.watching : role => made.id
@@ -47,7 +44,7 @@ locals {
 }
 
 resource "google_organization_iam_custom_role" "watching" {
-  for_each = local.kind == "projects" ? {} : merge(local.roles, local.above)
+  for_each = local.kind == "projects" ? {} : local.roles
 
   org_id      = local.organization
   role_id     = each.value.id

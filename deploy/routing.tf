@@ -9,16 +9,7 @@ locals {
   denials = file("${path.module}/denials.filter")
 
   # The Cloud Run methods that Eventarc knows.
-  methods = toset(local.kind == "projects" ? [
-    "google.cloud.run.v1.Jobs.CreateJob",
-    "google.cloud.run.v1.Jobs.ReplaceJob",
-    "google.cloud.run.v1.Services.CreateService",
-    "google.cloud.run.v1.Services.ReplaceService",
-    "google.cloud.run.v2.Jobs.CreateJob",
-    "google.cloud.run.v2.Jobs.UpdateJob",
-    "google.cloud.run.v2.Services.CreateService",
-    "google.cloud.run.v2.Services.UpdateService",
-  ] : [])
+  methods = toset(local.kind == "projects" ? local.installation.methods : [])
 
   # The sinks' own identities, made by Cloud Logging.
   publishers = distinct(concat(
@@ -36,7 +27,7 @@ locals {
 resource "google_logging_organization_sink" "denials" {
   count = local.kind == "organizations" ? 1 : 0
 
-  name               = "${var.name}-denials"
+  name               = local.names.sinks.denials
   org_id             = local.organization
   description        = "Failed Cloud Run deploys that may be image-read denials, to ${var.name}"
   destination        = "pubsub.googleapis.com/${google_pubsub_topic.denials[0].id}"
@@ -48,7 +39,7 @@ resource "google_logging_organization_sink" "denials" {
 resource "google_logging_folder_sink" "denials" {
   for_each = local.kind == "folders" ? local.scopes : toset([])
 
-  name               = "${var.name}-denials"
+  name               = local.names.sinks.denials
   folder             = each.value
   description        = "Failed Cloud Run deploys that may be image-read denials, to ${var.name}"
   destination        = "pubsub.googleapis.com/${google_pubsub_topic.denials[0].id}"
@@ -61,7 +52,7 @@ resource "google_pubsub_topic" "denials" {
   count = local.kind == "projects" ? 0 : 1
 
   project = var.project
-  name    = "${var.name}-denials"
+  name    = local.names.topics.denials
   labels  = local.labels
 
   # What was delivered can be delivered once more, by a seek: docs/operations.md, "Replay".
@@ -89,7 +80,7 @@ resource "google_eventarc_trigger" "denials" {
 
   project         = var.project
   location        = var.region
-  name            = "${var.name}-denials"
+  name            = local.names.triggers.denials
   service_account = google_service_account.of["trigger"].email
   labels          = local.labels
 
@@ -165,7 +156,7 @@ resource "google_project_iam_member" "events" {
 # dead-letter policy is set by a command; `python -m remediate doctor` looks whether it is still there.
 resource "google_pubsub_topic" "dead_letters" {
   project = var.project
-  name    = "${var.name}-dead-letters"
+  name    = local.names.topics.dead_letters
   labels  = local.labels
 
   message_storage_policy {
@@ -177,7 +168,7 @@ resource "google_pubsub_topic" "dead_letters" {
 
 resource "google_pubsub_subscription" "dead_letters" {
   project = var.project
-  name    = "${var.name}-dead-letters"
+  name    = local.names.subscriptions.dead_letters
   topic   = google_pubsub_topic.dead_letters.id
   labels  = local.labels
 
@@ -232,7 +223,7 @@ resource "terraform_data" "dead_letters" {
 # What people and tools are told: each transition, for whoever subscribes.
 resource "google_pubsub_topic" "notices" {
   project = var.project
-  name    = "${var.name}-notices"
+  name    = local.names.topics.notices
   labels  = local.labels
 
   message_storage_policy {

@@ -42,13 +42,13 @@ locals {
   # A group cannot be looked into from here: Identity-Aware Proxy does that, and its domain is what is left to check.
   reviewers = distinct([for each in var.reviewers : startswith(each, "group:") ? split("@", each)[1] : each])
 
-  review_url = "https://${var.name}-review-${local.number}.${var.region}.run.app"
+  review_url = "https://${local.names.services.review}-${local.number}.${var.region}.run.app"
 }
 
 resource "google_cloud_run_v2_service" "receiver" {
   project             = var.project
   location            = var.region
-  name                = "${var.name}-receiver"
+  name                = local.names.services.receiver
   description         = "Understands failed deploys, and proposes or grants what they lack"
   ingress             = "INGRESS_TRAFFIC_INTERNAL_ONLY"
   deletion_protection = false
@@ -119,7 +119,7 @@ resource "google_cloud_run_v2_service_iam_binding" "receiver" {
 resource "google_cloud_run_v2_service" "review" {
   project             = var.project
   location            = var.region
-  name                = "${var.name}-review"
+  name                = local.names.services.review
   description         = "The pages on which people decide, behind Identity-Aware Proxy"
   ingress             = "INGRESS_TRAFFIC_ALL"
   iap_enabled         = true
@@ -150,7 +150,7 @@ resource "google_cloud_run_v2_service" "review" {
       dynamic "env" {
         for_each = merge(local.environment, {
           THREADS                = tostring(var.threads)
-          REMEDIATE_IAP_AUDIENCE = "/projects/${local.number}/locations/${var.region}/services/${var.name}-review"
+          REMEDIATE_IAP_AUDIENCE = "/projects/${local.number}/locations/${var.region}/services/${local.names.services.review}"
         })
 
         content {
@@ -218,7 +218,7 @@ resource "google_iap_web_cloud_run_service_iam_member" "reviewers" {
 resource "google_cloud_run_v2_job" "sweep" {
   project             = var.project
   location            = var.region
-  name                = "${var.name}-sweep"
+  name                = local.names.jobs.sweep
   deletion_protection = false
   labels              = local.labels
 
@@ -281,7 +281,7 @@ resource "google_cloud_run_v2_job_iam_binding" "sweep" {
 resource "google_cloud_scheduler_job" "sweep" {
   project     = var.project
   region      = var.region
-  name        = "${var.name}-sweep"
+  name        = local.names.schedules.sweep
   description = "Starts the sweep"
   schedule    = var.sweep_schedule
   time_zone   = "Etc/UTC"

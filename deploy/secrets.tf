@@ -7,7 +7,7 @@ ephemeral "random_password" "review" {
 
 resource "google_secret_manager_secret" "review" {
   project   = var.project
-  secret_id = "${var.name}-review"
+  secret_id = local.names.secrets.review
   labels    = local.labels
 
   replication {

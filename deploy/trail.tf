@@ -14,15 +14,15 @@ locals {
 
   # What our own processes say.
   ours = format("(%s)", join(" OR ", [
-    "(resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"${var.name}-receiver\" OR \"${var.name}-review\"))",
-    "(resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"${var.name}-sweep\")",
+    "(resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"${local.names.services.receiver}\" OR \"${local.names.services.review}\"))",
+    "(resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"${local.names.jobs.sweep}\")",
   ]))
 }
 
 resource "google_logging_project_bucket_config" "trail" {
   project        = var.project
   location       = var.region
-  bucket_id      = "${var.name}-trail"
+  bucket_id      = local.names.log_buckets.trail
   description    = "Every transition of ${var.name}, and every policy write of its identities"
   retention_days = var.trail_days
   locked         = var.trail_locked
@@ -32,7 +32,7 @@ resource "google_logging_project_bucket_config" "trail" {
 
 resource "google_logging_project_sink" "trail" {
   project                = var.project
-  name                   = "${var.name}-trail"
+  name                   = local.names.sinks.trail
   description            = "Each transition, to the trail's bucket"
   destination            = "logging.googleapis.com/${google_logging_project_bucket_config.trail.id}"
   filter                 = "${local.ours}\njsonPayload.trail.remediation:*"
@@ -43,7 +43,7 @@ resource "google_logging_project_sink" "trail" {
 resource "google_logging_organization_sink" "writes" {
   count = local.kind == "organizations" ? 1 : 0
 
-  name               = "${var.name}-writes"
+  name               = local.names.sinks.writes
   org_id             = local.organization
   description        = "Policy writes by the identities of ${var.name}, to its trail"
   destination        = "logging.googleapis.com/${google_logging_project_bucket_config.trail.id}"
@@ -55,7 +55,7 @@ resource "google_logging_organization_sink" "writes" {
 resource "google_logging_folder_sink" "writes" {
   for_each = local.kind == "folders" ? local.scopes : toset([])
 
-  name               = "${var.name}-writes"
+  name               = local.names.sinks.writes
   folder             = each.value
   description        = "Policy writes by the identities of ${var.name}, to its trail"
   destination        = "logging.googleapis.com/${google_logging_project_bucket_config.trail.id}"
@@ -68,7 +68,7 @@ resource "google_logging_project_sink" "writes" {
   count = local.kind == "projects" ? 1 : 0
 
   project                = var.project
-  name                   = "${var.name}-writes"
+  name                   = local.names.sinks.writes
   description            = "Policy writes by the identities of ${var.name}, to its trail"
   destination            = "logging.googleapis.com/${google_logging_project_bucket_config.trail.id}"
   filter                 = local.writes
@@ -89,6 +89,6 @@ resource "google_project_iam_member" "trail" {
   condition {
     title       = "the trail alone"
     description = "Only the trail's bucket"
-    expression  = "resource.name.endsWith(\"locations/${var.region}/buckets/${var.name}-trail\")"
+    expression  = "resource.name.endsWith(\"locations/${var.region}/buckets/${local.names.log_buckets.trail}\")"
   }
 }

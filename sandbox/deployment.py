@@ -6,32 +6,16 @@ Cloud Scheduler v1, Logging v2, IAM v1, Firestore v1, Identity-Aware Proxy v1, S
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from sandbox.deployment_seed import DeploymentSeed
 from sandbox.errors import SeedError
+from sandbox.installation import apis, indexes, named, permissions, tasks
 from sandbox.organization import Organization
 
 Json = dict[str, Any]
-TASKS = ("receiver", "review", "sweep", "trigger", "builder")
-APIS = (
-    "artifactregistry cloudbuild cloudresourcemanager cloudscheduler eventarc firestore iam iap logging monitoring "
-    "pubsub run secretmanager serviceusage storage"
-).split()
-
-_READER = (
-    "artifactregistry.projectsettings.get artifactregistry.repositories.get "
-    "artifactregistry.repositories.getIamPolicy resourcemanager.projects.get "
-    "resourcemanager.projects.getIamPolicy resourcemanager.folders.get resourcemanager.folders.getIamPolicy "
-    "resourcemanager.organizations.getIamPolicy resourcemanager.hierarchyNodes.listEffectiveTags "
-    "iam.roles.get logging.logEntries.list"
-).split()
-_WRITER = ["artifactregistry.repositories.getIamPolicy", "artifactregistry.repositories.setIamPolicy"]
-_LEDGER = ["datastore.databases.get", *(f"datastore.entities.{verb}" for verb in ("get", "list", "create", "update"))]
-_INDEXES = Path(__file__).parents[1] / "deploy" / "firestore.indexes.json"
-_DECIDE = TASKS[:3]
+_ALWAYS_ON = "serviceusage.googleapis.com"  # what says which others are on
+_DECIDE = ("receiver", "review", "sweep")
 
 
 class Names:
@@ -46,17 +30,21 @@ class Names:
         self.name = seed.name
         chain = [node.name for node in organization.chain(seed.scope)]
         self.organization = next((name for name in chain if name.startswith("organizations/")), seed.scope)
-        self.topic = f"{self.project}/topics/{seed.name}-denials"
-        self.dead = f"topics/{seed.name}-dead-letters"
-        self.subscription = f"{self.project}/subscriptions/eventarc-{seed.region}-{seed.name}-denials-sub-001"
+        self.topic = f"{self.project}/topics/{self.of('topics', 'denials')}"
+        self.dead = f"topics/{self.of('topics', 'dead_letters')}"
+        self.trigger = self.of("triggers", "denials")
+        self.subscription = f"{self.project}/subscriptions/eventarc-{seed.region}-{self.trigger}-sub-001"
         kind = "org" if seed.scope.startswith("organizations/") else "folder"
         self.writer = (
             f"serviceAccount:service-{kind}-{seed.scope.partition('/')[2]}@gcp-sa-logging.iam.gserviceaccount.com"
         )
         self._seed = seed
 
+    def of(self, kind: str, part: str) -> str:
+        return named(kind, part, self.name)
+
     def email(self, task: str) -> str:
-        return f"{self.name}-{task}@{self._seed.project}.iam.gserviceaccount.com"
+        return f"{self.of('accounts', task)}@{self._seed.project}.iam.gserviceaccount.com"
 
     def member(self, task: str) -> str:
         return f"serviceAccount:{self.email(task)}"
@@ -81,12 +69,11 @@ def resources(seed: DeploymentSeed, organization: Organization) -> dict[str, Jso
 
 
 def _grant(seed: DeploymentSeed, names: Names, organization: Organization) -> None:
-    camel = seed.name.split("-")[0] + "".join(word.title() for word in seed.name.split("-")[1:])
-    reader, writer = (f"{names.organization}/roles/{camel}{kind}" for kind in ("Reader", "Writer"))
-    ledger = f"{names.project}/roles/{camel}Ledger"
-    organization.roles |= {reader: list(_READER), writer: list(_WRITER), ledger: list(_LEDGER)}
+    reader, writer = (f"{names.organization}/roles/{names.of('roles', each)}" for each in ("reader", "writer"))
+    ledger = f"{names.project}/roles/{names.of('roles', 'ledger')}"
+    organization.roles |= {reader: permissions("reader"), writer: permissions("writer"), ledger: permissions("ledger")}
     writers = [names.member(task) for task in (_DECIDE if seed.mode == "enforce" else _DECIDE[1:])]
-    organization.identities |= {names.member(task) for task in TASKS}
+    organization.identities |= {names.member(task) for task in tasks()}
     key, _, value = seed.opt_in_tag.rpartition("/")
     bound: list[Json] = [
         {"role": reader, "members": [names.member(task) for task in _DECIDE]},
@@ -112,19 +99,18 @@ def _bind(organization: Organization, name: str, *bindings: Json) -> None:
 
 
 def _routing(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
-    dead_topic, dead_kept = (
-        f"{names.project}/{names.dead}",
-        f"{names.project}/{names.dead.replace('topics', 'subscriptions')}",
-    )
+    dead_topic = f"{names.project}/{names.dead}"
+    dead_kept = f"{names.project}/subscriptions/{names.of('subscriptions', 'dead_letters')}"
+    sink = names.of("sinks", "denials")
     push = {
         "pushEndpoint": "https://eventarc.example/push",
         "oidcToken": {"serviceAccountEmail": names.email("trigger")},
     }
-    trigger = f"{names.place}/triggers/{seed.name}-denials"
+    trigger = f"{names.place}/triggers/{names.trigger}"
     publisher, subscriber = "roles/pubsub.publisher", "roles/pubsub.subscriber"
     return {
-        f"/v2/{seed.scope}/sinks/{seed.name}-denials": {
-            "name": f"{seed.name}-denials",
+        f"/v2/{seed.scope}/sinks/{sink}": {
+            "name": sink,
             "destination": f"pubsub.googleapis.com/{names.topic}",
             "filter": seed.filter,
             "writerIdentity": names.writer,
@@ -138,7 +124,7 @@ def _routing(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
             "uid": "0a1b2c3d-0000-4000-8000-000000000001",
             "eventFilters": [{"attribute": "type", "value": "google.cloud.pubsub.topic.v1.messagePublished"}],
             "serviceAccount": names.email("trigger"),
-            "destination": {"cloudRun": {"service": f"{seed.name}-receiver", "region": seed.region}},
+            "destination": {"cloudRun": {"service": names.of("services", "receiver"), "region": seed.region}},
             "transport": {"pubsub": {"topic": names.topic, "subscription": names.subscription}},
         },
         f"/v1/{names.subscription}": {
@@ -160,25 +146,27 @@ def _routing(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
 def _running(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
     told = {
         "REMEDIATE_MODE": seed.mode,
-        "REMEDIATE_LEDGER": f"firestore://{seed.project}/{seed.name}",
+        "REMEDIATE_LEDGER": f"firestore://{seed.project}/{names.of('databases', 'ledger')}",
         "REMEDIATE_ORGANIZATION": names.organization.partition("/")[2],
         "REMEDIATE_REVIEWERS": ",".join(seed.reviewers),
-        "REMEDIATE_IDENTITIES": ",".join(sorted(names.email(task) for task in TASKS)),
+        "REMEDIATE_IDENTITIES": ",".join(sorted(names.email(task) for task in tasks())),
         "REMEDIATE_OPT_IN_TAG": seed.opt_in_tag,
     }
     env = [{"name": name, "value": value} for name, value in told.items() if value]
-    page = f"{names.place}/services/{seed.name}-review"
-    audience = f"/projects/{names.number}/locations/{seed.region}/services/{seed.name}-review"
-    secret = {"secretKeyRef": {"secret": f"{seed.name}-review", "version": "latest"}}
+    services = {part: f"services/{names.of('services', part)}" for part in ("receiver", "review")}
+    page = f"{names.place}/{services['review']}"
+    audience = f"/projects/{names.number}/locations/{seed.region}/{services['review']}"
+    secret = {"secretKeyRef": {"secret": names.of("secrets", "review"), "version": "latest"}}
     own: list[Json] = [
         {"name": "REMEDIATE_IAP_AUDIENCE", "value": audience},
         {"name": "REMEDIATE_SECRET", "valueSource": secret},
     ]
-    receiver, job = f"{names.place}/services/{seed.name}-receiver", f"{names.place}/jobs/{seed.name}-sweep"
+    receiver, sweep = f"{names.place}/{services['receiver']}", names.of("jobs", "sweep")
+    job, schedule = f"{names.place}/jobs/{sweep}", f"{names.place}/jobs/{names.of('schedules', 'sweep')}"
     words = ["--", "python3", "-m", "remediate", "sweep", "--since", "1d", "--scope", seed.scope]
     invoker = "roles/run.invoker"
     reviewers = [f"user:{each}" if "@" in each else f"domain:{each}" for each in seed.reviewers]
-    iap = f"/v1/projects/{names.number}/iap_web/cloud_run-{seed.region}/services/{seed.name}-review:getIamPolicy"
+    iap = f"/v1/projects/{names.number}/iap_web/cloud_run-{seed.region}/{services['review']}:getIamPolicy"
     return {
         f"/v2/{receiver}": _service(receiver, names.email("receiver"), env, ingress="INGRESS_TRAFFIC_INTERNAL_ONLY"),
         f"/v2/{receiver}:getIamPolicy": _policy({invoker: [names.member("trigger")]}),
@@ -194,11 +182,11 @@ def _running(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
                 "template": {"serviceAccount": names.email("sweep"), "containers": [{"args": words, "env": env}]}
             },
             "terminalCondition": {"type": "Ready", "state": "CONDITION_SUCCEEDED"},
-            "latestCreatedExecution": {"name": f"{seed.name}-sweep-x7k2p", "completionStatus": "EXECUTION_SUCCEEDED"},
+            "latestCreatedExecution": {"name": f"{sweep}-x7k2p", "completionStatus": "EXECUTION_SUCCEEDED"},
         },
         f"/v2/{job}:getIamPolicy": _policy({invoker: [names.member("trigger")]}),
-        f"/v1/{job}": {
-            "name": job,
+        f"/v1/{schedule}": {
+            "name": schedule,
             "schedule": "7 * * * *",
             "timeZone": "Etc/UTC",
             "state": "ENABLED",
@@ -220,27 +208,27 @@ def _service(name: str, email: str, env: list[Json], *, ingress: str) -> Json:
 
 def _kept(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
     """The database with its indexes and the number of its schema; the trail's log bucket."""
-    database = f"{names.project}/databases/{seed.name}"
+    database = f"{names.project}/databases/{names.of('databases', 'ledger')}"
     group = f"{database}/collectionGroups/remediations/indexes"
-    indexes = [
+    kept = [
         {
             "name": f"{group}/{number}",
             "queryScope": "COLLECTION",
             "state": "READY",
-            "fields": [*index["fields"], {"fieldPath": "__name__", "order": index["fields"][-1]["order"]}],
+            "fields": [*fields, {"fieldPath": "__name__", "order": fields[-1]["order"]}],
         }
-        for number, index in enumerate(json.loads(_INDEXES.read_text())["indexes"])
-        if index["collectionGroup"] == "remediations"
+        for number, fields in enumerate(indexes("remediations"))
     ]
-    bucket = f"{names.project}/locations/{seed.region}/buckets/{seed.name}-trail"
+    bucket = f"{names.project}/locations/{seed.region}/buckets/{names.of('log_buckets', 'trail')}"
+    sink = names.of("sinks", "trail")
     schema = f"{database}/documents/settings/schema"
     return {
         f"/v1/{database}": {"name": database, "type": "FIRESTORE_NATIVE", "locationId": seed.region},
-        f"/v1/{group}": {"indexes": indexes},
+        f"/v1/{group}": {"indexes": kept},
         f"/v1/{schema}": {"name": schema, "fields": {"version": {"integerValue": "5"}}},
         f"/v2/{bucket}": {"name": bucket, "retentionDays": 400, "lifecycleState": "ACTIVE"},
-        f"/v2/{names.project}/sinks/{seed.name}-trail": {
-            "name": f"{seed.name}-trail",
+        f"/v2/{names.project}/sinks/{sink}": {
+            "name": sink,
             "destination": f"logging.googleapis.com/{bucket}",
             "filter": "jsonPayload.trail:*",
             "writerIdentity": f"serviceAccount:service-{names.number}@gcp-sa-logging.iam.gserviceaccount.com",
@@ -251,14 +239,14 @@ def _kept(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
 def _watched(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
     """Identities without keys, APIs that are on, and what Monitoring has measured."""
     found: dict[str, Json] = {}
-    for task in TASKS:
+    for task in tasks():
         account = f"{names.project}/serviceAccounts/{names.email(task)}"
         found[f"/v1/{account}"] = {"name": account, "email": names.email(task), "projectId": seed.project}
         found[f"/v1/{account}/keys"] = {}
         found[f"/v1/{account}:getIamPolicy"] = _policy({})
-    found[f"/v1/{names.project}/services"] = {f"{api}.googleapis.com": "ENABLED" for api in APIS}
+    found[f"/v1/{names.project}/services"] = dict.fromkeys([*apis(), _ALWAYS_ON], "ENABLED")
     series = [
-        _series("num_undelivered_messages", f"{seed.name}-dead-letters", 0),
+        _series("num_undelivered_messages", names.of("subscriptions", "dead_letters"), 0),
         _series("oldest_unacked_message_age", names.subscription.rpartition("/")[2], 0),
         _quota("logging", "read_requests", "quota/rate/net_usage", 3),
         _quota("logging", "read_requests", "quota/limit", 60),

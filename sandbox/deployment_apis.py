@@ -151,7 +151,7 @@ class DeploymentApis:
         """Whether a trigger listens to the topic, and hands on what it hears to the receiver."""
         triggers = [each for name, each in self.resources.items() if "/triggers/" in name]
         mine = [each for each in triggers if each["transport"]["pubsub"]["topic"] == topic]
-        receiver = f"{self._names.name}-receiver"
+        receiver = self._names.of("services", "receiver")
         return any(each["destination"]["cloudRun"]["service"].rpartition("/")[2] == receiver for each in mine)
 
     def _patch(self, path: str, query: dict[str, list[str]], body: Json) -> Json:

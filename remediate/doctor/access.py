@@ -9,8 +9,9 @@ from remediate.decisions.policy import Mode
 from remediate.doctor.codes import Code
 from remediate.doctor.environment import environment
 from remediate.doctor.finding import APPLY, Finding, command, not_known, unseen
+from remediate.doctor.installation import TROUBLESHOOTER_ROLES
 from remediate.doctor.names import IDENTITIES, policy_words
-from remediate.doctor.requirements import ANCESTRY, IMPERSONATING, NEEDS, SET_POLICY, TAGS, TROUBLESHOOTER_ROLES, Need
+from remediate.doctor.requirements import ANCESTRY, IMPERSONATING, NEEDS, SET_POLICY, TAGS, Need
 from remediate.doctor.resources import Absent, Account, AllowPolicy, Binding, Keys, ProjectFacts, Role, Service, Unknown
 from remediate.doctor.snapshot import Installation
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from remediate.doctor.codes import Code
 from remediate.doctor.environment import environment, secrets
 from remediate.doctor.finding import APPLY, Finding, command, not_known
+from remediate.doctor.installation import INDEXES
 from remediate.doctor.names import IDENTITIES, Site
-from remediate.doctor.requirements import INDEXES
 from remediate.doctor.resources import (
     Absent,
     AllowPolicy,

@@ -1,6 +1,6 @@
 """Where an installation is and what its parts are called: a project, a region, a name, and the scopes it watches.
 
-The names are those that the Terraform module gives.
+The names are those of deploy/installation.yaml, as the module `installation` has them.
 """
 
 from __future__ import annotations
@@ -9,24 +9,16 @@ import re
 
 import msgspec
 
+from remediate.doctor.installation import METHODS, NAMES
 from remediate.errors import BadInput
 
-IDENTITIES = ("receiver", "review", "sweep", "trigger", "builder")
+IDENTITIES = tuple(NAMES["accounts"])
 """The service accounts, one for each task."""
 
 _PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]\Z")
 _REGION = re.compile(r"[a-z]+-[a-z]+[0-9]{1,2}\Z")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]\Z")
 _SCOPE = re.compile(r"(?:organizations|folders)/[1-9][0-9]*\Z|projects/(?:[a-z0-9.-]+:)?[a-z0-9-]+\Z")
-
-
-METHODS = tuple(
-    f"google.cloud.run.{version}.{kind}s.{verb}{kind}"
-    for version, verbs in (("v1", ("Create", "Replace")), ("v2", ("Create", "Update")))
-    for kind in ("Job", "Service")
-    for verb in verbs
-)
-"""The calls whose audit log entries Eventarc can be triggered by; it lists neither worker pools nor system events."""
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -70,53 +62,59 @@ class Site(msgspec.Struct, frozen=True):
     @property
     def topic(self) -> str:
         """The topic that the sinks write to."""
-        return f"{self.here}/topics/{self.name}-denials"
+        return f"{self.here}/topics/{self._called('topics', 'denials')}"
 
     @property
     def triggers(self) -> tuple[str, ...]:
         """The Eventarc triggers: one on the topic, or in a single project one for each method."""
         if self.by_sink:
-            return (f"{self.place}/triggers/{self.name}-denials",)
+            return (f"{self.place}/triggers/{self._called('triggers', 'denials')}",)
         own = (method.removeprefix("google.cloud.run.").replace(".", "-").lower() for method in METHODS)
         return tuple(f"{self.place}/triggers/{self.name}-{each}" for each in own)
 
     def sink(self, scope: str) -> str:
         """The sink of a scope."""
-        return f"{scope}/sinks/{self.name}-denials"
+        return f"{scope}/sinks/{self._called('sinks', 'denials')}"
 
     def role(self, kind: str) -> str:
         """The id of a custom role: the name in camel case, and what it is for."""
+        return self._called("roles", kind.lower())
+
+    def _called(self, kind: str, part: str) -> str:
+        """The name of a resource: what every name begins with, as it is or in camel case, and what it is for."""
         first, *others = self.name.split("-")
-        return first + "".join(word.title() for word in others) + kind
+        camel = first + "".join(word.title() for word in others)
+        return NAMES[kind][part].replace("<name>", self.name).replace("<camel>", camel)
 
     @property
     def dead_letter_topic(self) -> str:
         """Where undeliverable messages go."""
-        return f"{self.here}/topics/{self.name}-dead-letters"
+        return f"{self.here}/topics/{self._called('topics', 'dead_letters')}"
 
     @property
     def dead_letter_subscription(self) -> str:
         """Where a person pulls them from."""
-        return f"{self.here}/subscriptions/{self.name}-dead-letters"
+        return f"{self.here}/subscriptions/{self._called('subscriptions', 'dead_letters')}"
 
     @property
     def trail_sink(self) -> str:
         """The sink that keeps the trail's lines."""
-        return f"{self.here}/sinks/{self.name}-trail"
+        return f"{self.here}/sinks/{self._called('sinks', 'trail')}"
 
     def service(self, task: str) -> str:
         """The Cloud Run service of a task."""
-        return f"{self.place}/services/{self.name}-{task}"
+        return f"{self.place}/services/{self._called('services', task)}"
 
     @property
     def job(self) -> str:
         """The sweep: the Cloud Run job and the schedule that starts it have one name, each in its own API."""
-        return f"{self.place}/jobs/{self.name}-sweep"
+        return f"{self.place}/jobs/{self._called('jobs', 'sweep')}"
 
     def account(self, task: str) -> str:
-        """The address of a task's service account."""
+        """The address of a task's service account. The synthetic denial names that of `canary`, which nobody has."""
         project = ".".join(reversed(self.project.split(":")))  # example.com:p is p.example.com in an address
-        return f"{self.name}-{task}@{project}.iam.gserviceaccount.com"
+        own = f"{self.name}-canary" if task == "canary" else self._called("accounts", task)
+        return f"{own}@{project}.iam.gserviceaccount.com"
 
 
 def site(project: str, region: str, name: str, scopes: tuple[str, ...]) -> Site:

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import msgspec
 
 from remediate.doctor import resources as facts
+from remediate.doctor.installation import APIS, CONDITIONAL_APIS
 from remediate.doctor.names import Site
-from remediate.doctor.requirements import APIS
 from remediate.doctor.resource_api import Right
 from remediate.doctor.resources import Absent, AllowPolicy, Fact, Unknown
 from remediate.times import instant
@@ -45,7 +45,7 @@ class Questions:
     def apis(self, site: Site) -> Fact[facts.ServicesUsed]:
         here = site.here
         right = Right("serviceusage.services.get", "roles/serviceusage.serviceUsageViewer", here)
-        names = "&".join(f"names={here}/services/{api}" for api in APIS)
+        names = "&".join(f"names={here}/services/{api}" for api in (*APIS, *CONDITIONAL_APIS))
         return self._cloud.read("SERVICEUSAGE", f"/v1/{here}/services:batchGet?{names}", facts.ServicesUsed, right)
 
     def sink(self, name: str) -> Fact[facts.Sink]:

@@ -9,59 +9,25 @@ from __future__ import annotations
 import msgspec
 
 from remediate.decisions.policy import Mode
-
-APIS = (
-    "artifactregistry.googleapis.com",
-    "cloudbuild.googleapis.com",
-    "cloudresourcemanager.googleapis.com",
-    "cloudscheduler.googleapis.com",
-    "eventarc.googleapis.com",
-    "firestore.googleapis.com",
-    "iam.googleapis.com",
-    "iap.googleapis.com",
-    "logging.googleapis.com",
-    "monitoring.googleapis.com",
-    "pubsub.googleapis.com",
-    "run.googleapis.com",
-    "secretmanager.googleapis.com",
-)
-"""What the installation's project has to have enabled."""
+from remediate.doctor.installation import ABOVE, ROLES
 
 SET_POLICY = "artifactregistry.repositories.setIamPolicy"
 
-ANCESTRY = (
-    "resourcemanager.folders.get",
-    "resourcemanager.folders.getIamPolicy",
-    "resourcemanager.organizations.getIamPolicy",
-)
+ANCESTRY = tuple(each for each in ROLES["ancestry"] if each in ABOVE)
 """What lies above projects: a role of a project cannot hold it, and watched folders need it on the organization too."""
 
-READER = (
-    "artifactregistry.projectsettings.get",
-    "artifactregistry.repositories.get",
-    "artifactregistry.repositories.getIamPolicy",
-    "iam.roles.get",
-    "logging.logEntries.list",
-    "resourcemanager.projects.get",
-    "resourcemanager.projects.getIamPolicy",
-)
+READER = tuple(each for each in ROLES["reader"] if each not in ABOVE)
 """What evidence is made of: `cloud/registry.py`, `projects.py`, `roles.py` and `logs.py`."""
 
 TAGS = "resourcemanager.hierarchyNodes.listEffectiveTags"
 """Needed where an opt-in tag is set; always allowed."""
 
-WRITER = ("artifactregistry.repositories.getIamPolicy", SET_POLICY)
+WRITER = ROLES["writer"]
 """What one grant takes: `cloud/registry.py`."""
 
 WRITER_MAY = ("artifactregistry.repositories.get",)
 
-LEDGER = (
-    "datastore.databases.get",
-    "datastore.entities.create",
-    "datastore.entities.get",
-    "datastore.entities.list",
-    "datastore.entities.update",
-)
+LEDGER = ROLES["ledger"]
 """What the ledger takes: `ledger/firestore.py`. Nothing is ever deleted."""
 
 
@@ -100,28 +66,6 @@ NEEDS = (
     Need("trigger", "project", (), may_roles=("roles/eventarc.eventReceiver",)),
     Need("builder", "project", (), may_roles=(*_LOGS, "roles/run.builder", "roles/cloudbuild.builds.builder")),
 )
-
-TROUBLESHOOTER_ROLES = ("roles/iam.securityReviewer", "roles/iam.denyReviewer")
-"""What `REMEDIATE_TROUBLESHOOTER=on` needs besides, at the scope."""
-
-INDEXES = (
-    ("state", "last_seen"),
-    ("member", "last_seen"),
-    ("repository", "last_seen"),
-    ("member", "repository", "last_seen"),
-    ("state", "member", "last_seen"),
-    ("state", "repository", "last_seen"),
-    ("state", "member", "repository", "last_seen"),
-    ("state", "updated"),
-    ("state", "member", "updated"),
-    ("state", "repository", "updated"),
-    ("state", "member", "repository", "updated"),
-    ("state", "gathered", "updated"),
-    ("state", "gathered", "last_seen"),
-    ("gathered", "last_seen"),
-    ("state", "gathered"),
-)
-"""The composite indexes of the collection `remediations`, as in `deploy/firestore.indexes.json`."""
 
 PUBLISHING = (
     "roles/pubsub.publisher", "roles/pubsub.editor", "roles/pubsub.admin", "roles/editor", "roles/owner",

@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from remediate.doctor.codes import Code
+from remediate.doctor.environment import environment
 from remediate.doctor.finding import Finding, command, unseen
-from remediate.doctor.requirements import APIS
-from remediate.doctor.resources import Fact, Measured, ServicesUsed, TimeSeries
+from remediate.doctor.installation import APIS, CONDITIONAL_APIS
+from remediate.doctor.resources import Fact, Measured, Service, ServicesUsed, TimeSeries
 from remediate.doctor.snapshot import Installation
 
 _FULL = 0.8  # of a quota; beyond that the next burst is refused
@@ -22,10 +23,16 @@ def apis(found: Installation) -> Iterator[Finding]:
     """Every API that the service calls is enabled in its project."""
     yield from unseen(found.apis)
     if isinstance(found.apis, ServicesUsed):
-        for api in APIS:
+        for api in (*APIS, *(api for api, only in CONDITIONAL_APIS.items() if _holds(found, only))):
             if not found.apis.enabled(api):
                 fix = command("gcloud", "services", "enable", api, f"--project={found.site.project}")
                 yield Finding(Code.API_DISABLED, f"{api} is not enabled in {found.site.project}", fix)
+
+
+def _holds(found: Installation, only: str) -> bool:
+    """Whether the condition of an API holds: the deployed receiver asks Policy Troubleshooter."""
+    said = environment(found.receiver) if isinstance(found.receiver, Service) else {}
+    return said.get({"troubleshooter": "REMEDIATE_TROUBLESHOOTER"}[only]) == "on"
 
 
 def quotas(found: Installation) -> Iterator[Finding]:

@@ -378,7 +378,7 @@ def _streamed(query: Query | CollectionReference) -> Iterator[DocumentSnapshot[D
     try:
         yield from query.stream(timeout=_TIMEOUT, retry=retry)
     except FailedPrecondition as error:
-        advice = "deploy/firestore.indexes.json has the indexes; after they are made they take minutes to be ready."
+        advice = "deploy/installation.yaml has the indexes; after they are made they take minutes to be ready."
         raise LedgerFault(f"the ledger refused: {error.message}", advice=advice) from error
 
 

@@ -392,9 +392,9 @@ def test_the_ledger_is_kept(plans: dict[tuple[str, str], Plan]) -> None:
     [database] = plan.of("google_firestore_database").values()
     assert database["delete_protection_state"] == "DELETE_PROTECTION_ENABLED"
     assert database["point_in_time_recovery_enablement"] == "POINT_IN_TIME_RECOVERY_ENABLED"
-    wanted = json.loads((DEPLOY / "firestore.indexes.json").read_text())
+    wanted = yaml.safe_load((DEPLOY / "installation.yaml").read_text())
     assert len(plan.of("google_firestore_index")) == len(wanted["indexes"])
-    assert len(plan.of("google_firestore_field")) == len(wanted["fieldOverrides"])
+    assert len(plan.of("google_firestore_field")) == len(wanted["fields"])
 
 
 @SCOPED
@@ -486,7 +486,7 @@ def test_the_filter_is_the_recognisers_own() -> None:
 
 
 def test_what_terraform_and_the_script_read_is_well_formed() -> None:
-    table = yaml.safe_load((DEPLOY / "permissions.yaml").read_text())
+    table = yaml.safe_load((DEPLOY / "installation.yaml").read_text())
     assert {role for each in table["calls"] for role in each["roles"]} == {"reader", "writer", "ancestry"}
 
 

@@ -1,4 +1,4 @@
-"""Whole stories against a counting Google Cloud: each call has its permission in deploy/permissions.yaml, and no other is there."""
+"""Whole stories against a counting Google Cloud: each call has its permission in deploy/installation.yaml, and no other is there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.audit_entries import activity, deployed, push_body, system_event, use
 from tests.sandbox_fixture import DEPLOYER, IMAGE, REPOSITORY, ROOT, SandboxProcess
 from tests.wire.function_fixture import FunctionProcess
 
-TABLE: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "permissions.yaml").read_text())
+TABLE: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "installation.yaml").read_text())
 LEAD = "platform-lead@example.com"
 LEGACY = "us-docker.pkg.dev/shop-frontend/gcr.io/legacy:v1"
 SAME = "asia-northeast1-docker.pkg.dev/shop-frontend/app/admin:v1"

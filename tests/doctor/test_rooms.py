@@ -11,8 +11,8 @@ from tests.sandbox_fixture import ROOT
 from tests.test_house import _imports
 
 PURE = (
-    "access", "canary", "checks", "codes", "configuration", "environment", "finding", "names", "requirements",
-    "resources", "routing", "services", "signals", "snapshot",
+    "access", "canary", "checks", "codes", "configuration", "environment", "finding", "installation", "names",
+    "requirements", "resources", "routing", "services", "signals", "snapshot",
 )  # fmt: skip
 NEVER = ("os", "sqlite3", "requests", "socket", "time", "concurrent", "google", "remediate.cloud", "remediate.ledger")
 

@@ -1,0 +1,58 @@
+"""Reads deploy/installation.yaml: what the installation in the sandbox consists of is what is installed elsewhere."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+FILE = Path(__file__).parents[1] / "deploy" / "installation.yaml"
+
+
+@cache
+def installation() -> Json:
+    """What the file says."""
+    import yaml
+
+    said: Json = yaml.safe_load(FILE.read_text())
+    return said
+
+
+def apis() -> list[str]:
+    """The APIs that are needed without a condition."""
+    return [each["api"] for each in installation()["apis"] if "only" not in each]
+
+
+def tasks() -> list[str]:
+    """What each service account is for."""
+    return list(installation()["resources"]["accounts"])
+
+
+def named(kind: str, part: str, name: str) -> str:
+    """The name of a resource, of an installation with this name."""
+    first, *others = name.split("-")
+    camel = first + "".join(word.title() for word in others)
+    template = str(installation()["resources"][kind][part]["name"])
+    return template.replace("<name>", name).replace("<camel>", camel)
+
+
+def permissions(role: str) -> list[str]:
+    """What a custom role of an organization holds."""
+    said = installation()
+    if role == "ledger":
+        return [each["permission"] for each in said["ledger"]]
+    return list(dict.fromkeys(each["permission"] for each in said["calls"] if role in each["roles"]))
+
+
+def indexes(collection: str) -> list[list[Json]]:
+    """The fields of each composite index of a collection, as Firestore has them."""
+    words = [
+        [each.partition(" ") for each in index["by"]]
+        for index in installation()["indexes"]
+        if index["in"] == collection
+    ]
+    return [
+        [{"fieldPath": field, "order": "DESCENDING" if order else "ASCENDING"} for field, _, order in index]
+        for index in words
+    ]
