@@ -47,7 +47,7 @@ lock: $(BIN)/.development ## compile requirements*.in to hash-locked requirement
 	    --no-emit-find-links --no-header $$name.in -o $$name.txt; done
 
 filter: $(BIN)/.service ## print the recogniser's log filter into deploy/denials.filter
-	@$(BIN)/python -c 'import sys; from remediate.logfilter import DENIALS; sys.stdout.write(DENIALS)' > deploy/denials.filter
+	@$(BIN)/python -c 'import sys; from remediate.entries.log_filter import DENIALS; sys.stdout.write(DENIALS)' > deploy/denials.filter
 
 clean: ## remove the environment and everything that a run left behind
 	rm -rf .venv .venv-checkov .venv-mutants .mutants .run .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -70,6 +70,13 @@ $(BIN)/python:
 	@echo "Making .venv with $(PYTHON) ..." >&2
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
+# The command of this checkout, which works in every folder. Nothing is built for it, and nothing is fetched.
+$(BIN)/remediate: Makefile | $(BIN)/python
+	@printf '%s\n' '#!/bin/sh' '# `make` wrote this: the command line of one checkout.' "root='$(CURDIR)'" \
+	  'code="import sys; sys.path.insert(0, sys.argv.pop(1)); from remediate.__main__ import main; main()"' \
+	  'exec "$$root/$(BIN)/python" -P -c "$$code" "$$root" "$$@"' > $@
+	@chmod +x $@
+
 # checkov pins what it needs so tightly that it gets an environment of its own.
 .venv-checkov/.ready: deploy/checks/requirements.txt | $(BIN)/python
 	@echo "Installing checkov ..." >&2
@@ -84,12 +91,12 @@ $(BIN)/python:
 	@.venv-mutants/bin/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-$(BIN)/.service: requirements.txt | $(BIN)/python
+$(BIN)/.service: requirements.txt | $(BIN)/python $(BIN)/remediate
 	@echo "Installing the locked requirements ..." >&2
 	@$(PIP_INSTALL) -r requirements.txt
 	@touch $@
 
-$(BIN)/.development: requirements-dev.txt | $(BIN)/python
+$(BIN)/.development: requirements-dev.txt | $(BIN)/python $(BIN)/remediate
 	@echo "Installing the locked requirements of tests and linters ..." >&2
 	@$(PIP_INSTALL) -r requirements-dev.txt
 	@touch $@ $(BIN)/.service

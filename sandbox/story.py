@@ -281,7 +281,8 @@ def _run(
     """Run a command of the project as a reader would type it, and show both; `fails`: it is expected to."""
     command = [sys.executable, "-m", module, *arguments]
     if not quiet:
-        _out.print(f"\n[bold]$ python -m {module} {escape(shlex.join(show or list(arguments)))}[/]")
+        typed = module if module == "remediate" else f"python -m {module}"
+        _out.print(f"\n[bold]$ {typed} {escape(shlex.join(show or list(arguments)))}[/]")
     outcome = subprocess.run(command, env=environment, cwd=_ROOT, capture_output=True, text=True, check=False)  # noqa: S603
     if not quiet:
         _out.print(escape((outcome.stdout + outcome.stderr).rstrip()))
