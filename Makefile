@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint checkov mutants bench screenshots lock filter clean chromium
+.PHONY: help run demo test lint checkov mutants bench screenshots lock filter image clean chromium
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 | /p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || grep '##' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ lock: $(BIN)/.development ## compile requirements*.in to hash-locked requirement
 filter: $(BIN)/.service ## print the recogniser's log filter into deploy/denials.filter
 	@$(BIN)/python -c 'import sys; from remediate.entries.log_filter import DENIALS; sys.stdout.write(DENIALS)' > deploy/denials.filter
 
+image: ## build a container image of the functions, by pack, docker, podman or buildah; IMAGE=NAME:TAG names it
+	@deploy/image.sh $(IMAGE)
+
 clean: ## remove the environment and everything that a run left behind
 	rm -rf .venv .venv-checkov .venv-mutants .mutants .run .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -72,9 +75,9 @@ $(BIN)/python:
 
 # The command of this checkout, which works in every folder. Nothing is built for it, and nothing is fetched.
 $(BIN)/remediate: Makefile | $(BIN)/python
-	@printf '%s\n' '#!/bin/sh' '# `make` wrote this: the command line of one checkout.' "root='$(CURDIR)'" \
+	@printf '%s\n' '#!/bin/sh' '# `make` wrote this: the command line of one checkout.' \
 	  'code="import sys; sys.path.insert(0, sys.argv.pop(1)); from remediate.__main__ import main; main()"' \
-	  'exec "$$root/$(BIN)/python" -P -c "$$code" "$$root" "$$@"' > $@
+	  "exec '$(abspath $(BIN))/python' -P -c \"\$$code\" '$(CURDIR)' \"\$$@\"" > $@
 	@chmod +x $@
 
 # checkov pins what it needs so tightly that it gets an environment of its own.
