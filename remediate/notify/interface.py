@@ -9,11 +9,11 @@ from typing import Protocol
 from remediate.errors import RemediateError
 from remediate.reasons import Reason
 from remediate.records.notice import Notice
-from remediate.records.outbox import Parcel
+from remediate.records.outbox import OutboxMessage
 from remediate.records.remediation import Remediation, TrailRecord
 
 
-class Unsent(RemediateError):
+class DeliveryFailed(RemediateError):
     """A channel did not take what was sent; `after`: not again before that. Its text names no URL of a webhook.
 
     `down`: it would take nothing else either, so that the rest need not try just now.
@@ -54,11 +54,11 @@ class Notifier(Protocol):
         *,
         brake: Reason | None,
         known: Callable[[str], Remediation | None],
-    ) -> Sequence[Parcel]:
+    ) -> Sequence[OutboxMessage]:
         """What is to be told of this step. `brake`: what kept a rule from granting; `known` looks up a remediation."""
 
-    def reminders(self, record: Remediation) -> Sequence[Parcel]:
+    def reminders(self, record: Remediation) -> Sequence[OutboxMessage]:
         """What is to be told of a proposal that waits."""
 
-    def wake(self) -> None:
+    def flush(self) -> None:
         """Parcels were stored. Returns at once and raises nothing: no decision waits for a notice."""

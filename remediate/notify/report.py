@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Sending(msgspec.Struct, frozen=True):
+class DeliveryResult(msgspec.Struct, frozen=True):
     """What became of one post to a channel, or of an attempt to make one. Names no webhook's URL."""
 
     channel: str

@@ -18,7 +18,7 @@ from remediate.reasons import Reason
 from remediate.records.gathering import Group, group_named
 from remediate.records.remediation import RULE, Remediation, State, TrailRecord
 from remediate.records.steps import is_renewal
-from remediate.records.transitions import lacking
+from remediate.records.transitions import unmet_partners
 from remediate.times import instant
 
 SCHEMA = 1
@@ -29,7 +29,7 @@ PROPAGATION = timedelta(minutes=2)
 _SOON = timedelta(hours=24)  # before a proposal lapses; half of its time, where that is less
 
 
-class Kind(StrEnum):
+class NoticeKind(StrEnum):
     """What is told."""
 
     PROPOSED = "proposed"
@@ -47,12 +47,12 @@ class Kind(StrEnum):
 
 
 TITLES = {
-    Kind.PROPOSED: "Proposal opened",
-    Kind.LAPSING: "Proposal about to lapse",
-    Kind.GRANTED: "Granted",
-    Kind.REFUSED: "Refused: needs a person",
-    Kind.BRAKE: "Brake pulled",
-    Kind.GATHERED: "Flood of denials",
+    NoticeKind.PROPOSED: "Proposal opened",
+    NoticeKind.LAPSING: "Proposal about to lapse",
+    NoticeKind.GRANTED: "Granted",
+    NoticeKind.REFUSED: "Refused: needs a person",
+    NoticeKind.BRAKE: "Brake pulled",
+    NoticeKind.GATHERED: "Flood of denials",
 }
 
 NEEDS_A_PERSON = {
@@ -86,7 +86,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     id: str
     """The same however often it is delivered: whoever counts, counts by this."""
-    kind: Kind
+    kind: NoticeKind
     at: str
     """When it happened."""
     title: str
@@ -149,7 +149,7 @@ _PUBLISHED = {
 """Definitions whose names in the schema are older than their places here: code that is generated from it uses them."""
 
 
-class Terms(msgspec.Struct, frozen=True):
+class NoticeContext(msgspec.Struct, frozen=True):
     """What notices have to know beside the record: where the pages are, how long a proposal stands."""
 
     review_url: str | None = None
@@ -158,7 +158,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 def told(
-    record: Remediation, trail: Sequence[TrailRecord], terms: Terms, known: Callable[[str], Remediation | None]
+    record: Remediation, trail: Sequence[TrailRecord], terms: NoticeContext, known: Callable[[str], Remediation | None]
 ) -> Notice | None:
     """The notice of one step, by where it ended; None for what nobody has to be told.
 
@@ -180,17 +180,17 @@ def told(
             return None
 
 
-def lapsing(record: Remediation, now: datetime, terms: Terms) -> Notice | None:
+def expiry_reminder(record: Remediation, now: datetime, terms: NoticeContext) -> Notice | None:
     """The notice of a proposal that lapses soon; None for any other record."""
     end = datetime.fromisoformat(record.updated) + terms.lapse_after
     if record.state is not State.PROPOSED or not end - min(_SOON, terms.lapse_after / 2) <= now < end:
         return None
     summary = f"{_denied(record)} Nobody has answered the proposal, and it lapses at {_moment(end)}."
-    notice = _notice(Kind.LAPSING, record, instant(now), terms, summary, "Approve or reject it before then.")
+    notice = _notice(NoticeKind.LAPSING, record, instant(now), terms, summary, "Approve or reject it before then.")
     return msgspec.structs.replace(notice, lapses=instant(end))
 
 
-def braked(record: Remediation, now: datetime, terms: Terms, brake: Reason) -> Notice:
+def rate_limit_notice(record: Remediation, now: datetime, terms: NoticeContext, brake: Reason) -> Notice:
     """The notice that rules grant no more this hour, in all or to one member: one each, however much is held back."""
     to = f" to {_who(record)}" if brake is Reason.MEMBER_BRAKE else ""
     summary = (
@@ -200,13 +200,13 @@ def braked(record: Remediation, now: datetime, terms: Terms, brake: Reason) -> N
     advice = (
         "See in the inbox whether these denials are real; somebody may be flooding the log. The next hour starts anew."
     )
-    notice = _notice(Kind.BRAKE, record, instant(now), terms, summary, advice)
+    notice = _notice(NoticeKind.BRAKE, record, instant(now), terms, summary, advice)
     whose = f".{hashlib.sha256(record.member.encode()).hexdigest()[:12]}" if to else ""
     return msgspec.structs.replace(notice, id=f"brake.{now:%Y-%m-%dT%H}{whose}", link=_link(terms, "/"))
 
 
 def for_people(
-    record: Remediation, notices: Sequence[Notice], now: datetime, terms: Terms, brake: Reason | None = None
+    record: Remediation, notices: Sequence[Notice], now: datetime, terms: NoticeContext, brake: Reason | None = None
 ) -> list[Notice]:
     """What people are told: these notices, or that of the record's group in place of those of a flood.
 
@@ -215,20 +215,22 @@ def for_people(
     group = group_named(record.gathered)
     if group is None:
         return list(notices)
-    held_back = Kind.BRAKE if brake is Reason.MEMBER_BRAKE else None
+    held_back = NoticeKind.BRAKE if brake is Reason.MEMBER_BRAKE else None
 
     def flooded(notice: Notice) -> bool:
-        asked = notice.kind in (Kind.PROPOSED, Kind.LAPSING, held_back)
-        return asked or (notice.kind is Kind.REFUSED and notice.state is State.REFUSED)
+        asked = notice.kind in (NoticeKind.PROPOSED, NoticeKind.LAPSING, held_back)
+        return asked or (notice.kind is NoticeKind.REFUSED and notice.state is State.REFUSED)
 
     rest = [each for each in notices if not flooded(each)]
     if len(rest) == len(notices):
         return rest
-    lapses = next((each.lapses for each in notices if each.kind is Kind.LAPSING), None)
+    lapses = next((each.lapses for each in notices if each.kind is NoticeKind.LAPSING), None)
     return [*rest, gathered(record, group, now, terms, lapses)]
 
 
-def gathered(record: Remediation, group: Group, now: datetime, terms: Terms, lapses: str | None = None) -> Notice:
+def gathered(
+    record: Remediation, group: Group, now: datetime, terms: NoticeContext, lapses: str | None = None
+) -> Notice:
     """The notice that one project's denials are gathered: one a project and hour, and one before they lapse."""
     hour = f"{group.begins:%Y-%m-%d %H:%M} and {group.ends:%H:%M} UTC"
     what = "refusals" if record.state is State.REFUSED else "proposals"
@@ -245,24 +247,24 @@ def gathered(record: Remediation, group: Group, now: datetime, terms: Terms, lap
     if lapses:
         summary = f"Proposals for {group.project}, gathered between {hour}, lapse from {lapses[:16]}Z on unanswered."
         ident += ".lapsing"
-    notice = _notice(Kind.GATHERED, record, instant(now), terms, summary, advice)
+    notice = _notice(NoticeKind.GATHERED, record, instant(now), terms, summary, advice)
     link = _link(terms, f"/?state={record.state}&gathered={group.name}")  # no sign of a name needs quoting in a query
     return msgspec.structs.replace(notice, id=ident, link=link, lapses=lapses)
 
 
-def _proposed(record: Remediation, step: TrailRecord, terms: Terms) -> Notice:
+def _proposed(record: Remediation, step: TrailRecord, terms: NoticeContext) -> Notice:
     end = datetime.fromisoformat(step.at) + terms.lapse_after
     asks = f"Approve or reject it by {_moment(end)}; then it lapses."
     if record.partners:
         asks += " The same deploy needs " + ", ".join(record.partners) + " too."
-    notice = _notice(Kind.PROPOSED, record, step.at, terms, _denied(record), asks, step)
+    notice = _notice(NoticeKind.PROPOSED, record, step.at, terms, _denied(record), asks, step)
     return msgspec.structs.replace(notice, lapses=instant(end))
 
 
 def _granted(
-    record: Remediation, step: TrailRecord, terms: Terms, known: Callable[[str], Remediation | None]
+    record: Remediation, step: TrailRecord, terms: NoticeContext, known: Callable[[str], Remediation | None]
 ) -> Notice:
-    absent = lacking(record, filter(None, map(known, record.partners)))
+    absent = unmet_partners(record, filter(None, map(known, record.partners)))
     waits = tuple(each.id for each in absent)
     ready = datetime.fromisoformat(step.at) + PROPAGATION
     ends = f" until {_moment(datetime.fromisoformat(record.expires))}" if record.expires else ""
@@ -272,24 +274,24 @@ def _granted(
     if waits:
         named = ", ".join(f"{each.id} ({each.state})" for each in absent)
         advice = f"Wait: the same deploy needs {named} too. Deploy again two minutes after that is granted."
-    notice = _notice(Kind.GRANTED, record, step.at, terms, summary, advice, step)
+    notice = _notice(NoticeKind.GRANTED, record, step.at, terms, summary, advice, step)
     retry_from = None if waits else instant(ready)
     return msgspec.structs.replace(notice, expires=record.expires, retry_from=retry_from, waits_for=waits)
 
 
-def _refused(record: Remediation, step: TrailRecord, terms: Terms) -> Notice | None:
+def _refused(record: Remediation, step: TrailRecord, terms: NoticeContext) -> Notice | None:
     why = next((reason for reason in NEEDS_A_PERSON if reason in step.reasons), None)
     if why is None:
         return None
     summary = f"{_denied(record)} {why.sentence}"
-    return _notice(Kind.REFUSED, record, step.at, terms, summary, NEEDS_A_PERSON[why], step)
+    return _notice(NoticeKind.REFUSED, record, step.at, terms, summary, NEEDS_A_PERSON[why], step)
 
 
 def _notice(
-    kind: Kind,
+    kind: NoticeKind,
     record: Remediation,
     at: str,
-    terms: Terms,
+    terms: NoticeContext,
     summary: str,
     advice: str,
     step: TrailRecord | None = None,
@@ -322,7 +324,7 @@ def _notice(
     )
 
 
-def _link(terms: Terms, path: str) -> str | None:
+def _link(terms: NoticeContext, path: str) -> str | None:
     return f"{terms.review_url}{path}" if terms.review_url else None
 
 

@@ -14,7 +14,7 @@ from remediate.errors import BadInput, LedgerFault, RemediateError
 from remediate.records.approval_count import told as count_told
 from remediate.records.gathering import group_named
 from remediate.records.remediation import Remediation, State
-from remediate.records.transitions import google_said, lacking
+from remediate.records.transitions import google_said, unmet_partners
 from remediate.review.context import Answer, Desk, Elsewhere, typed
 from remediate.review.formatting import RETRY_AFTER, duration, person
 
@@ -143,7 +143,7 @@ def _worth(
     absent: dict[str, Remediation] = {}
     through = False
     for record in granted:
-        others = lacking(record, filter(None, map(desk.ledger.get, record.partners)))
+        others = unmet_partners(record, filter(None, map(desk.ledger.get, record.partners)))
         absent |= {each.id: each for each in others}
         through = through or not others
     retry = (since + RETRY_AFTER).isoformat() if through else None

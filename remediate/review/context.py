@@ -10,7 +10,7 @@ import msgspec
 
 from remediate.decisions.policy import Mode
 from remediate.errors import RemediateError
-from remediate.ledger.interface import Ledger, Mark
+from remediate.ledger.interface import Cursor, Ledger
 from remediate.records.remediation import Remediation, State
 from remediate.records.results import Limits
 from remediate.service.remediator import Remediator
@@ -81,7 +81,7 @@ def typed(values: Mapping[str, str], name: str) -> str:
     return values.get(name, "").strip()[:LONGEST]
 
 
-def marked(text: str) -> Mark | None:
+def marked(text: str) -> Cursor | None:
     """The mark that an address bears; None where it bears none that is ours."""
     at, _, rest = text.partition("~")
     ident, _, seq = rest.partition("~")
@@ -91,9 +91,9 @@ def marked(text: str) -> Mark | None:
     except ValueError:
         return None
     ours = ident.isascii() and "/" not in ident and 0 < len(ident) <= _LONGEST_ID and 0 <= number < _MOST_STEPS
-    return Mark(at, ident, number) if ours else None
+    return Cursor(at, ident, number) if ours else None
 
 
-def mark_text(mark: Mark) -> str:
+def mark_text(mark: Cursor) -> str:
     """A mark as an address bears it."""
     return f"{mark.at}~{mark.id}~{mark.seq}"

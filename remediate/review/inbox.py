@@ -12,7 +12,7 @@ import flask
 import msgspec
 from itsdangerous import URLSafeSerializer
 
-from remediate.ledger.interface import Filter, Mark
+from remediate.ledger.interface import Cursor, Filter
 from remediate.records.approval_count import told as count_told
 from remediate.records.gathering import Group, group_named
 from remediate.records.remediation import Remediation, State, content_digest
@@ -79,7 +79,7 @@ def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerialize
     after = ""
     if page.more:
         last = page.records[-1]
-        after = urlencode(kept | {"after": mark_text(Mark(last.updated if waiting else last.last_seen, last.id))})
+        after = urlencode(kept | {"after": mark_text(Cursor(last.updated if waiting else last.last_seen, last.id))})
     counts = desk.ledger.counts(most=_COUNTED)
     # Only where the reader is named as deployer is the log asked whether it says so: one look-up for the page.
     named = [each for each in page.records if each.state is State.PROPOSED and naming(each, who)]

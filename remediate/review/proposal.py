@@ -18,7 +18,7 @@ from remediate.ledger.checked import checked_trail
 from remediate.records.approval_count import told
 from remediate.records.remediation import Remediation, State, content_digest
 from remediate.records.results import Check
-from remediate.records.transitions import google_said, lacking
+from remediate.records.transitions import google_said, unmet_partners
 from remediate.review.context import Answer, Desk, Elsewhere, View, typed
 from remediate.review.formatting import RETRY_AFTER, RETRY_SURELY, answered, duration, parts, sentence
 from remediate.review.links import equivalents, links
@@ -81,7 +81,7 @@ def proposal(desk: Desk, ident: str, who: str, said: Said | None = None, values:
             "links": links(record),
             "equivalents": equivalents(record),
             "retry": _retry(record, now),
-            "lacking": lacking(record, partners),
+            "lacking": unmet_partners(record, partners),
             "hold_days": desk.limits.hold_rejections.days,
             "said": said,
             "typed": values or {"reason": "", "lasts": ""},

@@ -9,7 +9,7 @@ import msgspec
 
 from remediate.decisions.policy import Outcome
 from remediate.errors import BadInput
-from remediate.ledger.interface import Mark, TrailFilter, TrailPage
+from remediate.ledger.interface import Cursor, TrailFilter, TrailPage
 from remediate.presentation.plaintext import csv_text, json_text
 from remediate.records.remediation import State, TrailRecord
 from remediate.review.context import Answer, Desk, Download, View, mark_text, marked, typed
@@ -41,7 +41,7 @@ def trail(desk: Desk, request: flask.Request) -> Answer:
         case "csv" if not problem:
             return Download("trail.csv", csv_text(_COLUMNS, map(_cells, page.steps)), "text/csv; charset=utf-8")
     last = page.steps[-1] if page.more else None
-    older = mark_text(Mark(last.at, last.remediation, last.seq)) if last else ""
+    older = mark_text(Cursor(last.at, last.remediation, last.seq)) if last else ""
     return View(
         "trail.html",
         {
@@ -67,7 +67,7 @@ def _pinned(wanted: TrailFilter, page: TrailPage) -> dict[str, str]:
     times = {name: text for name, text in (("since", wanted.since), ("until", wanted.until)) if text}
     newest = page.steps[0] if page.steps else None
     # The first page ends behind its newest transition: a mark is what comes before.
-    return times | ({"before": mark_text(Mark(newest.at, newest.remediation, newest.seq + 1))} if newest else {})
+    return times | ({"before": mark_text(Cursor(newest.at, newest.remediation, newest.seq + 1))} if newest else {})
 
 
 def _filter(fields: dict[str, str], desk: Desk) -> TrailFilter:
