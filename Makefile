@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint checkov mutants bench screenshots lock filter installation clean chromium
+.PHONY: help run demo test lint checkov mutants bench screenshots lock filter installation image clean chromium
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 | /p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || grep '##' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ filter: $(BIN)/.service ## print the recogniser's log filter into deploy/denials
 installation: $(BIN)/.development ## write what install.sh and the doctor have of deploy/installation.yaml
 	@$(BIN)/python -m deploy.generate
 
+image: ## build a container image of the functions, by pack, docker, podman or buildah; IMAGE=NAME:TAG names it
+	@deploy/image.sh $(IMAGE)
+
 clean: ## remove the environment and everything that a run left behind
 	rm -rf .venv .venv-checkov .venv-mutants .mutants .run .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -73,6 +76,13 @@ $(BIN)/python:
 	@echo "Making .venv with $(PYTHON) ..." >&2
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
+# The command of this checkout, which works in every folder. Nothing is built for it, and nothing is fetched.
+$(BIN)/remediate: Makefile | $(BIN)/python
+	@printf '%s\n' '#!/bin/sh' '# `make` wrote this: the command line of one checkout.' \
+	  'code="import sys; sys.path.insert(0, sys.argv.pop(1)); from remediate.__main__ import main; main()"' \
+	  "exec '$(abspath $(BIN))/python' -P -c \"\$$code\" '$(CURDIR)' \"\$$@\"" > $@
+	@chmod +x $@
+
 # checkov pins what it needs so tightly that it gets an environment of its own.
 .venv-checkov/.ready: deploy/checks/requirements.txt | $(BIN)/python
 	@echo "Installing checkov ..." >&2
@@ -87,12 +97,12 @@ $(BIN)/python:
 	@.venv-mutants/bin/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-$(BIN)/.service: requirements.txt | $(BIN)/python
+$(BIN)/.service: requirements.txt | $(BIN)/python $(BIN)/remediate
 	@echo "Installing the locked requirements ..." >&2
 	@$(PIP_INSTALL) -r requirements.txt
 	@touch $@
 
-$(BIN)/.development: requirements-dev.txt | $(BIN)/python
+$(BIN)/.development: requirements-dev.txt | $(BIN)/python $(BIN)/remediate
 	@echo "Installing the locked requirements of tests and linters ..." >&2
 	@$(PIP_INSTALL) -r requirements-dev.txt
 	@touch $@ $(BIN)/.service

@@ -5,7 +5,7 @@ locals {
 
   # What the service needs and nothing else, as in gcloudignore: no tests, no sandbox, no configuration of this checkout.
   sources = setunion(
-    ["main.py", "pyproject.toml", "requirements.txt"],
+    ["main.py", "requirements.txt"],
     [for each in fileset(local.root, "remediate/**") : each if !strcontains(each, "__pycache__")],
   )
 

@@ -378,7 +378,7 @@ run gcloud storage buckets add-iam-policy-binding "$bucket" "${here_[@]}" --role
 unless gcloud artifacts repositories describe "$repository_images" "${here_[@]}" --location="$region" -- \
   gcloud artifacts repositories create "$repository_images" "${here_[@]}" --location="$region" --repository-format=docker
 run gcloud artifacts repositories add-iam-policy-binding "$repository_images" "${here_[@]}" --location="$region" --role=roles/artifactregistry.writer --member="$(member builder)"
-version=$(cd "$root" && find main.py pyproject.toml requirements.txt remediate -type f -not -path '*/__pycache__/*' | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-12)
+version=$(cd "$root" && find main.py requirements.txt remediate -type f -not -path '*/__pycache__/*' | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-12)
 image=$region-docker.pkg.dev/$project/$repository_images/$name-$version
 unless gcloud artifacts docker images describe "$image" "${here_[@]}" -- \
   gcloud builds submit "$root" "${here_[@]}" --region="$region" --config="$here/build.yaml" --ignore-file="$here/gcloudignore" \

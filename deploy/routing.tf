@@ -153,7 +153,7 @@ resource "google_project_iam_member" "events" {
 }
 
 # What could not be delivered. Eventarc makes the subscription itself and no resource of the provider owns it, so its
-# dead-letter policy is set by a command; `python -m remediate doctor` looks whether it is still there.
+# dead-letter policy is set by a command; `remediate doctor` looks whether it is still there.
 resource "google_pubsub_topic" "dead_letters" {
   project = var.project
   name    = local.names.topics.dead_letters

@@ -85,7 +85,7 @@ class Seed(msgspec.Struct, forbid_unknown_fields=True):
     groups: dict[str, list[str]] = {}
     roles: list[RoleSeed] = []
     deployment: DeploymentSeed | None = None
-    """Where the service itself is installed, for `python -m remediate doctor`."""
+    """Where the service itself is installed, for `remediate doctor`."""
 
 
 @dataclass

@@ -240,11 +240,11 @@ def _stay_up(ids: list[str], page: str) -> int:
     deploy = shlex.join(["python", "-m", "sandbox", *_DEPLOY])
     for command, purpose in (
         (". .run/env", "once, so that the commands talk to this sandbox"),
-        ("python -m remediate list", "what waits for a reviewer"),
-        (f"python -m remediate show {ids[0]}", "the whole story of one"),
-        (f"python -m remediate approve {' '.join(ids)} --as {_REVIEWER}", "grant both"),
-        ("python -m remediate trail", "who did what, why and when"),
-        ("python -m remediate doctor", "is all of it well? sends a synthetic denial through"),
+        ("remediate list", "what waits for a reviewer"),
+        (f"remediate show {ids[0]}", "the whole story of one"),
+        (f"remediate approve {' '.join(ids)} --as {_REVIEWER}", "grant both"),
+        ("remediate trail", "who did what, why and when"),
+        ("remediate doctor", "is all of it well? sends a synthetic denial through"),
         (deploy, "deploy again"),
     ):
         _out.print(f"  [dim]# {purpose}[/]\n  [bold]{escape(command)}[/]")
@@ -256,7 +256,7 @@ def _stay_up(ids: list[str], page: str) -> int:
 def _type(environment: dict[str, str], *command: str) -> None:
     """Run one of the tool's commands, which has to succeed."""
     if _run(environment, "remediate", *command).returncode != 0:
-        raise StoryError(f"`python -m remediate {shlex.join(command)}` failed")
+        raise StoryError(f"`remediate {shlex.join(command)}` failed")
 
 
 def _listed(environment: dict[str, str], *filters: str) -> list[dict[str, Any]]:
@@ -281,7 +281,8 @@ def _run(
     """Run a command of the project as a reader would type it, and show both; `fails`: it is expected to."""
     command = [sys.executable, "-m", module, *arguments]
     if not quiet:
-        _out.print(f"\n[bold]$ python -m {module} {escape(shlex.join(show or list(arguments)))}[/]")
+        typed = module if module == "remediate" else f"python -m {module}"
+        _out.print(f"\n[bold]$ {typed} {escape(shlex.join(show or list(arguments)))}[/]")
     outcome = subprocess.run(command, env=environment, cwd=_ROOT, capture_output=True, text=True, check=False)  # noqa: S603
     if not quiet:
         _out.print(escape((outcome.stdout + outcome.stderr).rstrip()))

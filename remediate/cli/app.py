@@ -8,12 +8,11 @@ from __future__ import annotations
 import io
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from remediate import __version__
 from remediate.cli import doctor, modes, notices, plan, policy, remediations, reviews, roles, sweep, trail
 from remediate.cli.output import printable
 from remediate.errors import BadInput, RemediateError
@@ -22,7 +21,7 @@ app = typer.Typer(
     name="remediate",
     help="Un-break Cloud Run deploys: from an audit log entry to one reader grant on one repository.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
 )
 plan.register(app)
@@ -39,14 +38,14 @@ doctor.register(app)
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"remediate {_version()}")
+        print(f"remediate {__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def options(
     show_version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+        bool, typer.Option("--version", "-V", help="Show the version and exit.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
     """Un-break Cloud Run deploys: from an audit log entry to one reader grant on one repository."""
@@ -58,7 +57,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character gets its escape
     try:
-        app(prog_name="python -m remediate")
+        app(prog_name=app.info.name)
     except RemediateError as error:
         _tell(f"remediate: {error}")
         if error.advice:
@@ -85,13 +84,3 @@ def _tell(text: str) -> None:
     """Print to standard error, without anything that could drive a terminal."""
     for line in text.split("\n"):
         print(printable(line), file=sys.stderr)
-
-
-def _version() -> str:
-    try:
-        return version("remediate")
-    except PackageNotFoundError:
-        import tomllib
-
-        project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-        return str(project["version"])

@@ -81,7 +81,7 @@ def mode(
 
 
 def _same(wanted: Wanted, scope: str | None) -> str:
-    return f"python -m remediate mode {wanted}{f' --scope {scope}' if scope else ''} --reason '...'"
+    return f"remediate mode {wanted}{f' --scope {scope}' if scope else ''} --reason '...'"
 
 
 def _strictest(settings: Settings, ledger: Ledger, where: str, to: str | None) -> list[str]:

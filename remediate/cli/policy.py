@@ -99,7 +99,7 @@ def confirm(
         say(f"Not confirmed yet: {asked.actor} asked for it, and somebody else has to confirm it by {until:%F %R} UTC.")
     else:
         say("Not confirmed: what its rules would grant is asked. Read the text before you confirm it.")
-    say(f"Another reviewer, or an operator: python -m remediate policy confirm {text.sha256} --reason '...'")
+    say(f"Another reviewer, or an operator: remediate policy confirm {text.sha256} --reason '...'")
 
 
 @group.command()

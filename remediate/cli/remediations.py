@@ -283,7 +283,7 @@ def retry(ledger: Ledger, record: Remediation) -> str:
 
 def _next(record: Remediation, following: list[Remediation]) -> list[str]:
     who = " --as you@example.com" if the_settings().ledger.startswith("sqlite:") else ""
-    revoke = [f"To take it away: python -m remediate revoke {record.id}{who} --reason '...'"] if record.ours else []
+    revoke = [f"To take it away: remediate revoke {record.id}{who} --reason '...'"] if record.ours else []
     match record.state:
         case "proposed" | "failed":
             from remediate.records.remediation import content_digest
@@ -291,11 +291,11 @@ def _next(record: Remediation, following: list[Remediation]) -> list[str]:
             seen = " ".join(f"{each.id}@{content_digest(each)}" for each in (record, *following))
             return [
                 "What to type next (the digits behind @ say: only as it is shown here):",
-                f"  python -m remediate approve {seen}{who}",
-                f"  python -m remediate reject {record.id}{who} --reason '...'",
+                f"  remediate approve {seen}{who}",
+                f"  remediate reject {record.id}{who} --reason '...'",
             ]
         case "approved":
-            return ["The write is due: `python -m remediate sweep` carries it out."]
+            return ["The write is due: `remediate sweep` carries it out."]
         case "granted":
             until = [f"It ends by itself at {record.expires}."] if record.expires else []
             return [retry(the_ledger(), record), *until, *revoke]
@@ -348,11 +348,11 @@ def find(ledger: Ledger, ident: str) -> Remediation:
     if not re.fullmatch(r"r-[0-9a-f]{1,12}", text):
         raise BadInput(
             f"{ident!r} is no id: expected r- and up to twelve of 0-9 and a-f",
-            advice="`python -m remediate list` shows all.",
+            advice="`remediate list` shows all.",
         )
     found = ledger.named(text)
     if not found:
-        raise BadInput(f"there is no remediation {ident!r}", advice="`python -m remediate list` shows all.")
+        raise BadInput(f"there is no remediation {ident!r}", advice="`remediate list` shows all.")
     if len(found) > 1:
         raise BadInput(f"{ident!r} is the beginning of several ids: {', '.join(each.id for each in found)}")
     return found[0]

@@ -41,7 +41,7 @@ _Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether all that m
 
 _SENDING = 6.0  # seconds: one attempt on each channel, time-outs included
 _UNVERIFIED = "Cloud Logging could not be asked whether it has the denial; the audit trail says so."
-_ALL = "`python -m remediate list --state proposed` shows all."
+_ALL = "`remediate list --state proposed` shows all."
 
 
 def register(app: typer.Typer) -> None:
@@ -128,7 +128,7 @@ def approve(
         if other and other.state == "proposed":
             who = f" --as {actor}" if actor else ""
             say(f"The same deploy needs {other.member} too,")
-            say(f"    on {other.repository}: python -m remediate approve {ident}@{content_digest(other)}{who}")
+            say(f"    on {other.repository}: remediate approve {ident}@{content_digest(other)}{who}")
     _send_notices()
     if failed:
         raise typer.Exit(1)

@@ -224,7 +224,7 @@ _ACCEPTED = {
     "otherwise": ", ".join(Otherwise),
     "expires_after": "hours, days or weeks, as in 12h, 90d or 8w",
 }
-_ADVICE = "docs/policy.md tells the keys and the variables; `python -m remediate policy schema` is for editors."
+_ADVICE = "docs/policy.md tells the keys and the variables; `remediate policy schema` is for editors."
 
 
 def policy_schema() -> dict[str, object]:

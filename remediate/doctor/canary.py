@@ -89,7 +89,7 @@ def canary(site: Site, now: datetime, token: str) -> Canary:
         "timestamp": instant(now),
         "receiveTimestamp": instant(now),
         "severity": "ERROR",
-        "labels": {"synthetic": "python -m remediate doctor"},
+        "labels": {"synthetic": "remediate doctor"},
         "resource": {
             "type": "cloud_run_revision",
             "labels": {"project_id": site.project, "location": site.region, "service_name": name},
@@ -173,7 +173,7 @@ def judged(site: Site, sent: Canary, flight: Flight) -> Iterator[Finding]:
         return
     if flight.outcome not in (None, "refuse"):
         what = f"{sent.insert_id} ({sent.repository}, which does not exist) came to {flight.outcome}, not to a refusal"
-        yield Finding(Code.CANARY_MISJUDGED, what, f"python -m remediate show {sent.remediation}")
+        yield Finding(Code.CANARY_MISJUDGED, what, f"remediate show {sent.remediation}")
     last = max(each for each in (stages.recorded, stages.decided, 0.0) if each is not None)
     if last > SLOW:
         what = f"{sent.insert_id} took {last:.0f} seconds to come through"

@@ -67,7 +67,7 @@ def policy_at(place: str, fault: str) -> Iterator[Finding]:
         fix = f"gcloud storage buckets add-iam-policy-binding gs://{bucket} {me} --role=roles/storage.objectViewer"
         yield Finding(Code.NOT_KNOWN, f"{fault}; it needs storage.objects.get", fix)
     else:
-        yield Finding(Code.POLICY_UNREADABLE, fault, command("python", "-m", "remediate", "policy", "check", place))
+        yield Finding(Code.POLICY_UNREADABLE, fault, command("remediate", "policy", "check", place))
 
 
 def ledger(found: LedgerFacts) -> Iterator[Finding]:
@@ -85,7 +85,7 @@ def ledger(found: LedgerFacts) -> Iterator[Finding]:
         yield Finding(Code.LEDGER_NEWER, what, "git pull && make test")
     elif found.schema is not None and found.schema < found.newest:
         what = f"{found.url} has schema {found.schema}, and this version writes {found.newest}"
-        fix = f"REMEDIATE_LEDGER={command(found.url)} python -m remediate list"
+        fix = f"REMEDIATE_LEDGER={command(found.url)} remediate list"
         yield Finding(Code.LEDGER_OLDER, what, fix)
 
 

@@ -72,7 +72,7 @@ def visit(
         rest = (*checks.of_the_ledger(ledger), *checks.without_an_installation(named=site is not None))
         return Report(site, _sorted([*done, *rest]))
     beside = settings.endpoints.get("ARTIFACTREGISTRY", "").startswith("http://")
-    look_again = command("python", "-m", "remediate", "doctor", *site.flags)
+    look_again = command("remediate", "doctor", *site.flags)
     reader = GoogleDeployment(site.project, settings.endpoints, settings.timeout, local=beside, again=look_again)
     survey = Survey(reader, clock(), advance)
     scoped = site if site.scopes else survey.scoped(site, settings.organization)
@@ -157,7 +157,7 @@ def _fly(
     site, path = found.site, CanaryPath(found.site, settings.endpoints, settings.timeout)
     sent = canaries.canary(site, clock(), secrets.token_hex(6))
     title = f"a denial of {sent.member.partition(':')[2]} comes through"
-    skip = command("python", "-m", "remediate", "doctor", *site.flags, "--no-canary")
+    skip = command("remediate", "doctor", *site.flags, "--no-canary")
     try:
         if not path.free(sent.repository):
             fix = f"gcloud artifacts repositories describe {sent.repository}"

@@ -9,7 +9,7 @@ from remediate.records.remediation import TrailRecord
 from remediate.records.trail_verification import broken_switches, broken_trail
 
 _LOOKS = 3  # what is broken each time is broken
-_CURE = "`python -m remediate trail verify` checks every chain; compare the record with a backup and the log's trail."
+_CURE = "`remediate trail verify` checks every chain; compare the record with a backup and the log's trail."
 
 
 def checked_trail(ledger: Ledger, ident: str) -> tuple[list[TrailRecord], str | None]:

@@ -40,7 +40,7 @@ class RecordDecoder(Generic[_Record]):
             why = _QUOTED.sub("Invalid enum value", str(error))
             raise LedgerFault(
                 f"{' '.join(filter(None, (self._name, str(ident))))} cannot be read: {why}",
-                advice="`python -m remediate trail verify` checks every record; a backup of the ledger has it whole.",
+                advice="`remediate trail verify` checks every record; a backup of the ledger has it whole.",
             ) from None
         return record
 

@@ -23,7 +23,7 @@ from remediate.records.remediation import Remediation, State, TrailRecord
 _BUSY = 10.0  # seconds that a writer waits for another
 
 _MOST_FAULTS = 20  # that SQLite's own check tells of one file
-_CURE = "`python -m remediate trail verify` says what is damaged; put a backup of the file in its place."
+_CURE = "`remediate trail verify` says what is damaged; put a backup of the file in its place."
 
 _FILED = ("version", "state", "repository", "member", "last_seen", "updated", "gathered")
 

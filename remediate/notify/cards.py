@@ -96,13 +96,13 @@ def _digest(notices: Sequence[Notice]) -> tuple[str, list[str], tuple[str | None
     link = next((each.link for each in notices if each.link), None)
     own = next((each for each in notices if each.link and each.kind not in _OF_MANY), None)
     inbox = f"{(own.link or '').removesuffix(f'/r/{own.remediation}')}/" if own else link
-    return f"{len(notices)} notices: {title}", lines, (inbox, "python -m remediate list")
+    return f"{len(notices)} notices: {title}", lines, (inbox, "remediate list")
 
 
 def _way(notice: Notice) -> tuple[str | None, str]:
     """Where the notice leads: the page's address, and the command that shows the same."""
     command = "list" if notice.kind in _OF_MANY else f"show {notice.remediation}"
-    return notice.link, f"python -m remediate {command}"
+    return notice.link, f"remediate {command}"
 
 
 def _plain(value: str) -> str:

@@ -63,7 +63,7 @@ class Approvals:
             if content is not None and content != content_digest(record):
                 raise Stale(
                     f"{ident} is not what you saw any more: its content is {content_digest(record)}, not {content}",
-                    advice=f"Look again: python -m remediate show {ident}",
+                    advice=f"Look again: remediate show {ident}",
                 )
             if record.state is State.APPROVED and record.approver == person.id and lasts is None:
                 return record  # the same word again: it is carried out, if it still may be
@@ -222,5 +222,5 @@ def require_record(ledger: Ledger, ident: str) -> Remediation:
     """The record. Raises BadInput where there is none."""
     record = ledger.get(ident)
     if record is None:
-        raise BadInput(f"there is no remediation {ident!r}", advice="`python -m remediate list` shows all.")
+        raise BadInput(f"there is no remediation {ident!r}", advice="`remediate list` shows all.")
     return record

@@ -6,19 +6,65 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+import remediate
+from remediate.cli.app import app
 from tests.audit_entries import activity
 from tests.cli.test_plan import plan, run
 from tests.sandbox_fixture import ROOT
 
 
-def test_the_version_is_the_projects() -> None:
-    done = run("--version")
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version_is_the_packages(option: str) -> None:
+    done = run(option)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.decode().split()[0] == "remediate"
+    assert done.stdout.decode() == f"remediate {remediate.__version__}\n"
+
+
+def _commands(group: Any, *words: str) -> Iterator[tuple[str, ...]]:
+    """The words of every command and group below this one, itself included."""
+    yield words
+    for name, each in getattr(group, "commands", {}).items():
+        yield from _commands(each, *words, name)
+
+
+COMMANDS = sorted(_commands(typer.main.get_command(app)))
+
+
+def test_the_commands_below_commands_are_found() -> None:
+    assert {("plan",), ("policy", "check"), ("roles", "refresh")} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_tells_its_help_by_either_word(words: tuple[str, ...]) -> None:
+    answers = [CliRunner().invoke(app, [*words, option], prog_name="remediate") for option in ("-h", "--help")]
+    assert [each.exit_code for each in answers] == [0, 0]
+    assert answers[0].output == answers[1].output
+    assert " ".join(("Usage: remediate", *words)) in " ".join(answers[0].output.split())
+
+
+def test_help_calls_the_program_remediate() -> None:
+    assert b"Usage: remediate [OPTIONS] COMMAND" in run("-h").stdout
+    assert b"Try 'remediate plan --help' for help" in run("plan").stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_shown_and_completes(shell: str) -> None:
+    shown = run("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert (shown.returncode, shown.stderr) == (0, b"")
+    assert b"_REMEDIATE_COMPLETE=complete_" + shell.encode() in shown.stdout
+
+
+def test_a_shell_is_told_how_a_word_may_go_on() -> None:
+    done = run(_REMEDIATE_COMPLETE="complete_bash", COMP_WORDS="remediate po", COMP_CWORD="1")
+    assert done.stdout.split() == [b"policy"]
 
 
 def test_help_names_every_command() -> None:

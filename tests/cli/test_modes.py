@@ -32,7 +32,7 @@ def rows(shell: Shell) -> dict[str, str]:
 def test_one_person_asks_and_another_confirms(shell: Shell) -> None:
     said = shell.run("mode", "enforce", *SCOPE, *WHY, "--as", ANA)
     assert f"folders/421: not switched yet; user:{ANA} asked for enforce" in said
-    assert "python -m remediate mode enforce --scope folders/421 --reason" in said
+    assert "remediate mode enforce --scope folders/421 --reason" in said
     assert rows(shell)["folders/421"] == "asked: enforce"
     assert "not switched yet" in shell.run("mode", "enforce", *SCOPE, *WHY, "--as", ANA.upper())
     assert len(shell.json("trail", "mode")) == 1
@@ -113,7 +113,7 @@ def test_a_policy_text_is_shown_asked_for_and_confirmed(shell: Shell, bucket: tu
     confirm = ("policy", "confirm", sha256, *WHY, "--as")
     shown = shell.run("policy", "confirm")
     assert f"gs://rules/policy.yaml  {sha256}\n    grants: everything when true\nNot confirmed" in shown
-    assert f"python -m remediate policy confirm {sha256} --reason" in shown
+    assert f"remediate policy confirm {sha256} --reason" in shown
     assert f"Not confirmed yet: user:{ANA} asked for it" in shell.run(*confirm, ANA)
     assert f"Not confirmed yet: user:{ANA} asked for it" in shell.run(*confirm, ANA)
     assert rows(shell)["policy"] == f"asked: text {sha256[:12]}"

@@ -1,4 +1,4 @@
-"""`python -m remediate plan`: the promised JSON, every format, no network, and no bad input that goes unnamed."""
+"""`remediate plan`: the promised JSON, every format, no network, and no bad input that goes unnamed."""
 
 from __future__ import annotations
 

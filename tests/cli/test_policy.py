@@ -156,7 +156,6 @@ def test_a_plan_is_decided_by_the_same_file() -> None:
 def test_the_roles_are_listed_and_refreshed_from_iam(tmp_path: Path, sandbox_server: SandboxProcess) -> None:
     copy = tmp_path / "checkout"
     shutil.copytree(ROOT / "remediate", copy / "remediate", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", copy)
 
     def roles(*arguments: str) -> str:
         command = [sys.executable, "-m", "remediate", "roles", *arguments]

@@ -128,7 +128,7 @@ def test_approving_both_writes_two_members_and_says_so(shell: Shell, sandbox_ser
 
 
 def test_approving_one_names_the_partner_that_is_left(shell: Shell) -> None:
-    assert f"python -m remediate approve {shell.ids[1]}" in shell.run("approve", shell.ids[0][2:8], "--as", REVIEWER)
+    assert f"remediate approve {shell.ids[1]}" in shell.run("approve", shell.ids[0][2:8], "--as", REVIEWER)
 
 
 def test_rejecting_is_final_and_says_why(shell: Shell, sandbox_server: SandboxProcess) -> None:
@@ -384,7 +384,7 @@ def test_a_content_is_not_overridden_by_the_same_id_without_one(shell: Shell) ->
     stale = f"{shell.ids[0]}@000000000000"
     said = shell.run("approve", stale, shell.ids[0], "--as", REVIEWER, code=1)
     assert "not what you saw any more" in said
-    assert f"Look again: python -m remediate show {shell.ids[0]}" in said
+    assert f"Look again: remediate show {shell.ids[0]}" in said
     other = f"{shell.ids[0]}@111111111111"
     assert "named twice, with different contents" in shell.run("approve", stale, other, "--as", REVIEWER, code=2)
 

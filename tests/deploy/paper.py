@@ -123,7 +123,7 @@ class Paper:
         )
         for part in ("deploy", "remediate"):
             shutil.copytree(ROOT / part, folder / part, ignore=checkout)
-        for part in ("main.py", "pyproject.toml", "requirements.txt", "requirements-dev.txt"):
+        for part in ("main.py", "requirements.txt", "requirements-dev.txt"):
             shutil.copy(ROOT / part, folder / part)
         (folder / "remediate" / "__pycache__").mkdir()
         (folder / "remediate" / "__pycache__" / "x.pyc").write_text("stale")

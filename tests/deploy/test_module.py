@@ -384,7 +384,7 @@ def test_what_is_uploaded_is_what_the_service_needs(tmp_path: Path) -> None:
         ["git", "ls-files", "-o", "--exclude-standard"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     wanted = {name for name in names if name.startswith("remediate/")}
-    assert set(left.stdout.split()) == {"main.py", "pyproject.toml", "requirements.txt", *wanted}
+    assert set(left.stdout.split()) == {"main.py", "requirements.txt", *wanted}
 
 
 def test_the_ledger_is_kept(plans: dict[tuple[str, str], Plan]) -> None:

@@ -124,7 +124,7 @@ def test_a_broken_policy_file_is_told_with_the_place_in_it(tmp_path: Path) -> No
     [finding] = told(None, code=1, REMEDIATE_POLICY=str(path), REMEDIATE_LEDGER=ledger)["findings"]
     assert finding["code"] == "policy_unreadable"
     assert "projekt" in finding["what"]
-    assert finding["fix"] == f"python -m remediate policy check {path}"
+    assert finding["fix"] == f"remediate policy check {path}"
 
 
 def test_commands_that_would_act_on_another_ledger_are_told(ward: Ward, tmp_path: Path) -> None:

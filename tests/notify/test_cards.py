@@ -119,8 +119,8 @@ def test_a_card_shows_who_what_where_why_and_links_to_the_proposal(maker: str) -
 
 @pytest.mark.parametrize("maker", MAKERS)
 def test_without_an_address_of_the_pages_a_card_names_the_command(maker: str) -> None:
-    assert "python -m remediate show r-000000000000" in json.dumps(MAKERS[maker]([notice(link=None)]))
-    assert "python -m remediate list" in json.dumps(MAKERS[maker]([notice(link=None)] * 9))
+    assert "remediate show r-000000000000" in json.dumps(MAKERS[maker]([notice(link=None)]))
+    assert "remediate list" in json.dumps(MAKERS[maker]([notice(link=None)] * 9))
 
 
 @pytest.mark.parametrize("maker", MAKERS)

@@ -24,18 +24,29 @@ def blocks(text: str, language: str) -> list[str]:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what is committed, or would be, with this environment in place of its own."""
+    """A copy of what is committed, or would be, with links to this environment's files, and its own `remediate`."""
     copy = tmp_path / "checkout"
-    ignored = shutil.ignore_patterns(".git", ".venv", ".run", "__pycache__", ".*_cache", ".hypothesis")
+    ignored = shutil.ignore_patterns(".git", ".venv*", ".run", "__pycache__", ".*_cache", ".hypothesis")
     shutil.copytree(ROOT, copy, ignore=ignored)
-    (copy / ".venv").symlink_to(BIN.parent)
+    (copy / ".venv" / "bin").mkdir(parents=True)
+    for name in ("lib", "pyvenv.cfg"):
+        (copy / ".venv" / name).symlink_to(BIN.parent / name)
+    for path in BIN.iterdir():
+        if path.name != "remediate":
+            (copy / ".venv" / "bin" / path.name).symlink_to(path)
+    subprocess.run(["make", "--silent", ".venv/bin/remediate"], cwd=copy, check=True)
     return copy
+
+
+def installed(checkout: Path) -> dict[str, str]:
+    """An environment in which `remediate` is on PATH: the checkout's."""
+    return os.environ | {"PATH": f"{checkout / '.venv' / 'bin'}:{os.environ['PATH']}"}
 
 
 @pytest.fixture
 def story(checkout: Path) -> list[str]:
     """The lines of `python -m sandbox story --unattended`, which is what `make demo` runs."""
-    command = [str(BIN / "python"), "-m", "sandbox", "story", "--unattended"]
+    command = [".venv/bin/python", "-m", "sandbox", "story", "--unattended"]
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False, timeout=110)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.splitlines()
@@ -57,7 +68,7 @@ def test_the_demo_ends_as_readme_shows_it(story: list[str]) -> None:
 
 
 def test_what_make_run_leaves_up_takes_the_commands_it_shows(checkout: Path) -> None:
-    command = [str(BIN / "python"), "-m", "sandbox", "story"]
+    command = [".venv/bin/python", "-m", "sandbox", "story"]
     process = subprocess.Popen(command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout
     shown: list[str] = []
@@ -90,7 +101,9 @@ def test_what_make_run_leaves_up_takes_the_commands_it_shows(checkout: Path) -> 
 
 def test_readmes_plan_commands_work(checkout: Path) -> None:
     [block] = [block for block in blocks(README, "sh") if "examples/" in block]
-    done = subprocess.run(["sh", "-ec", block], cwd=checkout, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sh", "-ec", block], cwd=checkout, env=installed(checkout), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "gcloud artifacts repositories add-iam-policy-binding" in done.stdout
 
@@ -105,7 +118,7 @@ def test_readmes_export_works_with_gcloud(checkout: Path, sandbox_server: Sandbo
         "CLOUDSDK_CONFIG": str(tmp_path / "gcloud"),
         "CLOUDSDK_CORE_PROJECT": "shop-frontend",
     }
-    environment = os.environ | sandbox_server.env | settings
+    environment = installed(checkout) | sandbox_server.env | settings
     done = subprocess.run(
         ["sh", "-ec", block], cwd=checkout, env=environment, capture_output=True, text=True, check=False
     )

@@ -35,7 +35,7 @@ def denial_of(image: str, insert_id: str = "1", **more: Any) -> dict[str, Any]:
 
 
 class Command:
-    """`python -m remediate ...` beside a function: on its ledger and its sandbox."""
+    """`remediate ...` beside a function: on its ledger and its sandbox."""
 
     def __init__(self, function: FunctionProcess, **environ: str) -> None:
         assert function.sandbox
