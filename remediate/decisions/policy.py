@@ -53,6 +53,8 @@ class Decision(msgspec.Struct, frozen=True):
     """The digest of the rules that decided; empty where none did."""
     approvals: int = 1
     """How many different reviewers have to approve."""
+    note: str = ""
+    """Google's own words, where its final answer decided."""
 
 
 class Rule(msgspec.Struct, frozen=True):

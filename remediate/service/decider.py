@@ -60,25 +60,25 @@ class Decider:
         """A fresh sight, for the decisions about one denial."""
         return self._collector.snapshot()
 
-    def decide(self, denial: Denial, ident: str, snapshot: PolicySnapshot, *, from_log: bool) -> tuple[Decision, str]:
+    def decide(self, denial: Denial, snapshot: PolicySnapshot, *, from_log: bool) -> Decision:
         """The decision on what Google Cloud says now; a final "no" is a refusal with Google's words as a note."""
-        rules, record = self._rules(), self._ledger.get(ident)
+        rules, record = self._rules(), self._ledger.get(denial.grant.id)
         try:
             evidence = self._evidence(denial, record, rules, snapshot)
         except TerminalFault as fault:
-            return Decision(Outcome.REFUSE, INVARIANTS, (Reason.TERMINAL_ANSWER,)), str(fault)
+            return Decision(Outcome.REFUSE, INVARIANTS, (Reason.TERMINAL_ANSWER,), note=str(fault))
         decision = decide(denial, evidence, rules)
         if decision.outcome is not Outcome.GRANT:
-            return decision, ""
+            return decision
         if hold := self.hold(denial):
-            return asked(decision, hold), ""
+            return asked(decision, hold)
         if record and self._was_taken_away(record):
-            return asked(decision, Reason.TAKEN_AWAY), ""
+            return asked(decision, Reason.TAKEN_AWAY)
         verified = from_log or self._collector.matches_log(denial)
         decision = decide(denial, msgspec.structs.replace(evidence, verified=verified), rules)
-        if decision.outcome is Outcome.GRANT and (brake := self._brake(denial, ident)):
-            return asked(decision, brake), ""
-        return decision, ""
+        if decision.outcome is Outcome.GRANT and (brake := self._brake(denial)):
+            return asked(decision, brake)
+        return decision
 
     def recheck(self, decision: Decision, record: Remediation | None) -> Decision:
         """The decision on the record of the moment in which it is recorded: a revocation may have come in between."""
@@ -218,12 +218,12 @@ class Decider:
         since = record.taken_away
         return since is not None and self._now() - datetime.fromisoformat(since) < self._limits.hold_rejections
 
-    def _brake(self, denial: Denial, ident: str) -> Reason | None:
+    def _brake(self, denial: Denial) -> Reason | None:
         """What keeps rules from granting more this hour, to this member or at all; else takes one of its places."""
-        hour, member = f"{self._now():%Y-%m-%dT%H}", denial.member.key if denial.member else ""
-        if not self._ledger.take(f"{hour} {member}", self._limits.grants_to_a_member, ident):
+        hour, grant = f"{self._now():%Y-%m-%dT%H}", denial.grant
+        if not self._ledger.take(f"{hour} {grant.member.key}", self._limits.grants_to_a_member, grant.id):
             return Reason.MEMBER_BRAKE
-        return None if self._ledger.take(hour, self._limits.grants_an_hour, ident) else Reason.BRAKE
+        return None if self._ledger.take(hour, self._limits.grants_an_hour, grant.id) else Reason.BRAKE
 
 
 def _access_ended(record: Remediation) -> str | None:

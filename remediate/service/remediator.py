@@ -5,7 +5,7 @@ Google Cloud and the ledger are Protocols here. To read it, follow `handle`: lea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -14,36 +14,30 @@ import msgspec
 from remediate.cloud.interface import Cloud
 from remediate.decisions.organization import HomeNames
 from remediate.decisions.policy import BUILT_IN, Decision, Mode, Outcome, Rules, TextToConfirm, decide
-from remediate.decisions.prediction import predict_denials
 from remediate.decisions.variables import Evidence
 from remediate.entries.denial import Denial, IncompleteDenial, NotADenial, understand
 from remediate.entries.log_entry import read_entry
-from remediate.errors import Conflict, Refused, TerminalFault, Unreadable
+from remediate.errors import Refused, Unreadable
 from remediate.ledger.interface import Ledger
 from remediate.notify.interface import Notifier
 from remediate.reasons import Reason
 from remediate.records import remediation as records
 from remediate.records.approval_count import Approval
-from remediate.records.gathering import placed
 from remediate.records.modes import ModeChange, Modes
 from remediate.records.remediation import Ending, Remediation, State, content_digest
 from remediate.records.results import Applied, Check, Handled, Limits, Proposal, Swept
-from remediate.records.transitions import next_transitions
-from remediate.records.witnesses import Proof
 from remediate.service.approvals import Approvals, require_record
 from remediate.service.decider import Decider
-from remediate.service.evidence import EvidenceCollector, PolicySnapshot
-from remediate.service.executor import ACTOR, Executor
+from remediate.service.evidence import EvidenceCollector
+from remediate.service.executor import Executor
 from remediate.service.history import History
+from remediate.service.recorder import Recorded, Recorder
 from remediate.service.renewal import Renewal
 from remediate.service.reviewers import Reviewers
 from remediate.service.sweeper import Sweeper, fault_told
 from remediate.service.switching import Switching
 from remediate.service.testimony import Testimony
 from remediate.times import instant
-
-_Proving = Callable[[Remediation | None], Proof]
-"""What is known of a denial's entry, for a record that is about to keep the names in it."""
 
 
 class Remediator:
@@ -77,6 +71,7 @@ class Remediator:
         self._decider = Decider(ledger, self._collector, history, rules, mode, limits, clock, policy_confirmed)
         self._executor = Executor(ledger, cloud.registry, clock, told, notifier)
         self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, limits, clock)
+        self._recorder = Recorder(ledger, self._decider, self._executor, limits, clock)
         self._renewal = partial(Renewal, ledger, self._decider, self._executor, history, clock)
         self.switching = Switching(ledger, self._executor, reviewers, clock, told)
         self._now = clock
@@ -90,120 +85,36 @@ class Remediator:
 
         `from_log`: it was read from Cloud Logging itself, so that it need not be read back.
         """
-        if isinstance(subject, NotADenial):
-            return Handled(decide(subject), subject)
-        denial = self._collector.resolve(subject)
-        if isinstance(denial, NotADenial):
-            return Handled(decide(denial), denial)
-        if isinstance(denial, IncompleteDenial):
-            return Handled(self._decider.decide_without_evidence(denial), denial)
-        ident = denial.grant.id
-        if denial.entry.key and self._ledger.is_counted(denial.entry.key, ident):
-            return self._handled_before(denial, ident)
+        denial = subject if isinstance(subject, NotADenial) else self._collector.resolve(subject)
+        match denial:
+            case NotADenial():
+                return Handled(decide(denial), denial)
+            case IncompleteDenial():
+                return Handled(self._decider.decide_without_evidence(denial), denial)
+        if self._recorder.has_counted(denial):
+            return self._handled_before(denial)
         snapshot = self._decider.snapshot()
-        decision, note = self._decider.decide(denial, ident, snapshot, from_log=from_log)
-        proof = partial(self.read_back().proof, denial=denial, from_log=from_log)
-        partners = self._propose_ahead(denial, ident, decision, snapshot, proof)
-        recorded = self._executor.retry_on_conflict(
-            lambda: self._record(denial, decision, ident, partners, note, proof)
-        )
+        decision = self._decider.decide(denial, snapshot, from_log=from_log)
+        prove = partial(self.read_back().proof, denial=denial, from_log=from_log)
+        partners = self._recorder.propose_next(denial, decision, snapshot, prove)
+        recorded = self._recorder.record(denial, decision, partners, prove)
         if recorded is None:
-            counted = denial.entry.key and self._ledger.is_counted(denial.entry.key, ident)
-            return self._handled_before(denial, ident) if counted else Handled(decision, denial)
-        record, decision, approved = recorded
-        if approved:
-            due = self._decider.may_write(denial, record.approver)
-            applied = self._executor.apply(record) if due else Applied(record, written=False)
-        else:
-            applied = self._finished(record)
-        return Handled(decision, denial, applied.remediation, partners, applied.written)
+            counted = self._recorder.has_counted(denial)
+            return self._handled_before(denial) if counted else Handled(decision, denial)
+        applied = self._applied(recorded, denial)
+        return Handled(recorded.decision, denial, applied.remediation, partners, applied.written)
 
-    def _record(
-        self, denial: Denial, decision: Decision, ident: str, partners: tuple[str, ...], note: str, proof: _Proving
-    ) -> tuple[Remediation, Decision, bool] | None:
-        """Count the denial and take the decision's transitions, in one commit. None where nothing is to be recorded.
+    def _applied(self, recorded: Recorded, denial: Denial) -> Applied:
+        """Write what this denial's decision approved, or what was approved before and still holds."""
+        record = recorded.remediation
+        if not recorded.approved:
+            return self._finished(record)
+        may_write = self._decider.may_write(denial, record.approver)
+        return self._executor.apply(record) if may_write else Applied(record, written=False)
 
-        Gives the decision too, as it turned out on the record of this moment, and whether it approved the grant.
-        """
-        now, record = self._now(), self._ledger.get(ident)
-        if denial.entry.key and self._ledger.is_counted(denial.entry.key, ident):
-            return None
-        decision, proven = self._decider.recheck(decision, record), proof(record)
-        trail: list[records.TrailRecord] = []
-        if record is None:
-            if decision.outcome is Outcome.IGNORE:
-                return None
-            first = State.REFUSED if decision.outcome is Outcome.REFUSE else State.PROPOSED
-            record, opened = records.open_remediation(
-                denial, decision, first, actor=ACTOR, now=now, note=note, proof=proven
-            )
-            trail.append(opened)
-        else:
-            record = records.with_denial(record, denial, now, proven)
-        for partner in partners:
-            record = records.with_partner(record, partner)
-        version = record.version
-        held = now - _moment(record.updated) < self._limits.hold_rejections
-        steps = [] if self._left_alone(record) else next_transitions(record, decision, actor=ACTOR, held=held)
-        for state, actor, why in steps:
-            made_by = None if record.state is State.GRANTED else decision  # that a grant is gone, no decision made
-            again = state is record.state is State.PROPOSED
-            shown = (*decision.reasons, *records.material_reasons(record.reasons)) if again else ()
-            record, step = self._moved(record, state, actor, why or note, made_by, tuple(dict.fromkeys(shown)))
-            trail.append(step)
-        record = self._placed(msgspec.structs.replace(record, version=version), trail, denial)
-        self._executor.commit(record, *trail, denial_key=denial.entry.key, decision=decision)
-        return record, decision, any(step.after is State.APPROVED for step in trail)
-
-    def _placed(self, record: Remediation, steps: Sequence[records.TrailRecord], denial: Denial) -> Remediation:
-        """The record, marked as one of a flood where this project has opened too many this hour."""
-        limit = self._limits.proposals_an_hour
-        return placed(record, steps, denial, now=self._now(), limit=limit, take=self._ledger.take)
-
-    def _left_alone(self, record: Remediation) -> bool:
-        """Whether a grant is still there; where that may not be read, nothing is concluded from that."""
-        try:
-            return self._executor.is_still_granted(record)
-        except TerminalFault:
-            return True
-
-    def _propose_ahead(
-        self, denial: Denial, partner: str, decision: Decision, snapshot: PolicySnapshot, proof: _Proving
-    ) -> tuple[str, ...]:
-        """Propose what the same deploy is denied next, beside what it was denied now; gives the ids."""
-        if decision.outcome not in (Outcome.ASK, Outcome.GRANT):
-            return ()
-        found = (self._propose_one(each, denial, partner, snapshot, proof) for each in predict_denials(denial))
-        return tuple(ident for ident in found if ident)
-
-    def _propose_one(
-        self, ahead: Denial, denial: Denial, partner: str, snapshot: PolicySnapshot, proof: _Proving
-    ) -> str | None:
-        ident = ahead.grant.id
-        if self._ledger.get(ident):
-            self._executor.retry_on_conflict(partial(self._foresee, ident, denial, partner, proof))
-            return ident
-        foreseen = self._decider.decide_predicted(ahead, snapshot, surely=ahead.repository != denial.repository)
-        if foreseen.outcome is not Outcome.ASK:
-            return None
-        record, trail = records.open_predicted(ahead, foreseen, actor=ACTOR, now=self._now(), proof=proof(None))
-        record = self._placed(record, (trail,), denial)
-        try:
-            self._executor.commit(records.with_partner(record, partner), trail)
-        except Conflict:  # another instance proposed it; our deployer may not approve it either
-            self._executor.retry_on_conflict(partial(self._foresee, ident, denial, partner, proof))
-        return ident
-
-    def _foresee(self, ident: str, denial: Denial, partner: str, proof: _Proving) -> None:
-        record = self._ledger.get(ident)
-        assert record is not None
-        seen = records.with_foreseen(record, denial, partner, proof(record))
-        if seen is not record:
-            self._executor.commit(seen)
-
-    def _handled_before(self, denial: Denial, ident: str) -> Handled:
+    def _handled_before(self, denial: Denial) -> Handled:
         """A second delivery: nothing to count; a grant that the first left half-done is finished."""
-        record = self._ledger.get(ident)
+        record = self._ledger.get(denial.grant.id)
         decision = Decision(Outcome.IGNORE, None, (Reason.DUPLICATE,))
         if record is None:
             return Handled(decision, denial, duplicate=True)
@@ -295,7 +206,9 @@ class Remediator:
             person = self._approvals.reviewer(record, actor, asked)
             if record.state is State.REJECTED and self._said_before(record, person.id, note):
                 return record
-            return self._executor.commit(*self._moved(record, State.REJECTED, person.id, note))
+            return self._executor.commit(
+                *records.transition(record, State.REJECTED, actor=person.id, now=self._now(), note=note)
+            )
 
         return self._executor.retry_on_conflict(step)
 
@@ -326,23 +239,6 @@ class Remediator:
         """The policy text in force, where its rules may not grant before it is confirmed."""
         return self._decider.policy_to_confirm()
 
-    def _moved(
-        self,
-        record: Remediation,
-        state: State,
-        actor: str,
-        note: str = "",
-        decision: Decision | None = None,
-        reasons: tuple[Reason, ...] = (),
-    ) -> tuple[Remediation, records.TrailRecord]:
-        now = self._now()
-        if state is State.APPROVED:  # a rule approves only what is not there yet
-            until = records.ends(decision.expires_after if decision else None, None, now)
-            return records.transition(
-                record, state, actor=actor, now=now, note=note, decision=decision, ours=True, expires=until
-            )
-        return records.transition(record, state, actor=actor, now=now, reasons=reasons, note=note, decision=decision)
-
     # Time
 
     def sweep(self, advance: Callable[[int, int], None] = lambda *_: None) -> Iterator[Swept]:
@@ -364,7 +260,3 @@ class Remediator:
                 continue
             if handled.remediation and not handled.duplicate:
                 yield Swept(handled.remediation, None)
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)

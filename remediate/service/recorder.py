@@ -1,0 +1,164 @@
+"""Records what denials come to: counts each once, takes its decision's transitions, proposes what is denied next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+
+import msgspec
+
+from remediate.decisions.policy import Decision, Outcome
+from remediate.decisions.prediction import predict_denials
+from remediate.entries.denial import Denial
+from remediate.errors import Conflict, TerminalFault
+from remediate.ledger.interface import Ledger
+from remediate.records import remediation as records
+from remediate.records.gathering import placed
+from remediate.records.remediation import Remediation, State
+from remediate.records.results import Limits
+from remediate.records.transitions import next_transitions
+from remediate.records.witnesses import Proof
+from remediate.service.approvals import require_record
+from remediate.service.decider import Decider
+from remediate.service.evidence import PolicySnapshot
+from remediate.service.executor import ACTOR, Executor
+
+Proving = Callable[[Remediation | None], Proof]
+"""Says what is known of a denial's entry, for a record that is about to keep the names in it."""
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """A denial's record, the decision as the record of that moment has it, and whether it approved the grant."""
+
+    remediation: Remediation
+    decision: Decision
+    approved: bool
+
+
+class Recorder:
+    """Writes denials and decisions into the ledger; each step is one commit."""
+
+    def __init__(
+        self, ledger: Ledger, decider: Decider, executor: Executor, limits: Limits, clock: Callable[[], datetime]
+    ) -> None:
+        self._ledger = ledger
+        self._decider = decider
+        self._executor = executor
+        self._limits = limits
+        self._now = clock
+
+    def has_counted(self, denial: Denial) -> bool:
+        """Whether the denial was delivered, and counted, before."""
+        return denial.entry.key is not None and self._ledger.is_counted(denial.entry.key, denial.grant.id)
+
+    def record(self, denial: Denial, decision: Decision, partners: tuple[str, ...], prove: Proving) -> Recorded | None:
+        """Count the denial and take the decision's transitions, in one commit, redone where others are faster.
+
+        None where nothing is to be recorded: it is ignored, or another delivery was counted meanwhile.
+        """
+        return self._executor.retry_on_conflict(lambda: self._recorded(denial, decision, partners, prove))
+
+    def _recorded(
+        self, denial: Denial, decision: Decision, partners: tuple[str, ...], prove: Proving
+    ) -> Recorded | None:
+        now, record = self._now(), self._ledger.get(denial.grant.id)
+        if self.has_counted(denial):  # a second look, on purpose: two deliveries at once count one denial
+            return None
+        # And another: a revocation that came since the decision was made is not undone by it.
+        decision, proof = self._decider.recheck(decision, record), prove(record)
+        trail: list[records.TrailRecord] = []
+        if record is not None:
+            record = records.with_denial(record, denial, now, proof)
+        elif decision.outcome is Outcome.IGNORE:
+            return None
+        else:
+            first = State.REFUSED if decision.outcome is Outcome.REFUSE else State.PROPOSED
+            record, step = records.open_remediation(
+                denial, decision, first, actor=ACTOR, now=now, note=decision.note, proof=proof
+            )
+            trail.append(step)
+        for partner in partners:
+            record = records.with_partner(record, partner)
+        version = record.version
+        record, more = self._transitions(record, decision, now)
+        trail += more
+        record = self._grouped(msgspec.structs.replace(record, version=version), trail, denial)
+        self._executor.commit(record, *trail, denial_key=denial.entry.key, decision=decision)
+        return Recorded(record, decision, approved=any(step.after is State.APPROVED for step in trail))
+
+    def _transitions(
+        self, record: Remediation, decision: Decision, now: datetime
+    ) -> tuple[Remediation, list[records.TrailRecord]]:
+        """The record moved on as the decision says."""
+        held = now - datetime.fromisoformat(record.updated) < self._limits.hold_rejections
+        trail: list[records.TrailRecord] = []
+        if self._is_left_alone(record):
+            return record, trail
+        for state, actor, why in next_transitions(record, decision, actor=ACTOR, held=held):
+            # No decision made a grant disappear; and a proposal keeps the reasons that it was shown with before.
+            made_by = None if record.state is State.GRANTED else decision
+            again = state is record.state is State.PROPOSED
+            shown = (*decision.reasons, *records.material_reasons(record.reasons)) if again else ()
+            approves = state is State.APPROVED  # by a rule, and so of what is not there yet
+            record, step = records.transition(
+                record,
+                state,
+                actor=actor,
+                now=now,
+                reasons=tuple(dict.fromkeys(shown)),
+                note=why or decision.note,
+                decision=made_by,
+                ours=approves,
+                expires=records.ends(decision.expires_after, None, now) if approves else None,
+            )
+            trail.append(step)
+        return record, trail
+
+    def _is_left_alone(self, record: Remediation) -> bool:
+        """Whether a grant is still there; where that may not be read, nothing is concluded from that."""
+        try:
+            return self._executor.is_still_granted(record)
+        except TerminalFault:
+            return True
+
+    def _grouped(self, record: Remediation, steps: Sequence[records.TrailRecord], denial: Denial) -> Remediation:
+        """The record, marked as one of a flood where this project has opened too many this hour."""
+        limit = self._limits.proposals_an_hour
+        return placed(record, steps, denial, now=self._now(), limit=limit, take=self._ledger.take)
+
+    # What will be denied next
+
+    def propose_next(
+        self, denial: Denial, decision: Decision, snapshot: PolicySnapshot, prove: Proving
+    ) -> tuple[str, ...]:
+        """Propose what the same deploy will be denied next, beside what it was denied now; gives the ids."""
+        if decision.outcome not in (Outcome.ASK, Outcome.GRANT):
+            return ()
+        found = (self._propose(each, denial, snapshot, prove) for each in predict_denials(denial))
+        return tuple(ident for ident in found if ident)
+
+    def _propose(self, follow_up: Denial, denial: Denial, snapshot: PolicySnapshot, prove: Proving) -> str | None:
+        ident, partner = follow_up.grant.id, denial.grant.id
+        join = partial(self._join, ident, denial, prove)
+        if self._ledger.get(ident):
+            self._executor.retry_on_conflict(join)
+            return ident
+        surely = follow_up.repository != denial.repository
+        decision = self._decider.decide_predicted(follow_up, snapshot, surely=surely)
+        if decision.outcome is not Outcome.ASK:
+            return None
+        record, step = records.open_predicted(follow_up, decision, actor=ACTOR, now=self._now(), proof=prove(None))
+        record = self._grouped(record, (step,), denial)
+        try:
+            self._executor.commit(records.with_partner(record, partner), step)
+        except Conflict:  # another instance proposed it; our deployer may not approve it either
+            self._executor.retry_on_conflict(join)
+        return ident
+
+    def _join(self, ident: str, denial: Denial, prove: Proving) -> None:
+        """Note on a proposal that this deploy waits for it too."""
+        record = require_record(self._ledger, ident)
+        seen = records.with_foreseen(record, denial, denial.grant.id, prove(record))
+        if seen is not record:
+            self._executor.commit(seen)
