@@ -22,7 +22,7 @@ _MOST_STEPS = 1 << 31  # of one trail
 
 
 @dataclass(frozen=True)
-class Desk:
+class PageContext:
     """The remediator, its ledger and the clock. `configured` is the environment's mode."""
 
     remediator: Remediator
@@ -37,7 +37,7 @@ class Desk:
             return ""
         return (datetime.fromisoformat(record.updated) + self.limits.lapse_after).isoformat()
 
-    def barred(
+    def why_barred(
         self, record: Remediation | None, who: str, *, about_own: bool = False, asked: Testimony | None = None
     ) -> str:
         """Why this person may not decide about the record (None: switch the mode); empty where they may.
@@ -51,7 +51,7 @@ class Desk:
         return ""
 
 
-class View(msgspec.Struct, frozen=True):
+class HtmlPage(msgspec.Struct, frozen=True):
     """A page: its template and what stands in it."""
 
     template: str
@@ -59,13 +59,13 @@ class View(msgspec.Struct, frozen=True):
     code: int = 200
 
 
-class Elsewhere(msgspec.Struct, frozen=True):
+class Redirect(msgspec.Struct, frozen=True):
     """See another page: the answer to each POST that did something, so that a reload repeats nothing."""
 
     path: str
 
 
-class Download(msgspec.Struct, frozen=True):
+class Attachment(msgspec.Struct, frozen=True):
     """A file."""
 
     name: str
@@ -73,15 +73,15 @@ class Download(msgspec.Struct, frozen=True):
     content_type: str
 
 
-Answer = View | Elsewhere | Download
+Answer = HtmlPage | Redirect | Attachment
 
 
-def typed(values: Mapping[str, str], name: str) -> str:
+def typed_text(values: Mapping[str, str], name: str) -> str:
     """What somebody typed, without space around it and no longer than anybody needs."""
     return values.get(name, "").strip()[:LONGEST]
 
 
-def marked(text: str) -> Mark | None:
+def parse_mark(text: str) -> Mark | None:
     """The mark that an address bears; None where it bears none that is ours."""
     at, _, rest = text.partition("~")
     ident, _, seq = rest.partition("~")
@@ -94,6 +94,6 @@ def marked(text: str) -> Mark | None:
     return Mark(at, ident, number) if ours else None
 
 
-def mark_text(mark: Mark) -> str:
+def format_mark(mark: Mark) -> str:
     """A mark as an address bears it."""
     return f"{mark.at}~{mark.id}~{mark.seq}"

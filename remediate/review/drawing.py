@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from remediate.records.remediation import State, TrailRecord
-from remediate.review.graph import Graph, Link, Node
+from remediate.review.graph import EdgeKind, Graph, Node
 
 WIDTH = 820
 _BOX, _ROW, _GAP = 270, 40, 8  # a node's width and height, and the space below it
@@ -36,7 +36,7 @@ class Curve(msgspec.Struct, frozen=True):
     """An edge as it is drawn: from the project to what it reads."""
 
     path: str
-    link: Link
+    kind: EdgeKind
     count: int
     width: float
     left: Node
@@ -53,36 +53,36 @@ class Drawing(msgspec.Struct, frozen=True):
     curves: tuple[Curve, ...]
 
 
-def drawn(graph: Graph) -> Drawing:
+def draw_graph(graph: Graph) -> Drawing:
     """The graph in two columns."""
     rows = max(len(graph.left), len(graph.right), 1)
     height = rows * (_ROW + _GAP) + _GAP
-    left, right = _column(graph.left, 0, height), _column(graph.right, WIDTH - _BOX, height)
+    left, right = _place_column(graph.left, 0, height), _place_column(graph.right, WIDTH - _BOX, height)
     places = {("left", each.node.key): each for each in left} | {("right", each.node.key): each for each in right}
-    kinds = list(Link)
+    kinds = list(EdgeKind)
     curves = []
     for edge in graph.edges:
         one, two = places["left", edge.left], places["right", edge.right]
-        shift = (kinds.index(edge.link) - 1) * _SPREAD
+        shift = (kinds.index(edge.kind) - 1) * _SPREAD
         x1, y1 = one.x + _BOX, one.y + _ROW // 2 + shift
         x2, y2 = two.x, two.y + _ROW // 2 + shift
         bend = (x2 - x1) // 2
         path = f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
         width = 1.5 if edge.count == 1 else min(5.0, 1.5 + len(str(edge.count)))
-        curves.append(Curve(path, edge.link, edge.count, width, one.node, two.node))
+        curves.append(Curve(path, edge.kind, edge.count, width, one.node, two.node))
     return Drawing(WIDTH, height, (_BOX, _ROW), (*left, *right), tuple(curves))
 
 
-def _column(nodes: Sequence[Node], x: int, height: int) -> list[Box]:
+def _place_column(nodes: Sequence[Node], x: int, height: int) -> list[Box]:
     """The nodes of one side, in the middle of the height."""
     top = (height - len(nodes) * (_ROW + _GAP) + _GAP) // 2
     return [
-        Box(node, x, top + place * (_ROW + _GAP), _cut(node.title), _cut(node.subtitle, _LONGEST + 6))
+        Box(node, x, top + place * (_ROW + _GAP), _shorten(node.title), _shorten(node.subtitle, _LONGEST + 6))
         for place, node in enumerate(nodes)
     ]
 
 
-def _cut(text: str, longest: int = _LONGEST) -> str:
+def _shorten(text: str, longest: int = _LONGEST) -> str:
     """A name that fits; the middle is left out, as both ends tell names apart."""
     if len(text) <= longest:
         return text
@@ -128,7 +128,7 @@ def standing(now: datetime, count: int, steps: Iterable[TrailRecord]) -> list[St
     """How many grants stood when, oldest first: from those that stand now, back through the steps (newest first)."""
     found = [Standing(now, count)]
     for step in steps:
-        if change := _change(step):
+        if change := _count_change(step):
             found.append(Standing(datetime.fromisoformat(step.at), count))
             count = max(0, count - change)
     if len(found) > 1:
@@ -136,7 +136,7 @@ def standing(now: datetime, count: int, steps: Iterable[TrailRecord]) -> list[St
     return found[::-1]
 
 
-def _change(step: TrailRecord) -> int:
+def _count_change(step: TrailRecord) -> int:
     return (step.after is State.GRANTED) - (step.before is State.GRANTED)
 
 
@@ -145,21 +145,21 @@ def days(line: Sequence[Standing], steps: Iterable[TrailRecord]) -> list[Day]:
     granted: Counter[str] = Counter()
     ended: Counter[str] = Counter()
     for step in steps:
-        granted[step.at[:10]] += _change(step) > 0
-        ended[step.at[:10]] += _change(step) < 0
+        granted[step.at[:10]] += _count_change(step) > 0
+        ended[step.at[:10]] += _count_change(step) < 0
     last = {f"{each.at.astimezone(UTC):%Y-%m-%d}": each.count for each in line}
     changed = sorted((date for date in last if granted[date] or ended[date]), reverse=True)
     return [Day(date, granted[date], ended[date], last[date]) for date in changed]
 
 
-def plotted(line: Sequence[Standing]) -> Plot | None:
+def plot_grants(line: Sequence[Standing]) -> Plot | None:
     """The line as steps; None where nothing ever happened."""
     if len(line) < 2:
         return None
     left, top, right, bottom = _PLOT
     first, last = line[0].at, line[-1].at
     length = max((last - first).total_seconds(), 1.0)
-    most = _round_up(max(each.count for each in line))
+    most = _axis_end(max(each.count for each in line))
 
     def x(at: datetime) -> int:
         return left + round((at - first).total_seconds() / length * (right - left))
@@ -181,7 +181,7 @@ def plotted(line: Sequence[Standing]) -> Plot | None:
     return Plot(WIDTH, bottom + 30, _PLOT, path, ticks, counts)
 
 
-def _round_up(number: int) -> int:
+def _axis_end(number: int) -> int:
     """The next even number that reads well on an axis."""
     size = 1
     while True:

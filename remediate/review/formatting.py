@@ -21,7 +21,7 @@ RETRY_AFTER, RETRY_SURELY = timedelta(minutes=2), timedelta(minutes=7)
 """After how long a grant is known ("Access change propagation": two minutes as a rule, seven or more at times)."""
 
 
-def duration(text: str) -> timedelta | None:
+def parse_duration(text: str) -> timedelta | None:
     """`12h`, `30d` or `8w`; None where nothing is said. Raises BadInput for anything else."""
     if not text.strip():
         return None
@@ -31,7 +31,7 @@ def duration(text: str) -> timedelta | None:
     return int(match[1]) * timedelta(hours=_HOURS[match[2]])
 
 
-def moment(name: str, text: str, now: datetime) -> datetime | None:
+def parse_moment(name: str, text: str, now: datetime) -> datetime | None:
     """The moment that somebody typed; None where nothing is. Raises BadInput that names the field and what it takes."""
     if not text:
         return None
@@ -44,7 +44,7 @@ def moment(name: str, text: str, now: datetime) -> datetime | None:
         raise BadInput(f"{name}: {text!r} is no time; accepted: {_MOMENTS}") from None
 
 
-def relative(text: str, now: datetime) -> str:
+def relative_time(text: str, now: datetime) -> str:
     """How long ago, or in how long, in the largest unit that fits."""
     seconds = (now - datetime.fromisoformat(text)).total_seconds()
     size = abs(seconds)
@@ -56,12 +56,12 @@ def relative(text: str, now: datetime) -> str:
     return "just now" if seconds >= 0 else "in a moment"
 
 
-def exact(text: str) -> str:
+def exact_time(text: str) -> str:
     """A moment in full."""
     return f"{datetime.fromisoformat(text).astimezone(UTC):%a %d %b %Y, %H:%M:%S} UTC"
 
 
-def since(text: str, now: datetime) -> str:
+def story_start(text: str, now: datetime) -> str:
     """A moment as the beginning of a story: the time of today, the day of this week, or the date."""
     then, today = datetime.fromisoformat(text).astimezone(UTC), now.astimezone(UTC)
     if then.date() == today.date():
@@ -71,7 +71,7 @@ def since(text: str, now: datetime) -> str:
     return f"{then.day} {then:%B}" if then.year == today.year else f"{then.day} {then:%B %Y}"
 
 
-def place(record: Remediation) -> str:
+def deploy_label(record: Remediation) -> str:
     """What is deployed where, as far as it is known."""
     deploy = record.deploys[-1] if record.deploys else None
     if deploy is None:
@@ -80,13 +80,13 @@ def place(record: Remediation) -> str:
     return f"{what}{deploy.name or 'something'} in {deploy.project or deploy.number or 'a project that is not known'}"
 
 
-def person(member: str) -> str:
+def member_label(member: str) -> str:
     """A member as people write it: the address alone, or the whole name where it is none."""
     kind, _, rest = member.partition(":")
     return rest if kind in ("user", "serviceAccount") else member
 
 
-def short(repository: str) -> str:
+def repository_label(repository: str) -> str:
     """A repository as people name it: project, name and location."""
     named = Repository.parse(repository)
     return f"{named.project}/{named.name} ({named.location})" if named else repository
@@ -95,47 +95,56 @@ def short(repository: str) -> str:
 _STILL_OPEN = (State.PROPOSED, State.APPROVED, State.FAILED)
 
 
-class Part(msgspec.Struct, frozen=True):
+class SentencePart(msgspec.Struct, frozen=True):
     """A piece of a sentence; `name`: somebody or something goes by it."""
 
     text: str
     name: bool = False
 
 
-def parts(record: Remediation, now: datetime) -> list[Part]:
+def sentence_parts(record: Remediation, now: datetime) -> list[SentencePart]:
     """What happened, in plain words, with the names told apart from the words."""
-    who, what = Part(person(record.member), name=True), Part(short(record.repository), name=True)
-    doing = [Part(" while deploying "), Part(place(record), name=True)]
+    who, what = (
+        SentencePart(member_label(record.member), name=True),
+        SentencePart(repository_label(record.repository), name=True),
+    )
+    doing = [SentencePart(" while deploying "), SentencePart(deploy_label(record), name=True)]
     if not record.denials and record.state is State.GRANTED:
         return [
             who,
-            Part(" can read images in "),
+            SentencePart(" can read images in "),
             what,
-            Part(": it was granted before it was denied"),
+            SentencePart(": it was granted before it was denied"),
             *doing,
-            Part("."),
+            SentencePart("."),
         ]
     if not record.denials:
         will = "will" if record.state in _STILL_OPEN else "would"
-        return [who, Part(f" {will} not be able to read images in "), what, *doing, Part(": it was not denied yet.")]
-    told = since(record.first_seen, now)
+        return [
+            who,
+            SentencePart(f" {will} not be able to read images in "),
+            what,
+            *doing,
+            SentencePart(": it was not denied yet."),
+        ]
+    told = story_start(record.first_seen, now)
     times = f"{record.denials:,} times since {told}"
     if record.denials == 1:
         times = f"once, at {told}" if told.endswith("today") else f"once, on {told}"
-    return [who, Part(" could not read images in "), what, *doing, Part(f", {times}.")]
+    return [who, SentencePart(" could not read images in "), what, *doing, SentencePart(f", {times}.")]
 
 
 def sentence(record: Remediation, now: datetime) -> str:
     """What happened, in plain words."""
-    return "".join(part.text for part in parts(record, now))
+    return "".join(part.text for part in sentence_parts(record, now))
 
 
-def breakable(text: str) -> Markup:
+def with_breaks(text: str) -> Markup:
     """The text with places at which a narrow page may break it: behind what joins the parts of a name."""
     return Markup(_JOINTS.sub(r"\1<wbr>", str(escape(text))))  # noqa: S704  (escaped before)
 
 
-class Answered(msgspec.Struct, frozen=True):
+class EvidenceAnswer(msgspec.Struct, frozen=True):
     """One piece of evidence: what was asked, the answer, and whether it speaks for the grant or against it."""
 
     question: str
@@ -144,7 +153,7 @@ class Answered(msgspec.Struct, frozen=True):
     """`good`, `bad`, `unknown` or nothing."""
 
 
-def answered(evidence: Evidence) -> list[Answered]:
+def evidence_answers(evidence: Evidence) -> list[EvidenceAnswer]:
     """What is known, as questions and answers; what is not known says so."""
     kind = (evidence.repository_mode or "").removesuffix("_REPOSITORY").lower()
     exists = f"yes, a {kind} repository" if kind else "yes"
@@ -167,16 +176,16 @@ def answered(evidence: Evidence) -> list[Answered]:
 
 def _yes_or_no(
     question: str, value: bool | None, *, yes: str = "yes", good: bool = False, bad: bool = False
-) -> Answered:
+) -> EvidenceAnswer:
     """`good`: a yes speaks for it and a no against it; `bad`: a yes speaks against it."""
     if value is None:
-        return Answered(question, "unknown", "unknown")
+        return EvidenceAnswer(question, "unknown", "unknown")
     if value:
-        return Answered(question, yes, "good" if good else "bad" if bad else "")
-    return Answered(question, "no", "bad" if good and "before" not in question else "")
+        return EvidenceAnswer(question, yes, "good" if good else "bad" if bad else "")
+    return EvidenceAnswer(question, "no", "bad" if good and "before" not in question else "")
 
 
-def _path(question: str, names: tuple[str, ...] | None) -> Answered:
+def _path(question: str, names: tuple[str, ...] | None) -> EvidenceAnswer:
     if names is None:
-        return Answered(question, "unknown", "unknown")
-    return Answered(question, " › ".join(reversed(names)))
+        return EvidenceAnswer(question, "unknown", "unknown")
+    return EvidenceAnswer(question, " › ".join(reversed(names)))

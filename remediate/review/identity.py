@@ -25,11 +25,11 @@ KEYS = "https://www.gstatic.com/iap/verify/public_key"
 ISSUER = "https://cloud.google.com/iap"
 HEADER = "X-Goog-IAP-JWT-Assertion"
 _SKEW = 30  # seconds that clocks may differ
-_KEPT = 3600.0  # seconds that the public keys are kept
-_SOONEST = 60.0  # seconds between two looks at them, whatever keys a token names
-_AGAIN = 5.0  # seconds after a look that failed
+_MAX_AGE = 3600.0  # seconds that the public keys are kept
+_MIN_INTERVAL = 60.0  # seconds between two looks at them, whatever keys a token names
+_RETRY_INTERVAL = 5.0  # seconds after a look that failed
 _GOOGLE = "accounts.google.com:"  # before addresses that Google itself signed in
-_LONGEST = 8192  # characters of a token
+_MAX_LENGTH = 8192  # characters of a token
 _HOST = re.compile(r"\[?([0-9A-Za-z.:-]*?)\]?(?::[0-9]{1,5})?\Z")
 
 
@@ -54,12 +54,12 @@ class LocalIdentity:
         # A page elsewhere may make its own name lead to this machine (DNS rebinding); it cannot change the name.
         host = {name.casefold(): value for name, value in headers.items()}.get("host", "").casefold()
         named = _HOST.sub(r"\1", host)
-        if not _loopback(remote or "") or not (named == "localhost" or _loopback(named)):
+        if not _is_loopback(remote or "") or not (named == "localhost" or _is_loopback(named)):
             raise Refused("this page has no identity to check, and is for the machine that it runs on alone")
         return self._address
 
 
-def _loopback(address: str) -> bool:
+def _is_loopback(address: str) -> bool:
     with suppress(ValueError):
         return ipaddress.ip_address(address).is_loopback
     return False
@@ -81,16 +81,16 @@ class IapIdentity:
         self._fetch = fetch
         self._now = now
         self._monotonic = monotonic
-        self._looking = threading.Lock()
+        self._refreshing = threading.Lock()
         self._keys: dict[str, str] = {}
         self._fetched = self._failed = float("-inf")
 
     def address(self, headers: Mapping[str, str], remote: str | None) -> str:
         del remote
         token = {name.casefold(): value for name, value in headers.items()}.get(HEADER.casefold(), "")
-        header, claims = _parts(token)
-        key = self._key(header.kid) if header.alg == "ES256" and header.kid else None
-        if key is None or not _signed(token, key):
+        header, claims = _decode_claims(token)
+        key = self._public_key(header.kid) if header.alg == "ES256" and header.kid else None
+        if key is None or not _has_valid_signature(token, key):
             raise Refused("the identity of this request is not signed by Identity-Aware Proxy")
         now = self._now()
         if claims.iss != ISSUER or claims.aud != self._audience:
@@ -104,27 +104,29 @@ class IapIdentity:
             raise Refused("the identity of this request names no address")
         return person.id.partition(":")[2]
 
-    def _key(self, kid: str) -> str | None:
+    def _public_key(self, kid: str) -> str | None:
         """The public key of this name; looked for again where it is new, as keys are rotated.
 
         One thread looks, and whoever has a key that is held does not wait. A look that fails leaves what is held.
         """
-        if self._is_due(kid) and self._looking.acquire(blocking=kid not in self._keys):
+        if self._needs_refresh(kid) and self._refreshing.acquire(blocking=kid not in self._keys):
             try:
-                if self._is_due(kid):
-                    self._look()
+                if self._needs_refresh(kid):
+                    self._refresh_keys()
             finally:
-                self._looking.release()
+                self._refreshing.release()
         if not self._keys:
             raise TransientFault("Identity-Aware Proxy's public keys cannot be had just now")
         return self._keys.get(kid)
 
-    def _is_due(self, kid: str) -> bool:
+    def _needs_refresh(self, kid: str) -> bool:
         now = self._monotonic()
         age = now - self._fetched
-        return now - self._failed >= _AGAIN and (age >= _KEPT or (kid not in self._keys and age >= _SOONEST))
+        return now - self._failed >= _RETRY_INTERVAL and (
+            age >= _MAX_AGE or (kid not in self._keys and age >= _MIN_INTERVAL)
+        )
 
-    def _look(self) -> None:
+    def _refresh_keys(self) -> None:
         try:
             self._keys = msgspec.json.decode(self._fetch(), type=dict[str, str])
             self._fetched = self._monotonic()
@@ -145,10 +147,10 @@ class _Claims(msgspec.Struct):
     exp: float = float("-inf")
 
 
-def _parts(token: str) -> tuple[_Header, _Claims]:
+def _decode_claims(token: str) -> tuple[_Header, _Claims]:
     """Header and claims, not yet verified. Raises Refused where they are none."""
     pieces = token.split(".")
-    if len(token) > _LONGEST or len(pieces) != 3:
+    if len(token) > _MAX_LENGTH or len(pieces) != 3:
         raise Refused("this request bears no identity")
     try:
         decoded = [base64.urlsafe_b64decode(piece + "=" * (-len(piece) % 4)) for piece in pieces[:2]]
@@ -157,7 +159,7 @@ def _parts(token: str) -> tuple[_Header, _Claims]:
         raise Refused("this request bears no identity") from None
 
 
-def _signed(token: str, key: str) -> bool:
+def _has_valid_signature(token: str, key: str) -> bool:
     """Whether the token is signed with the private half of this key, by Google's own library."""
     from google.auth.crypt import es
 

@@ -113,7 +113,7 @@ def test_hostile_names_are_shown_and_do_nothing(scene: Scene) -> None:
     assert scene.function.push(push_body(activity(user_text(image), images=(image,), insert_id="9")), "9") == 200
     page = scene.open()
     asked = quote(HOSTILE)
-    paths = (f"r/{record.id}", "?state=all", "?state=rejected", "trail", "map", f"?q={asked}", f"?state={asked}", f"trail?actor={asked}&since={asked}", f"map?project={asked}", f"r/{asked}", f"?told={asked}", f"?after={asked}", f"trail?before={asked}")  # fmt: skip
+    paths = (f"r/{record.id}", "?state=all", "?state=rejected", "trail", "map", f"?q={asked}", f"?state={asked}", f"trail?actor={asked}&since={asked}", f"map?project={asked}", f"r/{asked}", f"?result={asked}", f"?after={asked}", f"trail?before={asked}")  # fmt: skip
     for path in paths:
         page.goto(scene.url() + path)
         assert page.locator("img, script, iframe, [onerror], [onload], [style]").count() == 0, path

@@ -119,7 +119,7 @@ def test_a_changed_trail_is_told_on_the_page(page: Page) -> None:
 
 def test_an_address_cannot_tell_of_a_grant_that_was_none(page: Page) -> None:
     record = page.denied()
-    text = page.ask(f"/r/{record.id}?done=granted&told=granted")[1]
+    text = page.ask(f"/r/{record.id}?done=granted&result=granted")[1]
     assert "Granted." not in text
 
 

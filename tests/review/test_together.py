@@ -18,8 +18,8 @@ from remediate.reasons import Reason
 from remediate.records.remediation import Remediation, State
 from remediate.records.results import Limits
 from remediate.records.transitions import lacking
-from remediate.review.bulk import told
-from remediate.review.context import Desk
+from remediate.review.bulk import bulk_result
+from remediate.review.context import PageContext
 from tests.review.conftest import LEAD, Page
 from tests.review.records import NOON, record
 from tests.sandbox_fixture import AGENT
@@ -73,16 +73,16 @@ def test_the_inbox_tells_when_a_retry_is_worth_it_and_what_is_needed_too(page: P
 
 def test_what_an_address_tells_is_for_whoever_did_it_and_for_a_while(page: Page) -> None:
     now = [NOON]
-    desk = Desk(page.remediator, page.remediator._ledger, lambda: now[0], None, Limits())
+    context = PageContext(page.remediator, page.remediator._ledger, lambda: now[0], None, Limits())
     signer = URLSafeSerializer("secret", salt="review-note")
     text = str(signer.dumps([LEAD, NOON.isoformat(), [("r-1", "granted", "")]]))
-    found = told(desk, text, LEAD, signer)
+    found = bulk_result(context, text, LEAD, signer)
     assert not isinstance(found, str)
-    assert found.approved == 1
-    assert "no longer known" in str(told(desk, text, "eve@example.com", signer))
-    assert "no longer known" in str(told(desk, str(signer.dumps([LEAD, 3, []])), LEAD, signer))
+    assert found.done == 1
+    assert "no longer known" in str(bulk_result(context, text, "eve@example.com", signer))
+    assert "no longer known" in str(bulk_result(context, str(signer.dumps([LEAD, 3, []])), LEAD, signer))
     now[0] += timedelta(minutes=16)
-    assert told(desk, text, LEAD, signer) == ""
+    assert bulk_result(context, text, LEAD, signer) == ""
 
 
 def _granted(**changes: object) -> Remediation:
