@@ -1,4 +1,4 @@
-"""The map: who reads what, and how many grants stood when; as drawings, and as tables that say the same."""
+"""The map page: which project reads which repository, and active grants over time, as drawings and as tables."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from remediate.review.context import HtmlPage, PageContext, typed_text
 from remediate.review.drawing import days, draw_graph, plot_grants, standing
 from remediate.review.graph import EDGE_LABELS, EDGE_STATES, OTHERS, UNKNOWN, Edge, EdgeKind, Graph, Node, build_graph
 
-_LOOKED_AT = 2_000  # remediations that are drawn, and transitions that the line over time goes back
+_LOOKED_AT = 2_000  # remediations in the graph, and transitions in the chart over time
 _ROWS = 200  # of the table
 _FIELDS = ("project", "repository", "member")
 _JUST = ("reads", "holds")
 _CHANGES = (State.GRANTED, State.REVOKED, State.EXPIRED, State.REMOVED)
-"""Into which states a transition makes or ends a grant."""
+"""The states in which a transition makes or ends a grant."""
 
 
 def map_page(context: PageContext, request: flask.Request) -> HtmlPage:
-    """The page that the address asks for."""
+    """The map page for this request."""
     args = request.args
     fields = {name: typed_text(args, name) for name in _FIELDS}
     wanted = args.get("link", "")
@@ -66,9 +66,9 @@ def map_page(context: PageContext, request: flask.Request) -> HtmlPage:
 
 
 def _limit_to_project(record: Remediation, project: str, just: str) -> Remediation | None:
-    """The record with the deploys that were asked for alone, so that no other project is drawn beside it.
+    """Keep only the deploys of the requested project, so that the graph shows no other project.
 
-    `just`: the project goes by this very name, and `reads`, or `holds` the repository; None where it does not.
+    `just`: match the project exactly, as the one that `reads` or `holds` the repository; None when it does not match.
     """
     if just == "holds":
         held = Repository.parse(record.repository)
@@ -87,7 +87,7 @@ def _table_rows(graph: Graph) -> list[tuple[Edge, Node, Node]]:
 
 
 def _node_address(node: Node, side: str, kept: dict[str, str], wanted: str) -> str:
-    """Where a node leads: the map of it alone; to the table for what is gathered, nowhere for what is not known."""
+    """Link of a node: its own map, the table for a combined node, none for an unknown project."""
     if node.key == OTHERS:
         return "#table"
     if node.key == UNKNOWN:
@@ -100,7 +100,7 @@ def _node_address(node: Node, side: str, kept: dict[str, str], wanted: str) -> s
 
 
 def _edge_address(left: Node, right: Node, link: EdgeKind) -> str:
-    """Where an edge leads: the list of what it stands for, as near as the list can tell."""
+    """Link of an edge: the closest matching inbox list."""
     query = {} if left.key in (OTHERS, UNKNOWN) else {"project": left.key}
     if right.key != OTHERS and not right.gathered:
         query["repository"] = right.key

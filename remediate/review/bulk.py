@@ -1,4 +1,4 @@
-"""Several approvals or rejections in one go, and what became of them, told on the inbox that it leads back to."""
+"""Bulk approval and rejection, and the result that the inbox shows afterwards."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from remediate.records.transitions import google_said, lacking
 from remediate.review.context import Answer, PageContext, Redirect, typed_text
 from remediate.review.formatting import RETRY_AFTER, member_label, parse_duration
 
-_MAX_ITEMS = 50  # words in one go, as many as an inbox shows
-_MAX_LENGTH = 2500  # characters of what an address tells; gunicorn cuts addresses at 4,094
-_SHOWN_FOR = timedelta(minutes=15)  # after that an address tells nothing any more
-_INVALID = "What was told here is no longer known; the list below is as it stands."
+_MAX_ITEMS = 50  # items in one request, as many as an inbox page shows
+_MAX_LENGTH = 2500  # characters of a result in an address; gunicorn cuts addresses at 4,094
+_SHOWN_FOR = timedelta(minutes=15)  # the inbox ignores an older result
+_INVALID = "The result in this address is no longer valid. The list below is current."
 
 
 def bulk_approve(context: PageContext, request: flask.Request, who: str, signer: URLSafeSerializer) -> Answer:
-    """Approve each one as it was shown, all for the same time and reason."""
-
+    """Approve each selected proposal as shown, with the same duration and reason."""
     declared = request.form.get("not_mine") == "yes"
     asked = context.remediator.read_back(
         _readable_records(context, [ident for ident, _, _ in _selected_items(request)]), who
@@ -42,12 +41,12 @@ def bulk_approve(context: PageContext, request: flask.Request, who: str, signer:
 
 
 def bulk_reject(context: PageContext, request: flask.Request, who: str, signer: URLSafeSerializer) -> Answer:
-    """Reject each one, all for the same reason."""
+    """Reject each selected proposal with the same reason."""
 
     def decide(ident: str, _: str) -> Remediation:
         note = typed_text(request.form, "reason")
         if not note:
-            raise BadInput("Say why: the reason is recorded in the audit trail.")
+            raise BadInput("Enter a reason: it is recorded in the audit trail.")
         return context.remediator.reject(ident, actor=who, note=note)
 
     return _apply_to_selected(context, request, who, signer, "rejected", decide)
@@ -61,7 +60,7 @@ def _apply_to_selected(
     verb: str,
     decide: Callable[[str, str], Remediation],
 ) -> Answer:
-    """Carry the word out for each item (`ID@CONTENT`), and lead back to the list that it was said on."""
+    """Call `decide` for each item (`ID@CONTENT`), and redirect to the same list with the result."""
     results = []
     for ident, _, content in _selected_items(request):
         try:
@@ -78,12 +77,12 @@ def _apply_to_selected(
 
 
 def _selected_items(request: flask.Request) -> list[tuple[str, str, str]]:
-    """What was selected, each as id, `@` and the digest of what was shown."""
+    """The selected items: each as id, `@` and the digest of the content that the page showed."""
     return [item.partition("@") for item in dict.fromkeys(request.form.getlist("item")[:_MAX_ITEMS])]
 
 
 def _readable_records(context: PageContext, idents: list[str]) -> list[Remediation]:
-    """The records that can be read; what is wrong with the others is told where each is approved."""
+    """The readable records; the approval of each unreadable one reports its fault."""
     found = []
     for ident in idents:
         with suppress(RemediateError):
@@ -93,7 +92,7 @@ def _readable_records(context: PageContext, idents: list[str]) -> list[Remediati
 
 
 def _outcome_text(context: PageContext, done: Remediation) -> str:
-    """Whose it is; or how many approvals are missing, or what Google Cloud said."""
+    """The member; or the missing approvals, or the error from Google Cloud."""
     if done.state is State.PROPOSED:
         return approvals_text(done.approvals)[:160]
     google = google_said(done, list(context.ledger.trail(done.id))) if done.state is State.FAILED else ""
@@ -101,38 +100,38 @@ def _outcome_text(context: PageContext, done: Remediation) -> str:
 
 
 class BulkResult(msgspec.Struct, frozen=True):
-    """What became of words that were just said: id, state (empty: nothing was done) and a word about each."""
+    """Result of a bulk decision: id, state (empty: nothing changed) and a short text for each item."""
 
     items: list[tuple[str, str, str]]
     retry_from: str | None = None
-    """From when on a retry of the deploys is worth it; None where none of them would get through."""
+    """When to retry the deploys; None when all of them still lack a grant."""
     still_needed: tuple[Remediation, ...] = ()
-    """What deploys behind them need besides, and is not granted."""
+    """Other grants that the same deploys need and do not have."""
     verb: str = "approved"
     """`approved` or `rejected`."""
 
     @property
     def done(self) -> int:
-        """How many the word was carried out for; a first approval of two is none yet."""
+        """How many items are decided; a first approval of two does not count."""
         return sum(state not in ("", State.PROPOSED) for _, state, _ in self.items)
 
 
 def bulk_result(context: PageContext, text: str, who: str, signer: URLSafeSerializer) -> BulkResult | str:
-    """What the address tells; a text where it tells nothing that we said to this person just now, and why."""
+    """Decode the result in the address; a text (the reason, or empty) when there is none to show to this person."""
     if not text:
         return ""
     try:
-        said_to, at, items, *verb = signer.loads(text)
+        recipient, at, items, *verb = signer.loads(text)
         since = datetime.fromisoformat(at)
     except (BadSignature, ValueError, TypeError):
         return _INVALID
-    if said_to != who:
+    if recipient != who:
         return _INVALID
     if context.now() - since > _SHOWN_FOR:
         return ""
     try:
         retry, absent = _retry_outlook(context, items, since)
-    except LedgerFault:  # what was granted is granted, and told; whether a retry is worth it is not known
+    except LedgerFault:  # the grants are still reported; the time for a retry is unknown
         retry, absent = None, ()
     return BulkResult([tuple(item) for item in items], retry, absent, *verb)
 
@@ -140,7 +139,7 @@ def bulk_result(context: PageContext, text: str, who: str, signer: URLSafeSerial
 def _retry_outlook(
     context: PageContext, items: list[tuple[str, str, str]], since: datetime
 ) -> tuple[str | None, tuple[Remediation, ...]]:
-    """From when on a retry is worth it, and what the deploys lack besides."""
+    """When to retry the deploys, and the grants that they still lack."""
     granted = [record for ident, state, _ in items if state == State.GRANTED and (record := context.ledger.get(ident))]
     absent: dict[str, Remediation] = {}
     through = False

@@ -1,6 +1,6 @@
-"""Turns a graph, and a line over time, into the places at which a page draws them: numbers and short texts, no markup.
+"""Computes the layout of the graph and of the chart over time: numbers and short texts, no markup.
 
-Pure. The templates write the SVG, so that whatever a name holds is escaped where everything else is.
+Pure. The templates write the SVG, so that names are escaped in the same place as all other text.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from remediate.review.graph import EdgeKind, Graph, Node
 WIDTH = 820
 _BOX, _ROW, _GAP = 270, 40, 8  # a node's width and height, and the space below it
 _LONGEST = 33  # characters of a name that fit into a node
-_SPREAD = 7  # between edges of different kinds that join the same two nodes
-_STEPS = 400  # places on the line over time: more than there are to see
+_SPREAD = 7  # between edges of different kinds with the same two nodes
+_STEPS = 400  # horizontal positions in the chart; a finer line is not visible
 _PLOT = (44, 12, 810, 132)  # left, top, right, bottom
 
 
 class Box(msgspec.Struct, frozen=True):
-    """A node as it is drawn."""
+    """Layout of a node."""
 
     node: Node
     x: int
@@ -33,7 +33,7 @@ class Box(msgspec.Struct, frozen=True):
 
 
 class Curve(msgspec.Struct, frozen=True):
-    """An edge as it is drawn: from the project to what it reads."""
+    """Layout of an edge, from a project to a repository."""
 
     path: str
     kind: EdgeKind
@@ -44,7 +44,7 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class Drawing(msgspec.Struct, frozen=True):
-    """A graph as it is drawn."""
+    """Layout of a graph."""
 
     width: int
     height: int
@@ -54,7 +54,7 @@ class Drawing(msgspec.Struct, frozen=True):
 
 
 def draw_graph(graph: Graph) -> Drawing:
-    """The graph in two columns."""
+    """Lay out the graph in two columns."""
     rows = max(len(graph.left), len(graph.right), 1)
     height = rows * (_ROW + _GAP) + _GAP
     left, right = _place_column(graph.left, 0, height), _place_column(graph.right, WIDTH - _BOX, height)
@@ -74,7 +74,7 @@ def draw_graph(graph: Graph) -> Drawing:
 
 
 def _place_column(nodes: Sequence[Node], x: int, height: int) -> list[Box]:
-    """The nodes of one side, in the middle of the height."""
+    """Lay out the nodes of one side, vertically centered."""
     top = (height - len(nodes) * (_ROW + _GAP) + _GAP) // 2
     return [
         Box(node, x, top + place * (_ROW + _GAP), _shorten(node.title), _shorten(node.subtitle, _LONGEST + 6))
@@ -83,7 +83,7 @@ def _place_column(nodes: Sequence[Node], x: int, height: int) -> list[Box]:
 
 
 def _shorten(text: str, longest: int = _LONGEST) -> str:
-    """A name that fits; the middle is left out, as both ends tell names apart."""
+    """Cut a name to fit; drop its middle, because both ends distinguish names."""
     if len(text) <= longest:
         return text
     half = (longest - 1) // 2
@@ -91,7 +91,7 @@ def _shorten(text: str, longest: int = _LONGEST) -> str:
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """How many grants there were from a moment on."""
+    """The number of active grants from a moment on."""
 
     at: datetime
     count: int
@@ -105,7 +105,7 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class Plot(msgspec.Struct, frozen=True):
-    """Grants over time as they are drawn."""
+    """Layout of the chart of grants over time."""
 
     width: int
     height: int
@@ -116,7 +116,7 @@ class Plot(msgspec.Struct, frozen=True):
 
 
 class Day(msgspec.Struct, frozen=True):
-    """What happened to grants on one day, and how many stood at its end."""
+    """Grants made and ended on one day, and the active grants at its end."""
 
     date: str
     granted: int
@@ -125,7 +125,7 @@ class Day(msgspec.Struct, frozen=True):
 
 
 def standing(now: datetime, count: int, steps: Iterable[TrailRecord]) -> list[Standing]:
-    """How many grants stood when, oldest first: from those that stand now, back through the steps (newest first)."""
+    """Active grants over time, oldest first: counted back from `count` now, through the steps (newest first)."""
     found = [Standing(now, count)]
     for step in steps:
         if change := _count_change(step):
@@ -141,7 +141,7 @@ def _count_change(step: TrailRecord) -> int:
 
 
 def days(line: Sequence[Standing], steps: Iterable[TrailRecord]) -> list[Day]:
-    """The days on which grants were made or ended, newest first."""
+    """The days with grants made or ended, newest first."""
     granted: Counter[str] = Counter()
     ended: Counter[str] = Counter()
     for step in steps:
@@ -153,7 +153,7 @@ def days(line: Sequence[Standing], steps: Iterable[TrailRecord]) -> list[Day]:
 
 
 def plot_grants(line: Sequence[Standing]) -> Plot | None:
-    """The line as steps; None where nothing ever happened."""
+    """Lay out the chart as steps; None when there is no change to show."""
     if len(line) < 2:
         return None
     left, top, right, bottom = _PLOT
@@ -167,7 +167,7 @@ def plot_grants(line: Sequence[Standing]) -> Plot | None:
     def y(count: int) -> int:
         return bottom - round(count / most * (bottom - top))
 
-    seen: dict[int, int] = {}  # the last count at each place: what lies closer together cannot be seen
+    seen: dict[int, int] = {}  # the last count at each position
     for each in line:
         seen[round(x(each.at) * _STEPS / WIDTH)] = each.count
     path = f"M{left} {y(line[0].count)}"
@@ -182,7 +182,7 @@ def plot_grants(line: Sequence[Standing]) -> Plot | None:
 
 
 def _axis_end(number: int) -> int:
-    """The next even number that reads well on an axis."""
+    """The next round even number, as the end of an axis."""
     size = 1
     while True:
         for step in (2, 4, 6, 8):

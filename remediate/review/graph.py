@@ -1,7 +1,7 @@
-"""Turns remediations into a graph of who reads what: deploying projects, repositories, and one edge a kind between two.
+"""Builds a graph from remediations: deploying projects, repositories, and one edge per kind between two nodes.
 
-Pure, and the same records always make the same graph. What is more than a person can look at is gathered: repositories
-into their projects first, then whatever has the fewest edges into one node.
+Pure and deterministic. Above the size limit, repositories are combined by project first; then the nodes with the
+fewest remediations are combined into one.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from remediate.records.remediation import Remediation, State
 
 MOST = 40  # nodes on a side
 UNKNOWN, OTHERS = "?", "*"
-"""The keys of a project that is not known, and of everything that was gathered."""
+"""Keys of the unknown project, and of the node that combines all others."""
 
 
 class EdgeKind(StrEnum):
-    """What joins a deploying project to a repository."""
+    """The kind of an edge between a deploying project and a repository."""
 
     GRANTED = "granted"
     OPEN = "open"
@@ -35,22 +35,22 @@ EDGE_STATES = {
     EdgeKind.REFUSED: (State.REFUSED, State.REJECTED),
     EdgeKind.OVER: (State.REVOKED, State.EXPIRED, State.REMOVED, State.LAPSED),
 }
-"""The states that each kind of edge stands for; every state belongs to one."""
+"""The states of each kind of edge; every state belongs to one kind."""
 _KIND_OF_STATE = {state: kind for kind, states in EDGE_STATES.items() for state in states}
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A deploying project, a repository, or many in one. `key` is its id, number or resource name."""
+    """A deploying project, a repository, or several combined. `key`: id, number or resource name."""
 
     key: str
     title: str
     subtitle: str
     gathered: int = 0
-    """How many it stands for, where it is more than itself."""
+    """How many it combines; 0 for a single one."""
 
 
 class Edge(msgspec.Struct, frozen=True, order=True):
-    """So many remediations of one kind, from the project at `left` to what is at `right`."""
+    """The number of remediations of one kind between two nodes."""
 
     left: str
     right: str
@@ -59,7 +59,7 @@ class Edge(msgspec.Struct, frozen=True, order=True):
 
 
 class Graph(msgspec.Struct, frozen=True):
-    """Nodes in the order in which they are drawn, and the edges between them."""
+    """Nodes in drawing order, and the edges between them."""
 
     left: tuple[Node, ...]
     right: tuple[Node, ...]
@@ -67,7 +67,7 @@ class Graph(msgspec.Struct, frozen=True):
 
 
 def build_graph(records: Iterable[Remediation], most: int = MOST) -> Graph:
-    """The graph of these records, with at most so many nodes on a side."""
+    """Build the graph of these records, with at most `most` nodes on a side."""
     pairs: Counter[tuple[str, str, EdgeKind]] = Counter()
     for record in records:
         for project in {each.project or each.number or UNKNOWN for each in record.deploys} or {UNKNOWN}:
@@ -97,7 +97,7 @@ def _with_ends(
 
 
 def _busiest_keys(pairs: Counter[tuple[str, str, EdgeKind]], side: int, most: int) -> set[str]:
-    """The names on a side that keep a node of their own; all of them where they are not too many."""
+    """The keys on a side that keep their own node; all of them when they fit."""
     weights: Counter[str] = Counter()
     for ends, count in pairs.items():
         weights[ends[side]] += count
@@ -106,7 +106,7 @@ def _busiest_keys(pairs: Counter[tuple[str, str, EdgeKind]], side: int, most: in
 
 
 def _order_nodes(pairs: Counter[tuple[str, str, EdgeKind]], repositories: set[str], others: int) -> Graph:
-    """Right by name, so that a project's repositories stand together; left as near to what it reads as may be."""
+    """Order the right side by name, which keeps a project's repositories together; the left side close to its edges."""
     right_keys = sorted({right for _, right, _ in pairs}, key=lambda key: (key == OTHERS, key))
     height = {key: place for place, key in enumerate(right_keys)}
     reads: defaultdict[str, list[int]] = defaultdict(list)
@@ -127,11 +127,11 @@ def _order_nodes(pairs: Counter[tuple[str, str, EdgeKind]], repositories: set[st
 
 EDGE_LABELS = {
     EdgeKind.GRANTED: "granted",
-    EdgeKind.OPEN: "asked",
+    EdgeKind.OPEN: "open",
     EdgeKind.REFUSED: "refused or rejected",
-    EdgeKind.OVER: "over",
+    EdgeKind.OVER: "ended",
 }
-"""What people call each kind of edge."""
+"""The label of each kind of edge."""
 
 
 def _project_node(key: str, others: int, counts_by_kind: Counter[EdgeKind]) -> Node:
@@ -142,12 +142,12 @@ def _project_node(key: str, others: int, counts_by_kind: Counter[EdgeKind]) -> N
     )
     if key == OTHERS:
         return Node(key, f"{others:,} more projects", subtitle, others)
-    return Node(key, "not known" if key == UNKNOWN else key, subtitle)
+    return Node(key, "unknown" if key == UNKNOWN else key, subtitle)
 
 
 def _repository_node(key: str, held: Counter[str]) -> Node:
     if key == OTHERS:
-        return Node(key, "all other projects", "those with the fewest", 1)
+        return Node(key, "all other projects", "fewest remediations", 1)
     named = Repository.parse(key)
     if named:
         return Node(key, named.name, f"{named.project} · {named.location}")

@@ -1,6 +1,6 @@
-"""The inbox: what waits for an answer, oldest deadline first; found by words, project, repository, member and state.
+"""The inbox page: open proposals, earliest deadline first; search by words, project, repository, member and state.
 
-What belongs to a flood of denials is one row a project and hour, which leads to all of it; a search finds each.
+A flood of denials has one row per project and hour, which links to all of them; a search finds each one.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from remediate.review.formatting import deploy_label, member_label, repository_l
 from remediate.service.testimony import Testimony, naming
 
 PAGE = 50  # remediations on one page
-_COUNT_LIMIT = 1_000  # remediations of a state; beyond, how many more there are makes no difference
+_COUNT_LIMIT = 1_000  # the highest count that is shown
 _MAX_WORDS = 8  # of a search
 _MAX_GROUPS = 20  # rows of floods
 _FIELDS = ("q", "project", "repository", "member")
-_ALWAYS_OFFERED = (State.PROPOSED, State.GRANTED)  # states that are offered even when nothing is in them
+_ALWAYS_OFFERED = (State.PROPOSED, State.GRANTED)  # tabs that are shown even when empty
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -40,11 +40,11 @@ class Row(msgspec.Struct, frozen=True):
     where: str
     what: str
     waiting: str
-    """How many approvals are there, and who is missing; empty where none waits."""
+    """The approvals so far and who is missing; empty when no approval waits."""
 
 
 class GroupRow(msgspec.Struct, frozen=True):
-    """The line that stands for what one project was denied in one hour beyond the limit."""
+    """One row for all remediations of a project beyond the hourly limit."""
 
     group: Group
     count: str
@@ -52,7 +52,7 @@ class GroupRow(msgspec.Struct, frozen=True):
 
 
 def inbox_page(context: PageContext, request: flask.Request, who: str, signer: URLSafeSerializer) -> HtmlPage:
-    """The page that the address asks for."""
+    """The inbox page for this request."""
     args = request.args
     wanted = args.get("state") or State.PROPOSED.value
     fields = {name: typed_text(args, name) for name in _FIELDS}
@@ -81,7 +81,7 @@ def inbox_page(context: PageContext, request: flask.Request, who: str, signer: U
         last = page.records[-1]
         after = urlencode(kept | {"after": format_mark(Mark(last.updated if waiting else last.last_seen, last.id))})
     counts = context.ledger.counts(most=_COUNT_LIMIT)
-    # Only where the reader is named as deployer is the log asked whether it says so: one look-up for the page.
+    # Only records that name this person as deployer need a check in the log: one look-up for the page.
     named = [each for each in page.records if each.state is State.PROPOSED and naming(each, who)]
     asked = context.remediator.read_back(named, who) if named else None
     rows = [_row(context, each, who, asked) for each in page.records]
@@ -130,7 +130,7 @@ def _row(context: PageContext, record: Remediation, who: str, asked: Testimony |
 
 
 def _group_rows(context: PageContext, states: tuple[State, ...], wanted: str) -> list[GroupRow]:
-    """A row for each flood that has remediations in these states, the latest hour first."""
+    """A row for each flood with remediations in these states, the latest hour first."""
     found = context.ledger.groups(states[0] if states else None, limit=_MAX_GROUPS, most=_COUNT_LIMIT)
     return [
         GroupRow(group, _capped(count), "/?" + urlencode({"state": wanted, "gathered": name}))
@@ -144,13 +144,13 @@ def _capped(count: int) -> str:
 
 
 def _count_text(counts: Mapping[State, int], states: Sequence[State]) -> str:
-    """How many there are in these states, as far as they were counted."""
+    """The number of remediations in these states, capped."""
     more = any(counts.get(state, 0) > _COUNT_LIMIT for state in states)
     return f"{sum(min(counts.get(state, 0), _COUNT_LIMIT) for state in states):,}{'+' if more else ''}"
 
 
 def _tabs(wanted: str, kept: dict[str, str], counts: Mapping[State, int]) -> list[tuple[str, str, str, bool]]:
-    """Name, address and count of each state that is worth offering, and whether it is shown now."""
+    """Name, address and count of each tab, and whether it is the current one."""
     shown = [state for state in State if counts.get(state) or state in _ALWAYS_OFFERED or state == wanted]
     tabs = [
         (str(state), "/?" + urlencode(kept | {"state": str(state)}), _count_text(counts, (state,)), state == wanted)

@@ -1,4 +1,4 @@
-"""The mode: what is in force where, since when, on whose word; and the switch, which asks for a reason."""
+"""The mode page: active switches with date, actor and reason; and the form that sets a switch."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from remediate.records.modes import (
 from remediate.review.context import Answer, HtmlPage, PageContext, Redirect, typed_text
 
 _TARGETS = {"dry-run": Mode.DRY_RUN, "enforce": Mode.ENFORCE, "clear": None}
-_SHOWN_CHANGES = 50  # changes that are shown, the newest first
+_SHOWN_CHANGES = 50  # changes on the page, newest first
 
 
 def mode_page(
     context: PageContext, who: str, problem: str = "", code: int = 200, values: dict[str, str] | None = None
 ) -> HtmlPage:
-    """The page. `values` are what somebody typed before, where it was not taken."""
+    """The mode page. `values`: the fields of a form that was not accepted."""
     modes, changes, broken = checked_switches(context.ledger)
     last = {change.scope: change for change in changes if is_switch(change)}
     everywhere = modes.switches.get(EVERYWHERE)
@@ -64,7 +64,7 @@ def mode_page(
 
 
 class PendingRequest(msgspec.Struct, frozen=True):
-    """What somebody asked for; `mine`: who reads the page did, so that another person has to confirm it."""
+    """A request that waits for confirmation; `mine`: the current person made it, so another person must confirm it."""
 
     scope: str
     wanted: str
@@ -74,7 +74,7 @@ class PendingRequest(msgspec.Struct, frozen=True):
     until: str
     mine: bool
     changed: bool
-    """Whether it is about a policy text that is not in force any more."""
+    """Whether the policy text changed since the request."""
 
 
 def _pending_requests(
@@ -99,28 +99,28 @@ def _pending_requests(
 
 
 def _unconfirmed_policy(context: PageContext) -> TextToConfirm | None:
-    """The policy text that waits for confirmation; None where none does, or it cannot be read now."""
+    """The policy text that waits for confirmation; None when there is none or it cannot be read."""
     with suppress(BadInput, LedgerFault, TransientFault):
         return context.remediator.policy_to_confirm()
     return None
 
 
 def switch_mode(context: PageContext, request: flask.Request, who: str) -> Answer:
-    """Switch, and show the page; where it is not taken, the page again with what they typed."""
+    """Set a switch and redirect; on an error, the page again with the submitted fields."""
     form = request.form
     try:
         to, reason = form.get("mode", ""), typed_text(form, "reason")
         if typed_text(form, "scope") == POLICY and reason:
             text = context.remediator.policy_to_confirm()
             if text is None or to != text.sha256:
-                raise BadInput("The policy text was confirmed or has changed since. Reload the page.")
+                raise BadInput("The policy text was confirmed or changed since you opened this page. Reload the page.")
             context.remediator.switching.confirm_policy(to, actor=who, note=reason)
             return Redirect("/mode")
         scope = scope_of(typed_text(form, "scope") or EVERYWHERE)
         if to not in _TARGETS:
-            raise BadInput(f"{to[:40]!r} is no mode; accepted: {', '.join(_TARGETS)}")
+            raise BadInput(f"{to[:40]!r} is not a mode; accepted: {', '.join(_TARGETS)}")
         if not reason:
-            raise BadInput("Say why: the reason is recorded in the audit trail.")
+            raise BadInput("Enter a reason: it is recorded in the audit trail.")
         context.remediator.switch(scope, _TARGETS[to], actor=who, note=reason)
     except RemediateError as error:
         values = {name: typed_text(form, name) for name in ("scope", "mode", "reason")}

@@ -1,7 +1,7 @@
-"""The `review` function: one request in, one page out; who asks, whether the form is ours, and what a browser may do.
+"""The `review` function: routing, caller identity, form tokens and security headers.
 
-Works without JavaScript, loads nothing from elsewhere, changes nothing on a GET. Every change is the remediator's: who
-may do what, and whether the page is stale, is decided there, where the write happens.
+Works without JavaScript, loads nothing from other origins, changes nothing on a GET. The remediator makes every
+change; it also checks permissions and stale pages, in the same place as the write.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from remediate.review.identity import Identity
 from remediate.service.remediator import Remediator
 
 _FOLDER = Path(__file__).parent
-_CSRF_AGE = 12 * 3600  # seconds that a page may lie open before it is acted on
+_CSRF_AGE = 12 * 3600  # seconds that a form token is valid
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
@@ -43,7 +43,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_SAME_ORIGIN = ("same-origin", "none")  # what a browser calls the origin of a form that is ours, in Sec-Fetch-Site
+_SAME_ORIGIN = ("same-origin", "none")  # values of Sec-Fetch-Site for a form of these pages
 _URLS = Map(
     [
         Rule("/", endpoint="inbox", methods=["GET"]),
@@ -67,7 +67,7 @@ _URLS = Map(
 
 
 class Review:
-    """The pages over one remediator and its ledger. `secret` signs what a form carries back."""
+    """The pages of one remediator and its ledger. `secret` signs form tokens and bulk results."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Review:
         }
 
     def answer(self, request: flask.Request) -> flask.Response:
-        """The response to any request; nothing but `/healthz` is told to anybody without an identity."""
+        """The response to any request; without an identity, only `/healthz` answers."""
         withhold(request)
         who = ""
         try:
@@ -127,14 +127,14 @@ class Review:
             return response
 
     def failed(self, request: flask.Request) -> flask.Response:
-        """The response where something unexpected happened; what, stands in the log."""
+        """The response to an unexpected error; the log has the details."""
         return self._error_page(
-            500, "Something unexpected happened; it is in the log.", _RETRY_SOON, self._known_person(request)
+            500, "Unexpected error. The service log has the details.", _RETRY_SOON, self._known_person(request)
         )
 
     def _known_person(self, request: flask.Request) -> str:
-        """Who asks, where they are known: an error's page shows the way back to nobody else."""
-        with suppress(Exception):  # whatever is wrong with it was told already
+        """The caller, or empty: an error page links to the inbox only for an identified caller."""
+        with suppress(Exception):  # the error page already reports another fault
             return self._identity.address(dict(request.headers), request.remote_addr)
         return ""
 
@@ -191,7 +191,7 @@ class Review:
                 return self._page(template, who, code, **values)
 
     def _has_valid_token(self, request: flask.Request, who: str) -> bool:
-        """Whether the form bears a token that was signed for this person; a browser's own word is taken besides."""
+        """Whether the form has a token signed for this person, and the browser reports no other site as its origin."""
         if request.headers.get("Sec-Fetch-Site", "none") not in _SAME_ORIGIN:
             return False
         try:
@@ -219,15 +219,15 @@ class Review:
         return response
 
 
-_SIGN_IN = "Open the page by the address that leads through Identity-Aware Proxy, and sign in there."
-_RETRY_SOON = "Load the page again in a moment. Nothing is lost."
-_CHECK_SETUP = "It will answer the same again: whoever runs this has to look at its rights and settings."
-_USE_FORM = "Forms are sent from their own page: go back to it."
-_SHORTER = "Select fewer proposals, or give a shorter reason."
-_INVALID_FORM = "Nothing was changed: the page was too old, or somebody else opened it."
-_RELOAD = "Go back, load it again, and say it once more."
+_SIGN_IN = "Open the address behind Identity-Aware Proxy and sign in."
+_RETRY_SOON = "Reload the page in a moment. No data is lost."
+_CHECK_SETUP = "A reload does not help. An operator must check the permissions and settings of remediate."
+_USE_FORM = "Go back and submit the form on its page."
+_SHORTER = "Select fewer proposals, or enter a shorter reason."
+_INVALID_FORM = "Nothing changed: the form expired, or it belongs to another person."
+_RELOAD = "Reload the page and submit again."
 _ERROR_TEXTS = {
-    404: "There is no such page.",
-    405: "This address takes no such request.",
-    413: "The form is too large: at most 64 KiB are read. Nothing was changed.",
+    404: "Page not found.",
+    405: "Method not allowed.",
+    413: "The form is larger than 64 KiB. Nothing changed.",
 }

@@ -1,4 +1,4 @@
-"""One remediation's page: what happened, why it is asked, what would change, what is known; and what one can say."""
+"""The page of one remediation: what happened, why it needs review, the change, the evidence, and the decision forms."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from remediate.review.formatting import (
 from remediate.review.links import console_links, manual_commands
 
 _OPEN = (State.PROPOSED, State.FAILED, State.APPROVED)
-_TIMEOUT = 4.0  # seconds that a page waits for Google Cloud; what is not known by then is unknown
+_TIMEOUT = 4.0  # seconds that a page waits for Google Cloud; later answers count as unknown
 _LATE = "Google Cloud did not answer in time"
 _pool = ThreadPoolExecutor(8, thread_name_prefix="look")
 _T = TypeVar("_T")
 
 
 class Flash:
-    """What is told above the page: nothing, or why what somebody said was not done."""
+    """The message above the page: empty, or why a decision failed."""
 
     def __init__(self, problem: str = "", advice: str = "", code: int = 200) -> None:
         self.problem, self.advice, self.code = problem, advice, code
@@ -47,12 +47,12 @@ class Flash:
 def proposal_page(
     context: PageContext, ident: str, who: str, flash: Flash | None = None, values: dict[str, str] | None = None
 ) -> HtmlPage:
-    """The page. `values` are what somebody typed before, where it was not taken."""
+    """The page. `values`: the fields of a form that was not accepted."""
     flash = flash or Flash()
     record = context.ledger.get(ident)
     if record is None:
-        what = f"There is no remediation {ident[:40]!r} in this ledger."
-        return HtmlPage("message.html", {"title": "No such remediation", "text": what, "advice": ""}, 404)
+        what = f"This ledger has no remediation {ident[:40]!r}."
+        return HtmlPage("message.html", {"title": "Remediation not found", "text": what, "advice": ""}, 404)
     change: BindingChange | None = None
     evidence: Evidence | str = ""
     check: Check | str = ""
@@ -109,7 +109,7 @@ def proposal_page(
 
 
 def _result_or_reason(look: Future[_T], until: float) -> _T | str:
-    """What was found by then, or in words why it was not."""
+    """The result before the deadline, or a text that says why there is none."""
     try:
         return look.result(timeout=max(0.0, until - time.monotonic()))
     except TimeoutError:
@@ -121,7 +121,7 @@ def _result_or_reason(look: Future[_T], until: float) -> _T | str:
 def _approvable_partners(
     context: PageContext, record: Remediation, partners: list[Remediation], who: str
 ) -> list[Remediation]:
-    """What else the same deploy needs and this person may approve with it: never another deployer's own grant."""
+    """Other grants of the same deploy that this person can approve too; never another deployer's own grant."""
     if record.state is not State.PROPOSED:
         return []
     return [
@@ -134,7 +134,7 @@ def _approvable_partners(
 
 
 def _retry_times(record: Remediation, now: datetime) -> tuple[str, str] | None:
-    """From when on a retry is worth it, and from when on surely; None where that is long past or nothing is granted."""
+    """When to retry the deploy, usually and at the latest; None without a grant, or long after it."""
     granted = datetime.fromisoformat(record.updated)
     if record.state is not State.GRANTED or now - granted > 2 * RETRY_SURELY:
         return None
@@ -142,7 +142,7 @@ def _retry_times(record: Remediation, now: datetime) -> tuple[str, str] | None:
 
 
 def approve(context: PageContext, ident: str, request: flask.Request, who: str) -> Answer:
-    """Grant it, as it was shown."""
+    """Approve the proposal as shown."""
     form = request.form
 
     def decide() -> Remediation:
@@ -157,7 +157,7 @@ def approve(context: PageContext, ident: str, request: flask.Request, who: str) 
 
 
 def reject(context: PageContext, ident: str, request: flask.Request, who: str) -> Answer:
-    """Decline it."""
+    """Reject the proposal."""
     return _apply(
         context,
         ident,
@@ -168,7 +168,7 @@ def reject(context: PageContext, ident: str, request: flask.Request, who: str) -
 
 
 def revoke(context: PageContext, ident: str, request: flask.Request, who: str) -> Answer:
-    """Take away what was granted."""
+    """Revoke the grant."""
     return _apply(
         context,
         ident,
@@ -181,27 +181,26 @@ def revoke(context: PageContext, ident: str, request: flask.Request, who: str) -
 def _required_reason(request: flask.Request) -> str:
     reason = typed_text(request.form, "reason")
     if not reason:
-        raise BadInput("Say why: the reason stands on the trail.")
+        raise BadInput("Enter a reason: it is recorded in the audit trail.")
     return reason
 
 
 def _apply(
     context: PageContext, ident: str, request: flask.Request, who: str, decide: Callable[[], Remediation]
 ) -> Answer:
-    """Carry out somebody's word and show what became of it; or the page again, with what they typed, and why not."""
+    """Call `decide` and redirect; on an error, the page again with the submitted fields and the reason."""
     try:
         return Redirect(f"/r/{decide().id}")
     except Stale:
-        values = {name: typed_text(request.form, name) for name in ("reason", "lasts")}
-        return proposal_page(context, ident, who, Flash(_CHANGED, _REVIEW_AGAIN, 409), values)
+        flash = Flash(_CHANGED, _REVIEW_AGAIN, 409)
     except (Refused, BadInput, TerminalFault) as error:
-        values = {name: typed_text(request.form, name) for name in ("reason", "lasts")}
-        return proposal_page(context, ident, who, Flash(str(error), error.advice, 409), values)
+        flash = Flash(str(error), error.advice, 409)
     except TransientFault as fault:
-        values = {name: typed_text(request.form, name) for name in ("reason", "lasts")}
-        advice = "Nothing is lost: say it again in a moment. What was begun is finished by itself."
-        return proposal_page(context, ident, who, Flash(str(fault), advice, 503), values)
+        flash = Flash(str(fault), _RETRY_SOON, 503)
+    values = {name: typed_text(request.form, name) for name in ("reason", "lasts")}
+    return proposal_page(context, ident, who, flash, values)
 
 
-_CHANGED = "It is not what you saw any more, so nothing was done."
-_REVIEW_AGAIN = "This page shows it as it is now: read it, and say it again."
+_CHANGED = "The proposal changed since you opened this page, so nothing was done."
+_REVIEW_AGAIN = "This page shows the current proposal: review it and submit again."
+_RETRY_SOON = "Submit again in a moment. No data is lost; a change that was started finishes automatically."

@@ -1,4 +1,4 @@
-"""The trail: every transition, newest first, found by time and by whatever it says; as a page, as CSV, as JSON."""
+"""The audit trail page: every transition, newest first, with filters; as a page, as CSV, as JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COLUMNS = (
 
 
 def trail_page(context: PageContext, request: flask.Request) -> Answer:
-    """The page that the address asks for, or exactly what stands on it as a file."""
+    """The audit trail page for this request, or the same transitions as a file."""
     args = request.args
     fields = {name: typed_text(args, name) for name in _FIELDS}
     problem, page, wanted = "", TrailPage([], more=False), TrailFilter()
@@ -63,15 +63,15 @@ def trail_page(context: PageContext, request: flask.Request) -> Answer:
 
 
 def _pinning_fields(wanted: TrailFilter, page: TrailPage) -> dict[str, str]:
-    """What an address says besides, so that it goes on to mean just these, whatever is written meanwhile."""
+    """Extra fields that pin an address to these transitions, so that later ones do not change a download."""
     times = {name: text for name, text in (("since", wanted.since), ("until", wanted.until)) if text}
     newest = page.steps[0] if page.steps else None
-    # The first page ends behind its newest transition: a mark is what comes before.
+    # A mark selects what comes before it, so this one is just after the newest transition.
     return times | ({"before": format_mark(Mark(newest.at, newest.remediation, newest.seq + 1))} if newest else {})
 
 
 def _trail_filter(fields: dict[str, str], context: PageContext) -> TrailFilter:
-    """The filter. Raises BadInput that names the field and what it takes."""
+    """Parse the filter fields. Raises BadInput with the field and the accepted values."""
     now = context.now()
     since, until = parse_moment("From", fields["since"], now), parse_moment("Before", fields["until"], now)
     outcome, state = fields["outcome"], fields["state"]

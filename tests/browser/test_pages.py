@@ -80,7 +80,7 @@ def test_links_lead_to_the_very_entry_service_and_repository(scene: Scene) -> No
     console = "https://console.cloud.google.com"
     assert links["Service"] == f"{console}/run/detail/asia-northeast1/web?project=shop-frontend"
     assert links["Repository"].startswith(f"{console}/artifacts/docker/platform-images/asia-northeast1/containers?")
-    assert links["IAM of its project"] == f"{console}/iam-admin/iam?project=platform-images"
+    assert links["IAM of the registry project"] == f"{console}/iam-admin/iam?project=platform-images"
     for part in ('resource.labels.service_name="web"', "timestamp>=", 'resource.type="cloud_run_revision"'):
         assert quote(part, safe="") in links["Log entry"]
     assert links["Log entry"].endswith("?project=shop-frontend")

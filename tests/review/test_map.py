@@ -27,13 +27,13 @@ def test_a_deploying_project_reads_a_repository() -> None:
         ("pay", EdgeKind.OPEN, 1),
         ("shop", EdgeKind.GRANTED, 2),
     ]
-    assert [(node.title, node.subtitle) for node in graph.left] == [("pay", "1 asked"), ("shop", "2 granted")]
+    assert [(node.title, node.subtitle) for node in graph.left] == [("pay", "1 open"), ("shop", "2 granted")]
     assert [(node.title, node.subtitle) for node in graph.right] == [("web", "images · us")]
 
 
 def test_a_project_that_is_not_known_is_said_to_be() -> None:
     one, none = replace(record(), deploys=(Deploy(number="123"),)), replace(record(), deploys=())
-    assert [node.title for node in build_graph([one, none]).left] == ["123", "not known"]
+    assert [node.title for node in build_graph([one, none]).left] == ["123", "unknown"]
     assert build_graph([none]).left[0].key == UNKNOWN
 
 

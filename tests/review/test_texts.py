@@ -51,17 +51,20 @@ def test_a_proposal_is_one_sentence() -> None:
     once = replace(made, denials=1, first_seen=instant(NOON - timedelta(hours=2)))
     assert sentence(once, NOON).endswith("while deploying web in shop, once, at 10:00 UTC today.")
     ahead = replace(made, denials=0)
-    assert f"{who} can read images in images/containers (us): it was granted before" in sentence(ahead, NOON)
+    assert (
+        f"{who} can read images in images/containers (us): remediate granted access before the first denial"
+        in sentence(ahead, NOON)
+    )
     assert "will not be able to read images" in sentence(replace(ahead, state=State.PROPOSED), NOON)
     assert "would not be able to read images" in sentence(replace(ahead, state=State.REJECTED), NOON)
     job = replace(made, deploys=(Deploy(kind=Kind.WORKER_POOL, number="12"),))
-    assert "while deploying worker pool something in 12," in sentence(job, NOON)
-    assert "while deploying something," in sentence(replace(made, deploys=()), NOON)
+    assert "while deploying worker pool an unknown resource in 12," in sentence(job, NOON)
+    assert "while deploying an unknown resource," in sentence(replace(made, deploys=()), NOON)
 
 
 @pytest.mark.parametrize(
     ("seconds", "told"),
-    [(0, "just now"), (59, "just now"), (60, "1 minute ago"), (7200, "2 hours ago"), (-5, "in a moment"), (-90000, "in 1 day")],
+    [(0, "just now"), (59, "just now"), (60, "1 minute ago"), (7200, "2 hours ago"), (-5, "in less than a minute"), (-90000, "in 1 day")],
 )  # fmt: skip
 def test_times_are_told_in_their_largest_unit(seconds: int, told: str) -> None:
     assert relative_time(instant(NOON - timedelta(seconds=seconds)), NOON) == told
@@ -84,7 +87,7 @@ def test_a_time_may_be_typed_in_each_usual_way(text: str, ago: timedelta) -> Non
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "0d", "3", "9999-12-31T23:59:59-23:59"])
 def test_what_is_no_time_is_told_with_what_is_accepted(text: str) -> None:
-    with pytest.raises(BadInput, match=r"From: .* is no time; accepted: a date \(2026-11-24\)"):
+    with pytest.raises(BadInput, match=r"From: .* is not a time; accepted: a date \(2026-11-24\)"):
         parse_moment("From", text, NOON)
 
 
@@ -94,7 +97,13 @@ def test_what_is_not_known_is_never_a_no() -> None:
     seen = {each.question: each for each in evidence_answers(Evidence(repository_exists=False, inside_organization=True, barred=True, repository_mode=None))}  # fmt: skip
     assert (seen["Does the repository exist?"].answer, seen["Does the repository exist?"].tone) == ("no", "bad")
     assert seen["Is it inside your organization?"].tone == "good"
-    assert seen["Is the member barred by a deny policy or an access boundary?"].tone == "bad"
+    assert seen["Does a deny policy or an access boundary block the member?"].tone == "bad"
+
+
+@pytest.mark.parametrize(("removed", "tone"), [(True, "bad"), (False, ""), (None, "unknown")])
+def test_access_that_was_removed_since_the_last_deploy_opposes_the_grant(removed: bool | None, tone: str) -> None:
+    answers = {each.question: each.tone for each in evidence_answers(Evidence(access_removed=removed))}
+    assert answers["Was its access removed since?"] == tone
 
 
 def test_a_name_breaks_behind_what_joins_it_and_stays_text() -> None:
@@ -111,7 +120,10 @@ def test_links_quote_whatever_stands_in_them() -> None:
     assert urlsplit(found["Job"]).path == "/run/jobs/details/us%2F..%2F../n%22%0AOR%20%22x"
     assert 'timestamp>="2026-11-23T08:00:00.123456Z"' not in unquote(found["Log entry"])  # a second around it
     assert 'timestamp>="2026-11-23T07:59:59.123456Z"' in unquote(found["Log entry"])
-    assert [name for name, _ in console_links(replace(record(), deploys=()))] == ["Repository", "IAM of its project"]
+    assert [name for name, _ in console_links(replace(record(), deploys=()))] == [
+        "Repository",
+        "IAM of the registry project",
+    ]
 
 
 def test_the_same_by_hand_is_what_a_plan_prints() -> None:
