@@ -21,7 +21,7 @@ from remediate.entries.denial import understand
 from remediate.entries.envelope import entry_of
 from remediate.entries.log_entry import read_entry
 from remediate.errors import BadInput, LedgerFault, TerminalFault, TransientFault, Unreadable
-from remediate.notify.report import Sending
+from remediate.notify.report import DeliveryResult
 from remediate.records.modes import ModeChange
 from remediate.records.remediation import TrailRecord
 from remediate.review.body import withhold
@@ -42,7 +42,7 @@ def warned(text: str) -> None:
     log.critical(text)
 
 
-def said(sending: Sending) -> None:
+def said(sending: DeliveryResult) -> None:
     """One line a post to a channel; one that failed is sent again by the next notice, or by a sweep."""
     severity, message, fields = sending.line()
     log.info(message, severity=severity, **fields)

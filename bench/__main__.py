@@ -86,7 +86,7 @@ def _one_grant(folder: Path) -> None:
     taken = []
     for member in members[:20]:
         started = time.perf_counter()
-        registry.add_reader(CONTAINERS, Member(member), request_reason="bench", still=lambda: True)
+        registry.add_reader(CONTAINERS, Member(member), request_reason="bench", precondition=lambda: True)
         taken.append(time.perf_counter() - started)
     _tell("one grant, read and write, client warm", taken[1:])
     if shutil.which("gcloud"):
@@ -102,7 +102,9 @@ def _one_grant(folder: Path) -> None:
 def _writers(folder: Path) -> None:
     def grant(sandbox: SandboxProcess, member: str) -> bool:
         registry = GoogleRegistry(sandbox.url, 10.0)
-        return registry.add_reader(CONTAINERS, Member(member), request_reason="bench", still=lambda: True).written
+        return registry.add_reader(
+            CONTAINERS, Member(member), request_reason="bench", precondition=lambda: True
+        ).written
 
     sandbox, members = _sandbox(folder)
     with ThreadPoolExecutor(32) as pool:

@@ -19,7 +19,7 @@ from remediate.decisions.policy import decide
 from remediate.ledger.interface import Filter, Ledger
 from remediate.ledger.opening import open_ledger
 from remediate.ledger.sqlite import SqliteLedger
-from remediate.records.remediation import Remediation, State, opened
+from remediate.records.remediation import Remediation, State, open_remediation
 from tests.audit_entries import activity, denial
 from tests.firestore_fixture import _MAIN, emulator_jar
 
@@ -73,7 +73,7 @@ def _firestore(jar: Path, count: int) -> None:
 def _records(count: int) -> list[Remediation]:
     """Remediations a second apart, over a hundred repositories, every tenth of them open."""
     found = denial(activity())
-    record, _ = opened(found, decide(found), State.PROPOSED, actor="remediate", now=_NOON)
+    record, _ = open_remediation(found, decide(found), State.PROPOSED, actor="remediate", now=_NOON)
     states = (State.PROPOSED, *[State.GRANTED] * 9)
     return [
         msgspec.structs.replace(

@@ -20,12 +20,12 @@ import msgspec
 from werkzeug.test import EnvironBuilder
 
 from remediate.decisions.policy import decide
-from remediate.entries.denial import Deploy, Kind
+from remediate.entries.denial import Deploy, ResourceKind
 from remediate.ledger import firestore
 from remediate.ledger.interface import Ledger
 from remediate.ledger.opening import open_ledger
 from remediate.ledger.sqlite import SqliteLedger
-from remediate.records.remediation import Remediation, State, TrailRecord, moved, opened
+from remediate.records.remediation import Remediation, State, TrailRecord, open_remediation, transition
 from remediate.settings import Settings
 from remediate.wiring import remediator_from, review_from
 from tests.audit_entries import activity, denial
@@ -94,7 +94,7 @@ def _lives(count: int) -> Iterator[tuple[Remediation, list[TrailRecord]]]:
     found = denial(activity())
     decision = decide(found)
     start = datetime(2026, 11, 20, tzinfo=UTC) - timedelta(minutes=count)
-    blank, _ = opened(found, decision, State.PROPOSED, actor="remediate", now=start)
+    blank, _ = open_remediation(found, decision, State.PROPOSED, actor="remediate", now=start)
     for number in range(count):
         at = start + timedelta(minutes=number)
         project = f"shop-{number % 200}"
@@ -103,18 +103,18 @@ def _lives(count: int) -> Iterator[tuple[Remediation, list[TrailRecord]]]:
             id=f"r-{number:012x}",
             repository=f"projects/images-{number % 8}/locations/us/repositories/r-{number % 40}",
             member=f"serviceAccount:deployer-{number}@{project}.iam.gserviceaccount.com",
-            deploys=(Deploy(project, str(10**11 + number % 200), "us-central1", Kind.SERVICE, "web"),),
+            deploys=(Deploy(project, str(10**11 + number % 200), "us-central1", ResourceKind.SERVICE, "web"),),
             state=State.GRANTED,
             trail=0,
             trail_hash="",
         )
         state = State.PROPOSED if number % 10 == 0 else State.GRANTED
         record = msgspec.structs.replace(record, state=State.REJECTED)
-        record, first = moved(record, State.PROPOSED, actor="remediate", now=at, decision=decision)
+        record, first = transition(record, State.PROPOSED, actor="remediate", now=at, decision=decision)
         steps = [first]
         if state is State.GRANTED:
             for following in (State.APPROVED, State.GRANTED):
-                record, step = moved(record, following, actor="user:lead@example.com", now=at + timedelta(hours=1))
+                record, step = transition(record, following, actor="user:lead@example.com", now=at + timedelta(hours=1))
                 steps.append(step)
         yield msgspec.structs.replace(record, last_seen=first.at), steps
 

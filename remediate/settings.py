@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from remediate.decisions.organization import Names
+from remediate.decisions.organization import HomeNames
 from remediate.decisions.policy import Mode
 from remediate.errors import BadInput
 from remediate.iam.member import reviewer_key
@@ -213,7 +213,7 @@ def endpoint(environ: Mapping[str, str], service: str) -> str | None:
     return found.get(service)
 
 
-def names_from(environ: Mapping[str, str]) -> Names:
+def names_from(environ: Mapping[str, str]) -> HomeNames:
     """Our own domains and workforce pools, for a command that needs no other setting. Raises BadInput."""
     found: dict[str, tuple[str, ...]] = {}
     for name, parse in (("DOMAINS", _domains), ("WORKFORCE_POOLS", _pools)):
@@ -222,7 +222,7 @@ def names_from(environ: Mapping[str, str]) -> Names:
         if parsed is None:
             raise BadInput(f"REMEDIATE_{name}={value!r}: expected names, separated by commas")
         found[name] = parsed
-    return Names(found["DOMAINS"], found["WORKFORCE_POOLS"])
+    return HomeNames(found["DOMAINS"], found["WORKFORCE_POOLS"])
 
 
 def _organization(text: str) -> str | None:

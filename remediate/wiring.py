@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from remediate.cloud.interface import Cloud, Logs
-from remediate.decisions.organization import Names
+from remediate.decisions.organization import HomeNames
 from remediate.decisions.policy import BuiltIn, Rules
 from remediate.errors import BadInput
 from remediate.iam.member import Member, parse_member
@@ -25,7 +25,7 @@ from remediate.settings import Settings
 if TYPE_CHECKING:
     from remediate.notify.dispatch import Dispatcher
     from remediate.notify.interface import Channel, Notifier
-    from remediate.notify.report import Sending
+    from remediate.notify.report import DeliveryResult
     from remediate.review.pages import Review
 
 
@@ -99,7 +99,7 @@ def projects_within(settings: Settings, scopes: list[str]) -> list[str]:
     projects = cloud_from(settings).projects
     found: dict[str, None] = {}
     for scope in scopes:
-        inside = projects.within(scope)
+        inside = projects.list_projects(scope)
         if not inside:
             raise BadInput(f"{scope}: no project in it can be seen with these credentials")
         found |= dict.fromkeys(inside)
@@ -168,7 +168,7 @@ def review_from(settings: Settings, remediator: Remediator) -> Review:
 
 def notifier_from(
     settings: Settings,
-    said: Callable[[Sending], None] = lambda _: None,
+    said: Callable[[DeliveryResult], None] = lambda _: None,
     clock: Callable[[], datetime] = clock,
     *,
     background: bool = False,
@@ -181,18 +181,18 @@ def notifier_from(
         return None
     from remediate.notify import cards
     from remediate.notify.dispatch import Dispatcher
-    from remediate.notify.pubsub import Topic
+    from remediate.notify.pubsub import TopicChannel
     from remediate.notify.webhook import Webhook
-    from remediate.records.notice import Terms
+    from remediate.records.notice import NoticeContext
 
     channels: list[Channel] = []
     if settings.notify_topic is not None:
-        channels.append(Topic(settings.notify_topic, settings.endpoints.get("PUBSUB")))
+        channels.append(TopicChannel(settings.notify_topic, settings.endpoints.get("PUBSUB")))
     if settings.slack_webhook is not None:
         channels.append(Webhook("slack", settings.slack_webhook, cards.slack))
     if settings.chat_webhook is not None:
         channels.append(Webhook("chat", settings.chat_webhook, cards.chat))
-    terms = Terms(settings.review_url, timedelta(days=settings.lapse_days), settings.proposals_an_hour)
+    terms = NoticeContext(settings.review_url, timedelta(days=settings.lapse_days), settings.proposals_an_hour)
     return Dispatcher(ledger_from(settings), channels, terms, clock, said, background=background)
 
 
@@ -214,7 +214,7 @@ def remediator_from(
         cloud=cloud_from(settings),
         rules=rules or rules_when_needed(settings, warned),
         opt_in_tag=settings.opt_in_tag,
-        ours=Names(settings.domains, settings.workforce_pools),
+        ours=HomeNames(settings.domains, settings.workforce_pools),
         policy_confirmed=settings.policy_confirmed,
         mode=settings.mode,
         organization=settings.organization,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from remediate.cloud.interface import EntryKey, Kind, PolicyChange, Project
+from remediate.cloud.interface import EntryKey, PolicyChange, Project, RepositoryDescription
 from remediate.entries.log_filter import deploys_by, ends_of, policy_changes
 from remediate.errors import Missing, RemediateError, TerminalFault
 from remediate.iam.allow_policy import (
@@ -39,12 +39,12 @@ class MemoryRegistry:
     policies: dict[str, list[Binding]] = field(default_factory=dict)
     writes: int = 0
     refuse_writes: bool = False
-    kinds: dict[str, Kind] = field(default_factory=dict)
+    kinds: dict[str, RepositoryDescription] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock, compare=False, repr=False)
     """Google Cloud's compare-and-set, for threads."""
 
-    def kind(self, repository: Repository) -> Kind | None:
-        standard = Kind("DOCKER", "STANDARD_REPOSITORY")
+    def describe(self, repository: Repository) -> RepositoryDescription | None:
+        standard = RepositoryDescription("DOCKER", "STANDARD_REPOSITORY")
         return self.kinds.get(str(repository), standard) if str(repository) in self.policies else None
 
     def bindings(self, repository: Repository) -> list[Binding]:
@@ -58,16 +58,16 @@ class MemoryRegistry:
             raise Missing(f"getIamPolicy {repository}: 404 Requested entity was not found")
         return self.policies[str(repository)]
 
-    def add_reader(self, grant: Grant, *, request_reason: str, still: Callable[[], bool]) -> PolicyChange:
+    def add_reader(self, grant: Grant, *, request_reason: str, precondition: Callable[[], bool]) -> PolicyChange:
         assert request_reason
         with self.lock:
-            return self._add(grant.repository, grant.member, still)
+            return self._add(grant.repository, grant.member, precondition)
 
-    def _add(self, repository: Repository, member: Member, still: Callable[[], bool]) -> PolicyChange:
+    def _add(self, repository: Repository, member: Member, precondition: Callable[[], bool]) -> PolicyChange:
         if self.refuse_writes:
             raise TerminalFault("setIamPolicy: 400 the member does not belong to a permitted customer")
         bindings = self._policy(repository)
-        if not still():
+        if not precondition():
             return PolicyChange(written=False, etag=str(self.writes))
         match edit_to_add(bindings, member):
             case AlreadyThere():
@@ -80,15 +80,15 @@ class MemoryRegistry:
         self.writes += 1
         return PolicyChange(written=True, etag=str(self.writes))
 
-    def remove_reader(self, grant: Grant, *, request_reason: str, still: Callable[[], bool]) -> PolicyChange:
+    def remove_reader(self, grant: Grant, *, request_reason: str, precondition: Callable[[], bool]) -> PolicyChange:
         assert request_reason
         with self.lock:
-            return self._remove(grant.repository, grant.member, still)
+            return self._remove(grant.repository, grant.member, precondition)
 
-    def _remove(self, repository: Repository, member: Member, still: Callable[[], bool]) -> PolicyChange:
+    def _remove(self, repository: Repository, member: Member, precondition: Callable[[], bool]) -> PolicyChange:
         bindings = self._policy(repository)
         edit = edit_to_remove(bindings, member)
-        if isinstance(edit, NotThere) or not still():
+        if isinstance(edit, NotThere) or not precondition():
             return PolicyChange(written=False, etag=str(self.writes))
         old = bindings[edit.index]
         left = tuple(text for place, text in enumerate(old.members) if place != edit.place)
@@ -158,7 +158,7 @@ class MemoryLogs:
         held.sort(key=lambda each: str(each["timestamp"]), reverse=True)
         return (json.dumps(each).encode() for each in held)
 
-    def calls(self, project: str, operation: str, at: datetime) -> list[bytes]:
+    def operation_entries(self, project: str, operation: str, at: datetime) -> list[bytes]:
         assert project
         assert at.tzinfo
         self.reads += 1
@@ -185,7 +185,7 @@ class MemoryProjects:
     def find(self, project: str) -> Project | None:
         return next((each for each in self.projects if project in (each.id, each.number)), None)
 
-    def within(self, scope: str) -> list[str]:
+    def list_projects(self, scope: str) -> list[str]:
         raise NotImplementedError("the sandbox has this one")
 
     def bindings(self, scope: str) -> list[Binding] | None:

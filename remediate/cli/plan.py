@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Never
 import typer
 
 if TYPE_CHECKING:
-    from remediate.decisions.organization import Names
+    from remediate.decisions.organization import HomeNames
     from remediate.decisions.plan import PlannedEntry, Report
     from remediate.decisions.policy import Rules
 
@@ -139,7 +139,7 @@ def _rules(policy: str | None) -> Rules:
     return parse_policy(read_policy(policy, endpoint(os.environ, "STORAGE")), policy) if policy else BUILT_IN
 
 
-def _ours() -> Names:
+def _ours() -> HomeNames:
     """The domains and workforce pools that the environment names as ours."""
     from remediate.settings import names_from
 

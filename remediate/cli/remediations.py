@@ -272,9 +272,9 @@ def needed_too(ledger: Ledger, record: Remediation) -> list[Remediation]:
 
 def retry(ledger: Ledger, record: Remediation) -> str:
     """From when on a retry of the deploy is worth it, once this was granted."""
-    from remediate.records.transitions import lacking
+    from remediate.records.transitions import unmet_partners
 
-    absent = lacking(record, filter(None, map(ledger.get, record.partners)))
+    absent = unmet_partners(record, filter(None, map(ledger.get, record.partners)))
     if not absent:
         return _RETRY
     named = ", ".join(f"{each.id} ({each.state})" for each in absent)

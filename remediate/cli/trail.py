@@ -140,7 +140,7 @@ def _verify(ledger: Ledger) -> None:
         _, link = checked_trail(ledger, ident)
         if link:
             broken(ident, link)
-    for ident in gone_through(ledger.misfiled()):
+    for ident in gone_through(ledger.index_mismatches()):
         broken(ident, "it is filed under another state, name or time than it says, so that nothing finds it")
     now = list(gone_through(ledger.ids()))
     orphans = {step.remediation for step in _readable(ledger)} - set(known) - set(now)

@@ -32,7 +32,7 @@ def client_options(endpoint: str | None) -> tuple[ClientOptions | None, Credenti
     return ClientOptions(api_endpoint=endpoint), anonymous
 
 
-def retried(call: Callable[[], _T], timeout: float, *, conflicts: bool = False, budgets: float = _BUDGETS) -> _T:
+def with_retries(call: Callable[[], _T], timeout: float, *, conflicts: bool = False, budgets: float = _BUDGETS) -> _T:
     """The call's result, made again on passing faults (and on conflicts, where asked) while the budget lasts."""
     from google.api_core import exceptions
     from google.api_core.retry import Retry
@@ -45,7 +45,7 @@ def retried(call: Callable[[], _T], timeout: float, *, conflicts: bool = False, 
 
 
 @contextmanager
-def translated(what: str) -> Iterator[None]:
+def translate_errors(what: str) -> Iterator[None]:
     """Raise TransientFault or TerminalFault, naming the call, in place of the client libraries' many errors."""
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError

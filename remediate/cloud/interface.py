@@ -30,7 +30,7 @@ class Project(msgspec.Struct, frozen=True):
     """`folders/N` and `organizations/N`, nearest first, as far as they may be seen."""
 
 
-class Kind(msgspec.Struct, frozen=True):
+class RepositoryDescription(msgspec.Struct, frozen=True):
     """What a repository is, in Artifact Registry's own words; None where it does not say."""
 
     format: str | None
@@ -54,7 +54,7 @@ class PolicyChange(msgspec.Struct, frozen=True):
 class Registry(Protocol):
     """Artifact Registry: what a repository is, and its allow policy."""
 
-    def kind(self, repository: Repository) -> Kind | None:
+    def describe(self, repository: Repository) -> RepositoryDescription | None:
         """What the repository is; None where it does not exist.
 
         A 403 (not visible to us) raises TerminalFault, it is not a no.
@@ -69,7 +69,7 @@ class Registry(Protocol):
     def change_by_adding(self, grant: Grant) -> BindingChange:
         """What `add_reader` would change now; reads, and writes nothing."""
 
-    def add_reader(self, grant: Grant, *, request_reason: str, still: Callable[[], bool]) -> PolicyChange:
+    def add_reader(self, grant: Grant, *, request_reason: str, precondition: Callable[[], bool]) -> PolicyChange:
         """Add the member to the repository's one unconditional reader binding, by compare-and-set on the etag.
 
         Nothing else of the policy changes. A conflict is re-read and redone with jitter; no write happens when the
@@ -78,7 +78,7 @@ class Registry(Protocol):
         read, it is certain that nobody changed the policy since.
         """
 
-    def remove_reader(self, grant: Grant, *, request_reason: str, still: Callable[[], bool]) -> PolicyChange:
+    def remove_reader(self, grant: Grant, *, request_reason: str, precondition: Callable[[], bool]) -> PolicyChange:
         """Take the member out of the repository's unconditional reader binding, by the same compare-and-set.
 
         Nothing else changes; nothing is written when the member is not there, or `still` says no.
@@ -105,7 +105,7 @@ class Logs(Protocol):
         A TransientFault: ask again later. A TerminalFault: it may not be asked.
         """
 
-    def calls(self, project: str, operation: str, at: datetime) -> list[bytes]:
+    def operation_entries(self, project: str, operation: str, at: datetime) -> list[bytes]:
         """The entries of the calls in the project that belong to an operation, within an hour of then."""
 
     def deploys(
@@ -141,7 +141,7 @@ class Projects(Protocol):
     def find(self, project: str) -> Project | None:
         """The project with this id or number; None where it does not exist or may not be seen (Google says 403)."""
 
-    def within(self, scope: str) -> list[str]:
+    def list_projects(self, scope: str) -> list[str]:
         """Every project (`projects/ID`) at or beneath this scope (`organizations/N`, `folders/N`, `projects/ID`)."""
 
     def bindings(self, scope: str) -> list[Binding] | None:
@@ -154,7 +154,7 @@ class Projects(Protocol):
 class Troubleshooter(Protocol):
     """Policy Troubleshooter: what no grant overrides."""
 
-    def barred(self, repository: Repository, member: Member) -> bool | None:
+    def denied_by_policy(self, repository: Repository, member: Member) -> bool | None:
         """Whether a deny policy or an access boundary keeps the member from reading; None where it cannot tell."""
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from remediate.cloud.client import client_options, retried, translated
+from remediate.cloud.client import client_options, translate_errors, with_retries
 from remediate.cloud.interface import EntryKey
 from remediate.entries.log_filter import DENIALS, calls_of, deploys_by, ends_of, entries_named, policy_changes
 from remediate.errors import RemediateError, TerminalFault, TransientFault
@@ -117,8 +117,8 @@ class GoogleLogs:
             }
             what = batch[0] if len(batch) == 1 else f"{batch[0]} and {len(batch) - 1} more projects"
             while True:
-                with translated(f"list the log entries of {what}"):
-                    page = retried(partial(self._page, wanted), self._timeout, budgets=_PATIENCE)
+                with translate_errors(f"list the log entries of {what}"):
+                    page = with_retries(partial(self._page, wanted), self._timeout, budgets=_PATIENCE)
                 yield from (bytes(each) for each in page.entries)
                 if not page.next_page_token:
                     break
@@ -138,7 +138,7 @@ class GoogleLogs:
                 self._ask()
         return {key: answer.error or answer.entries for key, answer in answers.items()}
 
-    def calls(self, project: str, operation: str, at: datetime) -> list[bytes]:
+    def operation_entries(self, project: str, operation: str, at: datetime) -> list[bytes]:
         """Remembered for a minute: one decision asks twice, for the denial and for the entry that is read back.
 
         That there are none is not remembered: logs take a moment to be readable.
@@ -242,8 +242,8 @@ class GoogleLogs:
             "orderBy": order,
         }
         for _ in range(_PAGES):
-            with translated(what):
-                page = retried(lambda: self._counted(body), self._timeout)
+            with translate_errors(what):
+                page = with_retries(lambda: self._counted(body), self._timeout)
             yield from page.entries
             if not page.next_page_token:
                 return

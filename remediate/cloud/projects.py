@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from remediate.cloud.client import client_options, retried, translated
+from remediate.cloud.client import client_options, translate_errors, with_retries
 from remediate.cloud.interface import Project
 from remediate.iam.allow_policy import Binding
 
@@ -55,7 +55,7 @@ class GoogleProjects:
             remembered = self._found.get(project)
         if remembered and self._monotonic() - remembered[0] < _REMEMBERED:
             return remembered[1]
-        with translated(f"get projects/{project}"):
+        with translate_errors(f"get projects/{project}"):
             found = self._look_up(project)
         if found:
             with self._lock:
@@ -64,7 +64,7 @@ class GoogleProjects:
                 self._found |= dict.fromkeys({project, found.id, found.number}, (self._monotonic(), found))
         return found
 
-    def within(self, scope: str) -> list[str]:
+    def list_projects(self, scope: str) -> list[str]:
         """Logs are kept by each project for itself, so what a folder holds has to be known one by one."""
         if scope.startswith("projects/"):
             return [scope]
@@ -75,17 +75,17 @@ class GoogleProjects:
                 above[parent] = self._ancestry(parent)[1]
             return above[parent]
 
-        with translated(f"search the projects of {scope}"):
+        with translate_errors(f"search the projects of {scope}"):
             search = partial(self._projects.search_projects, query="state:ACTIVE", timeout=self._timeout, retry=None)
-            found = retried(lambda: list(search()), self._timeout)
+            found = with_retries(lambda: list(search()), self._timeout)
             return [f"projects/{each.project_id}" for each in found if scope in ancestors(each.parent)]
 
     def bindings(self, scope: str) -> list[Binding] | None:
-        with translated(f"getIamPolicy {scope}"):
+        with translate_errors(f"getIamPolicy {scope}"):
             return self._remembered(self._policies, scope, partial(self._bindings, scope))
 
     def tags(self, project: Project) -> frozenset[str] | None:
-        with translated(f"list the effective tags of projects/{project.id}"):
+        with translate_errors(f"list the effective tags of projects/{project.id}"):
             return self._remembered(self._tags, project.number, partial(self._effective_tags, project.number))
 
     def _remembered(self, found: dict[str, tuple[float, _T]], name: str, look_up: Callable[[], _T]) -> _T:
@@ -166,6 +166,6 @@ class GoogleProjects:
         from google.api_core.exceptions import Forbidden, NotFound
 
         try:
-            return retried(call, self._timeout)
+            return with_retries(call, self._timeout)
         except (Forbidden, NotFound):
             return None

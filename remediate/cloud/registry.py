@@ -10,8 +10,8 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from remediate.cloud.client import client_options, retried, translated
-from remediate.cloud.interface import Kind, PolicyChange
+from remediate.cloud.client import client_options, translate_errors, with_retries
+from remediate.cloud.interface import PolicyChange, RepositoryDescription
 from remediate.decisions.variables import NEWCOMERS
 from remediate.errors import TerminalFault, TransientFault
 from remediate.iam.allow_policy import (
@@ -55,12 +55,12 @@ class GoogleRegistry:
         options, credentials = client_options(self._endpoint)
         return ArtifactRegistryClient(transport="rest", credentials=credentials, client_options=options)
 
-    def kind(self, repository: Repository) -> Kind | None:
+    def describe(self, repository: Repository) -> RepositoryDescription | None:
         from google.api_core.exceptions import NotFound
 
-        with translated(f"get {repository}"):
+        with translate_errors(f"get {repository}"):
             try:
-                found = retried(
+                found = with_retries(
                     lambda: self._client.get_repository(name=str(repository), timeout=self._timeout, retry=None),
                     self._timeout,
                 )
@@ -68,14 +68,14 @@ class GoogleRegistry:
                 return None
         redirected = self._redirected(repository.project) if repository.is_gcr_io else None
         newcomers = found.labels.get(_LABEL) == NEWCOMERS
-        return Kind(_name(found.format_), _name(found.mode), redirected, newcomers)
+        return RepositoryDescription(_name(found.format_), _name(found.mode), redirected, newcomers)
 
     def _redirected(self, project: str) -> bool | None:
         """Whether gcr.io's addresses lead to this project's repositories ("Transition from Container Registry")."""
         what = f"get projects/{project}/projectSettings"
         name = what.removeprefix("get ")
-        with suppress(TerminalFault, TransientFault), translated(what):
-            found = retried(
+        with suppress(TerminalFault, TransientFault), translate_errors(what):
+            found = with_retries(
                 lambda: self._client.get_project_settings(name=name, timeout=self._timeout, retry=None), self._timeout
             )
             state = _name(found.legacy_redirection_state)
@@ -83,8 +83,8 @@ class GoogleRegistry:
         return None
 
     def bindings(self, repository: Repository) -> list[Binding]:
-        with translated(f"getIamPolicy {repository}"):
-            return _bindings(retried(lambda: self._policy(repository), self._timeout))
+        with translate_errors(f"getIamPolicy {repository}"):
+            return _bindings(with_retries(lambda: self._policy(repository), self._timeout))
 
     def has_reader(self, grant: Grant) -> bool:
         return isinstance(edit_to_add(self.bindings(grant.repository), grant.member), AlreadyThere)
@@ -92,18 +92,18 @@ class GoogleRegistry:
     def change_by_adding(self, grant: Grant) -> BindingChange:
         return change_by_adding(self.bindings(grant.repository), grant.member)
 
-    def add_reader(self, grant: Grant, *, request_reason: str, still: Callable[[], bool]) -> PolicyChange:
-        return self._change(grant, edit_to_add, request_reason, still)
+    def add_reader(self, grant: Grant, *, request_reason: str, precondition: Callable[[], bool]) -> PolicyChange:
+        return self._change(grant, edit_to_add, request_reason, precondition)
 
-    def remove_reader(self, grant: Grant, *, request_reason: str, still: Callable[[], bool]) -> PolicyChange:
-        return self._change(grant, edit_to_remove, request_reason, still)
+    def remove_reader(self, grant: Grant, *, request_reason: str, precondition: Callable[[], bool]) -> PolicyChange:
+        return self._change(grant, edit_to_remove, request_reason, precondition)
 
     def _change(
         self,
         grant: Grant,
         edit_of: Callable[[list[Binding], Member], Edit],
         request_reason: str,
-        still: Callable[[], bool],
+        precondition: Callable[[], bool],
     ) -> PolicyChange:
         from google.api_core.exceptions import Conflict
 
@@ -115,7 +115,7 @@ class GoogleRegistry:
             nonlocal perhaps_written
             policy = self._policy(repository)
             edit = edit_of(_bindings(policy), member)
-            if isinstance(edit, (AlreadyThere, NotThere)) or not still():
+            if isinstance(edit, (AlreadyThere, NotThere)) or not precondition():
                 return PolicyChange(written=perhaps_written, etag=_etag(policy))
             _apply(policy, edit, member)
             try:
@@ -127,8 +127,8 @@ class GoogleRegistry:
                 raise
 
         # Our own threads take turns; other writers are met by the etag.
-        with translated(f"setIamPolicy {repository}"), self._writing[repository]:
-            return retried(attempt, self._timeout, conflicts=True)
+        with translate_errors(f"setIamPolicy {repository}"), self._writing[repository]:
+            return with_retries(attempt, self._timeout, conflicts=True)
 
     def _policy(self, repository: Repository) -> Policy:
         from google.iam.v1.iam_policy_pb2 import GetIamPolicyRequest

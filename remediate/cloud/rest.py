@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from remediate.cloud.client import retried, translated
+from remediate.cloud.client import translate_errors, with_retries
 
 if TYPE_CHECKING:
     import requests
@@ -45,8 +45,8 @@ def _asked(
             raise from_http_response(answer)  # type: ignore[no-untyped-call]
         return bytes(answer.content)
 
-    with translated(what):
-        return retried(call, timeout)
+    with translate_errors(what):
+        return with_retries(call, timeout)
 
 
 @cache

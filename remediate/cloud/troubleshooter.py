@@ -36,7 +36,7 @@ class GoogleTroubleshooter:
         self._address = endpoint or _GOOGLE
         self._timeout = timeout
 
-    def barred(self, repository: Repository, member: Member) -> bool | None:
+    def denied_by_policy(self, repository: Repository, member: Member) -> bool | None:
         """Whether something that no grant overrides bars the member. Raises TransientFault or TerminalFault."""
         if member.kind is MemberKind.PRINCIPAL:
             return None  # it knows users and service accounts alone

@@ -45,7 +45,7 @@ class Home(NamedTuple):
         return Home(False if False in both else None if None in both else True, self.ancestors)
 
 
-class Names(msgspec.Struct, frozen=True):
+class HomeNames(msgspec.Struct, frozen=True):
     """What the settings name as ours: domains of people, and workforce pools. Empty: nothing is known."""
 
     domains: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ def home_project(member: Member) -> str | None:
     return member.project
 
 
-def home_by_name(member: Member, ours: Names, organization: str | None) -> Home:
+def home_by_name(member: Member, ours: HomeNames, organization: str | None) -> Home:
     """Where an identity that lives in no project is at home, as far as its name and the settings tell."""
     if match := _AGENT_OF.match(member.id):
         inside = None if organization is None else match[1] == organization
@@ -71,7 +71,7 @@ def home_by_name(member: Member, ours: Names, organization: str | None) -> Home:
     return Home()
 
 
-def home_offline(ours: Names) -> Callable[[Member, Deploy], bool | None]:
+def home_offline(ours: HomeNames) -> Callable[[Member, Deploy], bool | None]:
     """What an export alone tells: what lives in the deploying project is inside; of other projects nothing is known."""
 
     def inside(member: Member, deploy: Deploy) -> bool | None:

@@ -9,9 +9,9 @@ from datetime import datetime
 
 import msgspec
 
-from remediate.decisions.organization import Names, home_offline
+from remediate.decisions.organization import HomeNames, home_offline
 from remediate.decisions.policy import BUILT_IN, Decision, Outcome, Rules, assumed, decide
-from remediate.decisions.prediction import aheads
+from remediate.decisions.prediction import predict_denials
 from remediate.decisions.variables import same_project
 from remediate.entries.denial import Denial, Deploy, EntryId, NotADenial, Reader
 from remediate.entries.joining import Call
@@ -85,7 +85,7 @@ class Plan:
     def __init__(
         self,
         rules: Rules = BUILT_IN,
-        ours: Names = Names(),  # noqa: B008  (frozen)
+        ours: HomeNames = HomeNames(),  # noqa: B008  (frozen)
         keep: Callable[[PlannedEntry | None], None] | None = None,
     ) -> None:
         self._rules = rules
@@ -192,7 +192,7 @@ class Plan:
         """
         number = self._numbers.get(denial.deploy.project or "", denial.deploy.number)
         deploy = msgspec.structs.replace(denial.deploy, number=number)
-        for each in aheads(msgspec.structs.replace(denial, deploy=deploy)):
+        for each in predict_denials(msgspec.structs.replace(denial, deploy=deploy)):
             if each.member is None or each.reader is None:
                 continue
             key = (str(each.repository), each.member.key)

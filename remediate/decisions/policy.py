@@ -202,7 +202,7 @@ def asked(decision: Decision, reason: Reason) -> Decision:
     return msgspec.structs.replace(decision, outcome=Outcome.ASK, reasons=(*decision.reasons, reason))
 
 
-def second_hop(denial: Denial) -> Member | None:
+def service_agent_denied_next(denial: Denial) -> Member | None:
     """The Cloud Run service agent that will be denied next, once a deployer's cross-project denial is cured.
 
     Source: a cross-project deploy needs both readers, and the second is checked only after the first.

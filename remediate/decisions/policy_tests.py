@@ -11,7 +11,7 @@ from remediate.decisions.policy import Decision, Outcome, decide
 from remediate.decisions.policy_file import FileRules, Judged
 from remediate.decisions.variables import ASSUMED, STANDARD, Evidence
 from remediate.decisions.yaml_source import Marks, load_yaml, located, place_of
-from remediate.entries.denial import Denial, Deploy, EntryId, Kind, Reader
+from remediate.entries.denial import Denial, Deploy, EntryId, Reader, ResourceKind
 from remediate.errors import BadInput
 from remediate.iam.member import Member, parse_member
 from remediate.iam.repository import parse_image
@@ -24,7 +24,7 @@ class GivenDeploy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     project: str | None = None
     number: str | None = None
     location: str | None = None
-    kind: Kind | None = None
+    kind: ResourceKind | None = None
     name: str | None = None
     ancestors: tuple[str, ...] | None = None
 
@@ -95,7 +95,7 @@ class Cases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _ACCEPTED = {
     "outcome": ", ".join(Outcome),
-    "kind": ", ".join(Kind),
+    "kind": ", ".join(ResourceKind),
     "reader": ", ".join(Reader),
     "doubts": "the codes of docs/reasons.md",
     "reasons": "the codes of docs/reasons.md",

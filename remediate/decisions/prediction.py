@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from remediate.decisions.policy import second_hop
+from remediate.decisions.policy import service_agent_denied_next
 from remediate.entries.denial import Denial, IncompleteDenial, Reader
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
@@ -17,7 +17,7 @@ _OF_THE_DEPLOY = (Reason.SOURCE_UNKNOWN, Reason.PROJECT_MISMATCH)
 """Doubts about the entry and the project, which hold for whatever else the same deploy is denied."""
 
 
-def ahead(denial: Denial, reader: Reader, member: Member, repository: Repository) -> Denial:
+def follow_up_denial(denial: Denial, reader: Reader, member: Member, repository: Repository) -> Denial:
     """A denial of the same deploy that comes once the one of now is cured."""
     image = denial.image if repository == denial.repository else None
     doubts = tuple(doubt for doubt in denial.doubts if doubt in _OF_THE_DEPLOY)
@@ -26,7 +26,7 @@ def ahead(denial: Denial, reader: Reader, member: Member, repository: Repository
     )
 
 
-def aheads(denial: Denial) -> list[Denial]:
+def predict_denials(denial: Denial) -> list[Denial]:
     """What this deploy is denied next: the service agent, and both readers for its images of other repositories."""
     if isinstance(denial, IncompleteDenial) or denial.reader is None:
         return []
@@ -34,7 +34,7 @@ def aheads(denial: Denial) -> list[Denial]:
     for repository in (grant.repository, *denial.others):
         there = msgspec.structs.replace(denial, repository=repository)
         if repository != grant.repository:
-            found.append(ahead(denial, denial.reader, grant.member, repository))
-        if agent := second_hop(there):
-            found.append(ahead(denial, Reader.SERVICE_AGENT, agent, repository))
+            found.append(follow_up_denial(denial, denial.reader, grant.member, repository))
+        if agent := service_agent_denied_next(there):
+            found.append(follow_up_denial(denial, Reader.SERVICE_AGENT, agent, repository))
     return found

@@ -187,7 +187,7 @@ class _Watcher:
     def record(self, canary: Canary) -> Remediation | None:
         if isinstance(self._ledger, str):
             raise TerminalFault(self._ledger)
-        counted = self._ledger.counted(canary.denial_key, canary.remediation)
+        counted = self._ledger.is_counted(canary.denial_key, canary.remediation)
         return self._ledger.get(canary.remediation) if counted else None
 
 

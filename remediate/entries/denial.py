@@ -12,7 +12,7 @@ from remediate.entries.authorization import authorized
 from remediate.entries.denied_image import denied_image
 from remediate.entries.deploy import Body
 from remediate.entries.deploy import Deploy as Deploy
-from remediate.entries.deploy import Kind as Kind
+from remediate.entries.deploy import ResourceKind as ResourceKind
 from remediate.entries.error_details import Details, details_of, troubleshooter_link
 from remediate.entries.error_text import ImageDenied, read_text
 from remediate.entries.error_text import Reader as Reader
@@ -195,14 +195,16 @@ def _what_was_said(audit: AuditLog, body: Body, details: Details, *, system_even
         if denied and said is None:
             said = ImageDenied()  # the reason says what happened, in a wording we do not know: a person reads it
     if code and details.reads and said in (None, Reason.OTHER_PERMISSION):
-        said = ImageDenied(Reader.DEPLOYER, bare=True, unusual=True)  # what the text leaves out, the details tell
+        said = ImageDenied(
+            Reader.DEPLOYER, registry_message_only=True, unusual=True
+        )  # what the text leaves out, the details tell
     if isinstance(said, ImageDenied) and details.cause:
         return details.cause
     if isinstance(said, ImageDenied) and deploys.stopped_by_service_controls(audit):
         return Reason.VPC_SERVICE_CONTROLS
     if said is None:
         return Reason.OTHER_FAILURE if code else Reason.SUCCEEDED
-    if isinstance(said, ImageDenied) and said.warned and not code:
+    if isinstance(said, ImageDenied) and said.is_warning and not code:
         return Reason.WARNING_ONLY
     return said
 
@@ -220,7 +222,7 @@ def _denial(
     denied = denied_image(body, where, said, details.repositories, split=ident.split_uid is not None)
     if denied.repository is None and denied.doubts == (Reason.NOT_ARTIFACT_REGISTRY,):
         return NotADenial(ident, where, Reason.NOT_ARTIFACT_REGISTRY)
-    if said.bare and system_event:
+    if said.registry_message_only and system_event:
         said = msgspec.structs.replace(said, reader=None)  # nobody called, and the registry's words name nobody
     doubts = list(denied.doubts)
     if said.unusual:
@@ -244,7 +246,7 @@ def _denial(
         doubts.append(Reason.READER_UNKNOWN)
     # A system event may carry its failure in the conditions alone; a call's own entry has the code of its answer.
     code = (audit.status.code if audit.status else None) or 0
-    if said.warned or code not in ((*_USUAL_CODES, 0) if system_event else _USUAL_CODES):
+    if said.is_warning or code not in ((*_USUAL_CODES, 0) if system_event else _USUAL_CODES):
         doubts.append(Reason.UNUSUAL_STATUS)
     known = tuple(dict.fromkeys(doubts))
     seen = Denial(ident, where, said.reader, member, denied.repository, denied.image, deployer, known, denied.others)

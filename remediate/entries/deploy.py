@@ -54,7 +54,7 @@ _OWN_STATE = ("Ready", "Completed", "Running")
 _INSTANCES_STATE = "ContainerReady"
 
 
-class Kind(StrEnum):
+class ResourceKind(StrEnum):
     """What was deployed."""
 
     SERVICE = "service"
@@ -73,7 +73,7 @@ class Deploy(msgspec.Struct, frozen=True):
     project: str | None = None
     number: str | None = None
     location: str | None = None
-    kind: Kind | None = None
+    kind: ResourceKind | None = None
     name: str | None = None
 
 
@@ -246,16 +246,16 @@ def _location(labels: dict[str, str], audit: AuditLog, names: list[str], *resour
     return _first([place for place in places if isinstance(place, str)], is_location)
 
 
-def _kind(entry: LogEntry, audit: AuditLog, names: list[str], response: object) -> Kind | None:
+def _kind(entry: LogEntry, audit: AuditLog, names: list[str], response: object) -> ResourceKind | None:
     by_type = _RESOURCE_TYPES.get((entry.resource and entry.resource.type) or "")
     if by_type:
-        return Kind(by_type)
+        return ResourceKind(by_type)
     kind = _at(response, "kind")
     collections = [match[1] for name in names for match in _NAMED.finditer(name)]
     for text in (kind if isinstance(kind, str) else "", audit.method_name or "", *collections):
         for value, words in _KIND_WORDS:
             if any(word in text.lower() for word in words):
-                return Kind(value)
+                return ResourceKind(value)
     return None
 
 

@@ -41,7 +41,7 @@ _TEMPLATE = re.compile(
 _DEPTH = 24  # of a request that is searched; what lies deeper is not believed
 
 
-class Place(msgspec.Struct, frozen=True):
+class DeployPlace(msgspec.Struct, frozen=True):
     """Where earlier deploys count: the project's names (id, number), and the repository by each name of its project."""
 
     projects: tuple[str, ...]
@@ -97,7 +97,7 @@ _more = msgspec.json.Decoder(_More, strict=False)
 
 
 def earlier_deploys(
-    entries: Iterable[bytes], place: Place, members: Iterable[Member], since: datetime, before: datetime
+    entries: Iterable[bytes], place: DeployPlace, members: Iterable[Member], since: datetime, before: datetime
 ) -> Iterator[EarlierDeploy | Begun]:
     """The deploys by these members that the entries prove, or begin, in the entries' order.
 
@@ -110,7 +110,7 @@ def earlier_deploys(
             yield found
 
 
-def completed(begun: Iterable[Begun], entries: Iterable[bytes], place: Place) -> list[EarlierDeploy]:
+def completed(begun: Iterable[Begun], entries: Iterable[bytes], place: DeployPlace) -> list[EarlierDeploy]:
     """Those of the begun operations that went well, by their last entries; all of these have to say so."""
     ends: dict[str, list[_Call]] = {}
     for raw in entries:
@@ -121,7 +121,7 @@ def completed(begun: Iterable[Begun], entries: Iterable[bytes], place: Place) ->
     return [each.deploy for each in begun if _ended_well(each, ends.get(each.operation, []))]
 
 
-def _call(raw: bytes, place: Place) -> _Call | None:
+def _call(raw: bytes, place: DeployPlace) -> _Call | None:
     """The call in an entry that Google itself wrote, about a deploy to this project; None for every other entry.
 
     A split entry is cut anywhere, and not believed.
@@ -139,7 +139,7 @@ def _call(raw: bytes, place: Place) -> _Call | None:
     return _Call(entry, audit, more, at, method[1])
 
 
-def _judged(call: _Call, place: Place, members: Mapping[str, Member]) -> EarlierDeploy | Begun | None:
+def _judged(call: _Call, place: DeployPlace, members: Mapping[str, Member]) -> EarlierDeploy | Begun | None:
     member, image = _caller(call.audit, members), _image(call, place)
     if member is None or image is None or not _went_well(call) or not _authorized(call.audit) or _is_dry(call):
         return None
@@ -191,7 +191,7 @@ def _authorized(audit: AuditLog) -> bool:
     return bool(asked) and all(info.get("granted") is True for info in asked)
 
 
-def _image(call: _Call, place: Place) -> str | None:
+def _image(call: _Call, place: DeployPlace) -> str | None:
     """The image of the request's containers that lies in the repository; None where there is none.
 
     Only the request is looked at: a response shows what was deployed before, too. An update whose mask leaves the

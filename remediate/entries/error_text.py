@@ -11,7 +11,7 @@ import re
 
 import msgspec
 
-from remediate.entries.message_grammar import SOUGHT as SOUGHT
+from remediate.entries.message_grammar import DENIAL_PATTERNS as DENIAL_PATTERNS
 from remediate.entries.message_grammar import ImageDenied as ImageDenied
 from remediate.entries.message_grammar import Reader as Reader
 from remediate.entries.message_grammar import flattened, plain, resources, whole_message
@@ -23,10 +23,10 @@ CONDITION_REASONS = ("ContainerPermissionDenied", "CONTAINER_PERMISSION_DENIED")
 """The reason on a failed condition of a revision, service, execution or job: v1's spelling, then v2's."""
 
 # How the words look in a text that is not known as a whole.
-_MUST_READ = re.compile(rf"{SOUGHT[0]}\b", re.I)
-_DOWNLOAD = re.compile(SOUGHT[1], re.I)
+_MUST_READ = re.compile(rf"{DENIAL_PATTERNS[0]}\b", re.I)
+_DOWNLOAD = re.compile(DENIAL_PATTERNS[1], re.I)
 _WARNED = re.compile(r"User does not have access to (?:the )?image\b", re.I)
-_DENIED = re.compile(rf"Permission [\\\"']{{0,8}}{SOUGHT[1]}[\\\"']{{0,8}} denied", re.I)
+_DENIED = re.compile(rf"Permission [\\\"']{{0,8}}{DENIAL_PATTERNS[1]}[\\\"']{{0,8}} denied", re.I)
 _SERVICE_AGENT = re.compile(r"Service Agent(?: (\S+))?\s*\Z", re.I)
 _USER = re.compile(r"\bUser(?: \S+)?\s*\Z", re.I)
 _RUN_AGENT = re.compile(r"\bservice-[0-9]+@serverless-robot-prod\.iam\.gserviceaccount\.com\s*\Z", re.I)
@@ -60,7 +60,7 @@ _KNOWN = (
     (
         Reason.OTHER_PERMISSION,
         re.compile(
-            rf"Permission [\\\"']{{0,8}}(?!{SOUGHT[1]})"
+            rf"Permission [\\\"']{{0,8}}(?!{DENIAL_PATTERNS[1]})"
             r"[a-z][a-z0-9]{1,40}(?:\.[a-z0-9]{1,60}){2}[\\\"']{0,8} denied",
             re.I,
         ),
@@ -137,10 +137,12 @@ def _registrys(text: str) -> ImageDenied:
     """The registry's own words, or the warning of before 2025-01-15."""
     repositories, unread = _repositories(text)
     if warning := _WARNED.search(text):
-        return ImageDenied(Reader.DEPLOYER, (), _image(text, warning.end()), repositories, warned=True, unread=unread)
+        return ImageDenied(
+            Reader.DEPLOYER, (), _image(text, warning.end()), repositories, is_warning=True, unread=unread
+        )
     agents = _addresses(text, Reader.SERVICE_AGENT)
     reader = Reader.SERVICE_AGENT if agents else Reader.DEPLOYER
-    return ImageDenied(reader, agents, None, repositories, bare=not agents, unread=unread)
+    return ImageDenied(reader, agents, None, repositories, registry_message_only=not agents, unread=unread)
 
 
 def _addresses(text: str, reader: Reader) -> tuple[str, ...]:

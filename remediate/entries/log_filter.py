@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from remediate.entries.access_changes import PROJECTS, REGISTRY
 from remediate.entries.denial import CLOUD_RUN
-from remediate.entries.error_text import CONDITION_REASONS, SOUGHT
+from remediate.entries.error_text import CONDITION_REASONS, DENIAL_PATTERNS
 from remediate.entries.source import Log
 from remediate.iam.member import Member, MemberKind
 from remediate.iam.repository import Repository
@@ -23,7 +23,7 @@ def in_log(which: Log) -> str:
     return f'log_id("{which.value}")'
 
 
-_LOOSE = [each.replace(r"\s+", ".+").replace(r"\.", ".") for each in SOUGHT]
+_LOOSE = [each.replace(r"\s+", ".+").replace(r"\.", ".") for each in DENIAL_PATTERNS]
 _TEXTS = " OR ".join(f'protoPayload.status.message=~"(?is){each}"' for each in _LOOSE)
 _REASONS = " OR ".join(f'"{each}"' for each in CONDITION_REASONS)
 _CALLER = "protoPayload.authenticationInfo"

@@ -34,9 +34,9 @@ class ImageDenied(msgspec.Struct, frozen=True):
     """The image as written, without the sentence's full stop or quotes; not yet validated."""
     repositories: tuple[Repository, ...] = ()
     """The different repositories that the text names as the resource that was denied."""
-    bare: bool = False
+    registry_message_only: bool = False
     """The registry's own words alone, which name nobody: the caller was denied."""
-    warned: bool = False
+    is_warning: bool = False
     """The wording is that of the warning of before 2025-01-15, which failed no deploy."""
     unread: bool = False
     """The text names a resource in a form that is not known."""
@@ -46,7 +46,10 @@ class ImageDenied(msgspec.Struct, frozen=True):
     """What further sentences of the same text state about other images."""
 
 
-SOUGHT = (r"must\s+have\s+permission\s+to\s+read\s+the\s+image", r"artifactregistry\.repositories\.downloadArtifacts")
+DENIAL_PATTERNS = (
+    r"must\s+have\s+permission\s+to\s+read\s+the\s+image",
+    r"artifactregistry\.repositories\.downloadArtifacts",
+)
 """Regular expressions (RE2's syntax too), one of which stands in the text of every denial; case does not matter."""
 
 _QUOTES = str.maketrans("“”‘’`", "\"\"'''")
@@ -74,7 +77,7 @@ _RESOURCE = (
     rf"{_QUOTE}[^\s\"'\\]{{1,400}}{_QUOTE}|(?://artifactregistry\.googleapis\.com/)?projects/[^\s\"'\\()]{{1,400}}"
 )
 BARE = (
-    rf"Permission (?:{_QUOTE})?{SOUGHT[1]}(?:{_QUOTE})? denied"
+    rf"Permission (?:{_QUOTE})?{DENIAL_PATTERNS[1]}(?:{_QUOTE})? denied"
     rf"(?: on resource(?: (?:{_RESOURCE}))?(?: \(or (?:it|resource) may not exist\))?)?\.?"
 )
 """The registry's own words: Permission "..." denied on resource "projects/..." (or it may not exist)."""
@@ -182,7 +185,7 @@ def whole_message(text: str) -> ImageDenied | None:
         here = text[at:end]  # so that no clause reads past a closing quote
         if stated := _statement(here):
             match, said = stated
-            if said.bare and found and not found[-1].bare:
+            if said.registry_message_only and found and not found[-1].registry_message_only:
                 found[-1] = _with_resources(found[-1], match[0])  # the cause of the sentence before it
             else:
                 found.append(said)
@@ -244,9 +247,9 @@ def _statement(text: str) -> tuple[re.Match[str], ImageDenied] | None:
         reader = party(match["party"], match["alone"])
         return match, ImageDenied(reader, addresses, _reference(match["quoted"] or match["cited"] or match["image"]))
     if match := _BARE.match(text):
-        return match, _with_resources(ImageDenied(Reader.DEPLOYER, bare=True), match[0])
+        return match, _with_resources(ImageDenied(Reader.DEPLOYER, registry_message_only=True), match[0])
     if match := _WARNED.match(text):
-        return match, ImageDenied(Reader.DEPLOYER, image=_reference(match["image"]), warned=True)
+        return match, ImageDenied(Reader.DEPLOYER, image=_reference(match["image"]), is_warning=True)
     return None
 
 
@@ -280,7 +283,7 @@ def _together(found: list[ImageDenied]) -> ImageDenied:
     """The first statement, with the others beside it: one deploy may be denied several images at once."""
     first, *others = found
     addresses = tuple(dict.fromkeys(address for each in found for address in each.addresses))
-    unusual = any(each.reader is not first.reader or each.warned is not first.warned for each in others)
+    unusual = any(each.reader is not first.reader or each.is_warning is not first.is_warning for each in others)
     return msgspec.structs.replace(first, addresses=addresses, also=tuple(others), unusual=unusual)
 
 

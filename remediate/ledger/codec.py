@@ -12,14 +12,14 @@ import msgspec
 from remediate.errors import LedgerFault
 from remediate.ledger.meaning import nonsense
 from remediate.records.modes import ModeChange, Modes
-from remediate.records.outbox import Parcel
+from remediate.records.outbox import OutboxMessage
 from remediate.records.remediation import Remediation, TrailRecord
 
 _Record = TypeVar("_Record")
 _QUOTED = re.compile(r"Invalid enum value .*(?= - at `)", re.S)  # the one error of msgspec that quotes a value
 
 
-class Reader(Generic[_Record]):
+class RecordDecoder(Generic[_Record]):
     """Reads one kind of record back, as this version or an older one wrote it."""
 
     def __init__(self, kind: type[_Record], name: str) -> None:
@@ -56,7 +56,7 @@ class Gathered(NamedTuple, Generic[_Record]):
 
 def gather(
     rows: Iterable[tuple[object, ...]],
-    read: Reader[_Record],
+    read: RecordDecoder[_Record],
     matches: Callable[[_Record], bool],
     limit: int,
     *,
@@ -80,8 +80,8 @@ def gather(
     return Gathered(found, bool(found and damaged) and looked_at == most, looked_at, damaged)
 
 
-remediation = Reader(Remediation, "the record of")
-step = Reader(TrailRecord, "a record on the trail of")
-modes = Reader(Modes, "the record of the switches in force")
-change = Reader(ModeChange, "a record of a switch")
-parcel = Reader(Parcel, "a notice")
+remediation = RecordDecoder(Remediation, "the record of")
+step = RecordDecoder(TrailRecord, "a record on the trail of")
+modes = RecordDecoder(Modes, "the record of the switches in force")
+change = RecordDecoder(ModeChange, "a record of a switch")
+parcel = RecordDecoder(OutboxMessage, "a notice")

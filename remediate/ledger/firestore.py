@@ -18,9 +18,9 @@ import msgspec
 
 from remediate.errors import BadInput, Conflict, LedgerFault, TransientFault
 from remediate.ledger import codec as stored
-from remediate.ledger.interface import Filter, Mark, Page, TrailFilter, TrailPage, filed
+from remediate.ledger.interface import Cursor, Filter, Page, TrailFilter, TrailPage, filed
 from remediate.records.modes import ModeChange, Modes
-from remediate.records.outbox import Parcel
+from remediate.records.outbox import OutboxMessage
 from remediate.records.remediation import Remediation, State, TrailRecord
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class FirestoreLedger:
             query = query.end_at([self._document(prefix + "\uf8ff")]).limit(10)
             return [stored.remediation(*_row(found)) for found in _streamed(query)]
 
-    def counted(self, denial_key: str, remediation: str) -> bool:
+    def is_counted(self, denial_key: str, remediation: str) -> bool:
         with _translated():
             return bool(self._denial(remediation, denial_key).get(timeout=_TIMEOUT).exists)
 
@@ -100,7 +100,7 @@ class FirestoreLedger:
         *,
         trail: Sequence[TrailRecord] = (),
         denial_key: str | None = None,
-        parcels: Sequence[Parcel] = (),
+        parcels: Sequence[OutboxMessage] = (),
     ) -> None:
         document = self._document(record.id)
         fields = {**filed(record), "record": msgspec.json.encode(record).decode()}
@@ -123,10 +123,10 @@ class FirestoreLedger:
             batch.commit(timeout=_TIMEOUT)
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
-        return self.look(wanted, limit=limit, after=Mark(after.last_seen, after.id) if after else None).whole()
+        return self.look(wanted, limit=limit, after=Cursor(after.last_seen, after.id) if after else None).whole()
 
     def look(
-        self, wanted: Filter, *, limit: int = 100, after: Mark | None = None, longest_waiting: bool = False
+        self, wanted: Filter, *, limit: int = 100, after: Cursor | None = None, longest_waiting: bool = False
     ) -> Page:
         from google.cloud.firestore import FieldFilter
 
@@ -194,7 +194,7 @@ class FirestoreLedger:
             for each in _streamed(query):
                 yield str(each.id)
 
-    def misfiled(self) -> Iterator[str]:
+    def index_mismatches(self) -> Iterator[str]:
         with _translated():
             for each in _streamed(self._collection):
                 with suppress(LedgerFault):
@@ -215,7 +215,7 @@ class FirestoreLedger:
             for each in _streamed(query):
                 yield stored.step(*_row(each))
 
-    def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Mark | None = None) -> TrailPage:
+    def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Cursor | None = None) -> TrailPage:
         """The time is looked up by an index; whatever else is wanted is looked for among so many, the newest first."""
         from google.cloud.firestore import FieldFilter
 
@@ -284,13 +284,13 @@ class FirestoreLedger:
             for each in _streamed(self._modes.collection(_CHANGES).order_by("__name__")):
                 yield stored.change(*_row(each))
 
-    def enqueue(self, parcels: Sequence[Parcel]) -> None:
+    def enqueue(self, parcels: Sequence[OutboxMessage]) -> None:
         batch = self._client.batch()
         with _translated():
             if self._add(batch, parcels):
                 batch.commit(timeout=_TIMEOUT)
 
-    def waiting(self, channel: str, now: str, limit: int) -> list[Parcel]:
+    def waiting(self, channel: str, now: str, limit: int) -> list[OutboxMessage]:
         from google.cloud.firestore import FieldFilter
 
         query = self._client.collection(_PARCELS).where(filter=FieldFilter("channel", "==", channel))
@@ -298,7 +298,7 @@ class FirestoreLedger:
         with _translated():
             return stored.gather(map(_row, _streamed(query)), stored.parcel, lambda _: True, limit).found
 
-    def mark(self, parcel: Parcel) -> None:
+    def mark(self, parcel: OutboxMessage) -> None:
         document = self._parcel(parcel)
         with _translated():
             stored = document.get(["version"], timeout=_TIMEOUT)
@@ -307,14 +307,14 @@ class FirestoreLedger:
             option = self._client.write_option(last_update_time=stored.update_time)
             document.update(_fields(parcel), option=option, timeout=_TIMEOUT)
 
-    def _add(self, batch: WriteBatch, parcels: Sequence[Parcel]) -> int:
+    def _add(self, batch: WriteBatch, parcels: Sequence[OutboxMessage]) -> int:
         """Have the batch create those that are not there; gives how many. One stored meanwhile is a conflict."""
         absent = [each for each in parcels if not self._parcel(each).get(["version"], timeout=_TIMEOUT).exists]
         for each in absent:
             batch.create(self._parcel(each), _fields(each))
         return len(absent)
 
-    def _parcel(self, parcel: Parcel) -> DocumentReference:
+    def _parcel(self, parcel: OutboxMessage) -> DocumentReference:
         document: DocumentReference = self._client.collection(_PARCELS).document(parcel.id)
         return document
 
@@ -346,7 +346,7 @@ def _part(got: stored.Gathered[Remediation] | stored.Gathered[TrailRecord]) -> i
     return got.looked_at if got.looked_at == _SCANNED and not got.more else None
 
 
-def _fields(parcel: Parcel) -> dict[str, object]:
+def _fields(parcel: OutboxMessage) -> dict[str, object]:
     record = msgspec.json.encode(parcel).decode()
     return {"channel": parcel.channel, "due": parcel.due, "version": parcel.version, "record": record}
 

@@ -15,7 +15,7 @@ from remediate.errors import LedgerFault
 from remediate.iam.member import Member, parse_member
 from remediate.iam.repository import Repository
 from remediate.records.modes import ModeChange, Modes
-from remediate.records.outbox import Parcel
+from remediate.records.outbox import OutboxMessage
 from remediate.records.remediation import Remediation, State, TrailRecord
 
 
@@ -114,7 +114,7 @@ def filed(record: Remediation) -> dict[str, str | int]:
     }
 
 
-class Mark(msgspec.Struct, frozen=True):
+class Cursor(msgspec.Struct, frozen=True):
     """Where a page ended, so that the next one begins behind it: a moment, an id, and a transition's number."""
 
     at: str
@@ -183,7 +183,7 @@ class Ledger(Protocol):
     def named(self, prefix: str) -> list[Remediation]:
         """The records whose ids begin so; at most a handful, for abbreviated ids."""
 
-    def counted(self, denial_key: str, remediation: str) -> bool:
+    def is_counted(self, denial_key: str, remediation: str) -> bool:
         """Whether this denial was counted in this remediation."""
 
     def commit(
@@ -192,7 +192,7 @@ class Ledger(Protocol):
         *,
         trail: Sequence[TrailRecord] = (),
         denial_key: str | None = None,
-        parcels: Sequence[Parcel] = (),
+        parcels: Sequence[OutboxMessage] = (),
     ) -> None:
         """Store the record in place of the version before it, with its trail records and the denial it counts.
 
@@ -207,7 +207,7 @@ class Ledger(Protocol):
         """
 
     def look(
-        self, wanted: Filter, *, limit: int = 100, after: Mark | None = None, longest_waiting: bool = False
+        self, wanted: Filter, *, limit: int = 100, after: Cursor | None = None, longest_waiting: bool = False
     ) -> Page:
         """A page of those that match, most recently seen first, or `longest_waiting` first: by their last change.
 
@@ -230,7 +230,7 @@ class Ledger(Protocol):
     def ids(self, states: Sequence[State] = ()) -> Iterator[str]:
         """The id of every remediation, or of every one in these states; no record is read for it."""
 
-    def misfiled(self) -> Iterator[str]:
+    def index_mismatches(self) -> Iterator[str]:
         """The ids of those that are filed under another state, name or time than their record says.
 
         Such a one is looked up by its id as ever, and found by no filter: no sweep would end it. Those that cannot be
@@ -243,7 +243,7 @@ class Ledger(Protocol):
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         """The trail records of one remediation, or of all, oldest first."""
 
-    def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Mark | None = None) -> TrailPage:
+    def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Cursor | None = None) -> TrailPage:
         """A page of the transitions that match, newest first; `before` marks the last one of the page before."""
 
     def take(self, name: str, limit: int, holder: str) -> bool:
@@ -261,11 +261,11 @@ class Ledger(Protocol):
     def mode_changes(self) -> Iterator[ModeChange]:
         """Every change of a switch, oldest first."""
 
-    def enqueue(self, parcels: Sequence[Parcel]) -> None:
+    def enqueue(self, parcels: Sequence[OutboxMessage]) -> None:
         """Store these parcels, save those that are there already. Raises Conflict where one was stored meanwhile."""
 
-    def waiting(self, channel: str, now: str, limit: int) -> list[Parcel]:
+    def waiting(self, channel: str, now: str, limit: int) -> list[OutboxMessage]:
         """The parcels for this channel that are due, the longest due first; one that cannot be read stops no other."""
 
-    def mark(self, parcel: Parcel) -> None:
+    def mark(self, parcel: OutboxMessage) -> None:
         """Store the parcel in place of the version before it. Raises Conflict where somebody else was faster."""

@@ -17,7 +17,7 @@ from remediate.iam.member import Member, parse_member, reviewer_key
 from remediate.iam.repository import Repository
 from remediate.records.modes import POLICY, Loosening, ModeChange, Modes, Request, scope_of
 from remediate.records.notice import Notice
-from remediate.records.outbox import Parcel
+from remediate.records.outbox import OutboxMessage
 from remediate.records.remediation import Ending, Remediation, State, TrailRecord
 
 _TIME = re.compile(
@@ -121,7 +121,7 @@ FIELDS: Mapping[type, Mapping[str, _Check]] = {
     Request: {"at": _TIMED, "actor": _MEMBER},
     Loosening: {"at": _TIMED, "scope": ("a scope", _is_scope), "actors": ("IAM members", _each(_is_member))},
     ModeChange: {"at": _TIMED, "scope": ("a scope", _is_asked), "seq": _COUNTED},
-    Parcel: {
+    OutboxMessage: {
         "due": _TIMED_OR_NOT,
         "delivered": _TIMED_OR_NOT,
         "attempts": _COUNT,

@@ -14,10 +14,10 @@ import msgspec
 
 from remediate.errors import BadInput, Conflict, LedgerFault, TransientFault
 from remediate.ledger import codec as stored
-from remediate.ledger.interface import Filter, Mark, Page, TrailFilter, TrailPage, filed, words
+from remediate.ledger.interface import Cursor, Filter, Page, TrailFilter, TrailPage, filed, words
 from remediate.ledger.schema import MIGRATIONS, SCHEMA
 from remediate.records.modes import ModeChange, Modes
-from remediate.records.outbox import Parcel
+from remediate.records.outbox import OutboxMessage
 from remediate.records.remediation import Remediation, State, TrailRecord
 
 _BUSY = 10.0  # seconds that a writer waits for another
@@ -65,7 +65,7 @@ class SqliteLedger:
         rows = self._all(query, prefix, prefix + "\uffff")
         return [stored.remediation(row[1], row[0]) for row in rows]
 
-    def counted(self, denial_key: str, remediation: str) -> bool:
+    def is_counted(self, denial_key: str, remediation: str) -> bool:
         query = "SELECT 1 FROM denials WHERE remediation = ? AND denial = ?"
         return self._one(query, remediation, denial_key) is not None
 
@@ -75,7 +75,7 @@ class SqliteLedger:
         *,
         trail: Sequence[TrailRecord] = (),
         denial_key: str | None = None,
-        parcels: Sequence[Parcel] = (),
+        parcels: Sequence[OutboxMessage] = (),
     ) -> None:
         seen = (record.last_seen, record.updated, record.gathered, words(record))
         row = (record.version, record.state, record.repository, record.member, *seen)
@@ -106,10 +106,10 @@ class SqliteLedger:
             _insert(connection, parcels)
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
-        return self.look(wanted, limit=limit, after=Mark(after.last_seen, after.id) if after else None).whole()
+        return self.look(wanted, limit=limit, after=Cursor(after.last_seen, after.id) if after else None).whole()
 
     def look(
-        self, wanted: Filter, *, limit: int = 100, after: Mark | None = None, longest_waiting: bool = False
+        self, wanted: Filter, *, limit: int = 100, after: Cursor | None = None, longest_waiting: bool = False
     ) -> Page:
         clauses, values = ["1"], list[str]()
         if wanted.states:
@@ -159,7 +159,7 @@ class SqliteLedger:
         rows = self._all(f"SELECT id FROM remediations WHERE {condition} ORDER BY id", *states)  # noqa: S608
         return (str(row[0]) for row in rows)
 
-    def misfiled(self) -> Iterator[str]:
+    def index_mismatches(self) -> Iterator[str]:
         for row in self._each(f"SELECT id, record, {', '.join(_FILED)} FROM remediations"):  # noqa: S608
             with suppress(LedgerFault):
                 record = stored.remediation(row[1], row[0])
@@ -183,7 +183,7 @@ class SqliteLedger:
             rows = self._all("SELECT record, remediation FROM trail WHERE remediation = ? ORDER BY seq", remediation)
         return (stored.step(*row) for row in rows)
 
-    def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Mark | None = None) -> TrailPage:
+    def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Cursor | None = None) -> TrailPage:
         clauses, values, whole = ["1"], list[str | int](), wanted.whole()
         for text, condition in ((wanted.since, "at >= ?"), (wanted.until, "at < ?"), (wanted.outcome, "outcome = ?")):
             if text:
@@ -237,15 +237,15 @@ class SqliteLedger:
     def mode_changes(self) -> Iterator[ModeChange]:
         return (stored.change(*row) for row in self._all("SELECT record, seq FROM mode_changes ORDER BY seq"))
 
-    def enqueue(self, parcels: Sequence[Parcel]) -> None:
+    def enqueue(self, parcels: Sequence[OutboxMessage]) -> None:
         with self._writing() as connection:
             _insert(connection, parcels)
 
-    def waiting(self, channel: str, now: str, limit: int) -> list[Parcel]:
+    def waiting(self, channel: str, now: str, limit: int) -> list[OutboxMessage]:
         query = "SELECT record, id FROM parcels WHERE channel = ? AND due <= ? ORDER BY due, id"
         return stored.gather(self._each(query, channel, now), stored.parcel, lambda _: True, limit).found
 
-    def mark(self, parcel: Parcel) -> None:
+    def mark(self, parcel: OutboxMessage) -> None:
         values = (parcel.due, parcel.version, msgspec.json.encode(parcel), parcel.id, parcel.version - 1)
         query = "UPDATE parcels SET due = ?, version = ?, record = ? WHERE id = ? AND version = ?"
         with self._writing() as connection:
@@ -292,7 +292,7 @@ class SqliteLedger:
             return self._connection().execute(query, values).fetchall()
 
 
-def _insert(connection: sqlite3.Connection, parcels: Sequence[Parcel]) -> None:
+def _insert(connection: sqlite3.Connection, parcels: Sequence[OutboxMessage]) -> None:
     rows = [(each.id, each.channel, each.due, each.version, msgspec.json.encode(each)) for each in parcels]
     connection.executemany("INSERT OR IGNORE INTO parcels VALUES (?, ?, ?, ?, ?)", rows)
 

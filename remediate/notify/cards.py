@@ -11,7 +11,7 @@ import html
 from collections import Counter
 from collections.abc import Sequence
 
-from remediate.records.notice import TITLES, Kind, Notice
+from remediate.records.notice import TITLES, Notice, NoticeKind
 
 _LISTED = 20  # notices that a digest names; both services bound the size of a message
 _LONGEST = 500  # characters of one value; an image's name and a sentence are shorter
@@ -58,7 +58,7 @@ def _sentences(notice: Notice) -> list[str]:
 
 def _opens(notice: Notice) -> str:
     """The label of the link."""
-    proposal = notice.kind in (Kind.PROPOSED, Kind.LAPSING)
+    proposal = notice.kind in (NoticeKind.PROPOSED, NoticeKind.LAPSING)
     return "Open the inbox" if notice.kind in _OF_MANY else f"Open the {'proposal' if proposal else 'remediation'}"
 
 
@@ -78,9 +78,9 @@ def _facts(notice: Notice) -> Facts:
     return [(label, _plain(value)) for label, value in found if value]
 
 
-_OF_MANY = (Kind.BRAKE, Kind.GATHERED)
+_OF_MANY = (NoticeKind.BRAKE, NoticeKind.GATHERED)
 """Kinds about many remediations, which link to the inbox."""
-_FIRST = (*_OF_MANY, Kind.REFUSED, Kind.LAPSING, Kind.PROPOSED, Kind.GRANTED)
+_FIRST = (*_OF_MANY, NoticeKind.REFUSED, NoticeKind.LAPSING, NoticeKind.PROPOSED, NoticeKind.GRANTED)
 """The order of a digest: groups first, then what needs action."""
 
 
@@ -88,7 +88,7 @@ def _digest(notices: Sequence[Notice]) -> tuple[str, list[str], tuple[str | None
     """The title with counts, one line per notice, and the link to the inbox."""
     notices = sorted(notices, key=lambda notice: _FIRST.index(notice.kind))
     counts = Counter(notice.kind for notice in notices)
-    title = ", ".join(f"{counts[kind]} {TITLES[kind].lower()}" for kind in Kind if counts[kind])
+    title = ", ".join(f"{counts[kind]} {TITLES[kind].lower()}" for kind in NoticeKind if counts[kind])
     listed = ((each, f" {each.advice}" if each.kind in _OF_MANY else "") for each in notices[:_LISTED])
     lines = [_escaped(f"{TITLES[each.kind]}: {each.summary}{advice}") for each, advice in listed]
     if len(notices) > _LISTED:

@@ -15,12 +15,20 @@ from functools import partial
 
 from remediate.errors import Conflict, LedgerFault, RemediateError
 from remediate.ledger.interface import Ledger
-from remediate.notify.interface import Channel, Unsent
-from remediate.notify.report import Sending
+from remediate.notify.interface import Channel, DeliveryFailed
+from remediate.notify.report import DeliveryResult
 from remediate.reasons import Reason
 from remediate.records import outbox
-from remediate.records.notice import Kind, Notice, Terms, braked, for_people, lapsing, told
-from remediate.records.outbox import Parcel, parcel
+from remediate.records.notice import (
+    Notice,
+    NoticeContext,
+    NoticeKind,
+    expiry_reminder,
+    for_people,
+    rate_limit_notice,
+    told,
+)
+from remediate.records.outbox import OutboxMessage, parcel
 from remediate.records.remediation import Remediation, TrailRecord
 from remediate.times import instant
 
@@ -37,9 +45,9 @@ class Dispatcher:
         self,
         ledger: Ledger,
         channels: Sequence[Channel],
-        terms: Terms,
+        terms: NoticeContext,
         clock: Callable[[], datetime],
-        said: Callable[[Sending], None],
+        said: Callable[[DeliveryResult], None],
         *,
         background: bool,
     ) -> None:
@@ -57,20 +65,20 @@ class Dispatcher:
         *,
         brake: Reason | None,
         known: Callable[[str], Remediation | None],
-    ) -> Sequence[Parcel]:
+    ) -> Sequence[OutboxMessage]:
         now = self._now()
-        held = braked(record, now, self._terms, brake) if brake else None
+        held = rate_limit_notice(record, now, self._terms, brake) if brake else None
         notices = [told(record, trail, self._terms, _readable(known)), held]
         return self._parcels(record, [each for each in notices if each], now, brake)
 
-    def reminders(self, record: Remediation) -> Sequence[Parcel]:
+    def reminders(self, record: Remediation) -> Sequence[OutboxMessage]:
         now = self._now()
-        notice = lapsing(record, now, self._terms)
+        notice = expiry_reminder(record, now, self._terms)
         return self._parcels(record, [notice], now) if notice else []
 
     def _parcels(
         self, record: Remediation, notices: Sequence[Notice], now: datetime, brake: Reason | None = None
-    ) -> list[Parcel]:
+    ) -> list[OutboxMessage]:
         """One message per notice and channel: programs get every notice, also the one of a flood."""
         people = for_people(record, notices, now, self._terms, brake)
         machines = list({each.id: each for each in (*notices, *people)}.values())
@@ -80,13 +88,13 @@ class Dispatcher:
             for each in (people if channel.for_people else machines)
         ]
 
-    def wake(self) -> None:
+    def flush(self) -> None:
         for lane in self._lanes:
-            lane.wake()
+            lane.flush()
 
-    def deliver(self, seconds: float) -> list[Sending]:
+    def deliver(self, seconds: float) -> list[DeliveryResult]:
         """Send what is due on all channels in parallel, for at most so many seconds; return the results."""
-        done: list[Sending] = []
+        done: list[DeliveryResult] = []
         end = time.monotonic() + seconds
         threads = [
             threading.Thread(target=self._drain, args=(each, done.append, end), daemon=True, name=each.name)
@@ -98,17 +106,17 @@ class Dispatcher:
             thread.join(max(0.0, end - time.monotonic()))
         for thread in threads:
             if thread.is_alive():
-                late = Sending(thread.name, (), f"{thread.name}: not finished after {seconds:g} seconds")
+                late = DeliveryResult(thread.name, (), f"{thread.name}: not finished after {seconds:g} seconds")
                 self._said(late)
                 done.append(late)
         return list(done)
 
     def _drain(
-        self, channel: Channel, heard: Callable[[Sending], None] = lambda _: None, end: float = float("inf")
+        self, channel: Channel, heard: Callable[[DeliveryResult], None] = lambda _: None, end: float = float("inf")
     ) -> None:
         """Send what is due on one channel, until nothing is left, the channel is down, or the time is over."""
 
-        def say(sending: Sending) -> None:
+        def say(sending: DeliveryResult) -> None:
             self._said(sending)
             heard(sending)
 
@@ -116,17 +124,17 @@ class Dispatcher:
             while time.monotonic() < end and self._sent_some(channel, say, end):
                 continue
         except RemediateError as fault:
-            say(Sending(channel.name, (), f"{channel.name}: {fault}"))
+            say(DeliveryResult(channel.name, (), f"{channel.name}: {fault}"))
         except Exception as error:  # a bug must not end the thread, and its text may quote data
-            say(Sending(channel.name, (), f"{channel.name}: unexpected {type(error).__name__}"))
+            say(DeliveryResult(channel.name, (), f"{channel.name}: unexpected {type(error).__name__}"))
 
-    def _sent_some(self, channel: Channel, say: Callable[[Sending], None], end: float) -> bool:
+    def _sent_some(self, channel: Channel, say: Callable[[DeliveryResult], None], end: float) -> bool:
         """Send what is due now; return whether more may be due and the channel is up."""
         waiting = self._ledger.waiting(channel.name, instant(self._now()), _AT_ONCE)
         any_sent = False
         if channel.for_people:
             over = [each for each in waiting if self._over(each.notice)]
-            any_sent = bool(self._marked([outbox.overtaken(each) for each in over]))
+            any_sent = bool(self._marked([outbox.superseded(each) for each in over]))
             waiting = [each for each in waiting if each not in over]
         posts = [waiting] if len(waiting) >= channel.together else [[each] for each in waiting]
         for number, post in enumerate(posts):
@@ -135,14 +143,14 @@ class Dispatcher:
                 fault = self._sent(channel, mine, say)
                 if fault and fault.down:
                     later = [each for others in posts[number + 1 :] for each in others] if fault.after else []
-                    self._marked([outbox.held(each, self._now(), fault.after) for each in later])
+                    self._marked([outbox.deferred(each, self._now(), fault.after) for each in later])
                     return False
                 any_sent = True
         return any_sent
 
     def _over(self, notice: Notice) -> bool:
         """Whether a notice is no longer current."""
-        if notice.kind in (Kind.BRAKE, Kind.GATHERED):
+        if notice.kind in (NoticeKind.BRAKE, NoticeKind.GATHERED):
             return False
         try:
             record = self._ledger.get(notice.remediation)
@@ -150,36 +158,38 @@ class Dispatcher:
             return False  # the notice may still be current
         return record is None or (record.state, record.cycle) != (notice.state, notice.cycle)
 
-    def _claimed(self, waiting: Sequence[Parcel]) -> list[Parcel]:
+    def _claimed(self, waiting: Sequence[OutboxMessage]) -> list[OutboxMessage]:
         """Lease the messages; return those that no other process leased first."""
-        return self._marked([outbox.claimed(each, self._now()) for each in waiting])
+        return self._marked([outbox.leased(each, self._now()) for each in waiting])
 
-    def _still_mine(self, claimed: Sequence[Parcel]) -> list[Parcel]:
+    def _still_mine(self, claimed: Sequence[OutboxMessage]) -> list[OutboxMessage]:
         """Those whose lease is still valid: Cloud Run can freeze a process between two requests ("CPU allocation") for
         longer than a lease, and another process may have sent them since."""
         now = instant(self._now())
         return [each for each in claimed if each.due is not None and now < each.due]
 
-    def _sent(self, channel: Channel, mine: Sequence[Parcel], say: Callable[[Sending], None]) -> Unsent | None:
+    def _sent(
+        self, channel: Channel, mine: Sequence[OutboxMessage], say: Callable[[DeliveryResult], None]
+    ) -> DeliveryFailed | None:
         """Make one post, report and store the result; return the fault, if any."""
         try:
             channel.send([each.notice for each in mine])
-        except Unsent as unsent:
+        except DeliveryFailed as unsent:
             fault = unsent
         except Exception as error:  # one broken notice must not block the others
-            fault = Unsent(f"{channel.name}: unexpected {type(error).__name__}", down=False)
+            fault = DeliveryFailed(f"{channel.name}: unexpected {type(error).__name__}", down=False)
         else:
             self._marked([outbox.delivered(each, self._now()) for each in mine])
-            say(Sending(channel.name, tuple(each.notice.id for each in mine)))
+            say(DeliveryResult(channel.name, tuple(each.notice.id for each in mine)))
             return None
-        later = [outbox.postponed(each, self._now(), fault.after) for each in mine]
+        later = [outbox.retry_later(each, self._now(), fault.after) for each in mine]
         self._marked(later)
         for given_up in (True, False):
             if notices := tuple(each.notice.id for each in later if (each.due is None) is given_up):
-                say(Sending(channel.name, notices, str(fault), given_up=given_up))
+                say(DeliveryResult(channel.name, notices, str(fault), given_up=given_up))
         return fault
 
-    def _marked(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+    def _marked(self, parcels: Sequence[OutboxMessage]) -> list[OutboxMessage]:
         """Store the messages; return those that no other process stored first."""
         stored = []
         for each in parcels:
@@ -213,7 +223,7 @@ class _Lane:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def wake(self) -> None:
+    def flush(self) -> None:
         self._wanted.set()
         with self._starting:
             if self._thread is None or not self._thread.is_alive():

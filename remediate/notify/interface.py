@@ -9,11 +9,11 @@ from typing import Protocol
 from remediate.errors import RemediateError
 from remediate.reasons import Reason
 from remediate.records.notice import Notice
-from remediate.records.outbox import Parcel
+from remediate.records.outbox import OutboxMessage
 from remediate.records.remediation import Remediation, TrailRecord
 
 
-class Unsent(RemediateError):
+class DeliveryFailed(RemediateError):
     """A channel did not accept a post; `after`: do not retry before. Its text never contains a webhook URL.
 
     `down`: the channel would not accept other posts now either.
@@ -54,11 +54,11 @@ class Notifier(Protocol):
         *,
         brake: Reason | None,
         known: Callable[[str], Remediation | None],
-    ) -> Sequence[Parcel]:
+    ) -> Sequence[OutboxMessage]:
         """The messages of this step. `brake`: the limit that stopped a rule; `known` looks up a remediation."""
 
-    def reminders(self, record: Remediation) -> Sequence[Parcel]:
+    def reminders(self, record: Remediation) -> Sequence[OutboxMessage]:
         """The reminders of an open proposal."""
 
-    def wake(self) -> None:
+    def flush(self) -> None:
         """Signal that messages were stored. Returns immediately and never raises: no decision waits for a notice."""

@@ -12,14 +12,14 @@ import msgspec
 
 from remediate.cloud.rest import post
 from remediate.errors import TerminalFault, TransientFault
-from remediate.notify.interface import Unsent
+from remediate.notify.interface import DeliveryFailed
 from remediate.records.notice import Notice
 
 _GOOGLE = "https://pubsub.googleapis.com"
 _TIMEOUT = 5.0  # seconds
 
 
-class Topic:
+class TopicChannel:
     """A Channel for a topic, `projects/P/topics/T`. One call sends all waiting notices, one message each."""
 
     name = "pubsub"
@@ -34,7 +34,7 @@ class Topic:
         try:
             post(self._url, {"messages": [_message(each) for each in notices]}, _TIMEOUT, f"publish to {self._topic}")
         except (TransientFault, TerminalFault) as fault:
-            raise Unsent(f"{self.name}: {fault}") from None
+            raise DeliveryFailed(f"{self.name}: {fault}") from None
 
 
 def _message(notice: Notice) -> dict[str, object]:

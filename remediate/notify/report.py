@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Sending(msgspec.Struct, frozen=True):
+class DeliveryResult(msgspec.Struct, frozen=True):
     """The result of one post to a channel. Never contains a webhook URL."""
 
     channel: str

@@ -19,7 +19,7 @@ from typing import IO
 import msgspec
 
 from remediate.notify.cards import Card
-from remediate.notify.interface import Unsent
+from remediate.notify.interface import DeliveryFailed
 from remediate.records.notice import Notice
 
 _TIMEOUT = 5.0  # seconds to connect, and for each read
@@ -53,13 +53,13 @@ class Webhook:
         except (OSError, http.client.HTTPException) as error:
             cause = getattr(error, "reason", error)
             kind = type(cause if isinstance(cause, BaseException) else error).__name__
-            raise Unsent(f"{self.name}: no answer ({kind})") from None
+            raise DeliveryFailed(f"{self.name}: no answer ({kind})") from None
 
-    def _refused(self, error: urllib.error.HTTPError) -> Unsent:
+    def _refused(self, error: urllib.error.HTTPError) -> DeliveryFailed:
         after = _retry_after(error.headers.get("Retry-After"))
         # Any other 4xx concerns this message only, or the webhook is gone; only another message can show which.
         down = error.code < 400 or error.code >= 500 or error.code in (401, 403, 404, 410, 429)
-        return Unsent(f"{self.name}: HTTP {error.code}", down=down, after=after)
+        return DeliveryFailed(f"{self.name}: HTTP {error.code}", down=down, after=after)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -32,7 +32,7 @@ def content_digest(record: Remediation) -> str:
     """
     content: tuple[object, ...] = (
         (record.repository, record.role, record.member, record.cycle),
-        (record.rule, settled(record.reasons), record.lasts, record.reviewers, record.because),
+        (record.rule, material_reasons(record.reasons), record.lasts, record.reviewers, record.because),
         sorted({each.project or each.number or "" for each in record.deploys}),
         sorted(record.deployers),
         sorted(record.partners),
@@ -57,6 +57,6 @@ def terms_asked(rule: str | None, lasts: float | None, reviewers: tuple[str, ...
     return hashlib.sha256(msgspec.json.encode((rule, lasts, reviewers, because, approvals))).hexdigest()[:12]
 
 
-def settled(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
+def material_reasons(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
     """The reasons that come from the denial and the evidence, not from the mode or from what was done about it."""
     return tuple(sorted({reason for reason in reasons if reason not in _NOT_CONTENT}))

@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 
-class Link(Protocol):
+class ChainedRecord(Protocol):
     """One record of a chain; `seq` counts from 1, `hash` covers all other fields."""
 
     @property
@@ -35,7 +35,7 @@ def digest(link: msgspec.Struct) -> str:
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 
-def broken_link(anchor: Anchor | None, chain: Sequence[Link]) -> str | None:
+def broken_link(anchor: Anchor | None, chain: Sequence[ChainedRecord]) -> str | None:
     """The first place where a chain is not what was written, in words; None where it is whole.
 
     A changed record does not match its own hash; a missing or exchanged one, the next one's `previous`; a missing last

@@ -18,7 +18,7 @@ from remediate.reasons import Reason
 from remediate.records.gathering import Group, group_named
 from remediate.records.remediation import RULE, Remediation, State, TrailRecord
 from remediate.records.steps import is_renewal
-from remediate.records.transitions import lacking
+from remediate.records.transitions import unmet_partners
 from remediate.times import instant
 
 SCHEMA = 1
@@ -29,7 +29,7 @@ PROPAGATION = timedelta(minutes=2)
 _SOON = timedelta(hours=24)  # before a proposal expires; at most half of its time
 
 
-class Kind(StrEnum):
+class NoticeKind(StrEnum):
     """The kind of a notice."""
 
     PROPOSED = "proposed"
@@ -47,12 +47,12 @@ class Kind(StrEnum):
 
 
 TITLES = {
-    Kind.PROPOSED: "Proposal opened",
-    Kind.LAPSING: "Proposal expires soon",
-    Kind.GRANTED: "Granted",
-    Kind.REFUSED: "Refused: action needed",
-    Kind.BRAKE: "Hourly limit reached",
-    Kind.GATHERED: "Flood of denials",
+    NoticeKind.PROPOSED: "Proposal opened",
+    NoticeKind.LAPSING: "Proposal expires soon",
+    NoticeKind.GRANTED: "Granted",
+    NoticeKind.REFUSED: "Refused: action needed",
+    NoticeKind.BRAKE: "Hourly limit reached",
+    NoticeKind.GATHERED: "Flood of denials",
 }
 
 NEEDS_A_PERSON = {
@@ -86,7 +86,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     id: str
     """The same on every delivery; use it to remove duplicates."""
-    kind: Kind
+    kind: NoticeKind
     at: str
     """When it happened."""
     title: str
@@ -149,7 +149,7 @@ _PUBLISHED = {
 """Names that definitions keep in the schema: generated code uses them."""
 
 
-class Terms(msgspec.Struct, frozen=True):
+class NoticeContext(msgspec.Struct, frozen=True):
     """The settings that notices need: address of the pages, lifetime of a proposal, hourly limit."""
 
     review_url: str | None = None
@@ -158,7 +158,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 def told(
-    record: Remediation, trail: Sequence[TrailRecord], terms: Terms, known: Callable[[str], Remediation | None]
+    record: Remediation, trail: Sequence[TrailRecord], terms: NoticeContext, known: Callable[[str], Remediation | None]
 ) -> Notice | None:
     """The notice of a step, by its last state; None for a step without a notice.
 
@@ -180,17 +180,17 @@ def told(
             return None
 
 
-def lapsing(record: Remediation, now: datetime, terms: Terms) -> Notice | None:
+def expiry_reminder(record: Remediation, now: datetime, terms: NoticeContext) -> Notice | None:
     """The notice of a proposal that expires soon; None for any other record."""
     end = datetime.fromisoformat(record.updated) + terms.lapse_after
     if record.state is not State.PROPOSED or not end - min(_SOON, terms.lapse_after / 2) <= now < end:
         return None
     summary = f"{_denied(record)} No reviewer has answered, and the proposal expires at {_moment(end)}."
-    notice = _notice(Kind.LAPSING, record, instant(now), terms, summary, "Approve or reject it before then.")
+    notice = _notice(NoticeKind.LAPSING, record, instant(now), terms, summary, "Approve or reject it before then.")
     return msgspec.structs.replace(notice, lapses=instant(end))
 
 
-def braked(record: Remediation, now: datetime, terms: Terms, brake: Reason) -> Notice:
+def rate_limit_notice(record: Remediation, now: datetime, terms: NoticeContext, brake: Reason) -> Notice:
     """The notice of the hourly limit for automatic grants, in total or for one member: one per hour."""
     to = f" to {_who(record)}" if brake is Reason.MEMBER_BRAKE else ""
     summary = (
@@ -198,13 +198,13 @@ def braked(record: Remediation, now: datetime, terms: Terms, brake: Reason) -> N
         f"The first: {_who(record)} on {_where(record)}."
     )
     advice = "Check in the inbox whether these denials are real: the log may be flooded. The limit resets every hour."
-    notice = _notice(Kind.BRAKE, record, instant(now), terms, summary, advice)
+    notice = _notice(NoticeKind.BRAKE, record, instant(now), terms, summary, advice)
     whose = f".{hashlib.sha256(record.member.encode()).hexdigest()[:12]}" if to else ""
     return msgspec.structs.replace(notice, id=f"brake.{now:%Y-%m-%dT%H}{whose}", link=_link(terms, "/"))
 
 
 def for_people(
-    record: Remediation, notices: Sequence[Notice], now: datetime, terms: Terms, brake: Reason | None = None
+    record: Remediation, notices: Sequence[Notice], now: datetime, terms: NoticeContext, brake: Reason | None = None
 ) -> list[Notice]:
     """The notices for people: these, or one notice of the group in place of those of a flood.
 
@@ -213,20 +213,22 @@ def for_people(
     group = group_named(record.gathered)
     if group is None:
         return list(notices)
-    held_back = Kind.BRAKE if brake is Reason.MEMBER_BRAKE else None
+    held_back = NoticeKind.BRAKE if brake is Reason.MEMBER_BRAKE else None
 
     def flooded(notice: Notice) -> bool:
-        asked = notice.kind in (Kind.PROPOSED, Kind.LAPSING, held_back)
-        return asked or (notice.kind is Kind.REFUSED and notice.state is State.REFUSED)
+        asked = notice.kind in (NoticeKind.PROPOSED, NoticeKind.LAPSING, held_back)
+        return asked or (notice.kind is NoticeKind.REFUSED and notice.state is State.REFUSED)
 
     rest = [each for each in notices if not flooded(each)]
     if len(rest) == len(notices):
         return rest
-    lapses = next((each.lapses for each in notices if each.kind is Kind.LAPSING), None)
+    lapses = next((each.lapses for each in notices if each.kind is NoticeKind.LAPSING), None)
     return [*rest, gathered(record, group, now, terms, lapses)]
 
 
-def gathered(record: Remediation, group: Group, now: datetime, terms: Terms, lapses: str | None = None) -> Notice:
+def gathered(
+    record: Remediation, group: Group, now: datetime, terms: NoticeContext, lapses: str | None = None
+) -> Notice:
     """The notice of a group: one per project and hour, and one before its proposals expire."""
     hour = f"{group.begins:%Y-%m-%d %H:%M} and {group.ends:%H:%M} UTC"
     what = "refusals" if record.state is State.REFUSED else "proposals"
@@ -243,24 +245,24 @@ def gathered(record: Remediation, group: Group, now: datetime, terms: Terms, lap
     if lapses:
         summary = f"Unanswered proposals for {group.project} from between {hour} expire from {lapses[:16]}Z."
         ident += ".lapsing"
-    notice = _notice(Kind.GATHERED, record, instant(now), terms, summary, advice)
+    notice = _notice(NoticeKind.GATHERED, record, instant(now), terms, summary, advice)
     link = _link(terms, f"/?state={record.state}&gathered={group.name}")  # a group name has no character to quote
     return msgspec.structs.replace(notice, id=ident, link=link, lapses=lapses)
 
 
-def _proposed(record: Remediation, step: TrailRecord, terms: Terms) -> Notice:
+def _proposed(record: Remediation, step: TrailRecord, terms: NoticeContext) -> Notice:
     end = datetime.fromisoformat(step.at) + terms.lapse_after
     asks = f"Approve or reject it by {_moment(end)}; then it expires."
     if record.partners:
         asks += " The same deploy also needs " + ", ".join(record.partners) + "."
-    notice = _notice(Kind.PROPOSED, record, step.at, terms, _denied(record), asks, step)
+    notice = _notice(NoticeKind.PROPOSED, record, step.at, terms, _denied(record), asks, step)
     return msgspec.structs.replace(notice, lapses=instant(end))
 
 
 def _granted(
-    record: Remediation, step: TrailRecord, terms: Terms, known: Callable[[str], Remediation | None]
+    record: Remediation, step: TrailRecord, terms: NoticeContext, known: Callable[[str], Remediation | None]
 ) -> Notice:
-    absent = lacking(record, filter(None, map(known, record.partners)))
+    absent = unmet_partners(record, filter(None, map(known, record.partners)))
     waits = tuple(each.id for each in absent)
     ready = datetime.fromisoformat(step.at) + PROPAGATION
     ends = f" until {_moment(datetime.fromisoformat(record.expires))}" if record.expires else ""
@@ -270,24 +272,24 @@ def _granted(
     if waits:
         named = ", ".join(f"{each.id} ({each.state})" for each in absent)
         advice = f"Wait: the same deploy also needs {named}. Redeploy 2 minutes after that is granted."
-    notice = _notice(Kind.GRANTED, record, step.at, terms, summary, advice, step)
+    notice = _notice(NoticeKind.GRANTED, record, step.at, terms, summary, advice, step)
     retry_from = None if waits else instant(ready)
     return msgspec.structs.replace(notice, expires=record.expires, retry_from=retry_from, waits_for=waits)
 
 
-def _refused(record: Remediation, step: TrailRecord, terms: Terms) -> Notice | None:
+def _refused(record: Remediation, step: TrailRecord, terms: NoticeContext) -> Notice | None:
     why = next((reason for reason in NEEDS_A_PERSON if reason in step.reasons), None)
     if why is None:
         return None
     summary = f"{_denied(record)} {why.sentence}"
-    return _notice(Kind.REFUSED, record, step.at, terms, summary, NEEDS_A_PERSON[why], step)
+    return _notice(NoticeKind.REFUSED, record, step.at, terms, summary, NEEDS_A_PERSON[why], step)
 
 
 def _notice(
-    kind: Kind,
+    kind: NoticeKind,
     record: Remediation,
     at: str,
-    terms: Terms,
+    terms: NoticeContext,
     summary: str,
     advice: str,
     step: TrailRecord | None = None,
@@ -320,7 +322,7 @@ def _notice(
     )
 
 
-def _link(terms: Terms, path: str) -> str | None:
+def _link(terms: NoticeContext, path: str) -> str | None:
     return f"{terms.review_url}{path}" if terms.review_url else None
 
 

@@ -21,7 +21,7 @@ GIVEN_UP_AFTER = timedelta(days=3)
 """After what it tells of: by then the pages and the trail have told everybody who looks."""
 
 
-class Parcel(msgspec.Struct, frozen=True):
+class OutboxMessage(msgspec.Struct, frozen=True):
     """One notice on its way to one channel. `version` counts its commits, as a remediation's does."""
 
     id: str
@@ -34,35 +34,35 @@ class Parcel(msgspec.Struct, frozen=True):
     version: int = 1
 
 
-def parcel(notice: Notice, channel: str, now: datetime) -> Parcel:
+def parcel(notice: Notice, channel: str, now: datetime) -> OutboxMessage:
     """A notice that is to go out on a channel at once."""
-    return Parcel(f"{notice.id}.{channel}", channel, notice, instant(now))
+    return OutboxMessage(f"{notice.id}.{channel}", channel, notice, instant(now))
 
 
-def claimed(waiting: Parcel, now: datetime) -> Parcel:
+def leased(waiting: OutboxMessage, now: datetime) -> OutboxMessage:
     """The parcel as one that is being sent: nobody else's until the lease is over."""
     return msgspec.structs.replace(
         waiting, due=instant(now + LEASE), attempts=waiting.attempts + 1, version=waiting.version + 1
     )
 
 
-def delivered(sent: Parcel, now: datetime) -> Parcel:
+def delivered(sent: OutboxMessage, now: datetime) -> OutboxMessage:
     """The parcel as one that has arrived."""
     return msgspec.structs.replace(sent, due=None, delivered=instant(now), version=sent.version + 1)
 
 
-def overtaken(waiting: Parcel) -> Parcel:
+def superseded(waiting: OutboxMessage) -> OutboxMessage:
     """The parcel as one that nobody needs any more: what it asks was decided before it went out."""
     return msgspec.structs.replace(waiting, due=None, version=waiting.version + 1)
 
 
-def held(waiting: Parcel, now: datetime, after: timedelta | None) -> Parcel:
+def deferred(waiting: OutboxMessage, now: datetime, after: timedelta | None) -> OutboxMessage:
     """The parcel as one that the channel asked to wait with, when it was sent another: due `after` so long."""
     due = instant(now + min(after or timedelta(0), timedelta(days=1)))
     return msgspec.structs.replace(waiting, due=max(due, waiting.due or due), version=waiting.version + 1)
 
 
-def postponed(sent: Parcel, now: datetime, after: timedelta | None) -> Parcel:
+def retry_later(sent: OutboxMessage, now: datetime, after: timedelta | None) -> OutboxMessage:
     """The parcel as one that did not arrive: due later, at the earliest `after` so long; or given up."""
     delay = min(FIRST_DELAY * 2 ** min(sent.attempts - 1, 16), LONGEST_DELAY)
     due = now + max(delay, min(after or delay, timedelta(days=1)))

@@ -19,14 +19,14 @@ from remediate.iam.member import Member, parse_member
 from remediate.reasons import Reason
 from remediate.records.approval_count import Approval
 from remediate.records.digests import content_digest as content_digest
-from remediate.records.digests import settled as settled
+from remediate.records.digests import material_reasons as material_reasons
 from remediate.records.digests import terms_asked
 from remediate.records.digests import terms_digest as terms_digest
 from remediate.records.hash_chain import digest
 from remediate.records.states import TRANSITIONS as TRANSITIONS
 from remediate.records.states import Ending as Ending
 from remediate.records.states import State as State
-from remediate.records.witnesses import NamedBy, Names, Proof, named, with_entry
+from remediate.records.witnesses import DeployerNames, NamedBy, Proof, named, with_entry
 from remediate.times import instant
 
 _T = TypeVar("_T")
@@ -147,7 +147,7 @@ class TrailRecord(msgspec.Struct, frozen=True):
     """`terms_digest` of the record as this transition left it; not there in trails of before."""
 
 
-def opened(
+def open_remediation(
     denial: Denial,
     decision: Decision,
     state: State,
@@ -177,18 +177,18 @@ def opened(
         shown=(terms_of(decision),),
         version=0,
     )
-    return _step(None, counted(blank, denial, now, proof), state, actor, now, decision.reasons, note, decision)
+    return _step(None, with_denial(blank, denial, now, proof), state, actor, now, decision.reasons, note, decision)
 
 
-def predicted(
+def open_predicted(
     ahead: Denial, decision: Decision, *, actor: str, now: datetime, proof: Proof = Proof.LATER
 ) -> tuple[Remediation, TrailRecord]:
     """The proposal for a denial that is foreseen."""
-    record, trail = opened(ahead, decision, State.PROPOSED, actor=actor, now=now, proof=proof)
+    record, trail = open_remediation(ahead, decision, State.PROPOSED, actor=actor, now=now, proof=proof)
     return msgspec.structs.replace(record, denials=0, predicted=True), trail
 
 
-def counted(record: Remediation, denial: Denial, now: datetime, proof: Proof = Proof.LATER) -> Remediation:
+def with_denial(record: Remediation, denial: Denial, now: datetime, proof: Proof = Proof.LATER) -> Remediation:
     """The record with one denial more; no transition, so no trail record. `proof` is what is known of its entry."""
     people = named(names_of(record), denial, proof)
     entries, proven = with_entry(record.entries, record.proven, denial.entry, proof)
@@ -233,24 +233,24 @@ def last_denial(record: Remediation) -> Denial:
     )
 
 
-def partnered(record: Remediation, partner: str) -> Remediation:
+def with_partner(record: Remediation, partner: str) -> Remediation:
     """The record with its partner noted; the same where it is already."""
     known = record.partners
     return msgspec.structs.replace(record, partners=known if partner in known else _with(known, partner))
 
 
-def foreseen(record: Remediation, denial: Denial, partner: str, proof: Proof = Proof.LATER) -> Remediation:
+def with_foreseen(record: Remediation, denial: Denial, partner: str, proof: Proof = Proof.LATER) -> Remediation:
     """The service agent's record with one more deploy that waits for it; its deployer may not approve it either."""
     people = named(names_of(record), denial, proof)
     added = tuple(each for each in people.deployers if each not in record.deployers)
     changed = {"deployers": (*record.deployers, *added), "named_by": people.named_by, "crowded": people.crowded}
-    seen = partnered(msgspec.structs.replace(record, **changed), partner)
+    seen = with_partner(msgspec.structs.replace(record, **changed), partner)
     return record if seen == record else msgspec.structs.replace(seen, version=record.version + 1)
 
 
-def names_of(record: Remediation) -> Names:
+def names_of(record: Remediation) -> DeployerNames:
     """Every deployer there was, and who stood behind them: whoever fell off a list could approve their own deploy."""
-    return Names(record.deployers, record.named_by, record.crowded)
+    return DeployerNames(record.deployers, record.named_by, record.crowded)
 
 
 def based_on(record: Remediation, denial: Denial) -> Remediation:
@@ -266,7 +266,7 @@ def based_on(record: Remediation, denial: Denial) -> Remediation:
     )
 
 
-def moved(
+def transition(
     record: Remediation,
     state: State,
     *,
@@ -333,7 +333,7 @@ def ends(rule: float | None, reviewer: timedelta | None, now: datetime) -> str |
     return instant(now + min(said)) if said else None
 
 
-def announced(record: Remediation, ending: Ending | None) -> Remediation:
+def with_pending_removal(record: Remediation, ending: Ending | None) -> Remediation:
     """The record of a grant that is about to be taken away (None: that is called off); no transition yet."""
     return msgspec.structs.replace(record, ending=ending, version=record.version + 1)
 

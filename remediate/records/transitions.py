@@ -8,15 +8,17 @@ from remediate.decisions.policy import Decision, Outcome
 from remediate.iam.member import Member
 from remediate.reasons import Reason
 from remediate.records.digests import terms_asked
-from remediate.records.remediation import RULE, Ending, Remediation, State, TrailRecord, settled, terms_of
+from remediate.records.remediation import RULE, Ending, Remediation, State, TrailRecord, material_reasons, terms_of
 
 
-def gone(record: Remediation, *, actor: str) -> Ending:
+def ending_for(record: Remediation, *, actor: str) -> Ending:
     """What became of a grant whose member is in the binding no more: what was announced, or somebody else's doing."""
     return record.ending or Ending(State.REMOVED, actor, "")
 
 
-def following(record: Remediation, decision: Decision, *, actor: str, held: bool) -> list[tuple[State, str, str]]:
+def next_transitions(
+    record: Remediation, decision: Decision, *, actor: str, held: bool
+) -> list[tuple[State, str, str]]:
     """The transitions that a new denial's decision takes a record through, each with its actor and a note.
 
     None where Google Cloud could not be asked, or somebody's word stands: an approval that is being carried out, a
@@ -29,18 +31,18 @@ def following(record: Remediation, decision: Decision, *, actor: str, held: bool
         return []
     steps: list[tuple[State, str, str]] = []
     if record.state is State.GRANTED:
-        end = gone(record, actor=actor)
+        end = ending_for(record, actor=actor)
         steps.append((end.state, end.actor, end.note))
     if decision.outcome is Outcome.REFUSE:
         return steps if record.state is State.REFUSED else [*steps, (State.REFUSED, actor, "")]
-    if record.state is not State.PROPOSED or (decision.outcome is Outcome.ASK and differs(record, decision)):
+    if record.state is not State.PROPOSED or (decision.outcome is Outcome.ASK and differs_materially(record, decision)):
         steps.append((State.PROPOSED, actor, ""))
     if decision.outcome is Outcome.GRANT:
         steps.append((State.APPROVED, f"{RULE}{decision.rule}", ""))
     return steps
 
 
-def lacking(record: Remediation, partners: Iterable[Remediation]) -> tuple[Remediation, ...]:
+def unmet_partners(record: Remediation, partners: Iterable[Remediation]) -> tuple[Remediation, ...]:
     """Who else has to read before the deploy behind a granted record gets through: until then a retry fails too.
 
     Of a deployer it is the last deploy that counts, with its project's service agent. An agent serves many deployers:
@@ -60,7 +62,7 @@ _READS = {Reason.ALREADY_GRANTED, Reason.STILL_PROPAGATING, Reason.INHERITED}
 """Reasons that say of a member that it can read, though nothing of ours was granted."""
 
 
-def differs(record: Remediation, decision: Decision) -> bool:
+def differs_materially(record: Remediation, decision: Decision) -> bool:
     """Whether a decision says more, or on other terms, than the record tells a reviewer of.
 
     A proposal keeps every reason and all terms of its cycle, so that two deploys that are denied in turn do not propose
@@ -68,7 +70,7 @@ def differs(record: Remediation, decision: Decision) -> bool:
     """
     current = terms_asked(record.rule, record.lasts, record.reviewers, record.because, record.approvals_needed)
     known = terms_of(decision) in (current, *record.shown)
-    return not known or not {*settled(decision.reasons)} <= {*settled(record.reasons)}
+    return not known or not {*material_reasons(decision.reasons)} <= {*material_reasons(record.reasons)}
 
 
 def google_said(record: Remediation, steps: Sequence[TrailRecord]) -> str:

@@ -63,7 +63,7 @@ class Proof(StrEnum):
     """The log may not be asked."""
 
 
-class Names(msgspec.Struct, frozen=True):
+class DeployerNames(msgspec.Struct, frozen=True):
     """Who is named as deployer in a record, by which entries; `crowded`: more were named than can be kept."""
 
     deployers: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ def people(denial: Denial) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(each) for each in (*behind, denial.deployer) if each))
 
 
-def overflows(names: Names, denial: Denial) -> bool:
+def overflows(names: DeployerNames, denial: Denial) -> bool:
     """Whether the denial's names go beyond what is kept unproven, so that the log has to be asked first."""
     added = [each for each in people(denial) if not _says_all(names, each, denial)]
     unproven = [each.member for each in names.named_by if not each.proven and each.entry]
@@ -86,7 +86,7 @@ def overflows(names: Names, denial: Denial) -> bool:
     )
 
 
-def named(names: Names, denial: Denial, proof: Proof) -> Names:
+def named(names: DeployerNames, denial: Denial, proof: Proof) -> DeployerNames:
     """The names with the denial's own, the newest deployer last; the same where the entry is disproven."""
     members = people(denial)
     if proof is Proof.DISPROVEN or not members:
@@ -107,17 +107,17 @@ def named(names: Names, denial: Denial, proof: Proof) -> Names:
     known = {each.member for each in kept} | set(names.deployers)
     newest = tuple(each for each in members if each in known)
     deployers = (*(each for each in names.deployers if each not in newest), *newest)
-    return Names(deployers, tuple(kept), crowded)
+    return DeployerNames(deployers, tuple(kept), crowded)
 
 
-def _says_all(names: Names, member: str, denial: Denial) -> bool:
+def _says_all(names: DeployerNames, member: str, denial: Denial) -> bool:
     """Whether what is kept of the member says all that this entry could add."""
     return _always(names, member) or any(
         each.member == member and (each.entry, each.call) == (denial.entry, denial.call) for each in names.named_by
     )
 
 
-def _always(names: Names, member: str) -> bool:
+def _always(names: DeployerNames, member: str) -> bool:
     """Whether the member counts as named, whatever is read back: proven, or named without an entry."""
     own = [each for each in names.named_by if each.member == member]
     return any(each.proven or each.entry is None for each in own) or (member in names.deployers and not own)

@@ -14,7 +14,7 @@ from remediate.errors import BadInput, LedgerFault, RemediateError
 from remediate.records.approval_count import told as approvals_text
 from remediate.records.gathering import group_named
 from remediate.records.remediation import Remediation, State
-from remediate.records.transitions import google_said, lacking
+from remediate.records.transitions import google_said, unmet_partners
 from remediate.review.context import Answer, PageContext, Redirect, typed_text
 from remediate.review.formatting import RETRY_AFTER, member_label, parse_duration
 
@@ -144,7 +144,7 @@ def _retry_outlook(
     absent: dict[str, Remediation] = {}
     through = False
     for record in granted:
-        others = lacking(record, filter(None, map(context.ledger.get, record.partners)))
+        others = unmet_partners(record, filter(None, map(context.ledger.get, record.partners)))
         absent |= {each.id: each for each in others}
         through = through or not others
     retry = (since + RETRY_AFTER).isoformat() if through else None

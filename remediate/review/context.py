@@ -10,7 +10,7 @@ import msgspec
 
 from remediate.decisions.policy import Mode
 from remediate.errors import RemediateError
-from remediate.ledger.interface import Ledger, Mark
+from remediate.ledger.interface import Cursor, Ledger
 from remediate.records.remediation import Remediation, State
 from remediate.records.results import Limits
 from remediate.service.remediator import Remediator
@@ -81,7 +81,7 @@ def typed_text(values: Mapping[str, str], name: str) -> str:
     return values.get(name, "").strip()[:LONGEST]
 
 
-def parse_mark(text: str) -> Mark | None:
+def parse_mark(text: str) -> Cursor | None:
     """Parse a mark from an address; None when it is not a valid mark."""
     at, _, rest = text.partition("~")
     ident, _, seq = rest.partition("~")
@@ -91,9 +91,9 @@ def parse_mark(text: str) -> Mark | None:
     except ValueError:
         return None
     ours = ident.isascii() and "/" not in ident and 0 < len(ident) <= _LONGEST_ID and 0 <= number < _MOST_STEPS
-    return Mark(at, ident, number) if ours else None
+    return Cursor(at, ident, number) if ours else None
 
 
-def format_mark(mark: Mark) -> str:
+def format_mark(mark: Cursor) -> str:
     """Format a mark for an address."""
     return f"{mark.at}~{mark.id}~{mark.seq}"

@@ -12,7 +12,7 @@ import flask
 import msgspec
 from itsdangerous import URLSafeSerializer
 
-from remediate.ledger.interface import Filter, Mark
+from remediate.ledger.interface import Cursor, Filter
 from remediate.records.approval_count import told as approvals_text
 from remediate.records.gathering import Group, group_named
 from remediate.records.remediation import Remediation, State, content_digest
@@ -79,7 +79,7 @@ def inbox_page(context: PageContext, request: flask.Request, who: str, signer: U
     after = ""
     if page.more:
         last = page.records[-1]
-        after = urlencode(kept | {"after": format_mark(Mark(last.updated if waiting else last.last_seen, last.id))})
+        after = urlencode(kept | {"after": format_mark(Cursor(last.updated if waiting else last.last_seen, last.id))})
     counts = context.ledger.counts(most=_COUNT_LIMIT)
     # Only records that name this person as deployer need a check in the log: one look-up for the page.
     named = [each for each in page.records if each.state is State.PROPOSED and naming(each, who)]

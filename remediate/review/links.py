@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-from remediate.entries.denial import Deploy, Kind
+from remediate.entries.denial import Deploy, ResourceKind
 from remediate.entries.error_details import troubleshooter_link
 from remediate.iam.repository import Repository
 from remediate.presentation.equivalents import gcloud_command, terraform_resource
@@ -17,13 +17,13 @@ from remediate.times import instant
 
 _CONSOLE = "https://console.cloud.google.com"
 _LABELS = {
-    Kind.SERVICE: ("cloud_run_revision", "service_name"),
-    Kind.JOB: ("cloud_run_job", "job_name"),
-    Kind.WORKER_POOL: ("cloud_run_worker_pool", "worker_pool_name"),
-    Kind.INSTANCE: ("cloud_run_instance", "instance_name"),
+    ResourceKind.SERVICE: ("cloud_run_revision", "service_name"),
+    ResourceKind.JOB: ("cloud_run_job", "job_name"),
+    ResourceKind.WORKER_POOL: ("cloud_run_worker_pool", "worker_pool_name"),
+    ResourceKind.INSTANCE: ("cloud_run_instance", "instance_name"),
 }
 """Cloud Run's monitored resources, and the label with the name ("Monitored resource types", Cloud Logging)."""
-_DETAILS = {Kind.SERVICE: "run/detail", Kind.JOB: "run/jobs/details"}
+_DETAILS = {ResourceKind.SERVICE: "run/detail", ResourceKind.JOB: "run/jobs/details"}
 _MARGIN = timedelta(seconds=1)  # entry times are stored to the microsecond, and never in the future
 
 

@@ -18,7 +18,7 @@ from remediate.ledger.checked import checked_trail
 from remediate.records.approval_count import told as approvals_text
 from remediate.records.remediation import Remediation, State, content_digest
 from remediate.records.results import Check
-from remediate.records.transitions import google_said, lacking
+from remediate.records.transitions import google_said, unmet_partners
 from remediate.review.context import Answer, HtmlPage, PageContext, Redirect, typed_text
 from remediate.review.formatting import (
     RETRY_AFTER,
@@ -98,7 +98,7 @@ def proposal_page(
             "links": console_links(record),
             "commands": manual_commands(record),
             "retry": _retry_times(record, now),
-            "lacking": lacking(record, partners),
+            "lacking": unmet_partners(record, partners),
             "hold_days": context.limits.hold_rejections.days,
             "flash": flash,
             "typed": values or {"reason": "", "lasts": ""},

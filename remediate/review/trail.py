@@ -9,7 +9,7 @@ import msgspec
 
 from remediate.decisions.policy import Outcome
 from remediate.errors import BadInput
-from remediate.ledger.interface import Mark, TrailFilter, TrailPage
+from remediate.ledger.interface import Cursor, TrailFilter, TrailPage
 from remediate.presentation.plaintext import csv_text, json_text
 from remediate.records.remediation import State, TrailRecord
 from remediate.review.context import Answer, Attachment, HtmlPage, PageContext, format_mark, parse_mark, typed_text
@@ -41,7 +41,7 @@ def trail_page(context: PageContext, request: flask.Request) -> Answer:
         case "csv" if not problem:
             return Attachment("trail.csv", csv_text(_COLUMNS, map(_csv_cells, page.steps)), "text/csv; charset=utf-8")
     last = page.steps[-1] if page.more else None
-    older = format_mark(Mark(last.at, last.remediation, last.seq)) if last else ""
+    older = format_mark(Cursor(last.at, last.remediation, last.seq)) if last else ""
     return HtmlPage(
         "trail.html",
         {
@@ -67,7 +67,7 @@ def _pinning_fields(wanted: TrailFilter, page: TrailPage) -> dict[str, str]:
     times = {name: text for name, text in (("since", wanted.since), ("until", wanted.until)) if text}
     newest = page.steps[0] if page.steps else None
     # A mark selects what comes before it, so this one is just after the newest transition.
-    return times | ({"before": format_mark(Mark(newest.at, newest.remediation, newest.seq + 1))} if newest else {})
+    return times | ({"before": format_mark(Cursor(newest.at, newest.remediation, newest.seq + 1))} if newest else {})
 
 
 def _trail_filter(fields: dict[str, str], context: PageContext) -> TrailFilter:

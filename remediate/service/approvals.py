@@ -15,9 +15,9 @@ from remediate.iam.member import Member
 from remediate.ledger.interface import Ledger
 from remediate.reasons import Reason
 from remediate.records.approval_count import Approval, key, people, same, shortest, valid
-from remediate.records.remediation import RULE, Remediation, State, based_on, content_digest, ends, moved
+from remediate.records.remediation import RULE, Remediation, State, based_on, content_digest, ends, transition
 from remediate.records.results import Applied, Check, Limits, Verdict
-from remediate.records.transitions import differs
+from remediate.records.transitions import differs_materially
 from remediate.service.decider import Decider
 from remediate.service.executor import ACTOR, Executor
 from remediate.service.reviewers import Reviewers, own_deploy
@@ -52,12 +52,14 @@ class Approvals:
         """As `Remediator.approve`; `asked` is what was read back from the log, and asks for what is missing."""
 
         def step() -> Remediation:
-            record = known(self._ledger, ident)
+            record = require_record(self._ledger, ident)
             person = self.reviewer(record, word.actor, asked)
-            record = self._executor.end(record)  # what somebody began to take away is not approved half-way
+            record = self._executor.finish_revocation(
+                record
+            )  # what somebody began to take away is not approved half-way
             if record.state is State.GRANTED:
                 return self._granted(record, lasts)
-            moved(record, State.APPROVED, actor=person.id, now=self._now())  # raises where that cannot be
+            transition(record, State.APPROVED, actor=person.id, now=self._now())  # raises where that cannot be
             if content is not None and content != content_digest(record):
                 raise Stale(
                     f"{ident} is not what you saw any more: its content is {content_digest(record)}, not {content}",
@@ -65,12 +67,12 @@ class Approvals:
                 )
             if record.state is State.APPROVED and record.approver == person.id and lasts is None:
                 return record  # the same word again: it is carried out, if it still may be
-            if self._executor.was_written(record):
+            if self._executor.write_already_applied(record):
                 return record  # who approved it, and until when, is said already: only the record of the write is due
             return self._approved(record, person, word, asked, note)
 
         before = self._ledger.get(ident)
-        record = self._executor.redone(step)
+        record = self._executor.retry_on_conflict(step)
         if record.state is not State.APPROVED:
             return Applied(record, written=False)
         again = before is not None and before.state is State.APPROVED and record.version == before.version
@@ -111,8 +113,7 @@ class Approvals:
         if Member(person.id).key in {Member(text).key for text in record.deployers}:
             notes.append(f"an entry that named {person.id} as deployer is not in the log, or names somebody else")
         reasons = record.reasons if verdict.verified else (*record.reasons, Reason.EVENT_UNVERIFIED)
-        step = partial(
-            moved, record, actor=person.id, now=self._now(), note="; ".join(filter(None, notes)),
+        step = partial(transition, record, actor=person.id, now=self._now(), note="; ".join(filter(None, notes)),
             reasons=tuple(dict.fromkeys(reasons)),
         )  # fmt: skip
         if people(given) < needed:
@@ -144,10 +145,10 @@ class Approvals:
 
         A write that was done already is recorded first, whatever has changed: what is there must be known to be there.
         """
-        if self._executor.was_written(record):
+        if self._executor.write_already_applied(record):
             return self._executor.apply(record)
         over = record.expires is not None and datetime.fromisoformat(record.expires) <= self._now()
-        decision = None if over else self._decider.again(record)
+        decision = None if over else self._decider.reevaluate(record)
         if decision is None:
             return self._withdrawn(record, State.LAPSED, f"was approved until {record.expires}", None)
         if decision.outcome is Outcome.REFUSE:
@@ -175,15 +176,15 @@ class Approvals:
             if (current.state, current.cycle) != (State.APPROVED, record.cycle):
                 return current
             return self._executor.commit(
-                *moved(current, state, actor=ACTOR, now=self._now(), note=note, decision=decision)
+                *transition(current, state, actor=ACTOR, now=self._now(), note=note, decision=decision)
             )
 
-        return Applied(self._executor.redone(step), written=False)
+        return Applied(self._executor.retry_on_conflict(step), written=False)
 
     def _granted(self, record: Remediation, lasts: timedelta | None) -> Remediation:
         """What is granted already, where it still is."""
-        if not self._executor.stands(record):
-            self._executor.commit(*moved(record, State.REMOVED, actor=ACTOR, now=self._now()))
+        if not self._executor.is_still_granted(record):
+            self._executor.commit(*transition(record, State.REMOVED, actor=ACTOR, now=self._now()))
             raise Refused(f"{record.id} was granted, and somebody took it away since; the next denial raises it again")
         if lasts is not None:
             until = record.expires or "it is revoked"
@@ -192,15 +193,15 @@ class Approvals:
 
     def _decided(self, record: Remediation, person: Member, verdict: Verdict) -> Decision:
         """Decide again; where it comes out differently than it was proposed, record that in its place, and refuse."""
-        decision = self._decider.again(record, verdict.denial, verified=verdict.verified)
+        decision = self._decider.reevaluate(record, verdict.denial, verified=verdict.verified)
         why = "; ".join(reason.sentence for reason in decision.reasons)
-        step = partial(moved, record, actor=person.id, now=self._now(), decision=decision)
+        step = partial(transition, record, actor=person.id, now=self._now(), decision=decision)
         if decision.outcome is Outcome.REFUSE:
             self._executor.commit(*step(State.REFUSED, note="; ".join(verdict.notes)))
             raise Refused(f"{record.id} is refused now: {decision.reasons[0].sentence}")
         if decision.outcome is Outcome.IGNORE and decision.reasons[0] in _THERE_ALREADY:
             return decision
-        if record.state in (State.PROPOSED, State.FAILED) and differs(record, decision):
+        if record.state in (State.PROPOSED, State.FAILED) and differs_materially(record, decision):
             self._executor.commit(*step(State.PROPOSED, note="the world has changed since it was proposed"))
             raise Refused(f"{record.id} is proposed anew, because the world has changed: {why}")
         if not self._reviewers.among(decision.reviewers, person.id):
@@ -217,7 +218,7 @@ def _not_theirs(record: Remediation, person: Member, verdict: Verdict) -> None:
         raise own_deploy(record, person)
 
 
-def known(ledger: Ledger, ident: str) -> Remediation:
+def require_record(ledger: Ledger, ident: str) -> Remediation:
     """The record. Raises BadInput where there is none."""
     record = ledger.get(ident)
     if record is None:

@@ -21,7 +21,7 @@ from remediate.records import remediation as records
 from remediate.records.modes import Modes, effective, loosened_by
 from remediate.records.remediation import Remediation, State
 from remediate.records.results import Limits
-from remediate.service.evidence import Investigator, Sight
+from remediate.service.evidence import EvidenceCollector, PolicySnapshot
 from remediate.service.history import History
 
 
@@ -39,7 +39,7 @@ class Decider:
     def __init__(
         self,
         ledger: Ledger,
-        investigator: Investigator,
+        collector: EvidenceCollector,
         history: History,
         rules: Callable[[], Rules],
         mode: Mode | None,
@@ -49,22 +49,22 @@ class Decider:
     ) -> None:
         self._policy_confirmed = policy_confirmed
         self._ledger = ledger
-        self._investigator = investigator
+        self._collector = collector
         self._history = history
         self._rules = rules
         self._mode = mode
         self._limits = limits
         self._now = clock
 
-    def look(self) -> Sight:
+    def snapshot(self) -> PolicySnapshot:
         """A fresh sight, for the decisions about one denial."""
-        return self._investigator.look()
+        return self._collector.snapshot()
 
-    def decide(self, denial: Denial, ident: str, sight: Sight, *, from_log: bool) -> tuple[Decision, str]:
+    def decide(self, denial: Denial, ident: str, snapshot: PolicySnapshot, *, from_log: bool) -> tuple[Decision, str]:
         """The decision on what Google Cloud says now; a final "no" is a refusal with Google's words as a note."""
         rules, record = self._rules(), self._ledger.get(ident)
         try:
-            evidence = self._evidence(denial, record, rules, sight)
+            evidence = self._evidence(denial, record, rules, snapshot)
         except TerminalFault as fault:
             return Decision(Outcome.REFUSE, INVARIANTS, (Reason.TERMINAL_ANSWER,)), str(fault)
         decision = decide(denial, evidence, rules)
@@ -74,50 +74,52 @@ class Decider:
             return asked(decision, hold), ""
         if record and self._was_taken_away(record):
             return asked(decision, Reason.TAKEN_AWAY), ""
-        verified = from_log or self._investigator.verified(denial)
+        verified = from_log or self._collector.matches_log(denial)
         decision = decide(denial, msgspec.structs.replace(evidence, verified=verified), rules)
         if decision.outcome is Outcome.GRANT and (brake := self._brake(denial, ident)):
             return asked(decision, brake), ""
         return decision, ""
 
-    def on_record(self, decision: Decision, record: Remediation | None) -> Decision:
+    def recheck(self, decision: Decision, record: Remediation | None) -> Decision:
         """The decision on the record of the moment in which it is recorded: a revocation may have come in between."""
         if decision.outcome is Outcome.GRANT and record is not None and self._was_taken_away(record):
             return asked(decision, Reason.TAKEN_AWAY)
         return decision
 
-    def at_a_glance(self, denial: Denial) -> Decision:
+    def decide_without_evidence(self, denial: Denial) -> Decision:
         """The decision about a denial that names no member or no repository: nothing can be asked about it."""
         return decide(denial, rules=self._rules())
 
-    def foreseen(self, ahead: Denial, sight: Sight, *, surely: bool) -> Decision:
+    def decide_predicted(self, ahead: Denial, snapshot: PolicySnapshot, *, surely: bool) -> Decision:
         """The decision about a denial that has not come yet: never a grant.
 
         `surely`: ignored unless it is certain that it comes. What cannot be learnt now is left until it is denied.
         """
         rules = self._rules()
         try:
-            evidence = self._evidence(ahead, None, rules, sight, predicted=True)
+            evidence = self._evidence(ahead, None, rules, snapshot, predicted=True)
         except TerminalFault:
             return Decision(Outcome.IGNORE, None, (Reason.TERMINAL_ANSWER,))
         if surely and evidence.inherited is not False:
             return Decision(Outcome.IGNORE, None, (Reason.EVIDENCE_UNKNOWN,))
         return decide(ahead, evidence, rules, predicted=True)
 
-    def again(self, record: Remediation, denial: Denial | None = None, *, verified: bool | None = True) -> Decision:
+    def reevaluate(
+        self, record: Remediation, denial: Denial | None = None, *, verified: bool | None = True
+    ) -> Decision:
         """The decision about what was proposed or approved, on what Google Cloud says now. Raises TerminalFault.
 
         `denial`: as the log has it; without one, as the record tells of it.
         """
         last, rules = denial or records.last_denial(record), self._rules()
-        evidence = self._evidence(last, record, rules, self.look(), predicted=record.predicted)
+        evidence = self._evidence(last, record, rules, self.snapshot(), predicted=record.predicted)
         evidence = msgspec.structs.replace(evidence, verified=verified)
         return decide(last, evidence, rules, predicted=record.predicted)
 
     def evidence(self, record: Remediation) -> Evidence:
         """What a decision about this record would stand on now, and what no rule looks at besides, for a person."""
         last = records.last_denial(record)
-        evidence = self._investigator.evidence(last, _EverythingMatters(), self.look(), denials=record.denials + 1)
+        evidence = self._collector.evidence(last, _EverythingMatters(), self.snapshot(), denials=record.denials + 1)
         with suppress(TransientFault):  # a page does not wait for the next minute's look-ups
             evidence = msgspec.structs.replace(evidence, **self._history.past(last, _access_ended(record))._asdict())
         return evidence
@@ -139,7 +141,7 @@ class Decider:
         """
         rules = self._rules()
         denial = msgspec.structs.replace(records.last_denial(record), authorized=True, image_confirmed=True)
-        evidence = self._investigator.evidence(denial, rules, self.look(), denials=record.denials)
+        evidence = self._collector.evidence(denial, rules, self.snapshot(), denials=record.denials)
         if not evidence.already_granted or not self.may_renew(record):
             return None
         as_if = {"already_granted": False, "propagating": False, "verified": True}
@@ -151,7 +153,7 @@ class Decider:
         """The mode in force for this deploy; the switches are read only where they can matter."""
         if self._mode is Mode.DRY_RUN:
             return Mode.DRY_RUN
-        return effective(self._ledger.modes(), self._mode, self._investigator.places(denial))
+        return effective(self._ledger.modes(), self._mode, self._collector.places(denial))
 
     def hold(self, denial: Denial) -> Reason | None:
         """What keeps rules from writing for this deploy now, whatever they say; the switches are read once.
@@ -160,7 +162,7 @@ class Decider:
         """
         if self._mode is Mode.DRY_RUN:
             return Reason.DRY_RUN
-        modes, places = self._ledger.modes(), self._investigator.places(denial)
+        modes, places = self._ledger.modes(), self._collector.places(denial)
         if effective(modes, self._mode, places) is Mode.DRY_RUN:
             return Reason.DRY_RUN
         if self._to_confirm(modes) is not None:
@@ -183,7 +185,13 @@ class Decider:
         return None if text is None or text.sha256 in (modes.policy, self._policy_confirmed) else text
 
     def _evidence(
-        self, denial: Denial, record: Remediation | None, rules: Rules, sight: Sight, *, predicted: bool = False
+        self,
+        denial: Denial,
+        record: Remediation | None,
+        rules: Rules,
+        snapshot: PolicySnapshot,
+        *,
+        predicted: bool = False,
     ) -> Evidence:
         """What Google Cloud says about a denial; as if it were verified, which is asked only before a rule's write.
 
@@ -194,7 +202,7 @@ class Decider:
             granted = datetime.fromisoformat(record.updated)
             recent = min(self._now(), records.when(denial, self._now())) - granted < self._limits.propagation
         denials = record.denials + 1 if record else 1
-        evidence = self._investigator.evidence(denial, rules, sight, propagating=recent, denials=denials)
+        evidence = self._collector.evidence(denial, rules, snapshot, propagating=recent, denials=denials)
         if not hinges_on_past(denial, evidence, rules, predicted=predicted):
             return evidence
         past = self._history.past(denial, _access_ended(record) if record else None)

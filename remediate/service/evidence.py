@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from remediate.cloud.interface import Cloud, EntryKey, Kind, Project, Projects, Registry
-from remediate.decisions.organization import Home, Names, home_by_name, home_project
+from remediate.cloud.interface import Cloud, EntryKey, Project, Projects, Registry, RepositoryDescription
+from remediate.decisions.organization import Home, HomeNames, home_by_name, home_project
 from remediate.decisions.policy import Rules
 from remediate.decisions.variables import NEWCOMERS, Evidence
 from remediate.entries.denial import Denial, EntryId, NotADenial, Reader, understand
@@ -34,7 +34,7 @@ LAG = timedelta(minutes=2)
 """How long an entry may take from its event to being readable; after that it is not known to exist."""
 
 
-class Sight:
+class PolicySnapshot:
     """What is seen of repositories, and of what lies above them, while one denial is decided: each is looked at once.
 
     Where one policy above could not be had in time, the others are not waited for: what they say is not known then.
@@ -45,13 +45,13 @@ class Sight:
         self._projects = projects
         self._above: dict[str, list[Binding] | None] = {}
         self._in_time = True
-        self._kinds: dict[Repository, Kind | None] = {}
+        self._kinds: dict[Repository, RepositoryDescription | None] = {}
         self._bindings: dict[Repository, list[Binding]] = {}
 
-    def kind(self, repository: Repository) -> Kind | None:
+    def describe(self, repository: Repository) -> RepositoryDescription | None:
         """As `Registry.kind`."""
         if repository not in self._kinds:
-            self._kinds[repository] = self._registry.kind(repository)
+            self._kinds[repository] = self._registry.describe(repository)
         return self._kinds[repository]
 
     def bindings(self, repository: Repository) -> list[Binding]:
@@ -74,7 +74,7 @@ class Sight:
         return self._above[scope]
 
 
-class Investigator:
+class EvidenceCollector:
     """Asks Google Cloud what a decision stands on. `organization` is ours; None where none is configured."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Investigator:
         organization: str | None,
         opt_in_tag: str | None,
         clock: Callable[[], datetime],
-        ours: Names = Names(),  # noqa: B008  (frozen)
+        ours: HomeNames = HomeNames(),  # noqa: B008  (frozen)
     ) -> None:
         self._ours = ours
         self._roles = cloud.roles
@@ -95,12 +95,12 @@ class Investigator:
         self._projects = cloud.projects
         self._organization = organization
 
-    def identified(self, denial: Denial) -> Denial | NotADenial:
+    def resolve(self, denial: Denial) -> Denial | NotADenial:
         """The denial as `located` has it, with what only the call behind it tells."""
-        placed = self.located(denial)
+        placed = self.resolve_projects(denial)
         return placed if isinstance(placed, NotADenial) else self._with_call(placed)
 
-    def located(self, denial: Denial) -> Denial | NotADenial:
+    def resolve_projects(self, denial: Denial) -> Denial | NotADenial:
         """The denial with project ids in place of numbers, and the deploying project's number.
 
         It is no denial where Resource Manager says that its log is another project's.
@@ -126,22 +126,22 @@ class Investigator:
             return denial
         at = when(denial, self._now())
         with suppress(TerminalFault):
-            found = self._logs.calls(project, denial.operation, at)
+            found = self._logs.operation_entries(project, denial.operation, at)
             calls = [call for raw in found if (call := _call(raw)) and denial.operation in call.operations]
             if not calls and self._now() - at < LAG:
                 raise TransientFault("Cloud Logging does not have this operation's call yet; the event comes again")
             return joined(denial, calls)
         return denial
 
-    def look(self) -> Sight:
+    def snapshot(self) -> PolicySnapshot:
         """A fresh sight, for the decisions about one denial."""
-        return Sight(self._registry, self._projects)
+        return PolicySnapshot(self._registry, self._projects)
 
     def evidence(
         self,
         denial: Denial,
         rules: Rules,  # noqa: ARG002  (what is dear is learnt only where rules look at it)
-        sight: Sight,
+        snapshot: PolicySnapshot,
         *,
         propagating: bool = False,
         denials: int = 1,
@@ -152,8 +152,8 @@ class Investigator:
         """
         repository, member = denial.grant.repository, denial.grant.member
         inside = self._inside(repository)
-        kind = sight.kind(repository) if inside else None
-        bindings = sight.bindings(repository) if kind else None
+        kind = snapshot.describe(repository) if inside else None
+        bindings = snapshot.bindings(repository) if kind else None
         opted_in, newcomers = self._opted_in(repository, kind)
         home = self._home(denial, member)
         if denial.reader is Reader.SERVICE_AGENT and denial.deployer:  # a grant to the agent serves who deployed
@@ -170,7 +170,7 @@ class Investigator:
             member_inside=home.inside,
             member_ancestors=home.ancestors,
             already_granted=already,
-            inherited=None if already or bindings is None else self._inherited(denial.grant, bindings, sight),
+            inherited=None if already or bindings is None else self._inherited(denial.grant, bindings, snapshot),
             barred=None if already or bindings is None else self._barred(repository, member),
             propagating=propagating,
             verified=True,  # until somebody wants to write on it: see `verified`
@@ -179,10 +179,10 @@ class Investigator:
             image_ancestors=self._ancestors(repository.project),
         )
 
-    def _inherited(self, grant: Grant, own: list[Binding], sight: Sight) -> bool | None:
+    def _inherited(self, grant: Grant, own: list[Binding], snapshot: PolicySnapshot) -> bool | None:
         """Whether the member can read by another role, or from further up; None where that cannot be told."""
         ancestors = self._ancestors(grant.repository.project)
-        levels: list[list[Binding] | None] = [own, *(sight.above(scope) for scope in ancestors or ())]
+        levels: list[list[Binding] | None] = [own, *(snapshot.above(scope) for scope in ancestors or ())]
         if ancestors is None:
             levels.append(None)
         return can_read(levels, grant.member, self._roles.holds)
@@ -192,10 +192,10 @@ class Investigator:
         if self._troubleshooter is None:
             return None
         with suppress(TerminalFault, TransientFault, msgspec.MsgspecError):
-            return self._troubleshooter.barred(repository, member)
+            return self._troubleshooter.denied_by_policy(repository, member)
         return None
 
-    def _opted_in(self, repository: Repository, kind: Kind | None) -> tuple[bool | None, bool | None]:
+    def _opted_in(self, repository: Repository, kind: RepositoryDescription | None) -> tuple[bool | None, bool | None]:
         """Whether the registry's owner lets rules grant here, and to newcomers; None where that cannot be told."""
         labelled = kind.newcomers if kind else None
         if self._opt_in_tag is None:
@@ -235,7 +235,7 @@ class Investigator:
             return None
         return (f"projects/{project.id}", *project.ancestors)
 
-    def verified(self, denial: Denial) -> bool | None:
+    def matches_log(self, denial: Denial) -> bool | None:
         """Whether Cloud Logging itself has this entry, and it says the same.
 
         False where it says something else; None where it does not have it, or may not be asked. Raises TransientFault
@@ -258,7 +258,7 @@ class Investigator:
     def _understood(self, raw: bytes) -> Denial | NotADenial | None:
         with suppress(Unreadable):
             subject = understand(read_entry(raw))
-            return self.identified(subject) if isinstance(subject, Denial) else subject
+            return self.resolve(subject) if isinstance(subject, Denial) else subject
         return None
 
     def places(self, denial: Denial) -> list[Place]:

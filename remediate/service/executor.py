@@ -21,7 +21,7 @@ from remediate.ledger.interface import Ledger
 from remediate.notify.interface import Notifier
 from remediate.reasons import BRAKES, Reason
 from remediate.records import remediation as records
-from remediate.records.outbox import Parcel
+from remediate.records.outbox import OutboxMessage
 from remediate.records.remediation import Ending, Remediation, State
 from remediate.records.results import Applied
 
@@ -71,7 +71,7 @@ class Executor:
         denial_key: str | None = None,
         decision: Decision | None = None,
     ) -> Remediation:
-        parcels: Sequence[Parcel] = ()
+        parcels: Sequence[OutboxMessage] = ()
         if self._notifier is not None:
             brake = next((each for each in BRAKES if decision and each in decision.reasons), None)
             parcels = self._notifier.parcels(record, trail, brake=brake, known=self._ledger.get)
@@ -79,7 +79,7 @@ class Executor:
         for step in trail:
             self._told(step)
         if self._notifier is not None and parcels:
-            self._notifier.wake()
+            self._notifier.flush()
         return record
 
     def remind(self, record: Remediation) -> None:
@@ -88,7 +88,7 @@ class Executor:
         if parcels:
             self._ledger.enqueue(parcels)
 
-    def redone(self, step: Callable[[], _T]) -> _T:
+    def retry_on_conflict(self, step: Callable[[], _T]) -> _T:
         """The step's result, redone on fresh records as long as somebody else is faster."""
         for _ in range(_CONFLICTS):
             try:
@@ -97,14 +97,14 @@ class Executor:
                 continue
         raise TransientFault("the ledger's record kept changing; the event comes again")
 
-    def stands(self, record: Remediation) -> bool:
+    def is_still_granted(self, record: Remediation) -> bool:
         """Whether what was granted is still there, read again: the decision may be older than the grant.
 
         Raises TerminalFault where that may not be read: then nothing is known, and nothing is to be concluded.
         """
         return record.state is State.GRANTED and self._is_there(record)
 
-    def was_written(self, record: Remediation) -> bool:
+    def write_already_applied(self, record: Remediation) -> bool:
         """Whether an approval's write was done, and only the record of it is missing. Raises as `stands` does."""
         return record.state is State.APPROVED and record.ours and self._is_there(record)
 
@@ -120,26 +120,28 @@ class Executor:
         """
         require_whole(self._ledger, record.id)
         try:
-            still = partial(self._is_still, record, lambda now: now.state is State.APPROVED)
-            change = self._registry.add_reader(record.grant, request_reason=record.id, still=still)
+            precondition = partial(self._is_still, record, lambda now: now.state is State.APPROVED)
+            change = self._registry.add_reader(record.grant, request_reason=record.id, precondition=precondition)
         except TerminalFault as fault:
             why = (*record.reasons, Reason.TERMINAL_ANSWER)
-            return Applied(self._finish(record, State.APPROVED, State.FAILED, note=str(fault), reasons=why), False)
+            return Applied(
+                self._record_outcome(record, State.APPROVED, State.FAILED, note=str(fault), reasons=why), False
+            )
         note = (
             f"policy etag {change.etag}"
             if change.written
             else "found in the binding: put there by an earlier attempt, or by somebody else"
         )
-        final = self._finish(record, State.APPROVED, State.GRANTED, note=note)
+        final = self._record_outcome(record, State.APPROVED, State.GRANTED, note=note)
         if change.written and not _wanted(final):
             # Between the last look and the write it was refused, or lapsed: that stands, and nothing is left behind.
             self._registry.remove_reader(
-                record.grant, request_reason=record.id, still=lambda: not _wanted(self._ledger.get(record.id))
+                record.grant, request_reason=record.id, precondition=lambda: not _wanted(self._ledger.get(record.id))
             )
             return Applied(final, written=False)
         return Applied(final, change.written)
 
-    def take_away(self, record: Remediation, ending: Ending) -> Remediation:
+    def start_revocation(self, record: Remediation, ending: Ending) -> Remediation:
         """Announce that the granted member is taken out of the binding, do it, and record that it was done.
 
         Where another instance announced an end first, that one is carried out. Raises TerminalFault where Google Cloud
@@ -153,11 +155,11 @@ class Executor:
                 return current
             if ending.state is State.EXPIRED and current.expires != record.expires:
                 return current  # its end was put off since it was looked at
-            return self.commit(records.announced(current, ending))
+            return self.commit(records.with_pending_removal(current, ending))
 
-        return self._end(self.redone(announce))
+        return self._end(self.retry_on_conflict(announce))
 
-    def end(self, record: Remediation) -> Remediation:
+    def finish_revocation(self, record: Remediation) -> Remediation:
         """Carry out the end that was announced, if any. Safe to do again at any point. LedgerFault as `apply` does."""
         if record.ending is not None:
             require_whole(self._ledger, record.id)
@@ -166,27 +168,29 @@ class Executor:
     def _end(self, record: Remediation) -> Remediation:
         if record.ending is None:
             return record
-        still = partial(self._is_still, record, lambda now: now.state is State.GRANTED and now.ending is not None)
+        precondition = partial(
+            self._is_still, record, lambda now: now.state is State.GRANTED and now.ending is not None
+        )
         try:
             with suppress(Missing):  # the repository is gone, and the member with it
-                self._registry.remove_reader(record.grant, request_reason=record.id, still=still)
+                self._registry.remove_reader(record.grant, request_reason=record.id, precondition=precondition)
         except TerminalFault:
-            self.redone(partial(self._call_off, record))
+            self.retry_on_conflict(partial(self._call_off, record))
             raise
         ending = record.ending
-        return self._finish(record, State.GRANTED, ending.state, actor=ending.actor, note=ending.note)
+        return self._record_outcome(record, State.GRANTED, ending.state, actor=ending.actor, note=ending.note)
 
     def _call_off(self, record: Remediation) -> None:
         current = self._ledger.get(record.id)
         if current and current.ending:
-            self.commit(records.announced(current, None))
+            self.commit(records.with_pending_removal(current, None))
 
     def _is_still(self, record: Remediation, due: Callable[[Remediation], bool]) -> bool:
         """Whether a change of the policy is still due, in the same cycle, when it is about to be written."""
         current = self._ledger.get(record.id)
         return current is not None and current.cycle == record.cycle and due(current)
 
-    def _finish(
+    def _record_outcome(
         self,
         record: Remediation,
         before: State,
@@ -203,10 +207,10 @@ class Executor:
             called_off = record.ending is not None and current.ending is None
             if (current.state, current.cycle) != (before, record.cycle) or called_off:
                 return current
-            moved = records.moved(current, state, actor=actor, now=self._now(), reasons=reasons, note=note)
+            moved = records.transition(current, state, actor=actor, now=self._now(), reasons=reasons, note=note)
             return self._store(*moved)  # what was written is recorded; the trail was checked before the write
 
-        return self.redone(step)
+        return self.retry_on_conflict(step)
 
 
 def _wanted(record: Remediation | None) -> bool:

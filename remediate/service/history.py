@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from remediate.cloud.interface import Cloud, Logs
 from remediate.entries.access_changes import access_removed
 from remediate.entries.denial import Denial, Reader
-from remediate.entries.earlier_deploys import Begun, EarlierDeploy, Place, completed, earlier_deploys
+from remediate.entries.earlier_deploys import Begun, DeployPlace, EarlierDeploy, completed, earlier_deploys
 from remediate.errors import TerminalFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
@@ -70,7 +70,7 @@ class History:
         since = newest.at if newest else before - LOOKED_BACK
         return Past(deployed, self.removed(repository, member, since, taken_away))
 
-    def place(self, repository: Repository, deploying: Iterable[str | None] | None = None) -> Place | None:
+    def place(self, repository: Repository, deploying: Iterable[str | None] | None = None) -> DeployPlace | None:
         """Where deploys of the repository count, by all names; None where its project cannot be seen.
 
         `deploying` names the project that is deployed to; the repository's own where None.
@@ -80,10 +80,10 @@ class History:
             return None
         names = (project.id, project.number)
         called = names if deploying is None else tuple(name for name in deploying if name)
-        return Place(called, tuple(replace(repository, project=name) for name in names))
+        return DeployPlace(called, tuple(replace(repository, project=name) for name in names))
 
     def deploys(
-        self, project: str, place: Place, members: Sequence[Member], since: datetime, before: datetime
+        self, project: str, place: DeployPlace, members: Sequence[Member], since: datetime, before: datetime
     ) -> dict[str, EarlierDeploy]:
         """Each member's newest proven deploy in that time, by the member's key.
 
@@ -127,7 +127,9 @@ class History:
         named = replace(repository, project=project.id)
         return access_removed(entries, named, project.number, member, since, self._roles.holds, self._own)
 
-    def _newest(self, logs: Logs, project: str, place: Place, member: Member, before: datetime) -> EarlierDeploy | None:
+    def _newest(
+        self, logs: Logs, project: str, place: DeployPlace, member: Member, before: datetime
+    ) -> EarlierDeploy | None:
         question, now = (project, place.repositories[0], member), self._now()
         kept = self._kept.get(question)
         if kept and now - kept[0] < _REMEMBERED and (kept[1] is None or kept[1].at < before):
@@ -142,7 +144,7 @@ class History:
         self,
         logs: Logs,
         project: str,
-        place: Place,
+        place: DeployPlace,
         members: Sequence[Member],
         since: datetime,
         before: datetime,
@@ -178,7 +180,7 @@ class History:
             raise gave_up
         return newest
 
-    def _completed(self, logs: Logs, project: str, place: Place, begun: list[Begun]) -> list[EarlierDeploy]:
+    def _completed(self, logs: Logs, project: str, place: DeployPlace, begun: list[Begun]) -> list[EarlierDeploy]:
         if not begun:
             return []
         ends = logs.ends(project, [each.operation for each in begun], min(each.deploy.at for each in begun))

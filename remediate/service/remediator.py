@@ -12,9 +12,9 @@ from functools import partial
 import msgspec
 
 from remediate.cloud.interface import Cloud
-from remediate.decisions.organization import Names
+from remediate.decisions.organization import HomeNames
 from remediate.decisions.policy import BUILT_IN, Decision, Mode, Outcome, Rules, TextToConfirm, decide
-from remediate.decisions.prediction import aheads
+from remediate.decisions.prediction import predict_denials
 from remediate.decisions.variables import Evidence
 from remediate.entries.denial import Denial, IncompleteDenial, NotADenial, understand
 from remediate.entries.log_entry import read_entry
@@ -28,11 +28,11 @@ from remediate.records.gathering import placed
 from remediate.records.modes import ModeChange, Modes
 from remediate.records.remediation import Ending, Remediation, State, content_digest
 from remediate.records.results import Applied, Check, Handled, Limits, Proposal, Swept
-from remediate.records.transitions import following
+from remediate.records.transitions import next_transitions
 from remediate.records.witnesses import Proof
-from remediate.service.approvals import Approvals, known
+from remediate.service.approvals import Approvals, require_record
 from remediate.service.decider import Decider
-from remediate.service.evidence import Investigator, Sight
+from remediate.service.evidence import EvidenceCollector, PolicySnapshot
 from remediate.service.executor import ACTOR, Executor
 from remediate.service.history import History
 from remediate.service.renewal import Renewal
@@ -60,7 +60,7 @@ class Remediator:
         mode: Mode | None,
         organization: str | None,
         opt_in_tag: str | None = None,
-        ours: Names = Names(),  # noqa: B008  (frozen)
+        ours: HomeNames = HomeNames(),  # noqa: B008  (frozen)
         clock: Callable[[], datetime],
         rules: Callable[[], Rules] = lambda: BUILT_IN,
         policy_confirmed: str | None = None,
@@ -72,9 +72,9 @@ class Remediator:
         self._ledger = ledger
         self._registry = cloud.registry
         self._logs = cloud.logs
-        self._investigator = Investigator(cloud, organization, opt_in_tag, clock, ours)
+        self._collector = EvidenceCollector(cloud, organization, opt_in_tag, clock, ours)
         history = History(cloud, clock, own=reviewers.service)
-        self._decider = Decider(ledger, self._investigator, history, rules, mode, limits, clock, policy_confirmed)
+        self._decider = Decider(ledger, self._collector, history, rules, mode, limits, clock, policy_confirmed)
         self._executor = Executor(ledger, cloud.registry, clock, told, notifier)
         self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, limits, clock)
         self._renewal = partial(Renewal, ledger, self._decider, self._executor, history, clock)
@@ -92,21 +92,23 @@ class Remediator:
         """
         if isinstance(subject, NotADenial):
             return Handled(decide(subject), subject)
-        denial = self._investigator.identified(subject)
+        denial = self._collector.resolve(subject)
         if isinstance(denial, NotADenial):
             return Handled(decide(denial), denial)
         if isinstance(denial, IncompleteDenial):
-            return Handled(self._decider.at_a_glance(denial), denial)
+            return Handled(self._decider.decide_without_evidence(denial), denial)
         ident = denial.grant.id
-        if denial.entry.key and self._ledger.counted(denial.entry.key, ident):
+        if denial.entry.key and self._ledger.is_counted(denial.entry.key, ident):
             return self._handled_before(denial, ident)
-        sight = self._decider.look()
-        decision, note = self._decider.decide(denial, ident, sight, from_log=from_log)
+        snapshot = self._decider.snapshot()
+        decision, note = self._decider.decide(denial, ident, snapshot, from_log=from_log)
         proof = partial(self.read_back().proof, denial=denial, from_log=from_log)
-        partners = self._propose_ahead(denial, ident, decision, sight, proof)
-        recorded = self._executor.redone(lambda: self._record(denial, decision, ident, partners, note, proof))
+        partners = self._propose_ahead(denial, ident, decision, snapshot, proof)
+        recorded = self._executor.retry_on_conflict(
+            lambda: self._record(denial, decision, ident, partners, note, proof)
+        )
         if recorded is None:
-            counted = denial.entry.key and self._ledger.counted(denial.entry.key, ident)
+            counted = denial.entry.key and self._ledger.is_counted(denial.entry.key, ident)
             return self._handled_before(denial, ident) if counted else Handled(decision, denial)
         record, decision, approved = recorded
         if approved:
@@ -124,27 +126,29 @@ class Remediator:
         Gives the decision too, as it turned out on the record of this moment, and whether it approved the grant.
         """
         now, record = self._now(), self._ledger.get(ident)
-        if denial.entry.key and self._ledger.counted(denial.entry.key, ident):
+        if denial.entry.key and self._ledger.is_counted(denial.entry.key, ident):
             return None
-        decision, proven = self._decider.on_record(decision, record), proof(record)
+        decision, proven = self._decider.recheck(decision, record), proof(record)
         trail: list[records.TrailRecord] = []
         if record is None:
             if decision.outcome is Outcome.IGNORE:
                 return None
             first = State.REFUSED if decision.outcome is Outcome.REFUSE else State.PROPOSED
-            record, opened = records.opened(denial, decision, first, actor=ACTOR, now=now, note=note, proof=proven)
+            record, opened = records.open_remediation(
+                denial, decision, first, actor=ACTOR, now=now, note=note, proof=proven
+            )
             trail.append(opened)
         else:
-            record = records.counted(record, denial, now, proven)
+            record = records.with_denial(record, denial, now, proven)
         for partner in partners:
-            record = records.partnered(record, partner)
+            record = records.with_partner(record, partner)
         version = record.version
         held = now - _moment(record.updated) < self._limits.hold_rejections
-        steps = [] if self._left_alone(record) else following(record, decision, actor=ACTOR, held=held)
+        steps = [] if self._left_alone(record) else next_transitions(record, decision, actor=ACTOR, held=held)
         for state, actor, why in steps:
             made_by = None if record.state is State.GRANTED else decision  # that a grant is gone, no decision made
             again = state is record.state is State.PROPOSED
-            shown = (*decision.reasons, *records.settled(record.reasons)) if again else ()
+            shown = (*decision.reasons, *records.material_reasons(record.reasons)) if again else ()
             record, step = self._moved(record, state, actor, why or note, made_by, tuple(dict.fromkeys(shown)))
             trail.append(step)
         record = self._placed(msgspec.structs.replace(record, version=version), trail, denial)
@@ -159,39 +163,41 @@ class Remediator:
     def _left_alone(self, record: Remediation) -> bool:
         """Whether a grant is still there; where that may not be read, nothing is concluded from that."""
         try:
-            return self._executor.stands(record)
+            return self._executor.is_still_granted(record)
         except TerminalFault:
             return True
 
     def _propose_ahead(
-        self, denial: Denial, partner: str, decision: Decision, sight: Sight, proof: _Proving
+        self, denial: Denial, partner: str, decision: Decision, snapshot: PolicySnapshot, proof: _Proving
     ) -> tuple[str, ...]:
         """Propose what the same deploy is denied next, beside what it was denied now; gives the ids."""
         if decision.outcome not in (Outcome.ASK, Outcome.GRANT):
             return ()
-        found = (self._propose_one(each, denial, partner, sight, proof) for each in aheads(denial))
+        found = (self._propose_one(each, denial, partner, snapshot, proof) for each in predict_denials(denial))
         return tuple(ident for ident in found if ident)
 
-    def _propose_one(self, ahead: Denial, denial: Denial, partner: str, sight: Sight, proof: _Proving) -> str | None:
+    def _propose_one(
+        self, ahead: Denial, denial: Denial, partner: str, snapshot: PolicySnapshot, proof: _Proving
+    ) -> str | None:
         ident = ahead.grant.id
         if self._ledger.get(ident):
-            self._executor.redone(partial(self._foresee, ident, denial, partner, proof))
+            self._executor.retry_on_conflict(partial(self._foresee, ident, denial, partner, proof))
             return ident
-        foreseen = self._decider.foreseen(ahead, sight, surely=ahead.repository != denial.repository)
+        foreseen = self._decider.decide_predicted(ahead, snapshot, surely=ahead.repository != denial.repository)
         if foreseen.outcome is not Outcome.ASK:
             return None
-        record, trail = records.predicted(ahead, foreseen, actor=ACTOR, now=self._now(), proof=proof(None))
+        record, trail = records.open_predicted(ahead, foreseen, actor=ACTOR, now=self._now(), proof=proof(None))
         record = self._placed(record, (trail,), denial)
         try:
-            self._executor.commit(records.partnered(record, partner), trail)
+            self._executor.commit(records.with_partner(record, partner), trail)
         except Conflict:  # another instance proposed it; our deployer may not approve it either
-            self._executor.redone(partial(self._foresee, ident, denial, partner, proof))
+            self._executor.retry_on_conflict(partial(self._foresee, ident, denial, partner, proof))
         return ident
 
     def _foresee(self, ident: str, denial: Denial, partner: str, proof: _Proving) -> None:
         record = self._ledger.get(ident)
         assert record is not None
-        seen = records.foreseen(record, denial, partner, proof(record))
+        seen = records.with_foreseen(record, denial, partner, proof(record))
         if seen is not record:
             self._executor.commit(seen)
 
@@ -220,7 +226,7 @@ class Remediator:
 
     def proposal(self, ident: str) -> Proposal:
         """What a reviewer has to know, with the binding as it is now and as it would be. Raises as `approve` does."""
-        record = known(self._ledger, ident)
+        record = require_record(self._ledger, ident)
         return Proposal(record, content_digest(record), self._registry.change_by_adding(record.grant))
 
     def approve(
@@ -249,17 +255,17 @@ class Remediator:
 
     def read_back(self, records_: Iterable[Remediation] = (), *people: str) -> Testimony:
         """What the log itself has of these records: one look-up for as many as are approved together."""
-        asked = Testimony(self._logs, self._investigator, self._now)
+        asked = Testimony(self._logs, self._collector, self._now)
         asked.ask(records_, *people)
         return asked
 
     def check(self, ident: str, actor: str | None = None) -> Check:
         """What an approval by this actor would find now, so that it is shown before. Raises as `approve` does."""
-        return self._approvals.check(known(self._ledger, ident), actor, self.read_back())
+        return self._approvals.check(require_record(self._ledger, ident), actor, self.read_back())
 
     def evidence(self, ident: str) -> Evidence:
         """What Google Cloud says now about what the record asks for, all of it. Raises as `approve` does."""
-        return self._decider.evidence(known(self._ledger, ident))
+        return self._decider.evidence(require_record(self._ledger, ident))
 
     def may_review(
         self,
@@ -285,13 +291,13 @@ class Remediator:
         asked = self.read_back()
 
         def step() -> Remediation:
-            record = known(self._ledger, ident)
+            record = require_record(self._ledger, ident)
             person = self._approvals.reviewer(record, actor, asked)
             if record.state is State.REJECTED and self._said_before(record, person.id, note):
                 return record
             return self._executor.commit(*self._moved(record, State.REJECTED, person.id, note))
 
-        return self._executor.redone(step)
+        return self._executor.retry_on_conflict(step)
 
     def _said_before(self, record: Remediation, actor: str, note: str) -> bool:
         """Whether the last transition is this very word: its answer got lost, and it is said again."""
@@ -300,13 +306,13 @@ class Remediator:
 
     def revoke(self, ident: str, *, actor: str, note: str) -> Remediation:
         """Take away the member that we added, and nothing else. Raises Refused where we did not add it."""
-        record = known(self._ledger, ident)
+        record = require_record(self._ledger, ident)
         person = self._reviewers.of(record, actor, about_own=True)
         if record.state is not State.GRANTED:
             raise Refused(f"{ident} is {record.state}: it cannot become {State.REVOKED}")
         if not record.ours:
             raise Refused(f"{ident}: {record.member} was a reader before; only what we added is taken away")
-        done = self._executor.take_away(record, Ending(State.REVOKED, person.id, note))
+        done = self._executor.start_revocation(record, Ending(State.REVOKED, person.id, note))
         if done.state is not State.REVOKED:
             held = "still granted: Google Cloud refused to change the policy"
             raise Refused(f"{ident} is {held if done.state is State.GRANTED else done.state}")
@@ -332,10 +338,10 @@ class Remediator:
         now = self._now()
         if state is State.APPROVED:  # a rule approves only what is not there yet
             until = records.ends(decision.expires_after if decision else None, None, now)
-            return records.moved(
+            return records.transition(
                 record, state, actor=actor, now=now, note=note, decision=decision, ours=True, expires=until
             )
-        return records.moved(record, state, actor=actor, now=now, reasons=reasons, note=note, decision=decision)
+        return records.transition(record, state, actor=actor, now=now, reasons=reasons, note=note, decision=decision)
 
     # Time
 

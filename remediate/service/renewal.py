@@ -19,9 +19,9 @@ from remediate.errors import BadInput, LedgerFault, TerminalFault, TransientFaul
 from remediate.iam.member import Member
 from remediate.ledger.checked import checked_trail
 from remediate.ledger.interface import Ledger
-from remediate.records.remediation import RULE, Remediation, State, TrailRecord, moved
+from remediate.records.remediation import RULE, Remediation, State, TrailRecord, transition
 from remediate.records.results import Swept
-from remediate.service.approvals import known
+from remediate.service.approvals import require_record
 from remediate.service.decider import Decider
 from remediate.service.executor import Executor
 from remediate.service.history import History
@@ -87,7 +87,7 @@ class Renewal:
             if decision is None or decision.expires_after is None:
                 continue
             until = self._now() + timedelta(seconds=decision.expires_after)
-            done = self._executor.redone(partial(self._put_off, record, decision, deploy, until))
+            done = self._executor.retry_on_conflict(partial(self._put_off, record, decision, deploy, until))
             if done is not None:
                 yield Swept(done, State.GRANTED)
 
@@ -122,7 +122,7 @@ class Renewal:
         self, record: Remediation, decision: Decision, deploy: EarlierDeploy, until: datetime
     ) -> Remediation | None:
         """Put the end off; None where something happened to the grant since it was looked at: then that stands."""
-        current, now = known(self._ledger, record.id), self._now()
+        current, now = require_record(self._ledger, record.id), self._now()
         same = (current.state, current.cycle, current.expires, current.approver, current.taken_away)
         if same != (State.GRANTED, record.cycle, record.expires, record.approver, record.taken_away) or current.ending:
             return None
@@ -147,7 +147,9 @@ def renewed(
     """The grant with its new end, and the one trail record of that; it stands since when it stood before."""
     note = f"renewed until {instant(until)}: deployed again at {instant(deploy.at)} (log entry {deploy.insert_id})"
     put_off = msgspec.structs.replace(record, expires=instant(until))
-    after, step = moved(put_off, State.GRANTED, actor=f"{RULE}{decision.rule}", now=now, note=note, decision=decision)
+    after, step = transition(
+        put_off, State.GRANTED, actor=f"{RULE}{decision.rule}", now=now, note=note, decision=decision
+    )
     return msgspec.structs.replace(after, updated=record.updated), step
 
 

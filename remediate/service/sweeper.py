@@ -8,9 +8,9 @@ from functools import partial
 
 from remediate.errors import RemediateError
 from remediate.ledger.interface import Ledger
-from remediate.records.remediation import RULE, Ending, Remediation, State, moved
+from remediate.records.remediation import RULE, Ending, Remediation, State, transition
 from remediate.records.results import Applied, Limits, Swept
-from remediate.service.approvals import Approvals, known
+from remediate.service.approvals import Approvals, require_record
 from remediate.service.executor import ACTOR, Executor
 from remediate.service.renewal import Renewal
 from remediate.service.switching import Switching
@@ -50,8 +50,8 @@ class Sweeper:
             advance(number, len(idents))
             record = None
             try:
-                record = known(self._ledger, ident)
-                done = self._executor.redone(partial(self._swept, ident, finish))
+                record = require_record(self._ledger, ident)
+                done = self._executor.retry_on_conflict(partial(self._swept, ident, finish))
                 self._renewal.offer(done)
             except Exception as fault:  # whatever is wrong with one, the ends of the others come
                 yield Swept(record, record.state if record else None, fault_told(fault), ident)
@@ -62,10 +62,14 @@ class Sweeper:
         yield from self._switching.let_lapse()
 
     def _swept(self, ident: str, finish: _Finish) -> Remediation:
-        record = known(self._ledger, ident)
+        record = require_record(self._ledger, ident)
         now = self._now()
         late = now - datetime.fromisoformat(record.updated) >= self._limits.lapse_after
-        if record.state in (State.PROPOSED, State.APPROVED) and late and not self._executor.was_written(record):
+        if (
+            record.state in (State.PROPOSED, State.APPROVED)
+            and late
+            and not self._executor.write_already_applied(record)
+        ):
             return self._moved(record, State.LAPSED)
         if record.state is State.PROPOSED:
             self._executor.remind(record)
@@ -74,16 +78,16 @@ class Sweeper:
             return (finish(record) if by_rule else self._approvals.carry_out(record)).remediation
         if record.state is State.GRANTED:
             if record.ending:
-                return self._executor.end(record)
+                return self._executor.finish_revocation(record)
             if record.ours and record.expires and datetime.fromisoformat(record.expires) <= now:
                 note = f"was granted until {record.expires}"
-                return self._executor.take_away(record, Ending(State.EXPIRED, ACTOR, note))
-            if not self._executor.stands(record):
+                return self._executor.start_revocation(record, Ending(State.EXPIRED, ACTOR, note))
+            if not self._executor.is_still_granted(record):
                 return self._moved(record, State.REMOVED)
         return record
 
     def _moved(self, record: Remediation, state: State) -> Remediation:
-        return self._executor.commit(*moved(record, state, actor=ACTOR, now=self._now()))
+        return self._executor.commit(*transition(record, state, actor=ACTOR, now=self._now()))
 
 
 def fault_told(fault: Exception) -> str:

@@ -84,4 +84,4 @@ class Switching:
             self._told(found[1])
             return found[0]
 
-        return self._executor.redone(step)
+        return self._executor.retry_on_conflict(step)

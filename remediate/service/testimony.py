@@ -12,7 +12,7 @@ from datetime import datetime
 import msgspec
 
 from remediate.cloud.interface import EntryKey, Logs
-from remediate.decisions.prediction import aheads
+from remediate.decisions.prediction import predict_denials
 from remediate.entries.denial import Denial, Deploy, EntryId, IncompleteDenial, Reader, understand
 from remediate.entries.joining import call_of, joined
 from remediate.entries.log_entry import LogEntry, read_entry
@@ -21,7 +21,7 @@ from remediate.iam.member import Member, parse_member
 from remediate.records.remediation import Remediation, names_of
 from remediate.records.results import Verdict
 from remediate.records.witnesses import NamedBy, Proof, is_full, named_in, overflows
-from remediate.service.evidence import LAG, Investigator, entry_key, is_moment
+from remediate.service.evidence import LAG, EvidenceCollector, entry_key, is_moment
 
 _WITNESSES = 5  # entries that are read to learn whether the log names any deployer at all
 
@@ -29,9 +29,9 @@ _WITNESSES = 5  # entries that are read to learn whether the log names any deplo
 class Testimony:
     """What the log has under some keys, each asked once. `logs` is None where there is no Cloud Logging to ask."""
 
-    def __init__(self, logs: Logs | None, investigator: Investigator, clock: Callable[[], datetime]) -> None:
+    def __init__(self, logs: Logs | None, collector: EvidenceCollector, clock: Callable[[], datetime]) -> None:
         self._logs = logs
-        self._investigator = investigator
+        self._collector = collector
         self._now = clock
         self._answers: dict[EntryKey, list[bytes] | RemediateError] = {}
 
@@ -101,11 +101,11 @@ class Testimony:
         subject = understand(found)
         if not isinstance(subject, Denial):
             return None
-        placed = self._investigator.located(subject)
+        placed = self._collector.resolve_projects(subject)
         if not isinstance(placed, Denial):
             return None
         whole = self._joined(record, entry, placed)
-        for each in (whole, *aheads(whole)):
+        for each in (whole, *predict_denials(whole)):
             if not isinstance(each, IncompleteDenial) and each.grant.id == record.id:
                 return (each, whole) if _tells_of(record, each) else None
         return None
@@ -117,7 +117,7 @@ class Testimony:
         """
         calls = dict.fromkeys(each.call for each in record.named_by if each.entry == entry and each.call)
         if not calls:
-            found = self._investigator.identified(denial)
+            found = self._collector.resolve(denial)
             return found if isinstance(found, Denial) else denial
         with suppress(TransientFault):  # who is named by it is barred all the same
             read = [each for call in calls if call for each in self._read(call) or ()]
@@ -180,7 +180,7 @@ class Testimony:
             return Proof.UNANSWERED
         if not found and self._is_young(denial.entry):
             raise TransientFault("Cloud Logging does not have the entry yet; the event comes again")
-        told = [self._investigator.identified(each) for each in map(understand, found) if isinstance(each, Denial)]
+        told = [self._collector.resolve(each) for each in map(understand, found) if isinstance(each, Denial)]
         names = [(each.repository, each.member) for each in told if isinstance(each, Denial)]
         same = (denial.repository, denial.member) in names
         return Proof.PROVEN if same else Proof.DISPROVEN

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 from remediate.decisions.policy import decide
 from remediate.entries.denial import Deploy
 from remediate.ledger.opening import open_ledger
-from remediate.records.remediation import State, moved, opened
+from remediate.records.remediation import State, open_remediation, transition
 from tests.audit_entries import activity, denial, push_body, user_text
 from tests.browser.conftest import PHONE, WIDE, Scene
 from tests.sandbox_fixture import ROOT
@@ -102,8 +102,8 @@ def test_hostile_names_are_shown_and_do_nothing(scene: Scene) -> None:
     """What no entry can put into a record, and what one can: each text of a record, and an image's name."""
     found = denial(activity())
     now = datetime.now(UTC)
-    record, step = opened(found, decide(found), State.PROPOSED, actor=HOSTILE, now=now, note=HOSTILE)
-    rejected, over = moved(record, State.REJECTED, actor=f"user:{HOSTILE}@example.com", now=now, note=HOSTILE)
+    record, step = open_remediation(found, decide(found), State.PROPOSED, actor=HOSTILE, now=now, note=HOSTILE)
+    rejected, over = transition(record, State.REJECTED, actor=f"user:{HOSTILE}@example.com", now=now, note=HOSTILE)
     ledger = open_ledger(scene.environment["REMEDIATE_LEDGER"])
     ledger.commit(record, trail=[step])
     texts = {"rule": HOSTILE, "because": HOSTILE, "images": (HOSTILE,), "approver": f"user:{HOSTILE}"}

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from remediate.decisions.policy import decide
 from remediate.ledger.opening import open_ledger
-from remediate.records.remediation import State, opened
+from remediate.records.remediation import State, open_remediation
 from tests.audit_entries import activity, denial
 from tests.browser.conftest import PHONE, WIDE, Scene
 
@@ -41,7 +41,7 @@ def _many(scene: Scene, count: int = 30, gathered: str = "") -> None:
     now = datetime.now(UTC)
     for number in range(count):
         found = denial(activity(email=f"deployer-{number}@example.com", insert_id=str(number)))
-        record, step = opened(found, decide(found), State.PROPOSED, actor="remediate", now=now)
+        record, step = open_remediation(found, decide(found), State.PROPOSED, actor="remediate", now=now)
         ledger.commit(replace(record, gathered=gathered), trail=[step])
 
 
@@ -79,7 +79,7 @@ def test_switches_are_readable(company: Scene, size: tuple[int, int]) -> None:
 
 def test_a_long_reviewer_widens_no_page(scene: Scene) -> None:
     found = denial(activity())
-    record, step = opened(found, decide(found), State.PROPOSED, actor="remediate", now=datetime.now(UTC))
+    record, step = open_remediation(found, decide(found), State.PROPOSED, actor="remediate", now=datetime.now(UTC))
     reviewers = ("user:platformengineering.oncall@infrastructure.example.com",)
     long = replace(record, reviewers=reviewers, rule="a-rule-" * 11, because="x" * 200)
     open_ledger(scene.environment["REMEDIATE_LEDGER"]).commit(long, trail=[step])

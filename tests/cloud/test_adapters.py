@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from remediate.cloud.interface import Kind, Project
+from remediate.cloud.interface import Project, RepositoryDescription
 from remediate.cloud.projects import GoogleProjects
 from remediate.cloud.registry import GoogleRegistry
 from remediate.cloud.rest import get_public
@@ -37,7 +37,7 @@ def registry_of(sandbox: SandboxProcess, timeout: float = 2.0) -> GoogleRegistry
 def add(sandbox: SandboxProcess, member: Member = MEMBER, timeout: float = 2.0) -> bool:
     return (
         registry_of(sandbox, timeout)
-        .add_reader(Grant(CONTAINERS, member), request_reason="r-0123456789ab", still=always)
+        .add_reader(Grant(CONTAINERS, member), request_reason="r-0123456789ab", precondition=always)
         .written
     )
 
@@ -107,7 +107,9 @@ def test_conditions_order_custom_roles_and_audit_configuration_survive(
 
 def test_a_repository_without_a_policy_gets_its_first_binding(sandbox_server: SandboxProcess) -> None:
     mirror = Repository("platform-images", "asia-northeast1", "mirror")
-    assert registry_of(sandbox_server).add_reader(Grant(mirror, MEMBER), request_reason="r", still=always).written
+    assert (
+        registry_of(sandbox_server).add_reader(Grant(mirror, MEMBER), request_reason="r", precondition=always).written
+    )
     assert sandbox_server.policies()[str(mirror)]["bindings"] == [{"role": READER, "members": [DEPLOYER]}]
 
 
@@ -148,14 +150,14 @@ def test_a_fault_that_does_not_pass_in_time_is_transient(sandbox_server: Sandbox
 
 def test_nobody_listening_is_transient() -> None:
     with pytest.raises(TransientFault):
-        GoogleRegistry("http://127.0.0.1:9", 1.0).kind(CONTAINERS)
+        GoogleRegistry("http://127.0.0.1:9", 1.0).describe(CONTAINERS)
 
 
 def test_final_answers_are_terminal_and_say_what_google_said(sandbox_server: SandboxProcess) -> None:
     with pytest.raises(TerminalFault, match=r"400 .*nobody@example\.com does not exist"):
         add(sandbox_server, Member("user:nobody@example.com"))
     with pytest.raises(TerminalFault, match="403 "):
-        registry_of(sandbox_server).kind(Repository("no-such-project", "us", "r"))
+        registry_of(sandbox_server).describe(Repository("no-such-project", "us", "r"))
     with pytest.raises(TerminalFault, match="404 "):
         registry_of(sandbox_server).has_reader(Grant(Repository("platform-images", "us", "none"), MEMBER))
     assert sandbox_server.requests(":setIamPolicy") == 1
@@ -182,7 +184,7 @@ def test_the_request_reason_reaches_googles_own_trail(sandbox_server: SandboxPro
 
 def test_a_repository_exists_or_not(sandbox_server: SandboxProcess) -> None:
     registry = registry_of(sandbox_server)
-    assert registry.kind(CONTAINERS)
+    assert registry.describe(CONTAINERS)
     assert registry.kind(msgspec.structs.replace(CONTAINERS, project="210987654321"))
     assert not registry.kind(msgspec.structs.replace(CONTAINERS, name="none"))
 
@@ -190,11 +192,13 @@ def test_a_repository_exists_or_not(sandbox_server: SandboxProcess) -> None:
 def test_what_a_repository_holds_and_whether_gcr_io_leads_to_it(sandbox_server: SandboxProcess) -> None:
     kind = registry_of(sandbox_server).kind
     legacy = Repository("shop-frontend", "us", "gcr.io")
-    assert kind(CONTAINERS) == Kind("DOCKER", "STANDARD_REPOSITORY", None)
-    assert kind(msgspec.structs.replace(CONTAINERS, name="mirror")) == Kind("DOCKER", "VIRTUAL_REPOSITORY", None)
-    assert kind(legacy) == Kind("DOCKER", "STANDARD_REPOSITORY", redirected=True)
+    assert kind(CONTAINERS) == RepositoryDescription("DOCKER", "STANDARD_REPOSITORY", None)
+    assert kind(msgspec.structs.replace(CONTAINERS, name="mirror")) == RepositoryDescription(
+        "DOCKER", "VIRTUAL_REPOSITORY", None
+    )
+    assert kind(legacy) == RepositoryDescription("DOCKER", "STANDARD_REPOSITORY", redirected=True)
     sandbox_server.faults({"match": "projectSettings", "effect": "status", "code": 403})
-    assert kind(legacy) == Kind("DOCKER", "STANDARD_REPOSITORY", redirected=None)
+    assert kind(legacy) == RepositoryDescription("DOCKER", "STANDARD_REPOSITORY", redirected=None)
 
 
 def test_where_redirection_is_off_gcr_io_leads_elsewhere(tmp_path: Path) -> None:
@@ -203,8 +207,8 @@ def test_where_redirection_is_off_gcr_io_leads_elsewhere(tmp_path: Path) -> None
     (tmp_path / "organization.yaml").write_text(text.replace('    number: "123456789012"\n', off))
     sandbox = SandboxProcess("--org", str(tmp_path / "organization.yaml"))
     try:
-        found = registry_of(sandbox).kind(Repository("shop-frontend", "us", "gcr.io"))
-        assert found == Kind("DOCKER", "STANDARD_REPOSITORY", redirected=False)
+        found = registry_of(sandbox).describe(Repository("shop-frontend", "us", "gcr.io"))
+        assert found == RepositoryDescription("DOCKER", "STANDARD_REPOSITORY", redirected=False)
     finally:
         sandbox.close()
 
@@ -218,8 +222,8 @@ def test_a_repositorys_label_lets_newcomers_in(tmp_path: Path, label: str, newco
     (tmp_path / "organization.yaml").write_text(text.replace(plain, labelled))
     sandbox = SandboxProcess("--org", str(tmp_path / "organization.yaml"))
     try:
-        found = registry_of(sandbox).kind(Repository("shop-frontend", "asia-northeast1", "app"))
-        assert found == Kind("DOCKER", "STANDARD_REPOSITORY", newcomers=newcomers)
+        found = registry_of(sandbox).describe(Repository("shop-frontend", "asia-northeast1", "app"))
+        assert found == RepositoryDescription("DOCKER", "STANDARD_REPOSITORY", newcomers=newcomers)
     finally:
         sandbox.close()
 
@@ -279,10 +283,10 @@ def test_taking_away_what_was_added_leaves_the_policy_as_it_was(sandbox_server: 
     mirror = Repository("platform-images", "asia-northeast1", "mirror")
     for repository in (CONTAINERS, mirror):
         before = sandbox_server.policies()[str(repository)].get("bindings", [])
-        assert registry.add_reader(Grant(repository, MEMBER), request_reason="r", still=always).written
-        assert registry.remove_reader(Grant(repository, MEMBER), request_reason="r", still=always).written
+        assert registry.add_reader(Grant(repository, MEMBER), request_reason="r", precondition=always).written
+        assert registry.remove_reader(Grant(repository, MEMBER), request_reason="r", precondition=always).written
         assert sandbox_server.policies()[str(repository)].get("bindings", []) == before
-        assert not registry.remove_reader(Grant(repository, MEMBER), request_reason="r", still=always).written
+        assert not registry.remove_reader(Grant(repository, MEMBER), request_reason="r", precondition=always).written
     assert sandbox_server.requests(":setIamPolicy") == 4
 
 
@@ -292,7 +296,7 @@ def test_taking_away_heals_as_adding_does(sandbox_server: SandboxProcess, faults
     sandbox_server.faults(*faults)
     assert (
         registry_of(sandbox_server, 1.0)
-        .remove_reader(Grant(CONTAINERS, MEMBER), request_reason="r", still=always)
+        .remove_reader(Grant(CONTAINERS, MEMBER), request_reason="r", precondition=always)
         .written
     )
     assert DEPLOYER not in sandbox_server.readers()
@@ -310,14 +314,14 @@ def test_without_credentials_a_project_is_unknown_not_a_fault(monkeypatch: pytes
 
 def test_what_an_organization_or_a_folder_holds_is_every_project_beneath_it(sandbox_server: SandboxProcess) -> None:
     projects = GoogleProjects(sandbox_server.url, 2.0)
-    assert projects.within("organizations/400000000001") == [
+    assert projects.list_projects("organizations/400000000001") == [
         "projects/platform-images",
         "projects/remediate-ops",
         "projects/shop-frontend",
     ]
-    assert projects.within("folders/310000000001") == ["projects/shop-frontend"]
-    assert projects.within("projects/shop-frontend") == ["projects/shop-frontend"]
-    assert projects.within("folders/7") == []
+    assert projects.list_projects("folders/310000000001") == ["projects/shop-frontend"]
+    assert projects.list_projects("projects/shop-frontend") == ["projects/shop-frontend"]
+    assert projects.list_projects("folders/7") == []
 
 
 def test_what_anybody_may_read_is_asked_for_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:

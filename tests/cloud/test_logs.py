@@ -143,7 +143,7 @@ def test_the_call_of_an_operation_is_found_by_its_structure(sandbox_server: Sand
     for each in denied:
         assert each.operation
         at = datetime.fromisoformat(each.entry.timestamp or "")
-        found = GoogleLogs(sandbox_server.url, 2.0).calls("shop-frontend", each.operation, at)
+        found = GoogleLogs(sandbox_server.url, 2.0).operation_entries("shop-frontend", each.operation, at)
         calls = [call for raw in found if (call := call_of(read_entry(raw)))]
         assert [call.entry.insert_id for call in calls] == [entries[0]["insertId"]]
         assert joined(each, calls).authorized is True
@@ -305,7 +305,7 @@ def test_an_empty_page_with_a_token_is_searched_on() -> None:
         asked.clear()
         assert len(GoogleLogs(url, 2.0).entry(_keys(1)[0])) == 1
         asked.clear()
-        assert len(GoogleLogs(url, 2.0).calls("shop-frontend", OPERATION, AGO)) == 1
+        assert len(GoogleLogs(url, 2.0).operation_entries("shop-frontend", OPERATION, AGO)) == 1
         assert len(asked) == 3
 
 
@@ -317,7 +317,7 @@ def test_a_search_that_is_not_done_is_unknown_and_never_no() -> None:
                 search()
         assert len(asked) == 10
         with pytest.raises(TransientFault, match="not done searching"):
-            logs.calls("shop-frontend", OPERATION, AGO)
+            logs.operation_entries("shop-frontend", OPERATION, AGO)
         with pytest.raises(TransientFault, match="not done searching"):
             logs.entry(_keys(1)[0])
 
@@ -344,15 +344,15 @@ def test_the_calls_of_an_operation_are_asked_once_a_minute() -> None:
     now = [0.0]
     with answering((200, {"entries": [activity()]}), (200, {})) as (url, asked):
         logs = GoogleLogs(url, 2.0, monotonic=lambda: now[0])
-        first = logs.calls("shop-frontend", OPERATION, AGO)
-        assert logs.calls("shop-frontend", OPERATION, AGO) == first
+        first = logs.operation_entries("shop-frontend", OPERATION, AGO)
+        assert logs.operation_entries("shop-frontend", OPERATION, AGO) == first
         assert len(asked) == 1
-        assert logs.calls("platform-images", OPERATION, AGO) == []
+        assert logs.operation_entries("platform-images", OPERATION, AGO) == []
         assert len(asked) == 2
-        assert logs.calls("platform-images", OPERATION, AGO) == []
+        assert logs.operation_entries("platform-images", OPERATION, AGO) == []
         assert len(asked) == 3  # that there are none may be different in a moment
         now[0] = 60.0
-        assert logs.calls("shop-frontend", OPERATION, AGO) == []
+        assert logs.operation_entries("shop-frontend", OPERATION, AGO) == []
 
 
 def test_an_answer_that_is_none_is_a_passing_fault_for_everybody_who_waits() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from remediate.decisions.organization import Home, Names, home_by_name, home_offline, home_project
+from remediate.decisions.organization import Home, HomeNames, home_by_name, home_offline, home_project
 from remediate.entries.denial import Deploy
 from remediate.iam.member import Member
 
-OURS = Names(("example.com",), ("corp",))
+OURS = HomeNames(("example.com",), ("corp",))
 POOL = "principal://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/gh/subject/x"
 WORKFORCE = "principal://iam.googleapis.com/locations/global/workforcePools/{}/subject/ana@example.com"
 AGENT = "principal://agents.global.org-400000000001.system.id.goog/resources/aiplatform/x"
@@ -60,7 +60,7 @@ def test_people_and_pools_are_ours_by_the_names_in_the_settings(member: str, ins
 
 @pytest.mark.parametrize("member", ["user:ana@example.com", WORKFORCE.format("corp"), AGENT])
 def test_without_names_nothing_is_known(member: str) -> None:
-    assert home_by_name(Member(member), Names(), None).inside is None
+    assert home_by_name(Member(member), HomeNames(), None).inside is None
 
 
 def test_an_account_that_is_called_like_a_service_agent_of_ours_lives_where_it_lives() -> None:

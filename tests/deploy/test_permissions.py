@@ -182,8 +182,8 @@ def test_the_writers_role_is_what_one_write_calls(sandbox_server: SandboxProcess
     repository = Repository.parse(REPOSITORY)
     assert repository is not None
     registry = GoogleRegistry(sandbox_server.url, 5.0)
-    registry.add_reader(Grant(repository, Member(DEPLOYER)), request_reason="r-1", still=lambda: True)
-    registry.remove_reader(Grant(repository, Member(DEPLOYER)), request_reason="r-1", still=lambda: True)
+    registry.add_reader(Grant(repository, Member(DEPLOYER)), request_reason="r-1", precondition=lambda: True)
+    registry.remove_reader(Grant(repository, Member(DEPLOYER)), request_reason="r-1", precondition=lambda: True)
     made = {needed(call) for call in sandbox_server.call("GET", "/sandbox/requests")[1]["requests"]}
     assert made == held("writer")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from remediate.decisions.policy import Outcome, decide, second_hop
+from remediate.decisions.policy import Outcome, decide, service_agent_denied_next
 from remediate.entries.denial import Denial, NotADenial, Reader
 from remediate.entries.joining import located
 from remediate.reasons import Reason
@@ -503,14 +503,14 @@ def test_redacted_fields_leave_the_text_to_tell() -> None:
 def test_a_same_project_deploy_is_granted_and_a_cross_project_one_asked_with_its_second_hop() -> None:
     same = denial(activity(user_text(SAME), images=(SAME,)))
     assert decide(same, INSIDE, WIDER).outcome is Outcome.GRANT
-    assert second_hop(same) is None
+    assert service_agent_denied_next(same) is None
     cross = denial(activity())
     assert decide(cross, INSIDE).reasons == (Reason.CROSS_PROJECT,)
-    assert second_hop(cross) is None  # the number stands in the request alone
+    assert service_agent_denied_next(cross) is None  # the number stands in the request alone
     known = located(cross, PROJECT, NUMBER)
     assert isinstance(known, Denial)
-    assert str(second_hop(known)) == AGENT_MEMBER
-    assert second_hop(denial(system_event())) is None
+    assert str(service_agent_denied_next(known)) == AGENT_MEMBER
+    assert service_agent_denied_next(denial(system_event())) is None
 
 
 def test_a_shared_identity_is_asked_even_in_its_own_project() -> None:

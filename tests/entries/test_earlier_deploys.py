@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from remediate.entries.earlier_deploys import Begun, EarlierDeploy, Place, completed, earlier_deploys
+from remediate.entries.earlier_deploys import Begun, DeployPlace, EarlierDeploy, completed, earlier_deploys
 from remediate.entries.log_filter import deploys_by
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository, parse_image
@@ -34,9 +34,9 @@ PATH = f"asia-northeast1-docker.pkg.dev/{PROJECT}/app/web:v1"
 HELLO = "us-docker.pkg.dev/cloudrun/container/hello"
 
 
-def place(repository: Repository = APP) -> Place:
+def place(repository: Repository = APP) -> DeployPlace:
     names = (repository, Repository(NUMBER, repository.location, repository.name))
-    return Place((PROJECT, NUMBER), names)
+    return DeployPlace((PROJECT, NUMBER), names)
 
 
 def good(member: Member = CI, at: datetime = AT, **how: Any) -> dict[str, Any]:

@@ -23,14 +23,14 @@ from remediate.decisions.policy import Mode, decide
 from remediate.entries.denial import Denial
 from remediate.errors import BadInput, Conflict
 from remediate.ledger.checked import checked_switches
-from remediate.ledger.interface import Filter, Ledger, Mark, TrailFilter
+from remediate.ledger.interface import Cursor, Filter, Ledger, TrailFilter
 from remediate.ledger.opening import open_ledger
 from remediate.ledger.schema import MIGRATIONS
 from remediate.records import notice as notices
 from remediate.records.hash_chain import digest
 from remediate.records.modes import EVERYWHERE, Modes, switched
-from remediate.records.outbox import LEASE, Parcel, claimed, delivered, parcel, postponed
-from remediate.records.remediation import Remediation, State, TrailRecord, counted, moved, opened
+from remediate.records.outbox import LEASE, OutboxMessage, delivered, leased, parcel, retry_later
+from remediate.records.remediation import Remediation, State, TrailRecord, open_remediation, transition, with_denial
 from remediate.times import instant
 from tests.audit_entries import activity, denial
 
@@ -46,7 +46,7 @@ def fresh(ledger_url: str) -> Open:
 
 def first(number: int = 0, at: datetime = NOON) -> tuple[Remediation, TrailRecord]:
     found = denied(number, at)
-    return opened(found, decide(found), State.PROPOSED, actor="remediate", now=at)
+    return open_remediation(found, decide(found), State.PROPOSED, actor="remediate", now=at)
 
 
 def denied(number: int = 0, at: datetime = NOON) -> Denial:
@@ -59,8 +59,8 @@ def test_what_was_committed_is_there_for_everybody(fresh: Open) -> None:
     fresh().commit(record, trail=[trail], denial_key="k")
     assert fresh().get(record.id) == record
     assert list(fresh().trail(record.id)) == list(fresh().trail()) == [trail]
-    assert fresh().counted("k", record.id)
-    assert not fresh().counted("other", record.id)
+    assert fresh().is_counted("k", record.id)
+    assert not fresh().is_counted("other", record.id)
     assert fresh().get("r-000000000000") is None
 
 
@@ -68,19 +68,19 @@ def test_what_was_committed_is_there_for_everybody(fresh: Open) -> None:
 def test_a_stale_version_is_a_conflict_and_leaves_nothing(fresh: Open, version: int) -> None:
     record, trail = first()
     fresh().commit(record, trail=[trail])
-    later, step = moved(record, State.REJECTED, actor="user:ana@example.com", now=NOON)
+    later, step = transition(record, State.REJECTED, actor="user:ana@example.com", now=NOON)
     with pytest.raises(Conflict):
         fresh().commit(replace(later, version=version), trail=[step], denial_key="k")
     assert fresh().get(record.id) == record
     assert list(fresh().trail()) == [trail]
-    assert not fresh().counted("k", record.id)
+    assert not fresh().is_counted("k", record.id)
 
 
 def test_a_denial_is_counted_once_in_each_remediation(fresh: Open) -> None:
     (one, _), (two, _) = first(1), first(2)
     fresh().commit(one, denial_key="k")
     fresh().commit(two, denial_key="k")
-    again = counted(one, denied(1), NOON)
+    again = with_denial(one, denied(1), NOON)
     with pytest.raises(Conflict):
         fresh().commit(again, denial_key="k")
     assert fresh().get(one.id) == one
@@ -100,7 +100,7 @@ def test_a_list_is_newest_first_filtered_and_paged(fresh: Open) -> None:
     assert len(ledger.find(Filter(repository="repositories/containers"))) == 6
     assert len(ledger.find(Filter(repository="projects/platform-images/"))) == 6
     assert len(ledger.find(Filter(repository=made[0].repository, member=made[0].member))) == 1
-    rejected, step = moved(made[4], State.REJECTED, actor="user:ana@example.com", now=NOON)
+    rejected, step = transition(made[4], State.REJECTED, actor="user:ana@example.com", now=NOON)
     ledger.commit(rejected, trail=[step])
     assert [each.id for each in ledger.find(Filter(states=(State.REJECTED,)))] == [made[4].id]
     assert len(ledger.find(Filter(states=(State.REJECTED, State.PROPOSED)))) == 6
@@ -137,7 +137,7 @@ def _count(url: str, worker: int, times: int) -> None:
             record = ledger.get(ident)
             assert record
             try:
-                ledger.commit(counted(record, denied(), NOON), denial_key=f"{worker}-{number}")
+                ledger.commit(with_denial(record, denied(), NOON), denial_key=f"{worker}-{number}")
                 break
             except Conflict:
                 continue
@@ -201,10 +201,10 @@ def test_a_killed_writer_leaves_whole_steps_alone(ledger_url: str) -> None:
     ledger.commit(first(-1)[0])
 
 
-def told(number: int, channel: str = "slack", at: datetime = NOON) -> Parcel:
+def told(number: int, channel: str = "slack", at: datetime = NOON) -> OutboxMessage:
     """The parcel of a proposal."""
     record, trail = first(number)
-    notice = notices.told(record, [trail], notices.Terms(), lambda _: None)
+    notice = notices.told(record, [trail], notices.NoticeContext(), lambda _: None)
     assert notice
     return parcel(notice, channel, at)
 
@@ -218,17 +218,17 @@ def test_a_parcel_is_stored_with_its_step_or_not_at_all(fresh: Open) -> None:
     with pytest.raises(Conflict):
         fresh().commit(record, trail=[trail], parcels=[told(1)])
     with pytest.raises(Conflict):
-        fresh().commit(counted(record, denied(), NOON), denial_key="k", parcels=[told(2)])
+        fresh().commit(with_denial(record, denied(), NOON), denial_key="k", parcels=[told(2)])
     assert fresh().waiting("slack", instant(NOON), 10) == [told(0)]
 
 
 def test_a_parcel_that_is_there_stays_as_it_is_and_is_no_conflict(fresh: Open) -> None:
     record, trail = first()
     fresh().commit(record, trail=[trail], parcels=[told(0)])
-    sent = delivered(claimed(told(0), NOON), NOON)
-    fresh().mark(claimed(told(0), NOON))
+    sent = delivered(leased(told(0), NOON), NOON)
+    fresh().mark(leased(told(0), NOON))
     fresh().mark(sent)
-    fresh().commit(counted(record, denied(), NOON), parcels=[told(0), told(1)])
+    fresh().commit(with_denial(record, denied(), NOON), parcels=[told(0), told(1)])
     fresh().enqueue([told(0), told(1), told(2)])
     fresh().enqueue([])
     waiting = fresh().waiting("slack", instant(NOON + timedelta(days=9)), 10)
@@ -241,12 +241,12 @@ def test_parcels_wait_until_they_are_due_and_the_longest_due_comes_first(fresh: 
     ledger.enqueue(made[::-1])
     assert ledger.waiting("slack", instant(NOON + timedelta(minutes=2)), 10) == made[:3]
     assert ledger.waiting("slack", instant(NOON + timedelta(minutes=9)), 2) == made[:2]
-    mine = claimed(made[0], NOON)
+    mine = leased(made[0], NOON)
     ledger.mark(mine)
     assert ledger.waiting("slack", instant(NOON), 10) == []
     assert ledger.waiting("slack", instant(NOON + LEASE - timedelta(seconds=1)), 10) == [made[1]]
     assert mine in ledger.waiting("slack", instant(NOON + LEASE), 10)
-    ledger.mark(postponed(mine, NOON, timedelta(hours=5)))
+    ledger.mark(retry_later(mine, NOON, timedelta(hours=5)))
     assert mine.id not in [each.id for each in ledger.waiting("slack", instant(NOON + timedelta(hours=4)), 10)]
 
 
@@ -256,7 +256,7 @@ def test_of_many_who_claim_a_parcel_one_has_it(fresh: Open) -> None:
 
     def attempt(number: int) -> bool:
         try:
-            ledgers[number % 4].mark(claimed(told(0), NOON))
+            ledgers[number % 4].mark(leased(told(0), NOON))
         except Conflict:
             return False
         return True
@@ -264,7 +264,7 @@ def test_of_many_who_claim_a_parcel_one_has_it(fresh: Open) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(attempt, range(16))) == 1
     with pytest.raises(Conflict):
-        fresh().mark(claimed(told(7), NOON))
+        fresh().mark(leased(told(7), NOON))
 
 
 def test_many_steps_that_tell_the_same_are_all_stored_and_it_is_told_once(fresh: Open) -> None:
@@ -325,7 +325,7 @@ def test_what_was_last_denied_in_a_time_is_found_whole(fresh: Open) -> None:
 def test_what_is_filed_under_another_state_than_it_says_is_found(fresh: Open, ledger_url: str) -> None:
     record, trail = first()
     fresh().commit(record, trail=[trail])
-    assert list(fresh().misfiled()) == []
+    assert list(fresh().index_mismatches()) == []
     if ledger_url.startswith("sqlite:"):
         with sqlite3.connect(ledger_url.removeprefix("sqlite:///")) as connection:
             connection.execute("UPDATE remediations SET state = 'revoked'")
@@ -335,7 +335,7 @@ def test_what_is_filed_under_another_state_than_it_says_is_found(fresh: Open, le
         project, database = ledger_url.removeprefix("firestore://").split("/")
         document = Client(project=project, database=database).collection("remediations").document(record.id)
         document.update({"state": "revoked"})
-    assert list(fresh().misfiled()) == [record.id]
+    assert list(fresh().index_mismatches()) == [record.id]
 
 
 def test_a_newer_schema_is_refused_with_what_to_do(fresh: Open, ledger_url: str) -> None:
@@ -467,7 +467,9 @@ def test_what_waits_longest_is_first_and_pages_end_where_the_next_begins(fresh: 
         if not page.more:
             break
         last = page.records[-1]
-        page = ledger.look(Filter((State.PROPOSED,)), limit=3, after=Mark(last.updated, last.id), longest_waiting=True)
+        page = ledger.look(
+            Filter((State.PROPOSED,)), limit=3, after=Cursor(last.updated, last.id), longest_waiting=True
+        )
     assert [each.id for each in found] == [each.id for each in sorted(made, key=lambda each: (each.updated, each.id))]
 
 
@@ -482,7 +484,7 @@ def test_a_remediation_is_found_by_words_and_by_its_projects(fresh: Open) -> Non
     assert len(ledger.look(Filter(project="platform-images")).records) == 3
     assert ledger.look(Filter(project="containers")).records == []
     assert ledger.look(Filter(words=("_", "%"))).records == []
-    again = counted(made[0], denial(activity(project="shop-backend", insert_id="x")), NOON)
+    again = with_denial(made[0], denial(activity(project="shop-backend", insert_id="x")), NOON)
     ledger.commit(again)
     assert [each.id for each in ledger.look(Filter(project="shop-backend")).records] == [again.id]
 
@@ -492,7 +494,7 @@ def test_states_are_counted(fresh: Open) -> None:
     for number in range(3):
         record, trail = first(number)
         ledger.commit(record, trail=[trail])
-    rejected, step = moved(record, State.REJECTED, actor="user:ana@example.com", now=NOON)
+    rejected, step = transition(record, State.REJECTED, actor="user:ana@example.com", now=NOON)
     ledger.commit(rejected, trail=[step])
     counts = {state: number for state, number in fresh().counts().items() if number}
     assert counts == {State.PROPOSED: 2, State.REJECTED: 1}
@@ -506,7 +508,7 @@ def test_transitions_are_found_by_time_and_everything_that_they_say(fresh: Open)
         at = NOON + timedelta(hours=number)
         record, trail = first(number, at)
         ledger.commit(record, trail=[trail])
-        rejected, step = moved(record, State.REJECTED, actor=f"user:ana-{number}@example.com", now=at)
+        rejected, step = transition(record, State.REJECTED, actor=f"user:ana-{number}@example.com", now=at)
         ledger.commit(rejected, trail=[step])
     one, three = instant(NOON + timedelta(hours=1)), instant(NOON + timedelta(hours=3))
 
@@ -529,7 +531,7 @@ def test_transitions_are_found_by_time_and_everything_that_they_say(fresh: Open)
     assert found(project="containers") == found(member="%") == []
     first_page = ledger.steps(TrailFilter(), limit=3)
     last = first_page.steps[-1]
-    rest = ledger.steps(TrailFilter(), limit=9, before=Mark(last.at, last.remediation, last.seq))
+    rest = ledger.steps(TrailFilter(), limit=9, before=Cursor(last.at, last.remediation, last.seq))
     assert (first_page.more, rest.more, len(rest.steps)) == (True, False, 5)
     assert sorted(each.hash for each in (*first_page.steps, *rest.steps)) == sorted(
         each.hash for each in ledger.trail()

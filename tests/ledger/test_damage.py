@@ -12,7 +12,7 @@ import pytest
 from remediate.decisions.policy import Mode
 from remediate.errors import LedgerFault
 from remediate.ledger.checked import checked_switches, checked_trail
-from remediate.ledger.interface import Filter, Ledger, Mark, TrailFilter
+from remediate.ledger.interface import Cursor, Filter, Ledger, TrailFilter
 from remediate.ledger.opening import open_ledger
 from remediate.records.modes import EVERYWHERE, Modes, switched
 from remediate.records.remediation import Remediation, State
@@ -66,7 +66,7 @@ def test_a_record_that_cannot_be_read_is_named_and_hides_no_other(fresh: Open, l
     assert made[1].id in str(fault)
     assert set(ledger.ids((State.PROPOSED,))) == {each.id for each in made}
     assert set(ledger.ids((State.GRANTED,))) == set()
-    assert list(ledger.misfiled()) == []
+    assert list(ledger.index_mismatches()) == []
     link = checked_trail(ledger, made[1].id)[1]
     assert link
     assert made[1].id in link
@@ -78,7 +78,7 @@ def test_pages_go_on_behind_a_record_that_cannot_be_read(fresh: Open, ledger_url
     damage(ledger_url, made[1], "{}")
     page = fresh().look(Filter(), limit=1)
     assert (page.records, page.more) == ([made[2]], True)
-    page = fresh().look(Filter(), limit=1, after=Mark(made[2].last_seen, made[2].id))
+    page = fresh().look(Filter(), limit=1, after=Cursor(made[2].last_seen, made[2].id))
     assert (page.records, len(page.damaged)) == ([made[0]], 1)
 
 

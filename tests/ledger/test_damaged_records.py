@@ -19,7 +19,7 @@ from remediate.iam.allow_policy import Binding
 from remediate.iam.grant import ROLE, Grant
 from remediate.ledger.checked import checked_trail
 from remediate.ledger.sqlite import SqliteLedger
-from remediate.records.remediation import Remediation, State, moved
+from remediate.records.remediation import Remediation, State, transition
 from remediate.records.results import Swept
 from tests.audit_entries import REPOSITORY, activity, denial
 from tests.service.test_remediator import REVIEWER, World
@@ -153,7 +153,7 @@ def approved(world: World) -> Remediation:
     assert record
     stored = world.ledger.get(record.id)
     assert stored
-    record, step = moved(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now, ours=True)
+    record, step = transition(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now, ours=True)
     world.ledger.commit(record, trail=[step])
     return record
 

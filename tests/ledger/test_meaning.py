@@ -17,7 +17,7 @@ from remediate.errors import LedgerFault
 from remediate.ledger import codec as stored
 from remediate.ledger.meaning import FIELDS, nonsense
 from remediate.records.modes import EVERYWHERE, Modes, switched
-from remediate.records.remediation import Ending, Remediation, State, announced, moved
+from remediate.records.remediation import Ending, Remediation, State, transition, with_pending_removal
 from tests.ledger.test_contract import NOON, first, told
 
 ANA = "user:ana@example.com"
@@ -30,9 +30,11 @@ DAMAGE: list[Any] = [
 
 def granted() -> Remediation:
     record, _ = first()
-    record, _ = moved(record, State.APPROVED, actor=ANA, now=NOON, ours=True, expires="2026-12-24T12:00:00.000000Z")
-    record, _ = moved(record, State.GRANTED, actor="remediate", now=NOON)
-    record = announced(record, Ending(State.EXPIRED, "remediate", "over"))
+    record, _ = transition(
+        record, State.APPROVED, actor=ANA, now=NOON, ours=True, expires="2026-12-24T12:00:00.000000Z"
+    )
+    record, _ = transition(record, State.GRANTED, actor="remediate", now=NOON)
+    record = with_pending_removal(record, Ending(State.EXPIRED, "remediate", "over"))
     return msgspec.structs.replace(record, taken_away=record.updated, lasts=60.0, reviewers=("example.com",))
 
 

@@ -11,7 +11,7 @@ from remediate.cloud.interface import Cloud
 from remediate.decisions.policy import Mode
 from remediate.ledger.opening import open_ledger
 from remediate.notify.dispatch import Dispatcher
-from remediate.notify.report import Sending
+from remediate.notify.report import DeliveryResult
 from remediate.records import outbox
 from remediate.records.remediation import Remediation
 from remediate.records.results import Limits
@@ -33,7 +33,7 @@ class Scene:
 
     def __init__(self, ledger_url: str, *, limits: Limits = Limits(), mode: str = "dry-run", **environ: str) -> None:  # noqa: B008
         self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
-        self.said: list[Sending] = []
+        self.said: list[DeliveryResult] = []
         self.ledger_url = ledger_url
         self.environ = {"REMEDIATE_LEDGER": ledger_url, "REMEDIATE_REVIEW_URL": PAGES, **environ}
         self.ledger = open_ledger(ledger_url)
@@ -74,12 +74,12 @@ class Scene:
         """A denial whose image lies in the deploying project: one remediation, granted by rule in enforce mode."""
         return self.denied(insert_id, message=user_text(SAME_IMAGE), images=(SAME_IMAGE,), **entry)
 
-    def sweep(self) -> list[Sending]:
+    def sweep(self) -> list[DeliveryResult]:
         """What `sweep` does: what is due, then what waits to be sent."""
         for _ in self.remediator.sweep():
             pass
         return self.notifier.deliver(20) if self.notifier else []
 
-    def waiting(self, channel: str) -> list[outbox.Parcel]:
+    def waiting(self, channel: str) -> list[outbox.OutboxMessage]:
         """What is due on a channel now."""
         return self.ledger.waiting(channel, msgspec.to_builtins(self.now).replace("+00:00", "Z"), 1000)

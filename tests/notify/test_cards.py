@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remediate.notify import cards
-from remediate.records.notice import Kind, Notice, Why
+from remediate.records.notice import Notice, NoticeKind, Why
 from remediate.records.remediation import State
 
 MAKERS = {"slack": cards.slack, "chat": cards.chat}
@@ -23,7 +23,7 @@ MAKERS = {"slack": cards.slack, "chat": cards.chat}
 def notice(**fields: Any) -> Notice:
     defaults: dict[str, Any] = {
         "id": "r-000000000000.1.proposed",
-        "kind": Kind.PROPOSED,
+        "kind": NoticeKind.PROPOSED,
         "at": "2026-11-23T12:00:00.000000Z",
         "title": "Proposal opened",
         "summary": "somebody could not read something.",
@@ -125,7 +125,7 @@ def test_without_an_address_of_the_pages_a_card_names_the_command(maker: str) ->
 
 @pytest.mark.parametrize("maker", MAKERS)
 def test_a_digest_counts_names_twenty_and_links_to_the_inbox(maker: str) -> None:
-    several = [notice(summary=f"number {number}.") for number in range(60)] + [notice(kind=Kind.GRANTED)] * 2
+    several = [notice(summary=f"number {number}.") for number in range(60)] + [notice(kind=NoticeKind.GRANTED)] * 2
     text = json.dumps(MAKERS[maker](several))
     assert "62 notices: 60 proposal opened, 2 granted" in text
     assert "number 19." in text

@@ -15,7 +15,7 @@ import pytest
 
 from remediate.errors import TransientFault
 from remediate.notify import cards
-from remediate.notify.interface import Unsent
+from remediate.notify.interface import DeliveryFailed
 from remediate.notify.webhook import Webhook
 from remediate.records.outbox import GIVEN_UP_AFTER, LEASE
 from remediate.records.results import Limits
@@ -313,7 +313,7 @@ def test_a_malformed_answer_is_a_fault_that_shows_no_url(capfd: pytest.CaptureFi
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         webhook = Webhook("slack", f"http://127.0.0.1:{listening.getsockname()[1]}/{TOKEN}", cards.slack)
-        with pytest.raises(Unsent) as told:
+        with pytest.raises(DeliveryFailed) as told:
             webhook.send([])
         thread.join(5)
     shown = "".join(capfd.readouterr()) + str(told.value) + repr(told.value) + repr(webhook)

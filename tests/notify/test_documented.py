@@ -10,7 +10,7 @@ import sys
 
 import msgspec
 
-from remediate.records.notice import NEEDS_A_PERSON, Kind, Notice, notice_schema
+from remediate.records.notice import NEEDS_A_PERSON, Notice, NoticeKind, notice_schema
 from tests.sandbox_fixture import ROOT
 
 DOCUMENT = (ROOT / "docs" / "notifications.md").read_text()
@@ -18,7 +18,7 @@ DOCUMENT = (ROOT / "docs" / "notifications.md").read_text()
 
 def test_every_field_and_every_kind_has_a_row() -> None:
     rows = re.findall(r"^\| `([a-z_]+)` \|", DOCUMENT, re.M)
-    assert rows == [*Kind, *(field.encode_name for field in msgspec.structs.fields(Notice))]
+    assert rows == [*NoticeKind, *(field.encode_name for field in msgspec.structs.fields(Notice))]
     assert all(f"`{reason}`" in DOCUMENT for reason in NEEDS_A_PERSON)
 
 

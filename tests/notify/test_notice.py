@@ -10,7 +10,7 @@ import pytest
 
 from remediate.errors import TransientFault
 from remediate.reasons import Reason
-from remediate.records.notice import NEEDS_A_PERSON, Kind, Notice
+from remediate.records.notice import NEEDS_A_PERSON, Notice, NoticeKind
 from remediate.records.remediation import State
 from remediate.records.results import Limits
 from tests.audit_entries import REPOSITORY, bare_text, user_text
@@ -37,14 +37,14 @@ def notices(scene: Scene) -> list[Notice]:
     return [each.notice for each in scene.waiting("slack")]
 
 
-def kinds(scene: Scene) -> list[Kind]:
+def kinds(scene: Scene) -> list[NoticeKind]:
     return sorted(each.kind for each in notices(scene))
 
 
 def test_a_proposal_tells_who_could_not_read_what_where_and_how_often(scene: Scene) -> None:
     deployer, agent = scene.denied()
     one, two = sorted(notices(scene), key=lambda notice: notice.denials, reverse=True)
-    assert (one.kind, one.remediation, one.member) == (Kind.PROPOSED, deployer.id, deployer.member)
+    assert (one.kind, one.remediation, one.member) == (NoticeKind.PROPOSED, deployer.id, deployer.member)
     assert one.summary == (
         "github-deployer@shop-frontend.iam.gserviceaccount.com could not read images in "
         "platform-images/containers (asia-northeast1) when service web in shop-frontend was deployed, once."
@@ -62,7 +62,7 @@ def test_what_a_rule_grants_at_once_is_told_as_a_grant_alone(enforce: Callable[.
     [record] = scene.denied_at_home()
     assert record.state is State.GRANTED
     [notice] = notices(scene)
-    assert notice.kind is Kind.GRANTED
+    assert notice.kind is NoticeKind.GRANTED
     assert notice.summary.endswith(
         "can read images in shop-frontend/app (asia-northeast1), approved by rule same project."
     )
@@ -72,7 +72,7 @@ def test_a_grant_says_what_the_deployer_does_now_and_from_when(scene: Scene) -> 
     deployer, agent = scene.denied()
     scene.remediator.approve(deployer.id, actor=REVIEWER)
     scene.remediator.approve(agent.id, actor=REVIEWER, lasts=timedelta(days=30))
-    first, last = (each for each in notices(scene) if each.kind is Kind.GRANTED)
+    first, last = (each for each in notices(scene) if each.kind is NoticeKind.GRANTED)
     if first.remediation == agent.id:
         first, last = last, first
     assert (first.retry_from, first.waits_for) == (None, (agent.id,))
@@ -93,9 +93,9 @@ def test_nothing_is_told_twice_however_often_it_is_denied_renewed_or_swept(scene
     after = [each.id for each in notices(scene)]
     assert len(after) == len(set(after))
     assert sorted(set(after) - set(before)) == sorted(
-        f"{each.remediation}.1.lapsing" for each in notices(scene) if each.kind is Kind.LAPSING
+        f"{each.remediation}.1.lapsing" for each in notices(scene) if each.kind is NoticeKind.LAPSING
     )
-    proposals = [each for each in notices(scene) if each.kind is Kind.PROPOSED]
+    proposals = [each for each in notices(scene) if each.kind is NoticeKind.PROPOSED]
     assert len(proposals) == len({each.remediation for each in proposals})
 
 
@@ -103,13 +103,13 @@ def test_a_proposal_is_told_once_more_within_a_day_of_its_end_and_not_before(sce
     scene.denied()
     scene.pass_time(days=5, hours=23)
     list(scene.remediator.sweep())
-    assert kinds(scene) == [Kind.PROPOSED] * 2
+    assert kinds(scene) == [NoticeKind.PROPOSED] * 2
     scene.pass_time(hours=2)
     list(scene.remediator.sweep())
-    assert kinds(scene) == [Kind.LAPSING] * 2 + [Kind.PROPOSED] * 2
-    lapsing = next(each for each in notices(scene) if each.kind is Kind.LAPSING)
-    assert lapsing.lapses == "2026-11-30T12:00:00.000000Z"
-    assert lapsing.summary.endswith("the proposal expires at 2026-11-30 12:00 UTC.")
+    assert kinds(scene) == [NoticeKind.LAPSING] * 2 + [NoticeKind.PROPOSED] * 2
+    expiry_reminder = next(each for each in notices(scene) if each.kind is NoticeKind.LAPSING)
+    assert expiry_reminder.lapses == "2026-11-30T12:00:00.000000Z"
+    assert expiry_reminder.summary.endswith("the proposal expires at 2026-11-30 12:00 UTC.")
 
 
 def test_what_is_denied_again_after_its_end_is_told_anew(scene: Scene) -> None:
@@ -132,7 +132,7 @@ def test_what_is_denied_again_after_its_end_is_told_anew(scene: Scene) -> None:
 def test_a_refusal_that_needs_a_person_says_what_to_do(scene: Scene, repository: str, reason: Reason) -> None:
     scene.denied(message=bare_text(repository), images=())
     [notice] = notices(scene)
-    assert notice.kind is Kind.REFUSED
+    assert notice.kind is NoticeKind.REFUSED
     assert reason.sentence in notice.summary
     assert notice.advice == NEEDS_A_PERSON[reason]
     assert notice.link == f"{PAGES}/r/{notice.remediation}"
@@ -142,7 +142,7 @@ def test_a_final_answer_of_googles_is_told_with_its_words(scene: Scene) -> None:
     deployer, _ = scene.denied()
     scene.registry.refuse_writes = True
     scene.remediator.approve(deployer.id, actor=REVIEWER)
-    notice = next(each for each in notices(scene) if each.kind is Kind.REFUSED)
+    notice = next(each for each in notices(scene) if each.kind is NoticeKind.REFUSED)
     assert (notice.state, notice.note) == (
         State.FAILED,
         "setIamPolicy: 400 the member does not belong to a permitted customer",
@@ -154,7 +154,7 @@ def test_a_rejection_or_revocation_is_told_to_nobody(scene: Scene) -> None:
     scene.remediator.reject(agent.id, actor=REVIEWER, note="no")
     scene.remediator.approve(deployer.id, actor=REVIEWER)
     scene.remediator.revoke(deployer.id, actor=REVIEWER, note="enough")
-    assert set(kinds(scene)) == {Kind.PROPOSED, Kind.GRANTED}
+    assert set(kinds(scene)) == {NoticeKind.PROPOSED, NoticeKind.GRANTED}
 
 
 def test_a_members_brake_does_not_hide_that_of_everything(enforce: Callable[..., Scene]) -> None:
@@ -166,7 +166,7 @@ def test_a_members_brake_does_not_hide_that_of_everything(enforce: Callable[...,
     for number in range(2, 5):
         scene.denied_at_home(str(number), email=f"deployer-{number}@shop-frontend.iam.gserviceaccount.com")
     member, everything = sorted(
-        (each for each in notices(scene) if each.kind is Kind.BRAKE), key=lambda each: -len(each.id)
+        (each for each in notices(scene) if each.kind is NoticeKind.BRAKE), key=lambda each: -len(each.id)
     )
     assert f"Automatic grants to {busy} reached the hourly limit." in member.summary
     assert everything.id == "brake.2026-11-23T12"
@@ -177,11 +177,11 @@ def test_the_brake_is_told_once_an_hour(enforce: Callable[..., Scene]) -> None:
     scene = enforce(grants_an_hour=1)
     for number in range(4):
         scene.denied_at_home(str(number), email=f"deployer-{number}@shop-frontend.iam.gserviceaccount.com")
-    assert [each.id for each in notices(scene) if each.kind is Kind.BRAKE] == ["brake.2026-11-23T12"]
+    assert [each.id for each in notices(scene) if each.kind is NoticeKind.BRAKE] == ["brake.2026-11-23T12"]
     scene.pass_time(hours=1)
     for number in range(4, 7):
         scene.denied_at_home(str(number), email=f"deployer-{number}@shop-frontend.iam.gserviceaccount.com")
-    brakes = [each for each in notices(scene) if each.kind is Kind.BRAKE]
+    brakes = [each for each in notices(scene) if each.kind is NoticeKind.BRAKE]
     assert [each.id for each in brakes] == ["brake.2026-11-23T12", "brake.2026-11-23T13"]
     assert brakes[0].link == f"{PAGES}/"
     assert brakes[0].summary.endswith(

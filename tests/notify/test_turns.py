@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from remediate.notify import cards
-from remediate.records.notice import Kind, Notice
+from remediate.records.notice import Notice, NoticeKind
 from remediate.records.remediation import State
 from remediate.records.results import Limits
 from tests.notify.receivers import Receiver, receiving
@@ -115,7 +115,7 @@ def test_an_odd_retry_after_is_none(scene: Scene, slack: Receiver, after: str) -
 @pytest.mark.parametrize("make", [cards.slack, cards.chat])
 def test_a_digest_tells_the_brake_first_and_leads_to_the_inbox(make: Callable[[list[Notice]], Any]) -> None:
     brake = notice(
-        kind=Kind.BRAKE,
+        kind=NoticeKind.BRAKE,
         id="brake.1",
         summary="Rules made many grants.",
         advice="See the inbox.",

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from remediate.decisions.policy import Mode
 from remediate.entries.denial import Denial, Deploy
-from remediate.ledger.interface import Filter, Mark
+from remediate.ledger.interface import Cursor, Filter
 from remediate.ledger.opening import open_ledger
 from remediate.records.gathering import UNKNOWN, Group, group_named, group_of
 from remediate.records.remediation import Remediation, State
@@ -35,7 +35,7 @@ def denied(number: int, *, project: str = "shop-frontend", insert_id: str = "") 
     )
 
 
-def opened(world: World, numbers: range, project: str = "shop-frontend") -> list[Remediation]:
+def open_remediation(world: World, numbers: range, project: str = "shop-frontend") -> list[Remediation]:
     instance = world.instance(limits=LIMITS)
     found = [instance.handle(denied(number, project=project)).remediation for number in numbers]
     return [record for record in found if record]
@@ -46,18 +46,18 @@ def marks(records: list[Remediation]) -> list[str]:
 
 
 def test_what_one_project_opens_beyond_the_limit_is_gathered_and_another_projects_is_not(world: World) -> None:
-    assert marks(opened(world, range(5))) == ["", "", "", NAME, NAME]
-    assert marks(opened(world, range(5, 7), "shop-backend")) == ["", ""]
+    assert marks(open_remediation(world, range(5))) == ["", "", "", NAME, NAME]
+    assert marks(open_remediation(world, range(5, 7), "shop-backend")) == ["", ""]
     assert len(world.records()) == 7
     world.check_trail()
 
 
 def test_the_next_hour_has_places_of_its_own(world: World) -> None:
-    opened(world, range(4))
+    open_remediation(world, range(4))
     world.now += timedelta(minutes=59)
-    assert marks(opened(world, range(4, 5))) == [NAME]
+    assert marks(open_remediation(world, range(4, 5))) == [NAME]
     world.now += timedelta(minutes=1)
-    assert marks(opened(world, range(5, 9))) == ["", "", "", "2026-11-23T13/shop-frontend"]
+    assert marks(open_remediation(world, range(5, 9))) == ["", "", "", "2026-11-23T13/shop-frontend"]
 
 
 def test_a_second_delivery_or_another_denial_of_the_same_takes_no_place(world: World) -> None:
@@ -66,7 +66,7 @@ def test_a_second_delivery_or_another_denial_of_the_same_takes_no_place(world: W
         instance.handle(denied(0))
     for again in range(3):
         instance.handle(denied(0, insert_id=f"again-{again}"))
-    assert marks(opened(world, range(1, 4))) == ["", "", NAME]
+    assert marks(open_remediation(world, range(1, 4))) == ["", "", NAME]
 
 
 def test_what_is_opened_again_and_again_takes_a_place_each_time(world: World) -> None:
@@ -91,7 +91,7 @@ def test_refusals_are_bounded_as_proposals_are_and_take_nothing_from_them(world:
         refused.append(record)
     assert {each.state for each in refused} == {State.REFUSED}
     assert marks(refused) == ["", "", "", NAME, NAME]
-    assert marks(opened(world, range(4))) == ["", "", "", NAME]
+    assert marks(open_remediation(world, range(4))) == ["", "", "", NAME]
 
 
 def test_a_predicted_proposal_takes_a_place_of_its_denials_project(world: World) -> None:
@@ -104,7 +104,7 @@ def test_a_predicted_proposal_takes_a_place_of_its_denials_project(world: World)
 
 
 def test_an_approval_takes_it_out_of_its_group_and_a_rejection_leaves_it(world: World) -> None:
-    *_, one, two = opened(world, range(5))
+    *_, one, two = open_remediation(world, range(5))
     instance = world.instance(limits=LIMITS)
     assert instance.approve(one.id, actor=REVIEWER).remediation.gathered == ""
     assert instance.reject(two.id, actor=REVIEWER, note="no").gathered == NAME
@@ -132,7 +132,7 @@ def test_a_crash_between_the_place_and_the_record_takes_no_second_place(world: W
         with pytest.raises(Crash):
             world.instance(ledger=Dying(), limits=LIMITS).handle(denied(0))
     assert world.records() == {}
-    assert marks(opened(world, range(4))) == ["", "", "", NAME]
+    assert marks(open_remediation(world, range(4))) == ["", "", "", NAME]
 
 
 def _handle(url: str, start: Barrier, numbers: range) -> None:
@@ -158,9 +158,9 @@ def test_two_processes_agree_on_who_has_a_place(ledger_url: str) -> None:
 
 
 def test_each_ledger_finds_a_group_and_what_is_in_none(world: World) -> None:
-    opened(world, range(9))
+    open_remediation(world, range(9))
     world.now += timedelta(hours=1)
-    opened(world, range(9, 13))
+    open_remediation(world, range(9, 13))
     ledger, later = world.ledger, "2026-11-23T13/shop-frontend"
     assert dict(ledger.groups(State.PROPOSED, limit=9, most=99)) == {later: 1, NAME: 6}
     assert list(ledger.groups(None, limit=9, most=99)) == [later, NAME]
@@ -175,14 +175,14 @@ def test_each_ledger_finds_a_group_and_what_is_in_none(world: World) -> None:
             if not page.more:
                 break
             last = page.records[-1]
-            after = Mark(last.updated if waiting else last.last_seen, last.id)
+            after = Cursor(last.updated if waiting else last.last_seen, last.id)
             page = ledger.look(Filter((State.PROPOSED,), gathered=NAME), limit=4, after=after, longest_waiting=waiting)
         assert len(found) == len(set(found)) == 6
         assert len(ledger.look(Filter((State.PROPOSED,), gathered=""), longest_waiting=waiting).records) == 6
     assert len(ledger.look(Filter(gathered=NAME)).records) == 6
     assert len(ledger.look(Filter(gathered=NAME, member="deployer-7")).records) == 1
     assert len(ledger.look(Filter()).records) == 13
-    assert list(ledger.misfiled()) == []
+    assert list(ledger.index_mismatches()) == []
 
 
 @given(st.text(max_size=200), st.text(max_size=200))

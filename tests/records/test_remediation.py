@@ -16,7 +16,7 @@ from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from remediate.reasons import Reason
 from remediate.records.hash_chain import digest
-from remediate.records.remediation import TRANSITIONS, Remediation, State, counted, moved, opened
+from remediate.records.remediation import TRANSITIONS, Remediation, State, open_remediation, transition, with_denial
 from tests.audit_entries import REPOSITORY, activity, denial
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -25,16 +25,16 @@ ANA = "user:ana@example.com"
 
 def record(**changes: Any) -> Remediation:
     found = denial(activity())
-    return replace(opened(found, decide(found), State.PROPOSED, actor="remediate", now=NOON)[0], **changes)
+    return replace(open_remediation(found, decide(found), State.PROPOSED, actor="remediate", now=NOON)[0], **changes)
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(State, State)))
 def test_only_the_transitions_of_the_table_exist(before: State, after: State) -> None:
     if after in TRANSITIONS[before]:
-        assert moved(record(state=before), after, actor=ANA, now=NOON)[0].state is after
+        assert transition(record(state=before), after, actor=ANA, now=NOON)[0].state is after
     else:
         with pytest.raises(Refused, match=f"is {before}: it cannot become {after}"):
-            moved(record(state=before), after, actor=ANA, now=NOON)
+            transition(record(state=before), after, actor=ANA, now=NOON)
 
 
 def test_nothing_becomes_granted_without_having_been_approved() -> None:
@@ -56,7 +56,7 @@ def test_an_id_is_made_of_both_names() -> None:
 
 def test_the_hash_covers_every_field_and_the_record_before() -> None:
     start = record()
-    _, step = moved(start, State.APPROVED, actor=ANA, now=NOON, note="because")
+    _, step = transition(start, State.APPROVED, actor=ANA, now=NOON, note="because")
     assert step.previous == start.trail_hash != ""
     assert step.hash == digest(step)
     changed: dict[str, Any] = {"seq": 9, "before": None, "after": State.REJECTED, "reasons": (Reason.DRY_RUN,)}
@@ -69,7 +69,7 @@ def test_counting_keeps_first_and_last_whatever_the_order_and_never_the_future()
     start = record()
     for minutes in (-5, 3, -60, 60 * 24 * 365):
         entry = activity() | {"timestamp": (NOON + timedelta(minutes=minutes)).isoformat()}
-        start = counted(start, denial(entry), NOON + timedelta(minutes=10))
+        start = with_denial(start, denial(entry), NOON + timedelta(minutes=10))
     assert start.denials == 5
     assert (start.first_seen, start.last_seen) == ("2026-11-23T08:00:00.123456Z", "2026-11-23T12:10:00.000000Z")
 
@@ -78,7 +78,7 @@ def test_what_a_record_keeps_is_bounded() -> None:
     start = record()
     for number in range(100):
         image = f"asia-northeast1-docker.pkg.dev/platform-images/containers/app-{number}"
-        start = counted(start, replace(denial(activity()), image=image), NOON)
+        start = with_denial(start, replace(denial(activity()), image=image), NOON)
     assert len(start.images) == 20
     assert start.denials == 101
 
@@ -86,13 +86,13 @@ def test_what_a_record_keeps_is_bounded() -> None:
 def test_no_deployer_is_ever_forgotten_for_they_may_not_approve() -> None:
     start = record()
     for number in range(100):
-        start = counted(start, denial(activity(email=f"deployer-{number}@example.com")), NOON)
+        start = with_denial(start, denial(activity(email=f"deployer-{number}@example.com")), NOON)
     assert len(start.deployers) == 101
 
 
 def test_the_last_troubleshooter_link_stays_with_the_record() -> None:
     link = "https://console.cloud.google.com/iam-admin/troubleshooter/summary;errorId=x"
     with_link, without = (replace(denial(activity()), troubleshooter=each) for each in (link, None))
-    first = counted(record(), with_link, NOON)
+    first = with_denial(record(), with_link, NOON)
     assert (record().troubleshooter, first.troubleshooter) == (None, link)
-    assert counted(first, without, NOON).troubleshooter == link
+    assert with_denial(first, without, NOON).troubleshooter == link

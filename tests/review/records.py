@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from remediate.decisions.policy import decide
-from remediate.entries.denial import Deploy, Kind
-from remediate.records.remediation import Remediation, State, opened
+from remediate.entries.denial import Deploy, ResourceKind
+from remediate.records.remediation import Remediation, State, open_remediation
 from tests.audit_entries import activity, denial
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -17,8 +17,8 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 def record(project: str = "shop", repository: str = "images/containers", state: State = State.GRANTED) -> Remediation:
     """A remediation; `repository` is `PROJECT/NAME`."""
     found = denial(activity())
-    made, _ = opened(found, decide(found), State.PROPOSED, actor="remediate", now=NOON)
+    made, _ = open_remediation(found, decide(found), State.PROPOSED, actor="remediate", now=NOON)
     holder, _, name = repository.partition("/")
-    where = Deploy(project=project, number="1", location="us-central1", kind=Kind.SERVICE, name="web")
+    where = Deploy(project=project, number="1", location="us-central1", kind=ResourceKind.SERVICE, name="web")
     resource = f"projects/{holder}/locations/us/repositories/{name}"
     return replace(made, state=state, repository=resource, deploys=(where,))

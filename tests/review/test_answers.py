@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from remediate.decisions.policy import decide
-from remediate.records.remediation import State, opened
+from remediate.records.remediation import State, open_remediation
 from tests.audit_entries import activity, denial, user_text
 from tests.review.conftest import Page
 from tests.review.records import NOON
@@ -166,7 +166,7 @@ def test_a_node_leads_to_the_map_of_it_alone(page: Page) -> None:
         image = f"us-docker.pkg.dev/{registry}/containers/web:v1"
         entry = activity(user_text(image), images=(image,), project=team, insert_id=str(number))
         found = denial(entry)
-        made, step = opened(found, decide(found), State.PROPOSED, actor="remediate", now=NOON)
+        made, step = open_remediation(found, decide(found), State.PROPOSED, actor="remediate", now=NOON)
         ledger.commit(made, trail=[step])
     rows = r"<tr><td>([a-z-]+)</td><td>containers<br><span class=\"dim\">([a-z-]+) "
     assert len(re.findall(rows, page.ask("/map?project=payments")[1])) == 3

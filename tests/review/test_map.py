@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from remediate.entries.denial import Deploy
-from remediate.records.remediation import State, TrailRecord, moved
+from remediate.records.remediation import State, TrailRecord, transition
 from remediate.review.drawing import days, draw_graph, plot_grants, standing
 from remediate.review.graph import EDGE_STATES, MOST, OTHERS, UNKNOWN, EdgeKind, build_graph
 from remediate.times import instant
@@ -78,9 +78,9 @@ def life() -> list[TrailRecord]:
     steps = []
     for number in range(2):
         one = record(f"p{number}", state=State.APPROVED)
-        granted, step = moved(one, State.GRANTED, actor="remediate", now=NOON - timedelta(days=3 - number))
+        granted, step = transition(one, State.GRANTED, actor="remediate", now=NOON - timedelta(days=3 - number))
         steps.append(step)
-    _, over = moved(granted, State.REVOKED, actor="user:a@example.com", now=NOON - timedelta(days=1))
+    _, over = transition(granted, State.REVOKED, actor="user:a@example.com", now=NOON - timedelta(days=1))
     return [over, *reversed(steps)]
 
 

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from remediate.decisions.variables import Evidence
-from remediate.entries.denial import Deploy, Kind
+from remediate.entries.denial import Deploy, ResourceKind
 from remediate.errors import BadInput
 from remediate.presentation.plaintext import csv_text
 from remediate.records.remediation import State
@@ -57,7 +57,7 @@ def test_a_proposal_is_one_sentence() -> None:
     )
     assert "will not be able to read images" in sentence(replace(ahead, state=State.PROPOSED), NOON)
     assert "would not be able to read images" in sentence(replace(ahead, state=State.REJECTED), NOON)
-    job = replace(made, deploys=(Deploy(kind=Kind.WORKER_POOL, number="12"),))
+    job = replace(made, deploys=(Deploy(kind=ResourceKind.WORKER_POOL, number="12"),))
     assert "while deploying worker pool an unknown resource in 12," in sentence(job, NOON)
     assert "while deploying an unknown resource," in sentence(replace(made, deploys=()), NOON)
 
@@ -111,7 +111,7 @@ def test_a_name_breaks_behind_what_joins_it_and_stays_text() -> None:
 
 
 def test_links_quote_whatever_stands_in_them() -> None:
-    odd = replace(record(), deploys=(Deploy('p&x="', "1", "us/../..", Kind.JOB, 'n"\nOR "x'),))
+    odd = replace(record(), deploys=(Deploy('p&x="', "1", "us/../..", ResourceKind.JOB, 'n"\nOR "x'),))
     found = dict(console_links(odd))
     for url in found.values():
         parts = urlsplit(url)

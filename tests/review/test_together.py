@@ -17,7 +17,7 @@ from remediate.entries.deploy import Deploy
 from remediate.reasons import Reason
 from remediate.records.remediation import Remediation, State
 from remediate.records.results import Limits
-from remediate.records.transitions import lacking
+from remediate.records.transitions import unmet_partners
 from remediate.review.bulk import bulk_result
 from remediate.review.context import PageContext
 from tests.review.conftest import LEAD, Page
@@ -109,7 +109,7 @@ def test_what_a_deploy_lacks(
 ) -> None:
     deployer = _granted(id="r-1", reasons=())
     agent = _granted(id="r-3", member=AGENT, reasons=())
-    assert len(lacking(*make(deployer, agent))) == absent
+    assert len(unmet_partners(*make(deployer, agent))) == absent
 
 
 def test_a_file_is_what_the_page_showed_whatever_was_written_since(page: Page) -> None:

@@ -77,7 +77,7 @@ def approved_by_a_rule(world: World) -> Remediation:
 class Bars:
     """A Policy Troubleshooter that names a deny policy."""
 
-    def barred(self, *_: Any) -> bool:
+    def denied_by_policy(self, *_: Any) -> bool:
         return True
 
 
@@ -147,11 +147,11 @@ def test_a_write_that_a_refusal_overtook_is_taken_back(world: World) -> None:
         world.projects, find=lambda name: None if name == "platform-images" else world.projects.find(name)
     )
 
-    def late(*args: Any, still: Callable[[], bool], **kwargs: Any) -> PolicyChange:
-        assert still()
+    def late(*args: Any, precondition: Callable[[], bool], **kwargs: Any) -> PolicyChange:
+        assert precondition()
         meanwhile = world.instance(projects=unseen).handle(cross("2"))
         assert meanwhile.decision.outcome is Outcome.REFUSE
-        return world.registry.add_reader(*args, still=lambda: True, **kwargs)
+        return world.registry.add_reader(*args, precondition=lambda: True, **kwargs)
 
     done = world.instance(registry=Registry(world, add_reader=late)).approve(record.id, actor=REVIEWER)
     assert (done.remediation.state, done.written) == (State.REFUSED, False)
@@ -233,7 +233,7 @@ def test_a_log_that_cannot_be_asked_just_now_makes_no_event_a_forgery(world: Wor
         asked.append(1)
         if len(asked) == 2:
             raise TransientFault("no more look-ups this minute")
-        return world.logs.calls(*args)
+        return world.logs.operation_entries(*args)
 
     logs = Overlaid(world.logs, calls=calls)
     with pytest.raises(TransientFault):

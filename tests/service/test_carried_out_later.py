@@ -13,7 +13,7 @@ from remediate.errors import Refused, TransientFault
 from remediate.reasons import Reason
 from remediate.records.modes import EVERYWHERE
 from remediate.records.remediation import Remediation, State, content_digest
-from remediate.records.transitions import differs
+from remediate.records.transitions import differs_materially
 from tests.audit_entries import (
     DEPLOYER,
     LOGGED,
@@ -162,10 +162,10 @@ def test_denials_of_two_deploys_in_turn_propose_it_anew_once_a_kind(world: World
 def test_a_reason_that_is_gone_is_no_other_decision_and_a_new_one_is(world: World) -> None:
     record = proposed(world)
     decision = world.instance().handle(cross("2")).decision
-    assert not differs(record, decision)
+    assert not differs_materially(record, decision)
     more = world.instance(opt_in_tag="123/remediate/on").handle(cross("3")).decision
-    assert differs(record, more)
-    assert not differs(stored(world, record), decision)
+    assert differs_materially(record, more)
+    assert not differs_materially(stored(world, record), decision)
 
 
 def test_who_impersonated_the_deployer_approves_no_sixth_denial_either(world: World) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from remediate.cloud.interface import Kind
+from remediate.cloud.interface import RepositoryDescription
 from remediate.decisions.policy import Mode, Outcome
 from remediate.decisions.policy_file import parse_policy
 from remediate.entries.denial import Denial, EntryId
@@ -273,8 +273,11 @@ def test_the_brake_counts_an_hour_a_member_and_everything(world: World) -> None:
 
     assert enforce(world, of(1), limits=limits).written
     assert enforce(world, of(1), limits=limits).duplicate
-    braked = enforce(world, of(2), limits=limits).decision
-    assert (braked.outcome, braked.reasons) == (Outcome.ASK, (Reason.SAME_PROJECT, Reason.MEMBER_BRAKE))
+    rate_limit_notice = enforce(world, of(2), limits=limits).decision
+    assert (rate_limit_notice.outcome, rate_limit_notice.reasons) == (
+        Outcome.ASK,
+        (Reason.SAME_PROJECT, Reason.MEMBER_BRAKE),
+    )
     assert enforce(world, of(3, "ana@example.com"), limits=limits).written
     assert enforce(world, of(4, "bo@example.com"), limits=limits).decision.reasons[-1] is Reason.BRAKE
     world.now += timedelta(hours=1)
@@ -283,7 +286,7 @@ def test_the_brake_counts_an_hour_a_member_and_everything(world: World) -> None:
 
 
 def test_a_reviewer_sees_what_reader_on_this_kind_of_repository_means(world: World) -> None:
-    world.registry.kinds[REPOSITORY] = Kind("DOCKER", "VIRTUAL_REPOSITORY")
+    world.registry.kinds[REPOSITORY] = RepositoryDescription("DOCKER", "VIRTUAL_REPOSITORY")
     decision = world.instance().handle(cross()).decision
     assert decision.reasons == (Reason.CROSS_PROJECT, Reason.VIRTUAL_REPOSITORY)
 
@@ -291,13 +294,17 @@ def test_a_reviewer_sees_what_reader_on_this_kind_of_repository_means(world: Wor
 @pytest.mark.parametrize(
     ("kind", "outcome", "reason"),
     [
-        (Kind("MAVEN", "STANDARD_REPOSITORY"), Outcome.REFUSE, Reason.NOT_IMAGES),
-        (Kind(None, None), Outcome.ASK, Reason.FORMAT_UNKNOWN),
-        (Kind("DOCKER", "STANDARD_REPOSITORY", redirected=False), Outcome.GRANT, Reason.NOT_REDIRECTED),
+        (RepositoryDescription("MAVEN", "STANDARD_REPOSITORY"), Outcome.REFUSE, Reason.NOT_IMAGES),
+        (RepositoryDescription(None, None), Outcome.ASK, Reason.FORMAT_UNKNOWN),
+        (
+            RepositoryDescription("DOCKER", "STANDARD_REPOSITORY", redirected=False),
+            Outcome.GRANT,
+            Reason.NOT_REDIRECTED,
+        ),
     ],
 )
 def test_a_repository_of_another_kind_is_no_image_repository(
-    world: World, kind: Kind, outcome: Outcome, reason: Reason
+    world: World, kind: RepositoryDescription, outcome: Outcome, reason: Reason
 ) -> None:
     world.registry.kinds[SAME_REPOSITORY] = kind
     decision = enforce(world, same()).decision

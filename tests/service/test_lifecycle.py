@@ -135,9 +135,9 @@ def test_a_sweep_carries_out_what_was_approved_and_not_applied(world: World) -> 
     record = proposed(world)
     stored = world.ledger.get(record.id)
     assert stored
-    from remediate.records.remediation import moved
+    from remediate.records.remediation import transition
 
-    approved, step = moved(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now, ours=True)
+    approved, step = transition(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now, ours=True)
     world.ledger.commit(approved, trail=[step])
     [done] = [each for each in swept(world) if each.remediation.id == record.id]
     assert done.remediation.state is State.GRANTED
@@ -433,12 +433,12 @@ def test_a_proposal_whose_reasons_have_changed_is_proposed_anew(world: World) ->
 
 
 def test_an_old_approval_is_not_carried_out_once_it_would_be_refused(world: World) -> None:
-    from remediate.records.remediation import moved
+    from remediate.records.remediation import transition
 
     record = proposed(world)
     stored = world.ledger.get(record.id)
     assert stored
-    approved, step = moved(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now)
+    approved, step = transition(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now)
     world.ledger.commit(approved, trail=[step])
     world.projects.projects[1] = replace(world.projects.projects[1], organization="999")
     [done] = [each for each in swept(world) if each.remediation.id == record.id]

@@ -90,7 +90,7 @@ class Lifecycle(RuleBasedStateMachine):
         if mode is Mode.ENFORCE and not taken and self.needed == 1:
             self._granted(None)
 
-    @precondition(lambda self: self.world.ledger.counted(str(same("1").entry.key), self.ident))
+    @precondition(lambda self: self.world.ledger.is_counted(str(same("1").entry.key), self.ident))
     @rule()
     def delivered_again(self) -> None:
         assert self.instance(Mode.ENFORCE).handle(same("1")).duplicate

@@ -14,7 +14,7 @@ from remediate.decisions.policy import Decision, Outcome, decide
 from remediate.errors import Refused, RemediateError, TerminalFault, TransientFault
 from remediate.iam.member import Member
 from remediate.reasons import Reason
-from remediate.records.remediation import Remediation, State, moved, opened
+from remediate.records.remediation import Remediation, State, open_remediation, transition
 from tests.audit_entries import AGENT, DEPLOYER, IMAGE, LOGGED, activity, denial, system_event, user_text
 from tests.fakes import MemoryLogs
 from tests.service.test_approvals import Overlaid
@@ -346,10 +346,12 @@ def test_digests_and_hashes_of_earlier_records_stay_what_they_were() -> None:
 
     found = denial(activity())
     asks = Decision(Outcome.ASK, "otherwise", (Reason.CROSS_PROJECT,), policy="built-in")
-    record, one = opened(found, asks, State.PROPOSED, actor="remediate", now=NOON)
+    record, one = open_remediation(found, asks, State.PROPOSED, actor="remediate", now=NOON)
     until = instant(NOON + timedelta(days=30))
-    record, two = moved(record, State.APPROVED, actor=f"user:{ANA}", now=NOON, note="yes", ours=True, expires=until)
-    record, three = moved(record, State.GRANTED, actor="remediate", now=NOON)
+    record, two = transition(
+        record, State.APPROVED, actor=f"user:{ANA}", now=NOON, note="yes", ours=True, expires=until
+    )
+    record, three = transition(record, State.GRANTED, actor="remediate", now=NOON)
     assert (content_digest(record), terms_digest(record)) == ("dfeddeb244b9", "bf498ae818db")
     assert [step.hash[:12] for step in (one, two, three)] == ["1bb18d703394", "b6eee3435b0a", "171163aae706"]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from remediate.cloud.interface import Cloud
-from remediate.decisions.organization import Names
+from remediate.decisions.organization import HomeNames
 from remediate.decisions.policy import Mode, Outcome
 from remediate.entries.denial import Denial
 from remediate.errors import BadInput, Refused, TransientFault
@@ -102,7 +102,7 @@ class World:
         cloud |= {name: replaced.pop(name) for name in list(replaced) if name in cloud}
         parts: dict[str, Any] = {"ledger": self.ledger, "cloud": Cloud(**cloud), "mode": mode}
         parts |= {"organization": ORGANIZATION, "clock": lambda: self.now, "rules": lambda: WIDER}
-        parts |= {"ours": Names(("example.com", "example.org"))}
+        parts |= {"ours": HomeNames(("example.com", "example.org"))}
         parts |= {"reviewers": Reviewers(operators=(f"user:{REVIEWER}",))} | replaced
         return Remediator(**parts)
 

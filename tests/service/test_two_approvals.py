@@ -14,7 +14,7 @@ from remediate.errors import Refused, Stale
 from remediate.iam.member import Member
 from remediate.reasons import Reason
 from remediate.records.approval_count import Approval, people, shortest, told, valid
-from remediate.records.remediation import Remediation, State, content_digest, moved
+from remediate.records.remediation import Remediation, State, content_digest, transition
 from remediate.records.results import Limits
 from remediate.records.trail_verification import broken_trail
 from remediate.service.remediator import Remediator
@@ -287,7 +287,7 @@ def test_without_a_log_what_the_record_says_counts(world: World) -> None:
 
 def test_an_approval_of_an_unknown_deployers_by_one_is_not_carried_out_later(world: World) -> None:
     record = unknown(world)
-    old, step = moved(record, State.APPROVED, actor=f"user:{ANA}", now=world.now, ours=True)
+    old, step = transition(record, State.APPROVED, actor=f"user:{ANA}", now=world.now, ours=True)
     world.ledger.commit(old, trail=[step])
     list(world.instance(Mode.DRY_RUN).sweep())
     assert (state(world, record.id), world.registry.writes) == (State.PROPOSED, 0)

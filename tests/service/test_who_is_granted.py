@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from remediate.cloud.interface import Kind
-from remediate.decisions.organization import Names
+from remediate.cloud.interface import RepositoryDescription
+from remediate.decisions.organization import HomeNames
 from remediate.decisions.policy import BuiltIn, Mode, Outcome, Rules
 from remediate.decisions.policy_file import parse_policy
 from remediate.entries.denial import Denial
@@ -21,7 +21,7 @@ from tests.policies import WIDER
 from tests.service.test_remediator import SAME_IMAGE, SAME_REPOSITORY, World, same_entry
 
 MEMBER = f"serviceAccount:{DEPLOYER}"
-OURS = Names(("example.com",), ("staff",))
+OURS = HomeNames(("example.com",), ("staff",))
 NUMBER, ELSEWHERE = "123456789012", "555555555555"  # our deploying project, and one of another organization
 POOL = "principal://iam.googleapis.com/projects/{}/locations/global/workloadIdentityPools/{}/subject/repo:x/y"
 STAFF = "principal://iam.googleapis.com/locations/global/workforcePools/{}/subject/ana@example.com"
@@ -75,7 +75,7 @@ def test_a_rule_grants_to_members_of_the_organization_alone(world: World, member
 
 def test_without_names_of_ours_people_are_unknown_and_asked(world: World) -> None:
     for member in ("ana@example.com", STAFF.format("staff")):
-        decision = decided(world, WIDER, by(member), ours=Names()).decision
+        decision = decided(world, WIDER, by(member), ours=HomeNames()).decision
         assert (decision.outcome, decision.reasons) == (Outcome.ASK, (Reason.MEMBER_ORGANIZATION_UNKNOWN,))
 
 
@@ -143,7 +143,7 @@ def test_a_newcomer_is_granted_where_the_registrys_owner_says_so(
     world: World, tag: str | None, bound: tuple[str, ...], label: bool, reason: Reason | None
 ) -> None:
     world.projects.tagged["shop-frontend"] = frozenset(bound)
-    world.registry.kinds[SAME_REPOSITORY] = Kind("DOCKER", "STANDARD_REPOSITORY", newcomers=label)
+    world.registry.kinds[SAME_REPOSITORY] = RepositoryDescription("DOCKER", "STANDARD_REPOSITORY", newcomers=label)
     handled = decided(world, BUILT_IN, opt_in_tag=tag)
     assert handled.written is (reason is None)
     assert reason is None or reason in handled.decision.reasons
@@ -153,14 +153,14 @@ def test_a_newcomer_is_granted_where_the_registrys_owner_says_so(
 @pytest.mark.parametrize("rules", [BUILT_IN, WIDER])
 def test_a_repository_that_opens_others_is_asked(world: World, mode: str | None, rules: Rules) -> None:
     world.logs.deployed.add(MEMBER)
-    world.registry.kinds[SAME_REPOSITORY] = Kind("DOCKER", mode, newcomers=True)
+    world.registry.kinds[SAME_REPOSITORY] = RepositoryDescription("DOCKER", mode, newcomers=True)
     handled = decided(world, rules)
     assert handled.decision.outcome is Outcome.ASK
     assert {Reason.VIRTUAL_REPOSITORY, Reason.REMOTE_REPOSITORY, Reason.MODE_UNKNOWN} & set(handled.decision.reasons)
 
 
 def test_a_member_that_lost_its_access_is_asked_even_where_newcomers_are_let_in(world: World) -> None:
-    world.registry.kinds[SAME_REPOSITORY] = Kind("DOCKER", "STANDARD_REPOSITORY", newcomers=True)
+    world.registry.kinds[SAME_REPOSITORY] = RepositoryDescription("DOCKER", "STANDARD_REPOSITORY", newcomers=True)
     granted = decided(world, BUILT_IN).remediation
     world.instance(Mode.ENFORCE).revoke(granted.id, actor="platform-lead@example.com", note="no more")
     again: Denial = denial(same_entry("2"))

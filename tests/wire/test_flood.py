@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from remediate.ledger.sqlite import SqliteLedger
-from remediate.records.notice import Kind
+from remediate.records.notice import NoticeKind
 from remediate.records.remediation import State
 from remediate.times import instant
 from tests.audit_entries import activity, push_body, user_text
@@ -78,9 +78,9 @@ def test_400_denials_are_400_records_and_31_rows_and_notices(flooded: Page) -> N
     parcels = ledger.waiting("slack", instant(datetime.now(UTC) + timedelta(days=1)), 1000)
     told = [each.notice for each in parcels]
     kinds = [each.kind for each in told if each.remediation in {record.id for record in mine}]
-    assert (kinds.count(Kind.PROPOSED), kinds.count(Kind.GATHERED), len(kinds)) == (30, 1, 31)
+    assert (kinds.count(NoticeKind.PROPOSED), kinds.count(NoticeKind.GATHERED), len(kinds)) == (30, 1, 31)
     assert {each.remediation for each in told} >= {each.id for each in others}
-    [one] = [each for each in told if each.kind is Kind.GATHERED]
+    [one] = [each for each in told if each.kind is NoticeKind.GATHERED]
     assert "Denials in shop-frontend opened more than 30 proposals between" in one.summary
     assert "it can be an attack, or one fault that fails every deploy" in one.advice
     assert one.link
