@@ -1,4 +1,4 @@
-"""The stable codes that say why: one enum for what is ignored, asked, refused and granted, each with a sentence."""
+"""Reason codes: one stable enum for ignored, proposed, refused and granted denials, with a sentence each."""
 
 from __future__ import annotations
 
@@ -16,31 +16,28 @@ class Reason(StrEnum):
         member.sentence = sentence
         return member
 
-    # Why an entry is ignored: it is not an image-read denial of Cloud Run, and this is what it is instead.
+    # Why an entry is ignored: what it is instead of an image-read denial from Cloud Run.
     NOT_AUDIT_LOG = "not_audit_log", "Not an audit log entry."
-    NOT_CLOUD_RUN = (
-        "not_cloud_run",
-        "Another service than Cloud Run said this; only Cloud Run deploys are cured here.",
-    )
-    POLICY_CHANGE = "policy_change", "An IAM policy change (for instance our own grant), not a deploy."
+    NOT_CLOUD_RUN = "not_cloud_run", "Not from Cloud Run; only Cloud Run deploys are handled."
+    POLICY_CHANGE = "policy_change", "An IAM policy change (for instance remediate's own grant), not a deploy."
     OTHER_LOG = "other_log", "Not from the deploying project's Admin Activity or System Event log."
     SUCCEEDED = "succeeded", "The call succeeded; nothing was denied."
     WARNING_ONLY = (
         "warning_only",
-        "The warning of before 2025-01-15: the image was not readable, but the deploy went through.",
+        "A warning from before 2025-01-15: the image was not readable, but the deploy succeeded.",
     )
-    VPC_SERVICE_CONTROLS = "vpc_service_controls", "VPC Service Controls stopped the read; no grant helps."
-    ORGANIZATION_POLICY = "organization_policy", "An organization policy refused the deploy; no grant helps."
-    BINARY_AUTHORIZATION = "binary_authorization", "Binary Authorization stopped the image; no grant helps."
+    VPC_SERVICE_CONTROLS = "vpc_service_controls", "VPC Service Controls blocked the read; no grant helps."
+    ORGANIZATION_POLICY = "organization_policy", "An organization policy blocked the deploy; no grant helps."
+    BINARY_AUTHORIZATION = "binary_authorization", "Binary Authorization blocked the image; no grant helps."
     IMAGE_NOT_FOUND = "image_not_found", "The image does not exist; no grant helps."
-    UNSUPPORTED_REGISTRY = "unsupported_registry", "Cloud Run does not take images of that registry."
+    UNSUPPORTED_REGISTRY = "unsupported_registry", "Cloud Run does not support images from that registry."
     NOT_ARTIFACT_REGISTRY = (
         "not_artifact_registry",
         "The image is not in Artifact Registry (Docker Hub, for instance).",
     )
     REGISTRY_POLICY = (
         "registry_policy",
-        "An organization policy stops the registry; no grant helps. Ask who administers the organization's policies.",
+        "An organization policy blocks the registry; no grant helps. Ask an organization policy administrator.",
     )
     REGISTRY_API_DISABLED = (
         "registry_api_disabled",
@@ -56,50 +53,47 @@ class Reason(StrEnum):
     )
     REGISTRY_BUSY = (
         "registry_busy",
-        "The registry was over its quota, or failed, for a moment; no grant helps. Deploy again later.",
+        "The registry was over its quota or failed temporarily; no grant helps. Deploy again later.",
     )
     REGISTRY_UNAUTHENTICATED = (
         "registry_unauthenticated",
-        "The registry was asked without credentials, so there is no member to grant to.",
+        "The registry received no credentials, so there is no member to grant access to.",
     )
-    ACT_AS = "act_as", "The deployer may not act as the service's service account."
-    ACCESS_TOKEN = "access_token", "The service agent may not get tokens for the service account."
-    RUN_PERMISSION = "run_permission", "A Cloud Run permission is missing, not the image's."
-    SECRET_MANAGER = "secret_manager", "A secret may not be read."
-    KMS = "kms", "An encryption key may not be used."
+    ACT_AS = "act_as", "The deployer lacks permission to act as the service's service account."
+    ACCESS_TOKEN = "access_token", "The service agent lacks permission to get tokens for the service account."
+    RUN_PERMISSION = "run_permission", "A Cloud Run permission is missing, not access to the image."
+    SECRET_MANAGER = "secret_manager", "Access to a secret is missing."
+    KMS = "kms", "Access to an encryption key is missing."
     UPLOAD_ARTIFACTS = "upload_artifacts", "Pushing an image was denied, not reading one."
     OTHER_PERMISSION = (
         "other_permission",
-        "A permission is missing, and the text does not say that it is reading images.",
+        "A permission is missing, but the error text does not say that it is for reading images.",
     )
-    OTHER_FAILURE = (
-        "other_failure",
-        "The deploy failed for a reason that has nothing to do with reading the image.",
-    )
-    DUPLICATE = "duplicate", "The same entry was already read."
+    OTHER_FAILURE = "other_failure", "The deploy failed for a reason unrelated to reading the image."
+    DUPLICATE = "duplicate", "This entry was read before."
 
-    # Why a denial cannot be acted on as it stands: something is not known, or two witnesses disagree.
-    REPOSITORY_UNKNOWN = "repository_unknown", "The entry does not tell which repository could not be read."
-    MEMBER_UNKNOWN = "member_unknown", "The entry does not tell who could not read the image."
+    # Why a denial needs a reviewer: information is missing, or two sources disagree.
+    REPOSITORY_UNKNOWN = "repository_unknown", "The entry does not name the repository that could not be read."
+    MEMBER_UNKNOWN = "member_unknown", "The entry does not say who could not read the image."
     DEPLOYER_UNKNOWN = (
         "deployer_unknown",
-        "Nobody knows who deployed, so look that it was not you: nobody approves their own deploy.",
+        "The log does not say who deployed. Make sure it was not you: you cannot approve your own deploy.",
     )
     READER_UNKNOWN = (
         "reader_unknown",
-        "The text does not tell whether the deployer or the service agent could not read the image.",
+        "The error text does not say whether the deployer or the service agent could not read the image.",
     )
     PROJECT_UNKNOWN = (
         "project_unknown",
-        "The deploying project is not in the entry, so nobody can tell whether the image is its own.",
+        "The entry does not name the deploying project, so it is unknown whether the image is in that project.",
     )
     PROJECT_NUMBER_UNKNOWN = (
         "project_number_unknown",
-        "The deploying project's number, and so its service agent, is not in the entry.",
+        "The entry does not contain the deploying project's number, which identifies its service agent.",
     )
     PROJECT_MISMATCH = (
         "project_mismatch",
-        "Log, entry and Resource Manager do not agree on the deploying project.",
+        "The log name, the entry and Resource Manager disagree on the deploying project.",
     )
     SOURCE_UNKNOWN = (
         "source_unknown",
@@ -110,65 +104,44 @@ class Reason(StrEnum):
         "The log does not show that the caller has permission to deploy this resource.",
     )
     IMAGE_MISMATCH = "image_mismatch", "The error text and the deploy name different images."
-    MEMBER_MISMATCH = (
-        "member_mismatch",
-        "The entry names two different identities for the one that was denied.",
-    )
+    MEMBER_MISMATCH = "member_mismatch", "The entry names two different identities as the denied member."
     UNUSUAL_STATUS = (
         "unusual_status",
-        "The text is an image denial, but the status code is not one that Cloud Run uses for it.",
+        "The error text is an image-read denial, but Cloud Run does not use this status code for one.",
     )
     UNUSUAL_WORDING = (
         "unusual_wording",
-        "The error text is not one of the known ones as a whole: part of it may be what a caller typed.",
+        "Only part of the error text is recognized: a caller may have written the rest.",
     )
-    UNUSUAL_FIELD = (
-        "unusual_field",
-        "A field of the entry that matters has an unusual type and was not read.",
-    )
+    UNUSUAL_FIELD = "unusual_field", "A relevant field of the entry has an unexpected type and was not read."
     DETAILS_MISMATCH = (
         "details_mismatch",
-        "The error's details name another permission, service or resource than its text.",
+        "The error details name a different permission, service or resource than the error text.",
     )
     AGENT_IDENTITY = (
         "agent_identity",
-        "The member is the identity of an AI agent, so a reviewer decides what it may read.",
+        "The member is the identity of an AI agent, so a reviewer decides what it can read.",
     )
 
-    # Why it was decided as it was.
-    SAME_PROJECT = (
-        "same_project",
-        "The image lies in the deploying project itself, as Cloud Run allowed before 2025-01-15.",
-    )
-    CROSS_PROJECT = "cross_project", "The image lies in another project than the one deployed to."
-    SHARED_IDENTITY = (
-        "shared_identity",
-        "The member is an identity that many deploys share; a grant reaches all of them.",
-    )
+    # Why a decision was made.
+    SAME_PROJECT = "same_project", "The image is in the deploying project; Cloud Run allowed this before 2025-01-15."
+    CROSS_PROJECT = "cross_project", "The image is in a different project than the deploy."
+    SHARED_IDENTITY = "shared_identity", "Many deploys share this identity; a grant applies to all of them."
     DRY_RUN = "dry_run", "Dry-run mode: nothing is granted without a reviewer's approval."
-    PREDICTED = (
-        "predicted",
-        "Not denied yet: the Cloud Run service agent will be, once the deployer can read the image.",
-    )
+    PREDICTED = "predicted", "Predicted: once the deployer has access, Cloud Run's service agent will need it too."
     VIRTUAL_REPOSITORY = (
         "virtual_repository",
-        "A virtual repository: reader on it is enough, its own service agent reads the ones behind it.",
+        "A virtual repository: access to it is enough, because its service agent reads the upstream repositories.",
     )
     REMOTE_REPOSITORY = (
         "remote_repository",
-        "A remote repository: it keeps copies of another registry, and reader on it opens all of them.",
+        "A remote repository: it caches another registry, and access to it covers every cached image.",
     )
     POLICY_REFUSES = "policy_refuses", "A rule of the policy file refuses it."
-    EVIDENCE_UNKNOWN = (
-        "evidence_unknown",
-        "The rule hangs on something that is not known, so a person decides.",
-    )
-    REPOSITORY_UNSEEN = "repository_unseen", "Whether the repository exists could not be learnt."
-    EVENT_UNVERIFIED = (
-        "event_unverified",
-        "The entry was not read back from Cloud Logging, so nothing is granted on it without a person.",
-    )
-    UNVERIFIED_EVENT = "unverified_event", "Cloud Logging does not have this entry, or has another text under its name."
+    EVIDENCE_UNKNOWN = "evidence_unknown", "The rule needs information that is unavailable, so a reviewer decides."
+    REPOSITORY_UNSEEN = "repository_unseen", "Could not check whether the repository exists."
+    EVENT_UNVERIFIED = "event_unverified", "Could not verify the entry in Cloud Logging, so a reviewer decides."
+    UNVERIFIED_EVENT = "unverified_event", "Cloud Logging has no such entry, or a different one: it may be forged."
     NOT_OPTED_IN = (
         "not_opted_in",
         "The registry project does not have the opt-in tag for automatic grants.",
@@ -176,7 +149,7 @@ class Reason(StrEnum):
     IMAGE_UNCONFIRMED = "image_unconfirmed", "The error text and the deploy do not both name the image."
     NOT_DEPLOYED_BEFORE = (
         "not_deployed_before",
-        "The member did not deploy from this repository within 400 days, and the registry's owner did not opt in to newcomers.",
+        "The member did not deploy from this repository within 400 days, and the registry's owner did not opt in to grants for newcomers.",
     )
     DEPLOYS_UNKNOWN = (
         "deploys_unknown",
@@ -187,51 +160,39 @@ class Reason(StrEnum):
         "access_removed_unknown",
         "Could not check whether the member's access was removed after its last deploy.",
     )
-    MEMBER_OUTSIDE = "member_outside", "The member, or who deployed, does not belong to this organization."
+    MEMBER_OUTSIDE = "member_outside", "The member or the deployer does not belong to this organization."
     MEMBER_ORGANIZATION_UNKNOWN = (
         "member_organization_unknown",
-        "Could not check whether the member, and who deployed, belong to this organization.",
+        "Could not check whether the member and the deployer belong to this organization.",
     )
     MODE_UNKNOWN = "mode_unknown", "Could not check whether the repository is a standard one."
     INHERITED = (
         "inherited",
-        "The member can read the repository already, by another role or from further up: IAM's delay, or another cause.",
+        "The member already has access through another role or a parent resource; wait for IAM, or look for another cause.",
     )
-    BARRED = (
-        "barred",
-        "A deny policy or a principal access boundary keeps the member from reading; no grant helps.",
-    )
-    TAKEN_AWAY = (
-        "taken_away",
-        "It was granted before, and somebody took it away; a person decides whether it comes back.",
-    )
+    BARRED = "barred", "A deny policy or a principal access boundary blocks the member from reading; no grant helps."
+    TAKEN_AWAY = "taken_away", "An earlier grant was revoked or removed; a reviewer decides whether to restore it."
     OWN_SWITCH = (
         "own_switch",
-        "The member, or the deployer, loosened the mode here within the last day; a reviewer decides.",
+        "The member or the deployer loosened the mode here within the last day; a reviewer decides.",
     )
     POLICY_UNCONFIRMED = (
         "policy_unconfirmed",
-        "The text of the policy file changed and is not confirmed yet; a reviewer decides.",
+        "The policy file changed and the change is not confirmed yet; a reviewer decides.",
     )
-    BRAKE = "brake", "More grants were made by rules within an hour than the limit allows; a person decides."
-    MEMBER_BRAKE = (
-        "member_brake",
-        "More grants were made by rules to this member within an hour than the limit allows; a person decides.",
-    )
+    BRAKE = "brake", "Hourly limit for automatic grants reached; a reviewer decides."
+    MEMBER_BRAKE = "member_brake", "Hourly limit for automatic grants to this member reached; a reviewer decides."
     OTHER_ORGANIZATION = "other_organization", "The repository belongs to another organization."
-    ORGANIZATION_UNKNOWN = (
-        "organization_unknown",
-        "The organization of the repository's project cannot be told.",
-    )
+    ORGANIZATION_UNKNOWN = "organization_unknown", "Could not determine the organization of the repository's project."
     REPOSITORY_NOT_FOUND = "repository_not_found", "The repository does not exist."
     NOT_IMAGES = (
         "not_images",
-        "The repository holds packages of another format, not container images; reading it cures no deploy.",
+        "The repository holds packages of another format, not container images; access to it fixes no deploy.",
     )
-    FORMAT_UNKNOWN = "format_unknown", "What kind of packages the repository holds could not be learnt."
+    FORMAT_UNKNOWN = "format_unknown", "Could not check the package format of the repository."
     NOT_REDIRECTED = (
         "not_redirected",
-        "gcr.io's addresses do not lead to this repository: redirection is switched off in its project.",
+        "gcr.io addresses do not lead to this repository: redirection is off in its project.",
     )
     PUBLIC_MEMBER = "public_member", "allUsers and allAuthenticatedUsers never get a grant."
     DELETED_MEMBER = "deleted_member", "A deleted identity never gets a grant."
@@ -241,16 +202,16 @@ class Reason(StrEnum):
     )
     ALREADY_GRANTED = (
         "already_granted",
-        "The member is already in the repository's reader binding; another cause, or an older denial.",
+        "The member is already in the repository's reader binding; look for another cause, or the denial is older.",
     )
     STILL_PROPAGATING = (
         "still_propagating",
-        "Granted less than 15 minutes ago, and IAM may not know it everywhere yet: deploy again in a few minutes.",
+        "Granted less than 15 minutes ago, and IAM may still be propagating it: deploy again in a few minutes.",
     )
-    TERMINAL_ANSWER = "terminal_answer", "Google Cloud refused the change for good."
+    TERMINAL_ANSWER = "terminal_answer", "Google Cloud rejected the change; a retry does not help."
 
 
 BRAKES = (Reason.BRAKE, Reason.MEMBER_BRAKE)
-"""Reasons of what a rule would have granted, had it not granted so much this hour."""
+"""An hourly limit kept a rule from granting."""
 HELD = (*BRAKES, Reason.OWN_SWITCH, Reason.POLICY_UNCONFIRMED)
-"""Reasons that pass: they say when a rule may not grant, not what a reviewer decides about."""
+"""Temporary reasons: they say when a rule cannot grant, not what a reviewer decides."""

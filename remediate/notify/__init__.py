@@ -1,4 +1,4 @@
-"""Who gets notices, and how: `interface.py` is the port; a channel each for Pub/Sub, Slack and Google Chat.
+"""Sends notices: `interface.py` is the port; Pub/Sub, Slack and Google Chat each have a channel.
 
-In: messages from the ledger's outbox. Out: posts, and what became of them. Imports `cloud`, `ledger`, `records`.
+In: messages from the ledger's outbox. Out: posts and their results. Imports `cloud`, `ledger`, `records`.
 """

@@ -1,7 +1,7 @@
-"""Turns notices into what Slack and Google Chat show: a card for one, a digest for many. Pure.
+"""Renders notices for Slack and Google Chat: a card for one, a digest for many. Pure.
 
-What somebody else wrote (a member, an image, Google's answer) is shown as it is, and is never markup: no mention, no
-link, no bold. Sources: "Formatting text for app surfaces", "Text object" and "Section block" (Slack); "Format a card
+Text from outside (a member, an image, Google's answer) appears unchanged and is never markup: no mention, no link, no
+bold. Sources: "Formatting text for app surfaces", "Text object" and "Section block" (Slack); "Format a card
 message" and "Cards v2" (Google Chat).
 """
 
@@ -19,11 +19,11 @@ _TEXT = 2900  # characters of one text, escapes included; Slack takes 3000
 
 Card = dict[str, object]
 Facts = list[tuple[str, str]]
-"""What a card tells beside its sentences, as label and value."""
+"""The facts of a card, as label and value."""
 
 
 def slack(notices: Sequence[Notice]) -> Card:
-    """The body of a post to Slack: one notice whole, or a list of many."""
+    """The body of a Slack post: one complete notice, or a digest."""
     if len(notices) == 1:
         [notice] = notices
         facts = [f"*{label}*  {_code(value)}" for label, value in _facts(notice)]
@@ -35,7 +35,7 @@ def slack(notices: Sequence[Notice]) -> Card:
 
 
 def chat(notices: Sequence[Notice]) -> Card:
-    """The body of a post to Google Chat: one notice whole, or a list of many."""
+    """The body of a Google Chat post: one complete notice, or a digest."""
     if len(notices) == 1:
         [notice] = notices
         widgets = [_paragraph("<br>".join(map(_escaped, _sentences(notice))))]
@@ -51,13 +51,13 @@ def chat(notices: Sequence[Notice]) -> Card:
 
 
 def _sentences(notice: Notice) -> list[str]:
-    """What happened, why, and what to do now."""
+    """What happened, why, and what to do."""
     why = " ".join(reason.sentence for reason in notice.reasons)
     return [notice.summary, *([why] if why else []), notice.advice]
 
 
 def _opens(notice: Notice) -> str:
-    """What the link opens."""
+    """The label of the link."""
     proposal = notice.kind in (NoticeKind.PROPOSED, NoticeKind.LAPSING)
     return "Open the inbox" if notice.kind in _OF_MANY else f"Open the {'proposal' if proposal else 'remediation'}"
 
@@ -79,18 +79,18 @@ def _facts(notice: Notice) -> Facts:
 
 
 _OF_MANY = (NoticeKind.BRAKE, NoticeKind.GATHERED)
-"""What is about many remediations: it leads to the inbox."""
+"""Kinds about many remediations, which link to the inbox."""
 _FIRST = (*_OF_MANY, NoticeKind.REFUSED, NoticeKind.LAPSING, NoticeKind.PROPOSED, NoticeKind.GRANTED)
-"""What a digest lists first: what nobody else tells, and what somebody has to do."""
+"""The order of a digest: groups first, then what needs action."""
 
 
 def _digest(notices: Sequence[Notice]) -> tuple[str, list[str], tuple[str | None, str]]:
-    """The title with the counts, a line a notice, and the way to the inbox."""
+    """The title with counts, one line per notice, and the link to the inbox."""
     notices = sorted(notices, key=lambda notice: _FIRST.index(notice.kind))
     counts = Counter(notice.kind for notice in notices)
     title = ", ".join(f"{counts[kind]} {TITLES[kind].lower()}" for kind in NoticeKind if counts[kind])
-    told = ((each, f" {each.advice}" if each.kind in _OF_MANY else "") for each in notices[:_LISTED])
-    lines = [_escaped(f"{TITLES[each.kind]}: {each.summary}{advice}") for each, advice in told]
+    listed = ((each, f" {each.advice}" if each.kind in _OF_MANY else "") for each in notices[:_LISTED])
+    lines = [_escaped(f"{TITLES[each.kind]}: {each.summary}{advice}") for each, advice in listed]
     if len(notices) > _LISTED:
         lines.append(f"and {len(notices) - _LISTED} more")
     link = next((each.link for each in notices if each.link), None)
@@ -100,24 +100,24 @@ def _digest(notices: Sequence[Notice]) -> tuple[str, list[str], tuple[str | None
 
 
 def _way(notice: Notice) -> tuple[str | None, str]:
-    """Where the notice leads: the page's address, and the command that shows the same."""
+    """The link of a notice, and the command that shows the same."""
     command = "list" if notice.kind in _OF_MANY else f"show {notice.remediation}"
     return notice.link, f"remediate {command}"
 
 
 def _plain(value: str) -> str:
-    """One line of printable text, of a bounded length."""
+    """One line of printable text, cut to a fixed length."""
     text = " ".join("".join(each if each.isprintable() else " " for each in value).split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _escaped(value: str) -> str:
-    """The three characters of either service's markup as entities: no mention, no link, no tag."""
+    """Escape the three characters of both services' markup: no mention, no link, no tag."""
     return html.escape(_plain(value), quote=False)
 
 
 def _chunks(lines: list[str]) -> list[str]:
-    """The lines in as few texts as their greatest length allows."""
+    """Join the lines into as few texts as the length limit allows."""
     texts: list[str] = []
     for line in lines:
         if texts and len(texts[-1]) + len(line) < _TEXT:
@@ -131,22 +131,22 @@ def _chunks(lines: list[str]) -> list[str]:
 
 
 def _code(value: str) -> str:
-    """A value to be copied: inline code, in which nothing but <...> means anything."""
+    """A value to copy, as inline code, where only <...> has a meaning."""
     return f"`{_escaped(value.replace('`', chr(0x2BC)))}`"
 
 
 def _words(text: str) -> Card:
-    """Sentences, in which * and _ are what they are."""
+    """Plain text, in which * and _ have no meaning."""
     return {"type": "section", "text": {"type": "plain_text", "text": text, "emoji": False}}
 
 
 def _marked(text: str) -> Card:
-    """Slack's own markup. verbatim: nothing that only looks like a link or a name becomes one."""
+    """Slack markup. `verbatim`: Slack does not turn text that looks like a link or a name into one."""
     return {"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}}
 
 
 def _slack_link(way: tuple[str | None, str], words: str) -> Card:
-    """A link in the text, not a button: a button's click is also sent to the app, which an incoming webhook has not."""
+    """A link, not a button: Slack also sends a button click to an app, and an incoming webhook has none."""
     link, command = way
     return _marked(f"<{html.escape(link, quote=False)}|{words}>" if link else f"`{command}`")
 

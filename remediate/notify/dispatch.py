@@ -1,7 +1,7 @@
-"""Sends the parcels that wait in the ledger, off the critical path: a thread a channel, so that none waits for another.
+"""Sends waiting messages from the ledger in the background, with one thread per channel.
 
-Each is claimed by compare-and-set, sent, and marked. One attempt each; what did not go out is due again later, and
-whoever comes by then sends it: this process at its next notice, or `sweep`.
+Each message is leased by compare-and-set, sent once, and marked. A failed one becomes due again later; this process
+sends it with its next notice, or `sweep` does.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from remediate.records.outbox import OutboxMessage, parcel
 from remediate.records.remediation import Remediation, TrailRecord
 from remediate.times import instant
 
-_AT_ONCE = 100  # parcels looked at, and at most in one post
+_AT_ONCE = 100  # messages per read, and at most in one post
 
 
 class Dispatcher:
-    """A Notifier for these channels. `said` hears of every post; `background`: what is stored is sent at once.
+    """A Notifier for these channels. `said` receives the result of every post; `background`: send stored messages now.
 
-    Without `background`, only `deliver` sends: for commands, which end before a thread would.
+    Without `background`, only `deliver` sends: commands end before a thread could.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Dispatcher:
     def _parcels(
         self, record: Remediation, notices: Sequence[Notice], now: datetime, brake: Reason | None = None
     ) -> list[OutboxMessage]:
-        """A parcel a notice and channel: machines get each one, and that of a flood beside them."""
+        """One message per notice and channel: programs get every notice, also the one of a flood."""
         people = for_people(record, notices, now, self._terms, brake)
         machines = list({each.id: each for each in (*notices, *people)}.values())
         return [
@@ -93,7 +93,7 @@ class Dispatcher:
             lane.flush()
 
     def deliver(self, seconds: float) -> list[DeliveryResult]:
-        """Send what is due, on all channels at once, for no longer than so many seconds; gives what became of it."""
+        """Send what is due on all channels in parallel, for at most so many seconds; return the results."""
         done: list[DeliveryResult] = []
         end = time.monotonic() + seconds
         threads = [
@@ -106,7 +106,7 @@ class Dispatcher:
             thread.join(max(0.0, end - time.monotonic()))
         for thread in threads:
             if thread.is_alive():
-                late = DeliveryResult(thread.name, (), f"{thread.name}: still not done after {seconds:g} seconds")
+                late = DeliveryResult(thread.name, (), f"{thread.name}: not finished after {seconds:g} seconds")
                 self._said(late)
                 done.append(late)
         return list(done)
@@ -114,7 +114,7 @@ class Dispatcher:
     def _drain(
         self, channel: Channel, heard: Callable[[DeliveryResult], None] = lambda _: None, end: float = float("inf")
     ) -> None:
-        """Send what is due on one channel, until nothing is, or the channel is down, or the time is over."""
+        """Send what is due on one channel, until nothing is left, the channel is down, or the time is over."""
 
         def say(sending: DeliveryResult) -> None:
             self._said(sending)
@@ -125,11 +125,11 @@ class Dispatcher:
                 continue
         except RemediateError as fault:
             say(DeliveryResult(channel.name, (), f"{channel.name}: {fault}"))
-        except Exception as error:  # a defect of ours ends no thread, and its text may quote what it failed on
+        except Exception as error:  # a bug must not end the thread, and its text may quote data
             say(DeliveryResult(channel.name, (), f"{channel.name}: unexpected {type(error).__name__}"))
 
     def _sent_some(self, channel: Channel, say: Callable[[DeliveryResult], None], end: float) -> bool:
-        """Send what is due now; whether there may be more that this channel would take."""
+        """Send what is due now; return whether more may be due and the channel is up."""
         waiting = self._ledger.waiting(channel.name, instant(self._now()), _AT_ONCE)
         any_sent = False
         if channel.for_people:
@@ -149,34 +149,34 @@ class Dispatcher:
         return any_sent
 
     def _over(self, notice: Notice) -> bool:
-        """Whether what a notice tells, or asks for, is not so any more."""
+        """Whether a notice is no longer current."""
         if notice.kind in (NoticeKind.BRAKE, NoticeKind.GATHERED):
             return False
         try:
             record = self._ledger.get(notice.remediation)
         except LedgerFault:
-            return False  # what it tells may be so still, and nobody else tells it
+            return False  # the notice may still be current
         return record is None or (record.state, record.cycle) != (notice.state, notice.cycle)
 
     def _claimed(self, waiting: Sequence[OutboxMessage]) -> list[OutboxMessage]:
-        """Those of them that nobody else claimed first."""
+        """Lease the messages; return those that no other process leased first."""
         return self._marked([outbox.leased(each, self._now()) for each in waiting])
 
     def _still_mine(self, claimed: Sequence[OutboxMessage]) -> list[OutboxMessage]:
-        """Those whose claim stands: between two requests a process may be frozen for longer than that ("CPU
-        allocation", Cloud Run), and somebody else has sent them since."""
+        """Those whose lease is still valid: Cloud Run can freeze a process between two requests ("CPU allocation") for
+        longer than a lease, and another process may have sent them since."""
         now = instant(self._now())
         return [each for each in claimed if each.due is not None and now < each.due]
 
     def _sent(
         self, channel: Channel, mine: Sequence[OutboxMessage], say: Callable[[DeliveryResult], None]
     ) -> DeliveryFailed | None:
-        """One post, and what became of it said and written down; why it did not arrive."""
+        """Make one post, report and store the result; return the fault, if any."""
         try:
             channel.send([each.notice for each in mine])
         except DeliveryFailed as unsent:
             fault = unsent
-        except Exception as error:  # one notice that cannot be sent must not keep the others waiting
+        except Exception as error:  # one broken notice must not block the others
             fault = DeliveryFailed(f"{channel.name}: unexpected {type(error).__name__}", down=False)
         else:
             self._marked([outbox.delivered(each, self._now()) for each in mine])
@@ -190,7 +190,7 @@ class Dispatcher:
         return fault
 
     def _marked(self, parcels: Sequence[OutboxMessage]) -> list[OutboxMessage]:
-        """Those that could be stored; somebody else was faster with the others."""
+        """Store the messages; return those that no other process stored first."""
         stored = []
         for each in parcels:
             with suppress(Conflict):
@@ -200,7 +200,7 @@ class Dispatcher:
 
 
 def _readable(known: Callable[[str], Remediation | None]) -> Callable[[str], Remediation | None]:
-    """The look-up, where a partner that cannot be read is in the way of no step: it is told as if there were none."""
+    """A look-up that returns None for an unreadable partner, so that it blocks no step."""
 
     def look_up(ident: str) -> Remediation | None:
         with suppress(LedgerFault):
@@ -211,9 +211,9 @@ def _readable(known: Callable[[str], Remediation | None]) -> Callable[[str], Rem
 
 
 class _Lane:
-    """One daemon thread that does its work again whenever it was woken since; started by the first waking.
+    """A daemon thread that repeats its work after each `wake`; the first `wake` starts it.
 
-    Not before: the server forks after this module is imported, and a thread does not survive that.
+    Not earlier: the server forks after the import of this module, and a thread does not survive a fork.
     """
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
@@ -228,7 +228,7 @@ class _Lane:
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, daemon=True, name=f"notify-{self._name}")
-                with suppress(RuntimeError):  # no thread to be had: the next notice, or a sweep, sends it
+                with suppress(RuntimeError):  # no thread available: the next notice, or a sweep, sends it
                     self._thread.start()
 
     def _run(self) -> None:

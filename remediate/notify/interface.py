@@ -1,4 +1,4 @@
-"""What the rest sees of being told: what a channel does, and what the executor asks of whoever notifies."""
+"""The port for notices: the channel, and the notifier that the executor uses."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from remediate.records.remediation import Remediation, TrailRecord
 
 
 class DeliveryFailed(RemediateError):
-    """A channel did not take what was sent; `after`: not again before that. Its text names no URL of a webhook.
+    """A channel did not accept a post; `after`: do not retry before. Its text never contains a webhook URL.
 
-    `down`: it would take nothing else either, so that the rest need not try just now.
+    `down`: the channel would not accept other posts now either.
     """
 
     def __init__(self, message: str, *, down: bool = True, after: timedelta | None = None) -> None:
@@ -26,26 +26,26 @@ class DeliveryFailed(RemediateError):
 
 
 class Channel(Protocol):
-    """Where notices go."""
+    """A receiver of notices."""
 
     @property
     def name(self) -> str:
-        """Stable: parcels are stored by it."""
+        """Stable, because the ledger stores messages under it."""
 
     @property
     def together(self) -> int:
-        """From how many waiting notices on they go in one post; fewer go one by one."""
+        """The number of waiting notices that go into one post; fewer go one by one."""
 
     @property
     def for_people(self) -> bool:
-        """Whether people read it, who need not be asked what was decided meanwhile; machines hear of everything."""
+        """Whether people read it: they do not get notices that are no longer current; programs get every notice."""
 
     def send(self, notices: Sequence[Notice]) -> None:
         """Send them in one post, within seconds. Raises Unsent."""
 
 
 class Notifier(Protocol):
-    """What the executor asks of whoever notifies: parcels to store with a step, and that they are sent soon."""
+    """What the executor needs: messages to store with a step, and a signal to send them."""
 
     def parcels(
         self,
@@ -55,10 +55,10 @@ class Notifier(Protocol):
         brake: Reason | None,
         known: Callable[[str], Remediation | None],
     ) -> Sequence[OutboxMessage]:
-        """What is to be told of this step. `brake`: what kept a rule from granting; `known` looks up a remediation."""
+        """The messages of this step. `brake`: the limit that stopped a rule; `known` looks up a remediation."""
 
     def reminders(self, record: Remediation) -> Sequence[OutboxMessage]:
-        """What is to be told of a proposal that waits."""
+        """The reminders of an open proposal."""
 
     def flush(self) -> None:
-        """Parcels were stored. Returns at once and raises nothing: no decision waits for a notice."""
+        """Signal that messages were stored. Returns immediately and never raises: no decision waits for a notice."""

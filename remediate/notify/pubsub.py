@@ -1,6 +1,6 @@
-"""Notices to a Pub/Sub topic: one message each, as JSON that machines read. Source: `projects.topics.publish` (REST).
+"""Sends notices to a Pub/Sub topic: one JSON message each. Source: `projects.topics.publish` (REST).
 
-By plain REST: Google's client for Pub/Sub brings gRPC and a thread pool of its own for this one call.
+Uses plain REST: Google's Pub/Sub client would add gRPC and a thread pool for this one call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TIMEOUT = 5.0  # seconds
 
 
 class TopicChannel:
-    """A Channel that is a topic, `projects/P/topics/T`. What waits goes in one call, a message each."""
+    """A Channel for a topic, `projects/P/topics/T`. One call sends all waiting notices, one message each."""
 
     name = "pubsub"
     together = 1
@@ -38,7 +38,7 @@ class TopicChannel:
 
 
 def _message(notice: Notice) -> dict[str, object]:
-    """The notice, with attributes that a subscription may filter by."""
+    """The notice, with attributes for subscription filters."""
     attributes = {
         "schema": str(notice.schema),
         "id": notice.id,

@@ -1,7 +1,7 @@
-"""Notices to an incoming webhook, of Slack or Google Chat: one POST of JSON, and nothing of its URL in any error.
+"""Sends notices to an incoming webhook of Slack or Google Chat: one JSON POST, and no error contains its URL.
 
-By the standard library, whose errors and log lines do not quote the URL: whoever knows it may post there. urllib3, for
-one, writes a warning with the whole URL when an answer's headers are malformed.
+The URL is a secret: anyone who has it can post. The standard library keeps it out of errors and log lines; urllib3
+writes a warning with the whole URL when the headers of an answer are malformed.
 Sources: "Sending messages using incoming webhooks" and "Rate limits" (Slack); "Send messages to Google Chat with
 incoming webhooks".
 """
@@ -22,12 +22,12 @@ from remediate.notify.cards import Card
 from remediate.notify.interface import DeliveryFailed
 from remediate.records.notice import Notice
 
-_TIMEOUT = 5.0  # seconds to connect, and for each wait for an answer
+_TIMEOUT = 5.0  # seconds to connect, and for each read
 _MANY = 6
 
 
 class Webhook:
-    """A Channel at one URL; `card` renders the body. More than five waiting notices are one post."""
+    """A Channel for one URL; `card` renders the body. More than five waiting notices go into one post."""
 
     together = _MANY
     for_people = True
@@ -36,7 +36,7 @@ class Webhook:
         self.name = name
         self._url = url
         self._card = card
-        # Without TLS it is this machine's, and no proxy is to see it.
+        # Without TLS the receiver is on this machine, and no proxy must see the request.
         direct = [urllib.request.ProxyHandler({})] if url.startswith("http://") else []
         self._opener = urllib.request.build_opener(_NoRedirect, *direct)
 
@@ -57,13 +57,13 @@ class Webhook:
 
     def _refused(self, error: urllib.error.HTTPError) -> DeliveryFailed:
         after = _retry_after(error.headers.get("Retry-After"))
-        # Any other 4xx is about this one message, or the webhook is gone; only an attempt with another one would tell.
+        # Any other 4xx concerns this message only, or the webhook is gone; only another message can show which.
         down = error.code < 400 or error.code >= 500 or error.code in (401, 403, 404, 410, 429)
         return DeliveryFailed(f"{self.name}: HTTP {error.code}", down=down, after=after)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A webhook that moves is a fault: what it is sent to is for the settings to say."""
+    """A redirect is a fault: only the settings choose the receiver."""
 
     def redirect_request(
         self,
@@ -78,7 +78,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _retry_after(value: str | None) -> timedelta | None:
-    """Seconds, or a moment (RFC 9110, "Retry-After"); None for anything else."""
+    """Parse seconds or a date (RFC 9110, "Retry-After"); None for anything else."""
     if value is None:
         return None
     if value.strip().isascii() and value.strip().isdigit():

@@ -1,6 +1,6 @@
-"""Turns what happened to a remediation into a notice: what a person reads in a channel, and a machine in a topic.
+"""Builds notices about remediations, for people in a channel and for programs on a topic.
 
-Pure. One notice a remediation's cycle and kind, by its id: the same thing that happens again has been told already.
+Pure. A notice has one id per remediation, cycle and kind, so that a repeated event sends no second notice.
 """
 
 from __future__ import annotations
@@ -22,54 +22,54 @@ from remediate.records.transitions import unmet_partners
 from remediate.times import instant
 
 SCHEMA = 1
-"""Of a notice as JSON. Fields may be added under the same number; one that changes its meaning, or goes, raises it."""
+"""Version of the JSON. New fields keep the number; a removed field or a changed meaning raises it."""
 
 PROPAGATION = timedelta(minutes=2)
-"""From when a retry is worth it. Source: "Access change propagation" (IAM): typically 2 minutes, at times 7 or more."""
-_SOON = timedelta(hours=24)  # before a proposal lapses; half of its time, where that is less
+"""The wait before a retry. Source: "Access change propagation" (IAM): typically 2 minutes, at times 7 or more."""
+_SOON = timedelta(hours=24)  # before a proposal expires; at most half of its time
 
 
 class NoticeKind(StrEnum):
-    """What is told."""
+    """The kind of a notice."""
 
     PROPOSED = "proposed"
-    """A proposal was opened: a reviewer is asked."""
+    """A proposal was opened and needs a reviewer."""
     LAPSING = "lapsing"
-    """A proposal lapses within a day, and nobody has answered."""
+    """A proposal expires within a day, and no reviewer has answered it."""
     GRANTED = "granted"
-    """The member can read the repository: the deployer may go on."""
+    """The member can read the repository; the deployer can continue."""
     REFUSED = "refused"
-    """It was refused, or failed for good, and only a person can do something about the cause."""
+    """A remediation was refused or failed permanently, and a person must fix the cause."""
     BRAKE = "brake"
-    """Rules made as many grants as an hour may have; what comes beyond is asked."""
+    """Automatic grants reached the hourly limit; further ones need a reviewer."""
     GATHERED = "gathered"
-    """One project's denials opened as many proposals as an hour may have; people see those beyond as one."""
+    """The denials of a project reached the hourly limit of proposals; people see the others as one group."""
 
 
 TITLES = {
     NoticeKind.PROPOSED: "Proposal opened",
-    NoticeKind.LAPSING: "Proposal about to lapse",
+    NoticeKind.LAPSING: "Proposal expires soon",
     NoticeKind.GRANTED: "Granted",
-    NoticeKind.REFUSED: "Refused: needs a person",
-    NoticeKind.BRAKE: "Brake pulled",
+    NoticeKind.REFUSED: "Refused: action needed",
+    NoticeKind.BRAKE: "Hourly limit reached",
     NoticeKind.GATHERED: "Flood of denials",
 }
 
 NEEDS_A_PERSON = {
     Reason.OTHER_ORGANIZATION: (
-        "Nobody here can grant this. Ask the owner of that repository, or deploy an image of this organization."
+        "Reviewers here cannot grant this. Ask the owner of the repository, or deploy an image from this organization."
     ),
     Reason.ORGANIZATION_UNKNOWN: (
-        "Check the project in the image's name. If it is yours, let this service's identity see the project."
+        "Check the project in the image's name. If it is yours, let the identity of this service see the project."
     ),
-    Reason.REPOSITORY_NOT_FOUND: "Check the image's name in the deploy: there is no such repository to grant on.",
-    Reason.NOT_IMAGES: "Check the image's name in the deploy: that repository holds no container images.",
-    Reason.UNVERIFIED_EVENT: "Find out who sent this: Cloud Logging says something else, so it may be a forgery.",
-    Reason.TERMINAL_ANSWER: "Cure what Google Cloud says; then approve it again, or deploy again to have it decided.",
+    Reason.REPOSITORY_NOT_FOUND: "Check the image's name in the deploy: its repository does not exist.",
+    Reason.NOT_IMAGES: "Check the image's name in the deploy: its repository does not hold container images.",
+    Reason.UNVERIFIED_EVENT: "Find out who sent this entry: Cloud Logging does not confirm it, so it may be forged.",
+    Reason.TERMINAL_ANSWER: "Fix the cause that Google Cloud reports; then approve again or redeploy.",
 }
-"""The refusals that end nowhere unless somebody acts, with what to do.
+"""The refusals that need action by a person, with the action.
 
-Not among them: what a rule of the policy file refuses. That is an answer, given on purpose by whoever wrote the rule.
+Refusals by a rule of the policy file are not here: the author of the rule intended them.
 """
 
 
@@ -81,29 +81,29 @@ class Why(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """What is told, complete: whoever reads it needs no look at the ledger. Times are RFC 3339 in UTC."""
+    """A notice, complete: readers do not need the ledger. Times are RFC 3339 in UTC."""
 
     schema: int = SCHEMA
     id: str
-    """The same however often it is delivered: whoever counts, counts by this."""
+    """The same on every delivery; use it to remove duplicates."""
     kind: NoticeKind
     at: str
     """When it happened."""
     title: str
     summary: str
-    """What happened, in a sentence or two."""
+    """What happened, in one or two sentences."""
     advice: str
     """What to do now."""
     link: str | None = None
-    """Opens the proposal (the inbox, for `brake` and `gathered`); null where REMEDIATE_REVIEW_URL is not set."""
+    """Address of the proposal (of the inbox, for `brake` and `gathered`); null if REMEDIATE_REVIEW_URL is not set."""
     remediation: str
-    """For `brake`, the first one that it held back; for `gathered`, the first of the group."""
+    """For `brake`, the first one over the limit; for `gathered`, the first of the group."""
     cycle: int
     state: State
     repository: str
     role: str
     member: str
-    """Who could not read the repository."""
+    """The member that could not read the repository."""
     image: str | None = None
     """The last image that was denied."""
     deploy: Deploy | None = None
@@ -112,27 +112,27 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Why, ...] = ()
     rule: str | None = None
     note: str = ""
-    """What was said with it: Google Cloud's answer, a reviewer's word."""
+    """The answer of Google Cloud, or the reason that a reviewer entered."""
     actor: str
     """Who did it: a member, `rule:NAME`, or `remediate`."""
     approver: str | None = None
-    """On whose word it was granted: a member, or `rule:NAME`."""
+    """Who approved it: a member, or `rule:NAME`."""
     denials: int
-    """How often it was denied; 0 where it is foreseen."""
+    """The number of denials; 0 for a predicted one."""
     first_seen: str
     last_seen: str
     lapses: str | None = None
-    """When the proposal lapses (`proposed`, `lapsing`)."""
+    """When the proposal expires (`proposed`, `lapsing`)."""
     expires: str | None = None
-    """When the grant ends (`granted`); null where it does not."""
+    """When the grant expires (`granted`); null if it does not."""
     retry_from: str | None = None
-    """From when a retry of the deploy is worth it (`granted`); null while `waits_for` is not granted."""
+    """When to retry the deploy (`granted`); null while `waits_for` is not granted."""
     waits_for: tuple[str, ...] = ()
-    """Remediations of the same deploy that are not granted yet (`granted`)."""
+    """Remediations that the same deploy needs and that are not granted yet (`granted`)."""
 
 
 def notice_schema() -> dict[str, object]:
-    """The JSON Schema (2020-12) of a notice. Every field is always there."""
+    """The JSON Schema (2020-12) of a notice. Every field is always present."""
     schema = msgspec.json.schema(Notice)
     schema["$defs"]["Notice"]["required"] = [field.encode_name for field in msgspec.structs.fields(Notice)]
     text = msgspec.json.encode(schema).decode()
@@ -147,11 +147,11 @@ _PUBLISHED = {
     "NoticeKind": "remediate.notify.notice.Kind",
     "ResourceKind": "remediate.deploy.Kind",
 }
-"""Definitions whose names in the schema are older than their places here: code that is generated from it uses them."""
+"""Names that definitions keep in the schema: generated code uses them."""
 
 
 class NoticeContext(msgspec.Struct, frozen=True):
-    """What notices have to know beside the record: where the pages are, how long a proposal stands."""
+    """The settings that notices need: address of the pages, lifetime of a proposal, hourly limit."""
 
     review_url: str | None = None
     lapse_after: timedelta = timedelta(days=7)
@@ -161,9 +161,9 @@ class NoticeContext(msgspec.Struct, frozen=True):
 def told(
     record: Remediation, trail: Sequence[TrailRecord], terms: NoticeContext, known: Callable[[str], Remediation | None]
 ) -> Notice | None:
-    """The notice of one step, by where it ended; None for what nobody has to be told.
+    """The notice of a step, by its last state; None for a step without a notice.
 
-    A rule's grant is proposed and approved in one step, so it is told once it is granted. `known` looks up partners.
+    A rule proposes, approves and grants in one step, which sends one notice. `known` looks up partners.
     """
     if not trail:
         return None
@@ -172,7 +172,7 @@ def told(
         case State.PROPOSED:
             return _proposed(record, step, terms)
         case State.GRANTED if is_renewal(step):
-            return None  # nothing to do, nor to wait for
+            return None  # needs no action
         case State.GRANTED:
             return _granted(record, step, terms, known)
         case State.REFUSED | State.FAILED:
@@ -182,25 +182,23 @@ def told(
 
 
 def expiry_reminder(record: Remediation, now: datetime, terms: NoticeContext) -> Notice | None:
-    """The notice of a proposal that lapses soon; None for any other record."""
+    """The notice of a proposal that expires soon; None for any other record."""
     end = datetime.fromisoformat(record.updated) + terms.lapse_after
     if record.state is not State.PROPOSED or not end - min(_SOON, terms.lapse_after / 2) <= now < end:
         return None
-    summary = f"{_denied(record)} Nobody has answered the proposal, and it lapses at {_moment(end)}."
+    summary = f"{_denied(record)} No reviewer has answered, and the proposal expires at {_moment(end)}."
     notice = _notice(NoticeKind.LAPSING, record, instant(now), terms, summary, "Approve or reject it before then.")
     return msgspec.structs.replace(notice, lapses=instant(end))
 
 
 def rate_limit_notice(record: Remediation, now: datetime, terms: NoticeContext, brake: Reason) -> Notice:
-    """The notice that rules grant no more this hour, in all or to one member: one each, however much is held back."""
+    """The notice of the hourly limit for automatic grants, in total or for one member: one per hour."""
     to = f" to {_who(record)}" if brake is Reason.MEMBER_BRAKE else ""
     summary = (
-        f"Rules made as many grants this hour{to} as the limits allow. What would be granted{to} now is asked, until "
-        f"the next hour begins. The first: {_who(record)} on {_where(record)}."
+        f"Automatic grants{to} reached the hourly limit. Until the next hour, further grants{to} need a reviewer. "
+        f"The first: {_who(record)} on {_where(record)}."
     )
-    advice = (
-        "See in the inbox whether these denials are real; somebody may be flooding the log. The next hour starts anew."
-    )
+    advice = "Check in the inbox whether these denials are real: the log may be flooded. The limit resets every hour."
     notice = _notice(NoticeKind.BRAKE, record, instant(now), terms, summary, advice)
     whose = f".{hashlib.sha256(record.member.encode()).hexdigest()[:12]}" if to else ""
     return msgspec.structs.replace(notice, id=f"brake.{now:%Y-%m-%dT%H}{whose}", link=_link(terms, "/"))
@@ -209,9 +207,9 @@ def rate_limit_notice(record: Remediation, now: datetime, terms: NoticeContext, 
 def for_people(
     record: Remediation, notices: Sequence[Notice], now: datetime, terms: NoticeContext, brake: Reason | None = None
 ) -> list[Notice]:
-    """What people are told: these notices, or that of the record's group in place of those of a flood.
+    """The notices for people: these, or one notice of the group in place of those of a flood.
 
-    A grant is told by itself, as is a failure: somebody approved it, and waits for it.
+    A grant or a failure keeps its own notice, because its reviewer waits for the result.
     """
     group = group_named(record.gathered)
     if group is None:
@@ -232,32 +230,32 @@ def for_people(
 def gathered(
     record: Remediation, group: Group, now: datetime, terms: NoticeContext, lapses: str | None = None
 ) -> Notice:
-    """The notice that one project's denials are gathered: one a project and hour, and one before they lapse."""
+    """The notice of a group: one per project and hour, and one before its proposals expire."""
     hour = f"{group.begins:%Y-%m-%d %H:%M} and {group.ends:%H:%M} UTC"
     what = "refusals" if record.state is State.REFUSED else "proposals"
     summary = (
-        f"Denials in {group.project} opened more than {terms.proposals_an_hour} {what} between {hour}. Those beyond "
-        f"have no notice each, and one row in the inbox. The first: {_who(record)} on {_where(record)}."
+        f"Denials in {group.project} opened more than {terms.proposals_an_hour} {what} between {hour}. The others "
+        f"share this notice and one row in the inbox. The first: {_who(record)} on {_where(record)}."
     )
     advice = (
-        "Find out what it is before approving any: it can be an attack, or one fault that fails every deploy. "
-        "The inbox lists them all, and they can be approved or rejected together."
+        "Find the cause before you approve any: it can be an attack, or one fault that fails every deploy. "
+        "You can approve or reject them together in the inbox."
     )
     whose = hashlib.sha256(group.project.encode()).hexdigest()[:12]
     ident = f"gathered.{group.begins:%Y-%m-%dT%H}.{whose}"
     if lapses:
-        summary = f"Proposals for {group.project}, gathered between {hour}, lapse from {lapses[:16]}Z on unanswered."
+        summary = f"Unanswered proposals for {group.project} from between {hour} expire from {lapses[:16]}Z."
         ident += ".lapsing"
     notice = _notice(NoticeKind.GATHERED, record, instant(now), terms, summary, advice)
-    link = _link(terms, f"/?state={record.state}&gathered={group.name}")  # no sign of a name needs quoting in a query
+    link = _link(terms, f"/?state={record.state}&gathered={group.name}")  # a group name has no character to quote
     return msgspec.structs.replace(notice, id=ident, link=link, lapses=lapses)
 
 
 def _proposed(record: Remediation, step: TrailRecord, terms: NoticeContext) -> Notice:
     end = datetime.fromisoformat(step.at) + terms.lapse_after
-    asks = f"Approve or reject it by {_moment(end)}; then it lapses."
+    asks = f"Approve or reject it by {_moment(end)}; then it expires."
     if record.partners:
-        asks += " The same deploy needs " + ", ".join(record.partners) + " too."
+        asks += " The same deploy also needs " + ", ".join(record.partners) + "."
     notice = _notice(NoticeKind.PROPOSED, record, step.at, terms, _denied(record), asks, step)
     return msgspec.structs.replace(notice, lapses=instant(end))
 
@@ -269,12 +267,12 @@ def _granted(
     waits = tuple(each.id for each in absent)
     ready = datetime.fromisoformat(step.at) + PROPAGATION
     ends = f" until {_moment(datetime.fromisoformat(record.expires))}" if record.expires else ""
-    by = (record.approver or step.actor).removeprefix("user:").replace(RULE, "the rule ")
-    summary = f"{_who(record)} can read images in {_where(record)}{ends}, on the word of {by}."
-    advice = f"Deploy again from {_moment(ready)} on: IAM needs about 2 minutes, sometimes 7 or more."
+    by = (record.approver or step.actor).removeprefix("user:").replace(RULE, "rule ")
+    summary = f"{_who(record)} can read images in {_where(record)}{ends}, approved by {by}."
+    advice = f"Redeploy from {_moment(ready)}: IAM usually needs 2 minutes, sometimes 7 or more."
     if waits:
         named = ", ".join(f"{each.id} ({each.state})" for each in absent)
-        advice = f"Wait: the same deploy needs {named} too. Deploy again two minutes after that is granted."
+        advice = f"Wait: the same deploy also needs {named}. Redeploy 2 minutes after that is granted."
     notice = _notice(NoticeKind.GRANTED, record, step.at, terms, summary, advice, step)
     retry_from = None if waits else instant(ready)
     return msgspec.structs.replace(notice, expires=record.expires, retry_from=retry_from, waits_for=waits)
@@ -330,10 +328,10 @@ def _link(terms: NoticeContext, path: str) -> str | None:
 
 
 def _denied(record: Remediation) -> str:
-    """Who could not read what, deploying where, how often."""
+    """Who could not read what, during which deploy, how often."""
     deploy = record.deploys[-1] if record.deploys else Deploy()
     project = deploy.project or deploy.number
-    what = f"{(deploy.kind or 'service').replace('_', ' ')} {deploy.name}" if deploy.name else "something"
+    what = f"{(deploy.kind or 'service').replace('_', ' ')} {deploy.name}" if deploy.name else "an unknown resource"
     place = f"{what} in {project}" if project else what
     if not record.denials:
         return f"{_who(record)} will not be able to read images in {_where(record)} when {place} is deployed again."
@@ -342,7 +340,7 @@ def _denied(record: Remediation) -> str:
 
 
 def _who(record: Remediation) -> str:
-    """An address alone; whoever has none, as IAM writes it."""
+    """The address of a member; the whole member when it has none."""
     kind, _, rest = record.member.partition(":")
     return rest if kind in ("user", "serviceAccount") else record.member
 

@@ -1,4 +1,4 @@
-"""The map: who reads what, and how many grants stood when; as drawings, and as tables that say the same."""
+"""The map page: which project reads which repository, and active grants over time, as drawings and as tables."""
 
 from __future__ import annotations
 
@@ -10,65 +10,65 @@ import msgspec
 from remediate.iam.repository import Repository
 from remediate.ledger.interface import Filter, TrailFilter
 from remediate.records.remediation import Remediation, State
-from remediate.review.context import Desk, View, typed
-from remediate.review.drawing import days, drawn, plotted, standing
-from remediate.review.graph import LINKS, OTHERS, UNKNOWN, WORDS, Edge, Graph, Link, Node, graph_of
+from remediate.review.context import HtmlPage, PageContext, typed_text
+from remediate.review.drawing import days, draw_graph, plot_grants, standing
+from remediate.review.graph import EDGE_LABELS, EDGE_STATES, OTHERS, UNKNOWN, Edge, EdgeKind, Graph, Node, build_graph
 
-_LOOKED_AT = 2_000  # remediations that are drawn, and transitions that the line over time goes back
+_LOOKED_AT = 2_000  # remediations in the graph, and transitions in the chart over time
 _ROWS = 200  # of the table
 _FIELDS = ("project", "repository", "member")
 _JUST = ("reads", "holds")
 _CHANGES = (State.GRANTED, State.REVOKED, State.EXPIRED, State.REMOVED)
-"""Into which states a transition makes or ends a grant."""
+"""The states in which a transition makes or ends a grant."""
 
 
-def map_page(desk: Desk, request: flask.Request) -> View:
-    """The page that the address asks for."""
+def map_page(context: PageContext, request: flask.Request) -> HtmlPage:
+    """The map page for this request."""
     args = request.args
-    fields = {name: typed(args, name) for name in _FIELDS}
+    fields = {name: typed_text(args, name) for name in _FIELDS}
     wanted = args.get("link", "")
-    links = (Link(wanted),) if wanted in list(Link) else (Link.GRANTED, Link.OPEN, Link.REFUSED)
-    states = tuple(state for link in links for state in LINKS[link])
+    links = (EdgeKind(wanted),) if wanted in list(EdgeKind) else (EdgeKind.GRANTED, EdgeKind.OPEN, EdgeKind.REFUSED)
+    states = tuple(state for link in links for state in EDGE_STATES[link])
     sought = Filter(states, fields["repository"] or None, fields["member"] or None, fields["project"] or None)
-    page = desk.ledger.look(sought, limit=_LOOKED_AT)
+    page = context.ledger.look(sought, limit=_LOOKED_AT)
     just = args.get("just", "") if args.get("just") in _JUST else ""
-    told = (_about(record, fields["project"], just) for record in page.records)
-    graph = graph_of(record for record in told if record)
-    now = desk.ledger.counts((State.GRANTED,))[State.GRANTED]
-    steps = desk.ledger.steps(TrailFilter(states=_CHANGES), limit=_LOOKED_AT)
-    line = standing(desk.now(), now, steps.steps)
+    limited = (_limit_to_project(record, fields["project"], just) for record in page.records)
+    graph = build_graph(record for record in limited if record)
+    now = context.ledger.counts((State.GRANTED,))[State.GRANTED]
+    steps = context.ledger.steps(TrailFilter(states=_CHANGES), limit=_LOOKED_AT)
+    line = standing(context.now(), now, steps.steps)
     kept = {name: value for name, value in {**fields, "just": just}.items() if value}
-    return View(
+    return HtmlPage(
         "map.html",
         {
-            "drawing": drawn(graph) if graph.edges else None,
-            "rows": _table(graph),
+            "drawing": draw_graph(graph) if graph.edges else None,
+            "rows": _table_rows(graph),
             "lines": len(graph.edges),
             "changes": _LOOKED_AT,
-            "links": list(Link),
-            "words": WORDS,
+            "kinds": list(EdgeKind),
+            "labels": EDGE_LABELS,
             "shown": links,
-            "wanted": wanted if wanted in list(Link) else "",
+            "wanted": wanted if wanted in list(EdgeKind) else "",
             "fields": fields,
             "just": just,
             "filtered": bool(kept or wanted),
             "found": len(page.records),
             "damaged": [str(fault) for fault in (*page.damaged, *steps.damaged)],
             "cut": page.more or page.looked_at is not None,
-            "plot": plotted(line),
+            "plot": plot_grants(line),
             "now": now,
             "days": days(line, steps.steps),
             "plot_cut": steps.more or steps.looked_at is not None,
-            "only": lambda node, side: _only(node, side, kept, wanted),
-            "list_of": lambda left, right, link: _list_of(left, right, link),
+            "node_address": lambda node, side: _node_address(node, side, kept, wanted),
+            "edge_address": _edge_address,
         },
     )
 
 
-def _about(record: Remediation, project: str, just: str) -> Remediation | None:
-    """The record with the deploys that were asked for alone, so that no other project is drawn beside it.
+def _limit_to_project(record: Remediation, project: str, just: str) -> Remediation | None:
+    """Keep only the deploys of the requested project, so that the graph shows no other project.
 
-    `just`: the project goes by this very name, and `reads`, or `holds` the repository; None where it does not.
+    `just`: match the project exactly, as the one that `reads` or `holds` the repository; None when it does not match.
     """
     if just == "holds":
         held = Repository.parse(record.repository)
@@ -81,13 +81,13 @@ def _about(record: Remediation, project: str, just: str) -> Remediation | None:
     return msgspec.structs.replace(record, deploys=kept) if part and kept else record
 
 
-def _table(graph: Graph) -> list[tuple[Edge, Node, Node]]:
+def _table_rows(graph: Graph) -> list[tuple[Edge, Node, Node]]:
     left, right = {node.key: node for node in graph.left}, {node.key: node for node in graph.right}
     return [(edge, left[edge.left], right[edge.right]) for edge in graph.edges[:_ROWS]]
 
 
-def _only(node: Node, side: str, kept: dict[str, str], wanted: str) -> str:
-    """Where a node leads: the map of it alone; to the table for what is gathered, nowhere for what is not known."""
+def _node_address(node: Node, side: str, kept: dict[str, str], wanted: str) -> str:
+    """Link of a node: its own map, the table for a combined node, none for an unknown project."""
     if node.key == OTHERS:
         return "#table"
     if node.key == UNKNOWN:
@@ -99,10 +99,10 @@ def _only(node: Node, side: str, kept: dict[str, str], wanted: str) -> str:
     return "/map?" + urlencode(kept | asked | ({"link": wanted} if wanted else {}))
 
 
-def _list_of(left: Node, right: Node, link: Link) -> str:
-    """Where an edge leads: the list of what it stands for, as near as the list can tell."""
+def _edge_address(left: Node, right: Node, link: EdgeKind) -> str:
+    """Link of an edge: the closest matching inbox list."""
     query = {} if left.key in (OTHERS, UNKNOWN) else {"project": left.key}
     if right.key != OTHERS and not right.gathered:
         query["repository"] = right.key
-    state = "granted" if link is Link.GRANTED else "all"
+    state = "granted" if link is EdgeKind.GRANTED else "all"
     return "/?" + urlencode(query | {"state": state})

@@ -1,7 +1,7 @@
-"""Turns a request's body into at most 64 KiB of it, read once it is known who asks; a longer one is never held.
+"""Limits a request body to 64 KiB and reads it only after the caller is identified; a longer body is never in memory.
 
-functions-framework reads whatever is left of a body into memory after each answer, also of a request that was refused.
-So the body is taken out of the request first, and what was read is put back. The server passes over the rest itself.
+functions-framework reads the rest of a body into memory after each response, even when the request was refused.
+This module takes the body out of the request first, then puts back what it read. The server discards the rest.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wsgi import get_content_length
 
 LARGEST = 64 * 1024
-"""Bytes of a form: fifty ids and a reason take five thousand."""
+"""Bytes of a form; fifty ids and a reason take about 5,000."""
 _TAKEN = "remediate.body"
 
 
 def withhold(request: flask.Request) -> None:
-    """Take the body out of the request, unread; nobody finds more of it than `restore` puts back."""
+    """Take the unread body out of the request; later code sees only what `restore` puts back."""
     environ = request.environ
     if _TAKEN in environ:
         return
-    length = get_content_length(environ)  # None where the length is not said, as in chunks
+    length = get_content_length(environ)  # None when the length is unknown, as with chunks
     known_end = length is not None or bool(environ.get("wsgi.input_terminated"))
     environ[_TAKEN] = (environ["wsgi.input"] if known_end else io.BytesIO(), length)
     _put(request, b"")
@@ -42,7 +42,7 @@ def restore(request: flask.Request) -> None:
 
 
 def _read(stream: IO[bytes], most: int) -> bytes:
-    """At most so many bytes; a stream may give fewer at a time than it has."""
+    """Read at most so many bytes; one read of a stream can return fewer."""
     parts: list[bytes] = []
     while most > 0 and (part := stream.read(most)):
         parts.append(part)

@@ -1,4 +1,4 @@
-"""Several approvals or rejections in one go, and what became of them, told on the inbox that it leads back to."""
+"""Bulk approval and rejection, and the result that the inbox shows afterwards."""
 
 from __future__ import annotations
 
@@ -11,139 +11,140 @@ import msgspec
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from remediate.errors import BadInput, LedgerFault, RemediateError
-from remediate.records.approval_count import told as count_told
+from remediate.records.approval_count import told as approvals_text
 from remediate.records.gathering import group_named
 from remediate.records.remediation import Remediation, State
 from remediate.records.transitions import google_said, unmet_partners
-from remediate.review.context import Answer, Desk, Elsewhere, typed
-from remediate.review.formatting import RETRY_AFTER, duration, person
+from remediate.review.context import Answer, PageContext, Redirect, typed_text
+from remediate.review.formatting import RETRY_AFTER, member_label, parse_duration
 
-_MOST = 50  # words in one go, as many as an inbox shows
-_LONGEST = 2500  # characters of what an address tells; gunicorn cuts addresses at 4,094
-_FRESH = timedelta(minutes=15)  # after that an address tells nothing any more
-_UNKNOWN = "What was told here is no longer known; the list below is as it stands."
+_MAX_ITEMS = 50  # items in one request, as many as an inbox page shows
+_MAX_LENGTH = 2500  # characters of a result in an address; gunicorn cuts addresses at 4,094
+_SHOWN_FOR = timedelta(minutes=15)  # the inbox ignores an older result
+_INVALID = "The result in this address is no longer valid. The list below is current."
 
 
-def approve_together(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerializer) -> Answer:
-    """Approve each one as it was shown, all for the same time and reason."""
-
+def bulk_approve(context: PageContext, request: flask.Request, who: str, signer: URLSafeSerializer) -> Answer:
+    """Approve each selected proposal as shown, with the same duration and reason."""
     declared = request.form.get("not_mine") == "yes"
-    asked = desk.remediator.read_back(_known(desk, [ident for ident, _, _ in _items(request)]), who)
+    asked = context.remediator.read_back(
+        _readable_records(context, [ident for ident, _, _ in _selected_items(request)]), who
+    )
 
-    def word(ident: str, content: str) -> Remediation:
-        lasts, note = duration(request.form.get("lasts", "")), typed(request.form, "reason")
-        return desk.remediator.approve(
+    def decide(ident: str, content: str) -> Remediation:
+        lasts, note = parse_duration(request.form.get("lasts", "")), typed_text(request.form, "reason")
+        return context.remediator.approve(
             ident, actor=who, note=note, lasts=lasts, content=content, not_mine=declared, asked=asked
         ).remediation
 
-    return _each(desk, request, who, signer, "approved", word)
+    return _apply_to_selected(context, request, who, signer, "approved", decide)
 
 
-def reject_together(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerializer) -> Answer:
-    """Reject each one, all for the same reason."""
+def bulk_reject(context: PageContext, request: flask.Request, who: str, signer: URLSafeSerializer) -> Answer:
+    """Reject each selected proposal with the same reason."""
 
-    def word(ident: str, _: str) -> Remediation:
-        note = typed(request.form, "reason")
+    def decide(ident: str, _: str) -> Remediation:
+        note = typed_text(request.form, "reason")
         if not note:
-            raise BadInput("Say why: the reason is recorded in the audit trail.")
-        return desk.remediator.reject(ident, actor=who, note=note)
+            raise BadInput("Enter a reason: it is recorded in the audit trail.")
+        return context.remediator.reject(ident, actor=who, note=note)
 
-    return _each(desk, request, who, signer, "rejected", word)
+    return _apply_to_selected(context, request, who, signer, "rejected", decide)
 
 
-def _each(
-    desk: Desk,
+def _apply_to_selected(
+    context: PageContext,
     request: flask.Request,
     who: str,
     signer: URLSafeSerializer,
     verb: str,
-    word: Callable[[str, str], Remediation],
+    decide: Callable[[str, str], Remediation],
 ) -> Answer:
-    """Carry the word out for each item (`ID@CONTENT`), and lead back to the list that it was said on."""
+    """Call `decide` for each item (`ID@CONTENT`), and redirect to the same list with the result."""
     results = []
-    for ident, _, content in _items(request):
+    for ident, _, content in _selected_items(request):
         try:
-            done = word(ident, content)
-            results.append((done.id, str(done.state), _word(desk, done)))
+            done = decide(ident, content)
+            results.append((done.id, str(done.state), _outcome_text(context, done)))
         except RemediateError as error:
             results.append((ident[:20], "", str(error)[:160]))
-    at = desk.now().isoformat()
+    at = context.now().isoformat()
     text = str(signer.dumps([who, at, results, verb]))
-    if len(text) > _LONGEST:
+    if len(text) > _MAX_LENGTH:
         text = str(signer.dumps([who, at, [(ident, state, "") for ident, state, _ in results], verb]))
     group = group_named(request.form.get("gathered", ""))
-    return Elsewhere(f"/?{f'gathered={group.name}&' if group else ''}told={text}")
+    return Redirect(f"/?{f'gathered={group.name}&' if group else ''}result={text}")
 
 
-def _items(request: flask.Request) -> list[tuple[str, str, str]]:
-    """What was selected, each as id, `@` and the digest of what was shown."""
-    return [item.partition("@") for item in dict.fromkeys(request.form.getlist("item")[:_MOST])]
+def _selected_items(request: flask.Request) -> list[tuple[str, str, str]]:
+    """The selected items: each as id, `@` and the digest of the content that the page showed."""
+    return [item.partition("@") for item in dict.fromkeys(request.form.getlist("item")[:_MAX_ITEMS])]
 
 
-def _known(desk: Desk, idents: list[str]) -> list[Remediation]:
-    """The records that can be read; what is wrong with the others is told where each is approved."""
+def _readable_records(context: PageContext, idents: list[str]) -> list[Remediation]:
+    """The readable records; the approval of each unreadable one reports its fault."""
     found = []
     for ident in idents:
         with suppress(RemediateError):
-            record = desk.ledger.get(ident)
+            record = context.ledger.get(ident)
             found += [record] if record else []
     return found
 
 
-def _word(desk: Desk, done: Remediation) -> str:
-    """Whose it is; or how many approvals are missing, or what Google Cloud said."""
+def _outcome_text(context: PageContext, done: Remediation) -> str:
+    """The member; or the missing approvals, or the error from Google Cloud."""
     if done.state is State.PROPOSED:
-        return count_told(done.approvals)[:160]
-    google = google_said(done, list(desk.ledger.trail(done.id))) if done.state is State.FAILED else ""
-    return google[:160] or person(done.member)[:80]
+        return approvals_text(done.approvals)[:160]
+    google = google_said(done, list(context.ledger.trail(done.id))) if done.state is State.FAILED else ""
+    return google[:160] or member_label(done.member)[:80]
 
 
-class Told(msgspec.Struct, frozen=True):
-    """What became of words that were just said: id, state (empty: nothing was done) and a word about each."""
+class BulkResult(msgspec.Struct, frozen=True):
+    """Result of a bulk decision: id, state (empty: nothing changed) and a short text for each item."""
 
     items: list[tuple[str, str, str]]
-    retry: str | None = None
-    """From when on a retry of the deploys is worth it; None where none of them would get through."""
-    absent: tuple[Remediation, ...] = ()
-    """What deploys behind them need besides, and is not granted."""
+    retry_from: str | None = None
+    """When to retry the deploys; None when all of them still lack a grant."""
+    still_needed: tuple[Remediation, ...] = ()
+    """Other grants that the same deploys need and do not have."""
     verb: str = "approved"
     """`approved` or `rejected`."""
 
     @property
-    def approved(self) -> int:
-        """How many the word was carried out for; a first approval of two is none yet."""
+    def done(self) -> int:
+        """How many items are decided; a first approval of two does not count."""
         return sum(state not in ("", State.PROPOSED) for _, state, _ in self.items)
 
 
-def told(desk: Desk, text: str, who: str, signer: URLSafeSerializer) -> Told | str:
-    """What the address tells; a text where it tells nothing that we said to this person just now, and why."""
+def bulk_result(context: PageContext, text: str, who: str, signer: URLSafeSerializer) -> BulkResult | str:
+    """Decode the result in the address; a text (the reason, or empty) when there is none to show to this person."""
     if not text:
         return ""
     try:
-        said_to, at, items, *verb = signer.loads(text)
+        recipient, at, items, *verb = signer.loads(text)
         since = datetime.fromisoformat(at)
     except (BadSignature, ValueError, TypeError):
-        return _UNKNOWN
-    if said_to != who:
-        return _UNKNOWN
-    if desk.now() - since > _FRESH:
+        return _INVALID
+    if recipient != who:
+        return _INVALID
+    if context.now() - since > _SHOWN_FOR:
         return ""
     try:
-        retry, absent = _worth(desk, items, since)
-    except LedgerFault:  # what was granted is granted, and told; whether a retry is worth it is not known
+        retry, absent = _retry_outlook(context, items, since)
+    except LedgerFault:  # the grants are still reported; the time for a retry is unknown
         retry, absent = None, ()
-    return Told([tuple(item) for item in items], retry, absent, *verb)
+    return BulkResult([tuple(item) for item in items], retry, absent, *verb)
 
 
-def _worth(
-    desk: Desk, items: list[tuple[str, str, str]], since: datetime
+def _retry_outlook(
+    context: PageContext, items: list[tuple[str, str, str]], since: datetime
 ) -> tuple[str | None, tuple[Remediation, ...]]:
-    """From when on a retry is worth it, and what the deploys lack besides."""
-    granted = [record for ident, state, _ in items if state == State.GRANTED and (record := desk.ledger.get(ident))]
+    """When to retry the deploys, and the grants that they still lack."""
+    granted = [record for ident, state, _ in items if state == State.GRANTED and (record := context.ledger.get(ident))]
     absent: dict[str, Remediation] = {}
     through = False
     for record in granted:
-        others = unmet_partners(record, filter(None, map(desk.ledger.get, record.partners)))
+        others = unmet_partners(record, filter(None, map(context.ledger.get, record.partners)))
         absent |= {each.id: each for each in others}
         through = through or not others
     retry = (since + RETRY_AFTER).isoformat() if through else None

@@ -1,4 +1,4 @@
-"""What every page has at hand, and the four things that a page answers with."""
+"""Shared context of all pages, and the three kinds of answer: a page, a redirect, an attachment."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from remediate.records.results import Limits
 from remediate.service.remediator import Remediator
 from remediate.service.testimony import Testimony
 
-LONGEST = 500  # characters of anything that somebody types
+LONGEST = 500  # characters of a form field
 _LONGEST_ID = 40  # characters of an id in a mark
 _MOST_STEPS = 1 << 31  # of one trail
 
 
 @dataclass(frozen=True)
-class Desk:
-    """The remediator, its ledger and the clock. `configured` is the environment's mode."""
+class PageContext:
+    """The remediator, its ledger, the clock and the limits. `configured` is the mode that the environment sets."""
 
     remediator: Remediator
     ledger: Ledger
@@ -32,17 +32,17 @@ class Desk:
     limits: Limits
 
     def deadline(self, record: Remediation) -> str:
-        """When a proposal lapses, RFC 3339; empty for what does not."""
+        """When a proposal expires, RFC 3339; empty for any other record."""
         if record.state is not State.PROPOSED:
             return ""
         return (datetime.fromisoformat(record.updated) + self.limits.lapse_after).isoformat()
 
-    def barred(
+    def why_barred(
         self, record: Remediation | None, who: str, *, about_own: bool = False, asked: Testimony | None = None
     ) -> str:
-        """Why this person may not decide about the record (None: switch the mode); empty where they may.
+        """Why this person cannot decide about the record (None: switch the mode); empty when they can.
 
-        `asked` is what the log says of those who were named as deployers.
+        `asked`: what the log says about the deployers that the records name.
         """
         try:
             self.remediator.may_review(record, who, about_own=about_own, asked=asked)
@@ -51,38 +51,38 @@ class Desk:
         return ""
 
 
-class View(msgspec.Struct, frozen=True):
-    """A page: its template and what stands in it."""
+class HtmlPage(msgspec.Struct, frozen=True):
+    """A page: a template and its values."""
 
     template: str
     values: Mapping[str, object]
     code: int = 200
 
 
-class Elsewhere(msgspec.Struct, frozen=True):
-    """See another page: the answer to each POST that did something, so that a reload repeats nothing."""
+class Redirect(msgspec.Struct, frozen=True):
+    """A redirect after each successful POST, so that a reload repeats nothing."""
 
     path: str
 
 
-class Download(msgspec.Struct, frozen=True):
-    """A file."""
+class Attachment(msgspec.Struct, frozen=True):
+    """A file to download."""
 
     name: str
     body: str
     content_type: str
 
 
-Answer = View | Elsewhere | Download
+Answer = HtmlPage | Redirect | Attachment
 
 
-def typed(values: Mapping[str, str], name: str) -> str:
-    """What somebody typed, without space around it and no longer than anybody needs."""
+def typed_text(values: Mapping[str, str], name: str) -> str:
+    """The text of a form field, stripped and cut to LONGEST characters."""
     return values.get(name, "").strip()[:LONGEST]
 
 
-def marked(text: str) -> Cursor | None:
-    """The mark that an address bears; None where it bears none that is ours."""
+def parse_mark(text: str) -> Cursor | None:
+    """Parse a mark from an address; None when it is not a valid mark."""
     at, _, rest = text.partition("~")
     ident, _, seq = rest.partition("~")
     try:
@@ -94,6 +94,6 @@ def marked(text: str) -> Cursor | None:
     return Cursor(at, ident, number) if ours else None
 
 
-def mark_text(mark: Cursor) -> str:
-    """A mark as an address bears it."""
+def format_mark(mark: Cursor) -> str:
+    """Format a mark for an address."""
     return f"{mark.at}~{mark.id}~{mark.seq}"

@@ -1,6 +1,6 @@
-"""Turns a graph, and a line over time, into the places at which a page draws them: numbers and short texts, no markup.
+"""Computes the layout of the graph and of the chart over time: numbers and short texts, no markup.
 
-Pure. The templates write the SVG, so that whatever a name holds is escaped where everything else is.
+Pure. The templates write the SVG, so that names are escaped in the same place as all other text.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from remediate.records.remediation import State, TrailRecord
-from remediate.review.graph import Graph, Link, Node
+from remediate.review.graph import EdgeKind, Graph, Node
 
 WIDTH = 820
 _BOX, _ROW, _GAP = 270, 40, 8  # a node's width and height, and the space below it
 _LONGEST = 33  # characters of a name that fit into a node
-_SPREAD = 7  # between edges of different kinds that join the same two nodes
-_STEPS = 400  # places on the line over time: more than there are to see
+_SPREAD = 7  # between edges of different kinds with the same two nodes
+_STEPS = 400  # horizontal positions in the chart; a finer line is not visible
 _PLOT = (44, 12, 810, 132)  # left, top, right, bottom
 
 
 class Box(msgspec.Struct, frozen=True):
-    """A node as it is drawn."""
+    """Layout of a node."""
 
     node: Node
     x: int
@@ -33,10 +33,10 @@ class Box(msgspec.Struct, frozen=True):
 
 
 class Curve(msgspec.Struct, frozen=True):
-    """An edge as it is drawn: from the project to what it reads."""
+    """Layout of an edge, from a project to a repository."""
 
     path: str
-    link: Link
+    kind: EdgeKind
     count: int
     width: float
     left: Node
@@ -44,7 +44,7 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class Drawing(msgspec.Struct, frozen=True):
-    """A graph as it is drawn."""
+    """Layout of a graph."""
 
     width: int
     height: int
@@ -53,37 +53,37 @@ class Drawing(msgspec.Struct, frozen=True):
     curves: tuple[Curve, ...]
 
 
-def drawn(graph: Graph) -> Drawing:
-    """The graph in two columns."""
+def draw_graph(graph: Graph) -> Drawing:
+    """Lay out the graph in two columns."""
     rows = max(len(graph.left), len(graph.right), 1)
     height = rows * (_ROW + _GAP) + _GAP
-    left, right = _column(graph.left, 0, height), _column(graph.right, WIDTH - _BOX, height)
+    left, right = _place_column(graph.left, 0, height), _place_column(graph.right, WIDTH - _BOX, height)
     places = {("left", each.node.key): each for each in left} | {("right", each.node.key): each for each in right}
-    kinds = list(Link)
+    kinds = list(EdgeKind)
     curves = []
     for edge in graph.edges:
         one, two = places["left", edge.left], places["right", edge.right]
-        shift = (kinds.index(edge.link) - 1) * _SPREAD
+        shift = (kinds.index(edge.kind) - 1) * _SPREAD
         x1, y1 = one.x + _BOX, one.y + _ROW // 2 + shift
         x2, y2 = two.x, two.y + _ROW // 2 + shift
         bend = (x2 - x1) // 2
         path = f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
         width = 1.5 if edge.count == 1 else min(5.0, 1.5 + len(str(edge.count)))
-        curves.append(Curve(path, edge.link, edge.count, width, one.node, two.node))
+        curves.append(Curve(path, edge.kind, edge.count, width, one.node, two.node))
     return Drawing(WIDTH, height, (_BOX, _ROW), (*left, *right), tuple(curves))
 
 
-def _column(nodes: Sequence[Node], x: int, height: int) -> list[Box]:
-    """The nodes of one side, in the middle of the height."""
+def _place_column(nodes: Sequence[Node], x: int, height: int) -> list[Box]:
+    """Lay out the nodes of one side, vertically centered."""
     top = (height - len(nodes) * (_ROW + _GAP) + _GAP) // 2
     return [
-        Box(node, x, top + place * (_ROW + _GAP), _cut(node.title), _cut(node.subtitle, _LONGEST + 6))
+        Box(node, x, top + place * (_ROW + _GAP), _shorten(node.title), _shorten(node.subtitle, _LONGEST + 6))
         for place, node in enumerate(nodes)
     ]
 
 
-def _cut(text: str, longest: int = _LONGEST) -> str:
-    """A name that fits; the middle is left out, as both ends tell names apart."""
+def _shorten(text: str, longest: int = _LONGEST) -> str:
+    """Cut a name to fit; drop its middle, because both ends distinguish names."""
     if len(text) <= longest:
         return text
     half = (longest - 1) // 2
@@ -91,7 +91,7 @@ def _cut(text: str, longest: int = _LONGEST) -> str:
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """How many grants there were from a moment on."""
+    """The number of active grants from a moment on."""
 
     at: datetime
     count: int
@@ -105,7 +105,7 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class Plot(msgspec.Struct, frozen=True):
-    """Grants over time as they are drawn."""
+    """Layout of the chart of grants over time."""
 
     width: int
     height: int
@@ -116,7 +116,7 @@ class Plot(msgspec.Struct, frozen=True):
 
 
 class Day(msgspec.Struct, frozen=True):
-    """What happened to grants on one day, and how many stood at its end."""
+    """Grants made and ended on one day, and the active grants at its end."""
 
     date: str
     granted: int
@@ -125,10 +125,10 @@ class Day(msgspec.Struct, frozen=True):
 
 
 def standing(now: datetime, count: int, steps: Iterable[TrailRecord]) -> list[Standing]:
-    """How many grants stood when, oldest first: from those that stand now, back through the steps (newest first)."""
+    """Active grants over time, oldest first: counted back from `count` now, through the steps (newest first)."""
     found = [Standing(now, count)]
     for step in steps:
-        if change := _change(step):
+        if change := _count_change(step):
             found.append(Standing(datetime.fromisoformat(step.at), count))
             count = max(0, count - change)
     if len(found) > 1:
@@ -136,30 +136,30 @@ def standing(now: datetime, count: int, steps: Iterable[TrailRecord]) -> list[St
     return found[::-1]
 
 
-def _change(step: TrailRecord) -> int:
+def _count_change(step: TrailRecord) -> int:
     return (step.after is State.GRANTED) - (step.before is State.GRANTED)
 
 
 def days(line: Sequence[Standing], steps: Iterable[TrailRecord]) -> list[Day]:
-    """The days on which grants were made or ended, newest first."""
+    """The days with grants made or ended, newest first."""
     granted: Counter[str] = Counter()
     ended: Counter[str] = Counter()
     for step in steps:
-        granted[step.at[:10]] += _change(step) > 0
-        ended[step.at[:10]] += _change(step) < 0
+        granted[step.at[:10]] += _count_change(step) > 0
+        ended[step.at[:10]] += _count_change(step) < 0
     last = {f"{each.at.astimezone(UTC):%Y-%m-%d}": each.count for each in line}
     changed = sorted((date for date in last if granted[date] or ended[date]), reverse=True)
     return [Day(date, granted[date], ended[date], last[date]) for date in changed]
 
 
-def plotted(line: Sequence[Standing]) -> Plot | None:
-    """The line as steps; None where nothing ever happened."""
+def plot_grants(line: Sequence[Standing]) -> Plot | None:
+    """Lay out the chart as steps; None when there is no change to show."""
     if len(line) < 2:
         return None
     left, top, right, bottom = _PLOT
     first, last = line[0].at, line[-1].at
     length = max((last - first).total_seconds(), 1.0)
-    most = _round_up(max(each.count for each in line))
+    most = _axis_end(max(each.count for each in line))
 
     def x(at: datetime) -> int:
         return left + round((at - first).total_seconds() / length * (right - left))
@@ -167,7 +167,7 @@ def plotted(line: Sequence[Standing]) -> Plot | None:
     def y(count: int) -> int:
         return bottom - round(count / most * (bottom - top))
 
-    seen: dict[int, int] = {}  # the last count at each place: what lies closer together cannot be seen
+    seen: dict[int, int] = {}  # the last count at each position
     for each in line:
         seen[round(x(each.at) * _STEPS / WIDTH)] = each.count
     path = f"M{left} {y(line[0].count)}"
@@ -181,8 +181,8 @@ def plotted(line: Sequence[Standing]) -> Plot | None:
     return Plot(WIDTH, bottom + 30, _PLOT, path, ticks, counts)
 
 
-def _round_up(number: int) -> int:
-    """The next even number that reads well on an axis."""
+def _axis_end(number: int) -> int:
+    """The next round even number, as the end of an axis."""
     size = 1
     while True:
         for step in (2, 4, 6, 8):

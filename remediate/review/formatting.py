@@ -1,4 +1,4 @@
-"""What the pages say in words: one sentence for a remediation, times as people tell them, evidence as answers."""
+"""Texts of the pages: a sentence for each remediation, relative times, evidence as questions and answers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from remediate.records.remediation import Remediation, State
 _DURATION = re.compile(r"([1-9][0-9]{0,3})([hdw])\Z")
 _JOINTS = re.compile(r"([@/:.](?=\w))")
 _HOURS = {"h": 1, "d": 24, "w": 168}
-_MOMENTS = "a date (2026-11-24), a moment (2026-11-24T08:00:00Z) or how long ago (12h, 3d, 2w)"
+_MOMENTS = "a date (2026-11-24), a time (2026-11-24T08:00:00Z) or an age (12h, 3d, 2w)"
 RETRY_AFTER, RETRY_SURELY = timedelta(minutes=2), timedelta(minutes=7)
-"""After how long a grant is known ("Access change propagation": two minutes as a rule, seven or more at times)."""
+"""How long IAM needs for a grant ("Access change propagation": usually two minutes, at times seven or more)."""
 
 
-def duration(text: str) -> timedelta | None:
-    """`12h`, `30d` or `8w`; None where nothing is said. Raises BadInput for anything else."""
+def parse_duration(text: str) -> timedelta | None:
+    """Parse `12h`, `30d` or `8w`; None when empty. Raises BadInput for anything else."""
     if not text.strip():
         return None
     match = _DURATION.match(text.strip())
@@ -31,8 +31,8 @@ def duration(text: str) -> timedelta | None:
     return int(match[1]) * timedelta(hours=_HOURS[match[2]])
 
 
-def moment(name: str, text: str, now: datetime) -> datetime | None:
-    """The moment that somebody typed; None where nothing is. Raises BadInput that names the field and what it takes."""
+def parse_moment(name: str, text: str, now: datetime) -> datetime | None:
+    """Parse a time that a person typed; None when empty. Raises BadInput with the field and the accepted formats."""
     if not text:
         return None
     if match := _DURATION.match(text):
@@ -41,11 +41,11 @@ def moment(name: str, text: str, now: datetime) -> datetime | None:
         found = datetime.fromisoformat(text)
         return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise BadInput(f"{name}: {text!r} is no time; accepted: {_MOMENTS}") from None
+        raise BadInput(f"{name}: {text!r} is not a time; accepted: {_MOMENTS}") from None
 
 
-def relative(text: str, now: datetime) -> str:
-    """How long ago, or in how long, in the largest unit that fits."""
+def relative_time(text: str, now: datetime) -> str:
+    """How long ago, or in how long, in the largest whole unit."""
     seconds = (now - datetime.fromisoformat(text)).total_seconds()
     size = abs(seconds)
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
@@ -53,16 +53,16 @@ def relative(text: str, now: datetime) -> str:
             count = int(size // length)
             words = f"{count} {unit}{'s' if count != 1 else ''}"
             return f"{words} ago" if seconds > 0 else f"in {words}"
-    return "just now" if seconds >= 0 else "in a moment"
+    return "just now" if seconds >= 0 else "in less than a minute"
 
 
-def exact(text: str) -> str:
-    """A moment in full."""
+def exact_time(text: str) -> str:
+    """A time in full."""
     return f"{datetime.fromisoformat(text).astimezone(UTC):%a %d %b %Y, %H:%M:%S} UTC"
 
 
-def since(text: str, now: datetime) -> str:
-    """A moment as the beginning of a story: the time of today, the day of this week, or the date."""
+def story_start(text: str, now: datetime) -> str:
+    """A time in a sentence: the time if today, the weekday if this week, otherwise the date."""
     then, today = datetime.fromisoformat(text).astimezone(UTC), now.astimezone(UTC)
     if then.date() == today.date():
         return f"{then:%H:%M} UTC today"
@@ -71,23 +71,23 @@ def since(text: str, now: datetime) -> str:
     return f"{then.day} {then:%B}" if then.year == today.year else f"{then.day} {then:%B %Y}"
 
 
-def place(record: Remediation) -> str:
-    """What is deployed where, as far as it is known."""
+def deploy_label(record: Remediation) -> str:
+    """The deployed resource and its project, as far as known."""
     deploy = record.deploys[-1] if record.deploys else None
     if deploy is None:
-        return "something"
+        return "an unknown resource"
     what = f"{deploy.kind.replace('_', ' ')} " if deploy.kind and deploy.kind != "service" else ""
-    return f"{what}{deploy.name or 'something'} in {deploy.project or deploy.number or 'a project that is not known'}"
+    return f"{what}{deploy.name or 'an unknown resource'} in {deploy.project or deploy.number or 'an unknown project'}"
 
 
-def person(member: str) -> str:
-    """A member as people write it: the address alone, or the whole name where it is none."""
+def member_label(member: str) -> str:
+    """The address of a member; the whole member when it has none."""
     kind, _, rest = member.partition(":")
     return rest if kind in ("user", "serviceAccount") else member
 
 
-def short(repository: str) -> str:
-    """A repository as people name it: project, name and location."""
+def repository_label(repository: str) -> str:
+    """A repository as project, name and location."""
     named = Repository.parse(repository)
     return f"{named.project}/{named.name} ({named.location})" if named else repository
 
@@ -95,88 +95,97 @@ def short(repository: str) -> str:
 _STILL_OPEN = (State.PROPOSED, State.APPROVED, State.FAILED)
 
 
-class Part(msgspec.Struct, frozen=True):
-    """A piece of a sentence; `name`: somebody or something goes by it."""
+class SentencePart(msgspec.Struct, frozen=True):
+    """A part of a sentence; `name`: it is a name, not a word."""
 
     text: str
     name: bool = False
 
 
-def parts(record: Remediation, now: datetime) -> list[Part]:
-    """What happened, in plain words, with the names told apart from the words."""
-    who, what = Part(person(record.member), name=True), Part(short(record.repository), name=True)
-    doing = [Part(" while deploying "), Part(place(record), name=True)]
+def sentence_parts(record: Remediation, now: datetime) -> list[SentencePart]:
+    """What happened, as a sentence in parts: names and words."""
+    who, what = (
+        SentencePart(member_label(record.member), name=True),
+        SentencePart(repository_label(record.repository), name=True),
+    )
+    doing = [SentencePart(" while deploying "), SentencePart(deploy_label(record), name=True)]
     if not record.denials and record.state is State.GRANTED:
         return [
             who,
-            Part(" can read images in "),
+            SentencePart(" can read images in "),
             what,
-            Part(": it was granted before it was denied"),
+            SentencePart(": remediate granted access before the first denial"),
             *doing,
-            Part("."),
+            SentencePart("."),
         ]
     if not record.denials:
         will = "will" if record.state in _STILL_OPEN else "would"
-        return [who, Part(f" {will} not be able to read images in "), what, *doing, Part(": it was not denied yet.")]
-    told = since(record.first_seen, now)
-    times = f"{record.denials:,} times since {told}"
+        return [
+            who,
+            SentencePart(f" {will} not be able to read images in "),
+            what,
+            *doing,
+            SentencePart(": not denied yet."),
+        ]
+    start = story_start(record.first_seen, now)
+    times = f"{record.denials:,} times since {start}"
     if record.denials == 1:
-        times = f"once, at {told}" if told.endswith("today") else f"once, on {told}"
-    return [who, Part(" could not read images in "), what, *doing, Part(f", {times}.")]
+        times = f"once, at {start}" if start.endswith("today") else f"once, on {start}"
+    return [who, SentencePart(" could not read images in "), what, *doing, SentencePart(f", {times}.")]
 
 
 def sentence(record: Remediation, now: datetime) -> str:
-    """What happened, in plain words."""
-    return "".join(part.text for part in parts(record, now))
+    """What happened, as a sentence."""
+    return "".join(part.text for part in sentence_parts(record, now))
 
 
-def breakable(text: str) -> Markup:
-    """The text with places at which a narrow page may break it: behind what joins the parts of a name."""
+def with_breaks(text: str) -> Markup:
+    """Mark where a narrow page can break a name: after the characters that join its parts."""
     return Markup(_JOINTS.sub(r"\1<wbr>", str(escape(text))))  # noqa: S704  (escaped before)
 
 
-class Answered(msgspec.Struct, frozen=True):
-    """One piece of evidence: what was asked, the answer, and whether it speaks for the grant or against it."""
+class EvidenceAnswer(msgspec.Struct, frozen=True):
+    """One piece of evidence: a question, the answer, and its tone."""
 
     question: str
     answer: str
     tone: str = ""
-    """`good`, `bad`, `unknown` or nothing."""
+    """`good` supports the grant, `bad` opposes it; `unknown`; empty when neutral."""
 
 
-def answered(evidence: Evidence) -> list[Answered]:
-    """What is known, as questions and answers; what is not known says so."""
+def evidence_answers(evidence: Evidence) -> list[EvidenceAnswer]:
+    """The evidence as questions and answers; missing evidence has the answer "unknown"."""
     kind = (evidence.repository_mode or "").removesuffix("_REPOSITORY").lower()
     exists = f"yes, a {kind} repository" if kind else "yes"
     return [
         _yes_or_no("Does the repository exist?", evidence.repository_exists, yes=exists, good=True),
         _yes_or_no("Is it inside your organization?", evidence.inside_organization, good=True),
         _yes_or_no("Does the member belong to your organization?", evidence.member_inside, good=True),
-        _yes_or_no("Is the member in its reader binding already?", evidence.already_granted),
-        _yes_or_no("Can the member read it by another role, or from further up?", evidence.inherited),
-        _yes_or_no("Is the member barred by a deny policy or an access boundary?", evidence.barred, bad=True),
-        _yes_or_no("Did it deploy from this repository before?", evidence.previously_deployed, good=True),
-        _yes_or_no("Was its access taken away since?", evidence.access_removed, good=False),
-        _yes_or_no("Does the registry's project let rules grant (opt-in tag)?", evidence.opted_in),
-        _yes_or_no("Does the registry's owner let rules grant to newcomers?", evidence.newcomers),
-        _path("The member's project lies in", evidence.member_ancestors),
-        _path("The deploying project lies in", evidence.deploy_ancestors),
-        _path("The registry's project lies in", evidence.image_ancestors),
+        _yes_or_no("Is the member already in its reader binding?", evidence.already_granted),
+        _yes_or_no("Does the member have access through another role or a parent resource?", evidence.inherited),
+        _yes_or_no("Does a deny policy or an access boundary block the member?", evidence.barred, bad=True),
+        _yes_or_no("Did the member deploy from this repository before?", evidence.previously_deployed, good=True),
+        _yes_or_no("Was its access removed since?", evidence.access_removed, bad=True),
+        _yes_or_no("Does the registry's project allow automatic grants (opt-in tag)?", evidence.opted_in),
+        _yes_or_no("Does the registry's owner allow automatic grants to newcomers?", evidence.newcomers),
+        _path("Ancestors of the member's project", evidence.member_ancestors),
+        _path("Ancestors of the deploying project", evidence.deploy_ancestors),
+        _path("Ancestors of the registry's project", evidence.image_ancestors),
     ]
 
 
 def _yes_or_no(
     question: str, value: bool | None, *, yes: str = "yes", good: bool = False, bad: bool = False
-) -> Answered:
-    """`good`: a yes speaks for it and a no against it; `bad`: a yes speaks against it."""
+) -> EvidenceAnswer:
+    """`good`: a yes supports the grant and a no opposes it; `bad`: a yes opposes it."""
     if value is None:
-        return Answered(question, "unknown", "unknown")
+        return EvidenceAnswer(question, "unknown", "unknown")
     if value:
-        return Answered(question, yes, "good" if good else "bad" if bad else "")
-    return Answered(question, "no", "bad" if good and "before" not in question else "")
+        return EvidenceAnswer(question, yes, "good" if good else "bad" if bad else "")
+    return EvidenceAnswer(question, "no", "bad" if good and "before" not in question else "")
 
 
-def _path(question: str, names: tuple[str, ...] | None) -> Answered:
+def _path(question: str, names: tuple[str, ...] | None) -> EvidenceAnswer:
     if names is None:
-        return Answered(question, "unknown", "unknown")
-    return Answered(question, " › ".join(reversed(names)))
+        return EvidenceAnswer(question, "unknown", "unknown")
+    return EvidenceAnswer(question, " › ".join(reversed(names)))

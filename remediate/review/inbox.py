@@ -1,6 +1,6 @@
-"""The inbox: what waits for an answer, oldest deadline first; found by words, project, repository, member and state.
+"""The inbox page: open proposals, earliest deadline first; search by words, project, repository, member and state.
 
-What belongs to a flood of denials is one row a project and hour, which leads to all of it; a search finds each.
+A flood of denials has one row per project and hour, which links to all of them; a search finds each one.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import msgspec
 from itsdangerous import URLSafeSerializer
 
 from remediate.ledger.interface import Cursor, Filter
-from remediate.records.approval_count import told as count_told
+from remediate.records.approval_count import told as approvals_text
 from remediate.records.gathering import Group, group_named
 from remediate.records.remediation import Remediation, State, content_digest
-from remediate.review.bulk import told
-from remediate.review.context import Desk, View, mark_text, marked, typed
-from remediate.review.formatting import person, place, short
+from remediate.review.bulk import bulk_result
+from remediate.review.context import HtmlPage, PageContext, format_mark, parse_mark, typed_text
+from remediate.review.formatting import deploy_label, member_label, repository_label
 from remediate.service.testimony import Testimony, naming
 
 PAGE = 50  # remediations on one page
-_COUNTED = 1_000  # remediations of a state; beyond, how many more there are makes no difference
-_WORDS = 8  # of a search
-_GROUPS = 20  # rows of floods
+_COUNT_LIMIT = 1_000  # the highest count that is shown
+_MAX_WORDS = 8  # of a search
+_MAX_GROUPS = 20  # rows of floods
 _FIELDS = ("q", "project", "repository", "member")
-_ALWAYS = (State.PROPOSED, State.GRANTED)  # states that are offered even when nothing is in them
+_ALWAYS_OFFERED = (State.PROPOSED, State.GRANTED)  # tabs that are shown even when empty
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -40,22 +40,22 @@ class Row(msgspec.Struct, frozen=True):
     where: str
     what: str
     waiting: str
-    """How many approvals are there, and who is missing; empty where none waits."""
+    """The approvals so far and who is missing; empty when no approval waits."""
 
 
 class GroupRow(msgspec.Struct, frozen=True):
-    """The line that stands for what one project was denied in one hour beyond the limit."""
+    """One row for all remediations of a project beyond the hourly limit."""
 
     group: Group
     count: str
     path: str
 
 
-def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerializer) -> View:
-    """The page that the address asks for."""
+def inbox_page(context: PageContext, request: flask.Request, who: str, signer: URLSafeSerializer) -> HtmlPage:
+    """The inbox page for this request."""
     args = request.args
     wanted = args.get("state") or State.PROPOSED.value
-    fields = {name: typed(args, name) for name in _FIELDS}
+    fields = {name: typed_text(args, name) for name in _FIELDS}
     problem = ""
     if wanted != "all" and wanted not in list(State):
         problem = f"state {wanted[:40]!r}: expected all or one of {', '.join(State)}"
@@ -65,28 +65,28 @@ def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerialize
         problem = f"gathered {args['gathered'][:40]!r}: expected HOUR/PROJECT, as in 2026-11-23T12/shop-frontend"
     states = () if wanted == "all" else (State(wanted),)
     typed_words = tuple(fields["q"].split())
-    words = typed_words[:_WORDS]
+    words = typed_words[:_MAX_WORDS]
     searched = any(fields.values())
     sought = Filter(
         states, fields["repository"] or None, fields["member"] or None, fields["project"] or None, words,
         gathered=group.name if group else None if searched else "",
     )  # fmt: skip
     waiting = wanted == State.PROPOSED
-    page = desk.ledger.look(sought, limit=PAGE, after=marked(args.get("after", "")), longest_waiting=waiting)
+    page = context.ledger.look(sought, limit=PAGE, after=parse_mark(args.get("after", "")), longest_waiting=waiting)
     own = {"gathered": group.name} if group else {}
     kept = {name: value for name, value in {**fields, "state": wanted}.items() if value} | own
     first = not args.get("after")
     after = ""
     if page.more:
         last = page.records[-1]
-        after = urlencode(kept | {"after": mark_text(Cursor(last.updated if waiting else last.last_seen, last.id))})
-    counts = desk.ledger.counts(most=_COUNTED)
-    # Only where the reader is named as deployer is the log asked whether it says so: one look-up for the page.
+        after = urlencode(kept | {"after": format_mark(Cursor(last.updated if waiting else last.last_seen, last.id))})
+    counts = context.ledger.counts(most=_COUNT_LIMIT)
+    # Only records that name this person as deployer need a check in the log: one look-up for the page.
     named = [each for each in page.records if each.state is State.PROPOSED and naming(each, who)]
-    asked = desk.remediator.read_back(named, who) if named else None
-    rows = [_row(desk, each, who, asked) for each in page.records]
-    groups = [] if group or searched or not first else _groups(desk, states, wanted)
-    return View(
+    asked = context.remediator.read_back(named, who) if named else None
+    rows = [_row(context, each, who, asked) for each in page.records]
+    groups = [] if group or searched or not first else _group_rows(context, states, wanted)
+    return HtmlPage(
         "inbox.html",
         {
             "rows": rows,
@@ -96,10 +96,10 @@ def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerialize
             "filtered": searched or group is not None,
             "group": group,
             "groups": groups,
-            "more_groups": len(groups) == _GROUPS,
-            "limit": desk.limits.proposals_an_hour,
+            "more_groups": len(groups) == _MAX_GROUPS,
+            "limit": context.limits.proposals_an_hour,
             "tabs": _tabs(wanted, {name: value for name, value in fields.items() if value}, counts),
-            "total": "" if searched or group else _told_count(counts, states or tuple(State)),
+            "total": "" if searched or group else _count_text(counts, states or tuple(State)),
             "first": first,
             "here": urlencode(kept),
             "everywhere": urlencode(kept | {"state": "all"}),
@@ -107,51 +107,56 @@ def inbox(desk: Desk, request: flask.Request, who: str, signer: URLSafeSerialize
             "looked_at": page.looked_at,
             "damaged": [str(fault) for fault in page.damaged],
             "selected": args.get("select") == "all",
-            "told": told(desk, args.get("told", ""), who, signer),
+            "result": bulk_result(context, args.get("result", ""), who, signer),
             "problem": problem,
-            "cut": len(typed_words) > _WORDS,
+            "cut": len(typed_words) > _MAX_WORDS,
         },
         400 if problem else 200,
     )
 
 
-def _row(desk: Desk, record: Remediation, who: str, asked: Testimony | None) -> Row:
-    barred = desk.barred(record, who, asked=asked) if record.state is State.PROPOSED else ""
-    where = place(record)
+def _row(context: PageContext, record: Remediation, who: str, asked: Testimony | None) -> Row:
+    barred = context.why_barred(record, who, asked=asked) if record.state is State.PROPOSED else ""
     return Row(
-        record, content_digest(record), desk.deadline(record), barred, person(record.member), short(record.repository),
-        where, count_told(record.approvals) if record.state is State.PROPOSED else "",
-    )  # fmt: skip
+        record=record,
+        content=content_digest(record),
+        deadline=context.deadline(record),
+        barred=barred,
+        who=member_label(record.member),
+        where=repository_label(record.repository),
+        what=deploy_label(record),
+        waiting=approvals_text(record.approvals) if record.state is State.PROPOSED else "",
+    )
 
 
-def _groups(desk: Desk, states: tuple[State, ...], wanted: str) -> list[GroupRow]:
-    """A row for each flood that has remediations in these states, the latest hour first."""
-    found = desk.ledger.groups(states[0] if states else None, limit=_GROUPS, most=_COUNTED)
+def _group_rows(context: PageContext, states: tuple[State, ...], wanted: str) -> list[GroupRow]:
+    """A row for each flood with remediations in these states, the latest hour first."""
+    found = context.ledger.groups(states[0] if states else None, limit=_MAX_GROUPS, most=_COUNT_LIMIT)
     return [
-        GroupRow(group, _some(count), "/?" + urlencode({"state": wanted, "gathered": name}))
+        GroupRow(group, _capped(count), "/?" + urlencode({"state": wanted, "gathered": name}))
         for name, count in found.items()
         if (group := group_named(name))
     ]
 
 
-def _some(count: int) -> str:
-    return f"{min(count, _COUNTED):,}{'+' if count > _COUNTED else ''}"
+def _capped(count: int) -> str:
+    return f"{min(count, _COUNT_LIMIT):,}{'+' if count > _COUNT_LIMIT else ''}"
 
 
-def _told_count(counts: Mapping[State, int], states: Sequence[State]) -> str:
-    """How many there are in these states, as far as they were counted."""
-    more = any(counts.get(state, 0) > _COUNTED for state in states)
-    return f"{sum(min(counts.get(state, 0), _COUNTED) for state in states):,}{'+' if more else ''}"
+def _count_text(counts: Mapping[State, int], states: Sequence[State]) -> str:
+    """The number of remediations in these states, capped."""
+    more = any(counts.get(state, 0) > _COUNT_LIMIT for state in states)
+    return f"{sum(min(counts.get(state, 0), _COUNT_LIMIT) for state in states):,}{'+' if more else ''}"
 
 
 def _tabs(wanted: str, kept: dict[str, str], counts: Mapping[State, int]) -> list[tuple[str, str, str, bool]]:
-    """Name, address and count of each state that is worth offering, and whether it is shown now."""
-    shown = [state for state in State if counts.get(state) or state in _ALWAYS or state == wanted]
+    """Name, address and count of each tab, and whether it is the current one."""
+    shown = [state for state in State if counts.get(state) or state in _ALWAYS_OFFERED or state == wanted]
     tabs = [
-        (str(state), "/?" + urlencode(kept | {"state": str(state)}), _told_count(counts, (state,)), state == wanted)
+        (str(state), "/?" + urlencode(kept | {"state": str(state)}), _count_text(counts, (state,)), state == wanted)
         for state in shown
     ]
     return [
         *tabs,
-        ("all", "/?" + urlencode(kept | {"state": "all"}), _told_count(counts, tuple(State)), wanted == "all"),
+        ("all", "/?" + urlencode(kept | {"state": "all"}), _count_text(counts, tuple(State)), wanted == "all"),
     ]

@@ -1,6 +1,6 @@
-"""Where to look in Google Cloud's console, and what makes the same grant elsewhere.
+"""Links to the Google Cloud console, and commands for the same grant.
 
-Each address is only followed when a person clicks it; whatever stands in one is quoted.
+The pages open a link only when a person clicks it; every part of an address is quoted.
 """
 
 from __future__ import annotations
@@ -22,50 +22,53 @@ _LABELS = {
     ResourceKind.WORKER_POOL: ("cloud_run_worker_pool", "worker_pool_name"),
     ResourceKind.INSTANCE: ("cloud_run_instance", "instance_name"),
 }
-"""Cloud Run's monitored resources, and the label that bears the name ("Monitored resource types", Cloud Logging)."""
+"""Cloud Run's monitored resources, and the label with the name ("Monitored resource types", Cloud Logging)."""
 _DETAILS = {ResourceKind.SERVICE: "run/detail", ResourceKind.JOB: "run/jobs/details"}
-_AROUND = timedelta(seconds=1)  # an entry's time is kept to the microsecond, and never as one of the future
+_MARGIN = timedelta(seconds=1)  # entry times are stored to the microsecond, and never in the future
 
 
-def links(record: Remediation) -> list[tuple[str, str]]:
-    """Names and addresses: the log entry, what was deployed, the repository, and who may do what there."""
+def console_links(record: Remediation) -> list[tuple[str, str]]:
+    """Names and addresses: log entry, deployed resource, repository, IAM page, Policy Troubleshooter."""
     found = []
     deploy = record.deploys[-1] if record.deploys else None
     if deploy and deploy.project:
         if record.denials:
-            found.append(("Log entry", _log(record, deploy)))
+            found.append(("Log entry", _log_entry_url(record, deploy)))
         if deploy.kind in _DETAILS and deploy.location and deploy.name:
             path = "/".join(quote(part, safe="") for part in (deploy.location, deploy.name))
-            found.append((deploy.kind.capitalize(), f"{_CONSOLE}/{_DETAILS[deploy.kind]}/{path}{_of(deploy.project)}"))
+            found.append(
+                (deploy.kind.capitalize(), f"{_CONSOLE}/{_DETAILS[deploy.kind]}/{path}{_project_query(deploy.project)}")
+            )
     repository = Repository.parse(record.repository)
     if repository:
         parts = (repository.project, repository.location, repository.name)
         path = "/".join(quote(part, safe="") for part in parts)
-        found.append(("Repository", f"{_CONSOLE}/artifacts/docker/{path}{_of(repository.project)}"))
-        found.append(("IAM of its project", f"{_CONSOLE}/iam-admin/iam{_of(repository.project)}"))
+        found.append(("Repository", f"{_CONSOLE}/artifacts/docker/{path}{_project_query(repository.project)}"))
+        found.append(("IAM of the registry project", f"{_CONSOLE}/iam-admin/iam{_project_query(repository.project)}"))
     if link := troubleshooter_link(record.troubleshooter or ""):
         found.append(("Policy Troubleshooter", link))
     return found
 
 
-def _log(record: Remediation, deploy: Deploy) -> str:
-    """The Logs Explorer at the entry of the last denial: by its time, its resource and its severity."""
+def _log_entry_url(record: Remediation, deploy: Deploy) -> str:
+    """The Logs Explorer at the entry of the last denial, by time, resource and severity."""
     seen = datetime.fromisoformat(record.last_seen)
     query = ['protoPayload.serviceName="run.googleapis.com"', "severity>=ERROR"]
     if deploy.kind in _LABELS and deploy.name:
         kind, label = _LABELS[deploy.kind]
         query += [f'resource.type="{kind}"', f'resource.labels.{label}="{deploy.name}"']
-    query += [f'timestamp>="{instant(seen - _AROUND)}"', f'timestamp<="{instant(seen + _AROUND)}"']
+    query += [f'timestamp>="{instant(seen - _MARGIN)}"', f'timestamp<="{instant(seen + _MARGIN)}"']
     text = quote("\n".join(query), safe="")
-    return f"{_CONSOLE}/logs/query;query={text};cursorTimestamp={quote(record.last_seen, safe='')}{_of(deploy.project)}"
+    cursor = quote(record.last_seen, safe="")
+    return f"{_CONSOLE}/logs/query;query={text};cursorTimestamp={cursor}{_project_query(deploy.project)}"
 
 
-def _of(project: str | None) -> str:
+def _project_query(project: str | None) -> str:
     return f"?project={quote(project or '', safe='')}"
 
 
-def equivalents(record: Remediation) -> list[tuple[str, str]]:
-    """The same grant by gcloud and by Terraform; none where the repository is none."""
+def manual_commands(record: Remediation) -> list[tuple[str, str]]:
+    """The same grant as gcloud command and as Terraform; none when the repository is invalid."""
     if Repository.parse(record.repository) is None:
         return []
     grant = (record.repository, record.role, record.member)

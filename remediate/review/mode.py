@@ -1,4 +1,4 @@
-"""The mode: what is in force where, since when, on whose word; and the switch, which asks for a reason."""
+"""The mode page: active switches with date, actor and reason; and the form that sets a switch."""
 
 from __future__ import annotations
 
@@ -22,38 +22,40 @@ from remediate.records.modes import (
     open_request,
     scope_of,
 )
-from remediate.review.context import Answer, Desk, Elsewhere, View, typed
+from remediate.review.context import Answer, HtmlPage, PageContext, Redirect, typed_text
 
-_TO = {"dry-run": Mode.DRY_RUN, "enforce": Mode.ENFORCE, "clear": None}
-_CHANGES = 50  # changes that are shown, the newest first
+_TARGETS = {"dry-run": Mode.DRY_RUN, "enforce": Mode.ENFORCE, "clear": None}
+_SHOWN_CHANGES = 50  # changes on the page, newest first
 
 
-def mode(desk: Desk, who: str, problem: str = "", code: int = 200, values: dict[str, str] | None = None) -> View:
-    """The page. `values` are what somebody typed before, where it was not taken."""
-    modes, changes, broken = checked_switches(desk.ledger)
+def mode_page(
+    context: PageContext, who: str, problem: str = "", code: int = 200, values: dict[str, str] | None = None
+) -> HtmlPage:
+    """The mode page. `values`: the fields of a form that was not accepted."""
+    modes, changes, broken = checked_switches(context.ledger)
     last = {change.scope: change for change in changes if is_switch(change)}
     everywhere = modes.switches.get(EVERYWHERE)
-    rest = desk.configured or Mode.DRY_RUN
-    policy = _policy(desk)
-    waiting = _waiting(desk, modes, who, policy)
-    return View(
+    rest = context.configured or Mode.DRY_RUN
+    policy = _unconfirmed_policy(context)
+    waiting = _pending_requests(context, modes, who, policy)
+    return HtmlPage(
         "mode.html",
         {
             "switches": sorted(modes.switches.items()),
-            "overruled": lambda switch: desk.configured is Mode.DRY_RUN and switch is not Mode.DRY_RUN,
+            "overruled": lambda switch: context.configured is Mode.DRY_RUN and switch is not Mode.DRY_RUN,
             "waiting": waiting,
-            "told": change_told,
+            "change_text": change_told,
             "policy": policy,
-            "operator": desk.remediator.switching.alone(who),
+            "operator": context.remediator.switching.alone(who),
             "policy_asked": policy is not None and any(each.mode == policy.sha256 for each in waiting),
             "last": last,
             "rest": rest,
             "everywhere": everywhere is not None,
-            "configured": desk.configured,
-            "changes": changes[::-1][:_CHANGES],
-            "older": max(0, len(changes) - _CHANGES),
+            "configured": context.configured,
+            "changes": changes[::-1][:_SHOWN_CHANGES],
+            "older": max(0, len(changes) - _SHOWN_CHANGES),
             "broken": broken,
-            "barred": desk.barred(None, who),
+            "barred": context.why_barred(None, who),
             "problem": problem,
             "typed": {name: (values or {}).get(name, "") for name in ("scope", "mode", "reason")},
         },
@@ -61,8 +63,8 @@ def mode(desk: Desk, who: str, problem: str = "", code: int = 200, values: dict[
     )
 
 
-class Waiting(msgspec.Struct, frozen=True):
-    """What somebody asked for; `mine`: who reads the page did, so that another person has to confirm it."""
+class PendingRequest(msgspec.Struct, frozen=True):
+    """A request that waits for confirmation; `mine`: the current person made it, so another person must confirm it."""
 
     scope: str
     wanted: str
@@ -72,14 +74,16 @@ class Waiting(msgspec.Struct, frozen=True):
     until: str
     mine: bool
     changed: bool
-    """Whether it is about a policy text that is not in force any more."""
+    """Whether the policy text changed since the request."""
 
 
-def _waiting(desk: Desk, modes: Modes, who: str, policy: TextToConfirm | None) -> list[Waiting]:
+def _pending_requests(
+    context: PageContext, modes: Modes, who: str, policy: TextToConfirm | None
+) -> list[PendingRequest]:
     text = policy.sha256 if policy else ""
-    found = [(scope, open_request(modes, scope, desk.now())) for scope in sorted(modes.asked)]
+    found = [(scope, open_request(modes, scope, context.now())) for scope in sorted(modes.asked)]
     return [
-        Waiting(
+        PendingRequest(
             scope,
             f"text {each.wanted[:12]}" if scope == POLICY else "no switch" if each.wanted == CLEAR else each.wanted,
             each.wanted,
@@ -94,31 +98,31 @@ def _waiting(desk: Desk, modes: Modes, who: str, policy: TextToConfirm | None) -
     ]
 
 
-def _policy(desk: Desk) -> TextToConfirm | None:
-    """The policy text that waits for confirmation; None where none does, or it cannot be read now."""
+def _unconfirmed_policy(context: PageContext) -> TextToConfirm | None:
+    """The policy text that waits for confirmation; None when there is none or it cannot be read."""
     with suppress(BadInput, LedgerFault, TransientFault):
-        return desk.remediator.policy_to_confirm()
+        return context.remediator.policy_to_confirm()
     return None
 
 
-def switch(desk: Desk, request: flask.Request, who: str) -> Answer:
-    """Switch, and show the page; where it is not taken, the page again with what they typed."""
+def switch_mode(context: PageContext, request: flask.Request, who: str) -> Answer:
+    """Set a switch and redirect; on an error, the page again with the submitted fields."""
     form = request.form
     try:
-        to, reason = form.get("mode", ""), typed(form, "reason")
-        if typed(form, "scope") == POLICY and reason:
-            text = desk.remediator.policy_to_confirm()
+        to, reason = form.get("mode", ""), typed_text(form, "reason")
+        if typed_text(form, "scope") == POLICY and reason:
+            text = context.remediator.policy_to_confirm()
             if text is None or to != text.sha256:
-                raise BadInput("The policy text was confirmed or has changed since. Reload the page.")
-            desk.remediator.switching.confirm_policy(to, actor=who, note=reason)
-            return Elsewhere("/mode")
-        scope = scope_of(typed(form, "scope") or EVERYWHERE)
-        if to not in _TO:
-            raise BadInput(f"{to[:40]!r} is no mode; accepted: {', '.join(_TO)}")
+                raise BadInput("The policy text was confirmed or changed since you opened this page. Reload the page.")
+            context.remediator.switching.confirm_policy(to, actor=who, note=reason)
+            return Redirect("/mode")
+        scope = scope_of(typed_text(form, "scope") or EVERYWHERE)
+        if to not in _TARGETS:
+            raise BadInput(f"{to[:40]!r} is not a mode; accepted: {', '.join(_TARGETS)}")
         if not reason:
-            raise BadInput("Say why: the reason is recorded in the audit trail.")
-        desk.remediator.switch(scope, _TO[to], actor=who, note=reason)
+            raise BadInput("Enter a reason: it is recorded in the audit trail.")
+        context.remediator.switch(scope, _TARGETS[to], actor=who, note=reason)
     except RemediateError as error:
-        values = {name: typed(form, name) for name in ("scope", "mode", "reason")}
-        return mode(desk, who, str(error), 503 if isinstance(error, TransientFault) else 409, values)
-    return Elsewhere("/mode")
+        values = {name: typed_text(form, name) for name in ("scope", "mode", "reason")}
+        return mode_page(context, who, str(error), 503 if isinstance(error, TransientFault) else 409, values)
+    return Redirect("/mode")

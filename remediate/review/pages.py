@@ -1,7 +1,7 @@
-"""The `review` function: one request in, one page out; who asks, whether the form is ours, and what a browser may do.
+"""The `review` function: routing, caller identity, form tokens and security headers.
 
-Works without JavaScript, loads nothing from elsewhere, changes nothing on a GET. Every change is the remediator's: who
-may do what, and whether the page is stale, is decided there, where the write happens.
+Works without JavaScript, loads nothing from other origins, changes nothing on a GET. The remediator makes every
+change; it also checks permissions and stale pages, in the same place as the write.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from remediate.ledger.interface import Ledger
 from remediate.records.results import Limits
 from remediate.review import access_map, bulk, inbox, mode, proposal, trail
 from remediate.review.body import restore, withhold
-from remediate.review.context import LONGEST, Answer, Desk, Download, Elsewhere, View
-from remediate.review.formatting import breakable, exact, person, relative, short
+from remediate.review.context import LONGEST, Answer, Attachment, HtmlPage, PageContext, Redirect
+from remediate.review.formatting import exact_time, member_label, relative_time, repository_label, with_breaks
 from remediate.review.identity import Identity
 from remediate.service.remediator import Remediator
 
 _FOLDER = Path(__file__).parent
-_CSRF_AGE = 12 * 3600  # seconds that a page may lie open before it is acted on
+_CSRF_AGE = 12 * 3600  # seconds that a form token is valid
 _CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
@@ -43,7 +43,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_OURS = ("same-origin", "none")  # what a browser calls the origin of a form that is ours, in Sec-Fetch-Site
+_SAME_ORIGIN = ("same-origin", "none")  # values of Sec-Fetch-Site for a form of these pages
 _URLS = Map(
     [
         Rule("/", endpoint="inbox", methods=["GET"]),
@@ -67,7 +67,7 @@ _URLS = Map(
 
 
 class Review:
-    """The pages over one remediator and its ledger. `secret` signs what a form carries back."""
+    """The pages of one remediator and its ledger. `secret` signs form tokens and bulk results."""
 
     def __init__(
         self,
@@ -80,10 +80,10 @@ class Review:
         configured: Mode | None,
         limits: Limits,
     ) -> None:
-        self._desk = Desk(remediator, ledger, clock, configured, limits)
+        self._context = PageContext(remediator, ledger, clock, configured, limits)
         self._identity = identity
         self._forms = URLSafeTimedSerializer(secret, salt="review-form")
-        self._notes = URLSafeSerializer(secret, salt="review-note")
+        self._results = URLSafeSerializer(secret, salt="review-note")
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
             autoescape=True,
@@ -92,138 +92,142 @@ class Review:
             lstrip_blocks=True,
         )
         self._templates.filters |= {
-            "ahead": lambda text, hours=0: datetime.fromisoformat(text) - clock() > timedelta(hours=hours),
-            "relative": lambda text: relative(text, clock()),
-            "breakable": breakable,
-            "exact": exact,
-            "person": person,
-            "short": short,
+            "is_ahead": lambda text, hours=0: datetime.fromisoformat(text) - clock() > timedelta(hours=hours),
+            "relative_time": lambda text: relative_time(text, clock()),
+            "with_breaks": with_breaks,
+            "exact_time": exact_time,
+            "member_label": member_label,
+            "repository_label": repository_label,
         }
 
     def answer(self, request: flask.Request) -> flask.Response:
-        """The response to any request; nothing but `/healthz` is told to anybody without an identity."""
+        """The response to any request; without an identity, only `/healthz` answers."""
         withhold(request)
         who = ""
         try:
             endpoint, values = _URLS.bind_to_environ(request.environ).match()
             if endpoint == "healthz":
-                return self._sent("ok\n", content_type="text/plain; charset=utf-8")
+                return self._response("ok\n", content_type="text/plain; charset=utf-8")
             who = self._identity.address(dict(request.headers), request.remote_addr)
-            return self._routed(endpoint, request, who, dict(values))
+            return self._route(endpoint, request, who, dict(values))
         except Refused as error:
-            return self._failed(403, str(error), _IDENTITY, who)
+            return self._error_page(403, str(error), _SIGN_IN, who)
         except TransientFault as fault:
-            return self._failed(503, str(fault), _AGAIN, who)
+            return self._error_page(503, str(fault), _RETRY_SOON, who)
         except TerminalFault as fault:
-            return self._failed(502, str(fault), _FINAL, who)
+            return self._error_page(502, str(fault), _CHECK_SETUP, who)
         except LedgerFault as fault:
-            return self._failed(500, str(fault), fault.advice, who)
+            return self._error_page(500, str(fault), fault.advice, who)
         except HTTPException as error:
-            who = who or self._known(request)
-            advice = {405: _WRONG_WAY, 413: _SHORTER}.get(error.code or 0, "")
-            response = self._failed(error.code or 400, _SAID.get(error.code or 0, ""), advice, who)
+            who = who or self._known_person(request)
+            advice = {405: _USE_FORM, 413: _SHORTER}.get(error.code or 0, "")
+            response = self._error_page(error.code or 400, _ERROR_TEXTS.get(error.code or 0, ""), advice, who)
             if isinstance(error, MethodNotAllowed):
                 response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
             return response
 
     def failed(self, request: flask.Request) -> flask.Response:
-        """The response where something unexpected happened; what, stands in the log."""
-        return self._failed(500, "Something unexpected happened; it is in the log.", _AGAIN, self._known(request))
+        """The response to an unexpected error; the log has the details."""
+        return self._error_page(
+            500, "Unexpected error. The service log has the details.", _RETRY_SOON, self._known_person(request)
+        )
 
-    def _known(self, request: flask.Request) -> str:
-        """Who asks, where they are known: an error's page shows the way back to nobody else."""
-        with suppress(Exception):  # whatever is wrong with it was told already
+    def _known_person(self, request: flask.Request) -> str:
+        """The caller, or empty: an error page links to the inbox only for an identified caller."""
+        with suppress(Exception):  # the error page already reports another fault
             return self._identity.address(dict(request.headers), request.remote_addr)
         return ""
 
-    def _routed(self, endpoint: str, request: flask.Request, who: str, values: dict[str, str]) -> flask.Response:
+    def _route(self, endpoint: str, request: flask.Request, who: str, values: dict[str, str]) -> flask.Response:
         if request.method == "POST":
             restore(request)
-        if request.method == "POST" and not self._from_our_form(request, who):
-            return self._failed(403, _NOT_OURS, _OLD, who)
+        if request.method == "POST" and not self._has_valid_token(request, who):
+            return self._error_page(403, _INVALID_FORM, _RELOAD, who)
         match endpoint:
             case "style":
-                return self._file("style.css", "text/css; charset=utf-8")
+                return self._static_file("style.css", "text/css; charset=utf-8")
             case "icon":
-                return self._file("icon.svg", "image/svg+xml")
+                return self._static_file("icon.svg", "image/svg+xml")
             case _:
-                return self._shown(self._asked(endpoint, request, who, values.get("ident", "")), who)
+                return self._render(self._dispatch(endpoint, request, who, values.get("ident", "")), who)
 
-    def _asked(self, endpoint: str, request: flask.Request, who: str, ident: str) -> Answer:
-        desk = self._desk
+    def _dispatch(self, endpoint: str, request: flask.Request, who: str, ident: str) -> Answer:
+        context = self._context
         match endpoint:
             case "proposal":
-                return proposal.proposal(desk, ident, who)
+                return proposal.proposal_page(context, ident, who)
             case "approve":
-                return proposal.approve(desk, ident, request, who)
+                return proposal.approve(context, ident, request, who)
             case "reject":
-                return proposal.reject(desk, ident, request, who)
+                return proposal.reject(context, ident, request, who)
             case "revoke":
-                return proposal.revoke(desk, ident, request, who)
+                return proposal.revoke(context, ident, request, who)
             case "approve_selected":
-                return bulk.approve_together(desk, request, who, self._notes)
+                return bulk.bulk_approve(context, request, who, self._results)
             case "reject_selected":
-                return bulk.reject_together(desk, request, who, self._notes)
+                return bulk.bulk_reject(context, request, who, self._results)
             case "trail":
-                return trail.trail(desk, request)
+                return trail.trail_page(context, request)
             case "map":
-                return access_map.map_page(desk, request)
+                return access_map.map_page(context, request)
             case "mode":
-                return mode.mode(desk, who)
+                return mode.mode_page(context, who)
             case "switch":
-                return mode.switch(desk, request, who)
+                return mode.switch_mode(context, request, who)
             case _:
-                return inbox.inbox(desk, request, who, self._notes)
+                return inbox.inbox_page(context, request, who, self._results)
 
-    def _shown(self, answer: Answer, who: str) -> flask.Response:
+    def _render(self, answer: Answer, who: str) -> flask.Response:
         match answer:
-            case Elsewhere(path):
-                response = self._sent("", 303)
+            case Redirect(path):
+                response = self._response("", 303)
                 response.headers["Location"] = path
                 return response
-            case Download(name, body, content_type):
-                response = self._sent(body, content_type=content_type)
+            case Attachment(name, body, content_type):
+                response = self._response(body, content_type=content_type)
                 response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
                 return response
-            case View(template, values, code):
+            case HtmlPage(template, values, code):
                 return self._page(template, who, code, **values)
 
-    def _from_our_form(self, request: flask.Request, who: str) -> bool:
-        """Whether the form bears a token that was signed for this person; a browser's own word is taken besides."""
-        if request.headers.get("Sec-Fetch-Site", "none") not in _OURS:
+    def _has_valid_token(self, request: flask.Request, who: str) -> bool:
+        """Whether the form has a token signed for this person, and the browser reports no other site as its origin."""
+        if request.headers.get("Sec-Fetch-Site", "none") not in _SAME_ORIGIN:
             return False
         try:
             return bool(self._forms.loads(request.form.get("token", ""), max_age=_CSRF_AGE) == who)
         except BadSignature:
             return False
 
-    def _failed(self, code: int, text: str, advice: str, who: str) -> flask.Response:
+    def _error_page(self, code: int, text: str, advice: str, who: str) -> flask.Response:
         title = HTTPStatus(code).phrase if code in list(HTTPStatus) else "Error"
         return self._page("message.html", who, code, title=f"{code} {title}", text=text, advice=advice)
 
     def _page(self, template: str, who: str, code: int = 200, **values: object) -> flask.Response:
         always = {"who": who, "banner": self._identity.banner if who else "", "longest": LONGEST}
         token = self._forms.dumps(who) if who else ""
-        return self._sent(self._templates.get_template(template).render(**always, token=token, **values), code)
+        return self._response(self._templates.get_template(template).render(**always, token=token, **values), code)
 
-    def _file(self, name: str, content_type: str) -> flask.Response:
-        return self._sent((_FOLDER / name).read_text(), content_type=content_type)
+    def _static_file(self, name: str, content_type: str) -> flask.Response:
+        return self._response((_FOLDER / name).read_text(), content_type=content_type)
 
-    def _sent(self, body: str, code: int = 200, *, content_type: str = "text/html; charset=utf-8") -> flask.Response:
+    def _response(
+        self, body: str, code: int = 200, *, content_type: str = "text/html; charset=utf-8"
+    ) -> flask.Response:
         response = flask.Response(body, code, content_type=content_type)
         response.headers.update(_HEADERS)
         return response
 
 
-_IDENTITY = "Open the page by the address that leads through Identity-Aware Proxy, and sign in there."
-_AGAIN = "Load the page again in a moment. Nothing is lost."
-_FINAL = "It will answer the same again: whoever runs this has to look at its rights and settings."
-_WRONG_WAY = "Forms are sent from their own page: go back to it."
-_SHORTER = "Select fewer proposals, or give a shorter reason."
-_NOT_OURS = "Nothing was changed: the page was too old, or somebody else opened it."
-_OLD = "Go back, load it again, and say it once more."
-_SAID = {
-    404: "There is no such page.",
-    405: "This address takes no such request.",
-    413: "The form is too large: at most 64 KiB are read. Nothing was changed.",
+_SIGN_IN = "Open the address behind Identity-Aware Proxy and sign in."
+_RETRY_SOON = "Reload the page in a moment. No data is lost."
+_CHECK_SETUP = "A reload does not help. An operator must check the permissions and settings of remediate."
+_USE_FORM = "Go back and submit the form on its page."
+_SHORTER = "Select fewer proposals, or enter a shorter reason."
+_INVALID_FORM = "Nothing changed: the form expired, or it belongs to another person."
+_RELOAD = "Reload the page and submit again."
+_ERROR_TEXTS = {
+    404: "Page not found.",
+    405: "Method not allowed.",
+    413: "The form is larger than 64 KiB. Nothing changed.",
 }

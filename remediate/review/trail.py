@@ -1,4 +1,4 @@
-"""The trail: every transition, newest first, found by time and by whatever it says; as a page, as CSV, as JSON."""
+"""The audit trail page: every transition, newest first, with filters; as a page, as CSV, as JSON."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from remediate.errors import BadInput
 from remediate.ledger.interface import Cursor, TrailFilter, TrailPage
 from remediate.presentation.plaintext import csv_text, json_text
 from remediate.records.remediation import State, TrailRecord
-from remediate.review.context import Answer, Desk, Download, View, mark_text, marked, typed
-from remediate.review.formatting import moment
+from remediate.review.context import Answer, Attachment, HtmlPage, PageContext, format_mark, parse_mark, typed_text
+from remediate.review.formatting import parse_moment
 from remediate.times import instant
 
 PAGE = 100  # transitions on one page
@@ -24,25 +24,25 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def trail(desk: Desk, request: flask.Request) -> Answer:
-    """The page that the address asks for, or exactly what stands on it as a file."""
+def trail_page(context: PageContext, request: flask.Request) -> Answer:
+    """The audit trail page for this request, or the same transitions as a file."""
     args = request.args
-    fields = {name: typed(args, name) for name in _FIELDS}
+    fields = {name: typed_text(args, name) for name in _FIELDS}
     problem, page, wanted = "", TrailPage([], more=False), TrailFilter()
     try:
-        wanted = _filter(fields, desk)
-        page = desk.ledger.steps(wanted, limit=PAGE, before=marked(args.get("before", "")))
+        wanted = _trail_filter(fields, context)
+        page = context.ledger.steps(wanted, limit=PAGE, before=parse_mark(args.get("before", "")))
     except BadInput as error:
         problem = str(error)
     kept = {name: value for name, value in fields.items() if value}
     match args.get("format"):
         case "json" if not problem:
-            return Download("trail.json", json_text(page.steps), "application/json")
+            return Attachment("trail.json", json_text(page.steps), "application/json")
         case "csv" if not problem:
-            return Download("trail.csv", csv_text(_COLUMNS, map(_cells, page.steps)), "text/csv; charset=utf-8")
+            return Attachment("trail.csv", csv_text(_COLUMNS, map(_csv_cells, page.steps)), "text/csv; charset=utf-8")
     last = page.steps[-1] if page.more else None
-    older = mark_text(Cursor(last.at, last.remediation, last.seq)) if last else ""
-    return View(
+    older = format_mark(Cursor(last.at, last.remediation, last.seq)) if last else ""
+    return HtmlPage(
         "trail.html",
         {
             "steps": page.steps,
@@ -50,7 +50,7 @@ def trail(desk: Desk, request: flask.Request) -> Answer:
             "filtered": bool(kept),
             "outcomes": [each for each in Outcome if each is not Outcome.IGNORE],
             "states": list(State),
-            "here": urlencode(kept | _pinned(wanted, page)),
+            "here": urlencode(kept | _pinning_fields(wanted, page)),
             "older": urlencode(kept | {"before": older}) if older else "",
             "newest": urlencode(kept),
             "first": not args.get("before"),
@@ -62,18 +62,18 @@ def trail(desk: Desk, request: flask.Request) -> Answer:
     )
 
 
-def _pinned(wanted: TrailFilter, page: TrailPage) -> dict[str, str]:
-    """What an address says besides, so that it goes on to mean just these, whatever is written meanwhile."""
+def _pinning_fields(wanted: TrailFilter, page: TrailPage) -> dict[str, str]:
+    """Extra fields that pin an address to these transitions, so that later ones do not change a download."""
     times = {name: text for name, text in (("since", wanted.since), ("until", wanted.until)) if text}
     newest = page.steps[0] if page.steps else None
-    # The first page ends behind its newest transition: a mark is what comes before.
-    return times | ({"before": mark_text(Cursor(newest.at, newest.remediation, newest.seq + 1))} if newest else {})
+    # A mark selects what comes before it, so this one is just after the newest transition.
+    return times | ({"before": format_mark(Cursor(newest.at, newest.remediation, newest.seq + 1))} if newest else {})
 
 
-def _filter(fields: dict[str, str], desk: Desk) -> TrailFilter:
-    """The filter. Raises BadInput that names the field and what it takes."""
-    now = desk.now()
-    since, until = moment("From", fields["since"], now), moment("Before", fields["until"], now)
+def _trail_filter(fields: dict[str, str], context: PageContext) -> TrailFilter:
+    """Parse the filter fields. Raises BadInput with the field and the accepted values."""
+    now = context.now()
+    since, until = parse_moment("From", fields["since"], now), parse_moment("Before", fields["until"], now)
     outcome, state = fields["outcome"], fields["state"]
     if outcome and outcome not in list(Outcome):
         raise BadInput(f"Decision: {outcome!r}: expected one of {', '.join(Outcome)}")
@@ -91,7 +91,7 @@ def _filter(fields: dict[str, str], desk: Desk) -> TrailFilter:
     )
 
 
-def _cells(step: TrailRecord) -> tuple[object, ...]:
+def _csv_cells(step: TrailRecord) -> tuple[object, ...]:
     outcome = "" if step.outcome is msgspec.UNSET else step.outcome
     rule = "" if step.rule is msgspec.UNSET else step.rule
     return (

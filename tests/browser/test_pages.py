@@ -80,7 +80,7 @@ def test_links_lead_to_the_very_entry_service_and_repository(scene: Scene) -> No
     console = "https://console.cloud.google.com"
     assert links["Service"] == f"{console}/run/detail/asia-northeast1/web?project=shop-frontend"
     assert links["Repository"].startswith(f"{console}/artifacts/docker/platform-images/asia-northeast1/containers?")
-    assert links["IAM of its project"] == f"{console}/iam-admin/iam?project=platform-images"
+    assert links["IAM of the registry project"] == f"{console}/iam-admin/iam?project=platform-images"
     for part in ('resource.labels.service_name="web"', "timestamp>=", 'resource.type="cloud_run_revision"'):
         assert quote(part, safe="") in links["Log entry"]
     assert links["Log entry"].endswith("?project=shop-frontend")
@@ -113,7 +113,7 @@ def test_hostile_names_are_shown_and_do_nothing(scene: Scene) -> None:
     assert scene.function.push(push_body(activity(user_text(image), images=(image,), insert_id="9")), "9") == 200
     page = scene.open()
     asked = quote(HOSTILE)
-    paths = (f"r/{record.id}", "?state=all", "?state=rejected", "trail", "map", f"?q={asked}", f"?state={asked}", f"trail?actor={asked}&since={asked}", f"map?project={asked}", f"r/{asked}", f"?told={asked}", f"?after={asked}", f"trail?before={asked}")  # fmt: skip
+    paths = (f"r/{record.id}", "?state=all", "?state=rejected", "trail", "map", f"?q={asked}", f"?state={asked}", f"trail?actor={asked}&since={asked}", f"map?project={asked}", f"r/{asked}", f"?result={asked}", f"?after={asked}", f"trail?before={asked}")  # fmt: skip
     for path in paths:
         page.goto(scene.url() + path)
         assert page.locator("img, script, iframe, [onerror], [onload], [style]").count() == 0, path

@@ -26,7 +26,7 @@ def test_a_failed_deploy_is_cured_by_clicks_and_taken_back(
 ) -> None:
     before = scene.sandbox.readers()
     page = scene.open(size, javascript=javascript)
-    expect(page.get_by_text("Nothing waits for you.")).to_be_visible()
+    expect(page.get_by_text("No open proposals.")).to_be_visible()
 
     scene.deny()
     page.reload()
@@ -45,13 +45,13 @@ def test_a_failed_deploy_is_cured_by_clicks_and_taken_back(
     page.get_by_label("Why (optional)").fill("the shop's own pipeline")
     page.get_by_label("How long").select_option("30 days")
     page.get_by_role("button", name="Approve", exact=True).click()
-    expect(page.get_by_role("status")).to_contain_text("a retry of the deploy still fails")
+    expect(page.get_by_role("status")).to_contain_text("Granted, but the deploy still needs")
     expect(page.get_by_text("the shop's own pipeline")).to_be_visible()
-    expect(page.get_by_text("ends by itself in 29 days")).to_be_visible()
+    expect(page.get_by_text("ends automatically in 29 days")).to_be_visible()
 
     page.get_by_role("status").get_by_role("link", name=AGENT_ADDRESS).click()
     page.get_by_role("button", name="Approve", exact=True).click()
-    expect(page.get_by_role("status")).to_contain_text("A retry of the deploy is worth it from")
+    expect(page.get_by_role("status")).to_contain_text("Retry the deploy from")
     assert sorted(set(scene.sandbox.readers()) - set(before)) == sorted([DEPLOYER, AGENT])
     assert scene.sandbox.deploy()["exit_code"] == 0
 
@@ -70,7 +70,7 @@ def test_a_failed_deploy_is_cured_by_clicks_and_taken_back(
         page.get_by_role("link", name=name).click()
         page.get_by_label("Why", exact=True).fill("the pipeline has moved")
         page.get_by_role("button", name="Revoke").click()
-        expect(page.get_by_text("The next denial raises it again.")).to_be_visible()
+        expect(page.get_by_text("The next denial opens a new proposal.")).to_be_visible()
         page.goto(scene.url() + "?state=granted")
     assert scene.sandbox.readers() == before
     assert scene.complaints == []
@@ -87,7 +87,7 @@ def test_both_hops_are_approved_in_one_go_and_a_reload_repeats_nothing(scene: Sc
     page.go_back()
     page.go_forward()
     assert scene.sandbox.requests(":setIamPolicy") == writes == 2
-    expect(page.get_by_text("Nothing waits for you.")).to_be_visible()
+    expect(page.get_by_text("No open proposals.")).to_be_visible()
 
 
 def test_selected_ones_are_approved_and_the_others_are_left(scene: Scene) -> None:
@@ -111,7 +111,7 @@ def test_a_rejection_needs_a_reason_and_says_what_follows(scene: Scene) -> None:
     expect(page.get_by_label("Why not")).to_be_focused()  # the browser itself asks for it
     page.get_by_label("Why not").fill("not by this account")
     page.get_by_role("button", name="Reject").click()
-    expect(page.get_by_text("raised again only when 30 days are over")).to_be_visible()
+    expect(page.get_by_text("Further failures will not ask again for 30 days")).to_be_visible()
     expect(page.get_by_text("not by this account")).to_be_visible()
 
 
@@ -139,7 +139,7 @@ def test_everything_is_reached_and_decided_by_keyboard_alone(scene: Scene) -> No
     assert outline == "solid"  # one sees where one is
     page.keyboard.press("Enter")
     expect(page.get_by_role("status")).to_contain_text("Granted")
-    expect(page.get_by_text("ends by itself in 23 hours")).to_be_visible()
+    expect(page.get_by_text("ends automatically in 23 hours")).to_be_visible()
 
 
 def test_of_two_reviewers_who_click_at_once_one_wins_and_the_other_is_told(two_reviewers: Scene) -> None:
@@ -150,7 +150,7 @@ def test_of_two_reviewers_who_click_at_once_one_wins_and_the_other_is_told(two_r
     ben.get_by_label("Why not").fill("not yet")
     ana.get_by_role("button", name="Approve", exact=True).click(no_wait_after=True)
     ben.get_by_role("button", name="Reject").click(no_wait_after=True)
-    granted, rejected = ana.get_by_role("status"), ben.get_by_text("raised again only when")
+    granted, rejected = ana.get_by_role("status"), ben.get_by_text("Rejected. Further failures")
     expect(granted.or_(ana.get_by_role("alert"))).to_be_visible()
     expect(rejected.or_(ben.get_by_role("alert"))).to_be_visible()
     assert granted.is_visible() != rejected.is_visible()
@@ -180,7 +180,7 @@ def test_a_page_that_has_grown_stale_approves_nothing_that_was_not_seen(scene: S
     assert scene.function.push(push_body(other), "2") == 200
     page.get_by_label("Why (optional)").fill("as I saw it")
     page.get_by_role("button", name="Approve", exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text("is not what you saw any more")
+    expect(page.get_by_role("alert")).to_contain_text("The proposal changed since you opened this page")
     expect(page.get_by_label("Why (optional)")).to_have_value("as I saw it")
     assert scene.sandbox.requests(":setIamPolicy") == 0
     page.get_by_role("button", name="Approve", exact=True).click()

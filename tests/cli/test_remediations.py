@@ -106,7 +106,7 @@ def test_show_tells_the_whole_story_of_one(shell: Shell) -> None:
     for part in (
         DEPLOYER,
         REPOSITORY,
-        "cross_project: The image lies in another project",
+        "cross_project: The image is in a different project",
         IMAGE,
         shell.ids[1],
         "approve",

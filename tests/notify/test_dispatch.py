@@ -91,7 +91,7 @@ def test_a_webhook_that_never_answers_ends_a_sweep_in_bounded_time(tmp_path: Pat
         done = scene.notifier.deliver(1.5)
         assert time.monotonic() - started < 4.5  # its time-out is five seconds
         assert len(chat.posts) == 5
-        assert [each.fault for each in done if each.fault] == ["slack: still not done after 1.5 seconds"]
+        assert [each.fault for each in done if each.fault] == ["slack: not finished after 1.5 seconds"]
         started = time.monotonic()
         scene.pass_time(minutes=5)
         scene.notifier.deliver(20)

@@ -75,7 +75,7 @@ def test_before_a_flood_lapses_there_is_one_reminder_for_people(scene: Scene) ->
     assert kinds(scene, "pubsub") == {NoticeKind.PROPOSED: 9, NoticeKind.LAPSING: 9, NoticeKind.GATHERED: 2}
     [reminder] = [each for each in told(scene) if each.id.endswith(".lapsing") and each.kind is NoticeKind.GATHERED]
     assert reminder.lapses == "2026-11-30T12:00:00.000000Z"
-    assert "lapse from 2026-11-30T12:00Z on unanswered" in reminder.summary
+    assert "expire from 2026-11-30T12:00Z" in reminder.summary
 
 
 def test_what_somebody_approved_of_a_flood_is_told_by_itself(scene: Scene) -> None:

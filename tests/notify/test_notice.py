@@ -51,7 +51,7 @@ def test_a_proposal_tells_who_could_not_read_what_where_and_how_often(scene: Sce
     )
     assert (
         one.advice
-        == f"Approve or reject it by 2026-11-30 12:00 UTC; then it lapses. The same deploy needs {agent.id} too."
+        == f"Approve or reject it by 2026-11-30 12:00 UTC; then it expires. The same deploy also needs {agent.id}."
     )
     assert one.link == f"{PAGES}/r/{deployer.id}"
     assert "will not be able to read" in two.summary
@@ -64,7 +64,7 @@ def test_what_a_rule_grants_at_once_is_told_as_a_grant_alone(enforce: Callable[.
     [notice] = notices(scene)
     assert notice.kind is NoticeKind.GRANTED
     assert notice.summary.endswith(
-        "can read images in shop-frontend/app (asia-northeast1), on the word of the rule same project."
+        "can read images in shop-frontend/app (asia-northeast1), approved by rule same project."
     )
 
 
@@ -76,10 +76,10 @@ def test_a_grant_says_what_the_deployer_does_now_and_from_when(scene: Scene) -> 
     if first.remediation == agent.id:
         first, last = last, first
     assert (first.retry_from, first.waits_for) == (None, (agent.id,))
-    assert first.advice.startswith(f"Wait: the same deploy needs {agent.id} (proposed) too.")
+    assert first.advice.startswith(f"Wait: the same deploy also needs {agent.id} (proposed).")
     assert (last.retry_from, last.waits_for) == ("2026-11-23T12:02:00.000000Z", ())
-    assert last.advice == "Deploy again from 2026-11-23 12:02 UTC on: IAM needs about 2 minutes, sometimes 7 or more."
-    assert "until 2026-12-23 12:00 UTC, on the word of ana@example.com" in last.summary
+    assert last.advice == "Redeploy from 2026-11-23 12:02 UTC: IAM usually needs 2 minutes, sometimes 7 or more."
+    assert "until 2026-12-23 12:00 UTC, approved by ana@example.com" in last.summary
 
 
 def test_nothing_is_told_twice_however_often_it_is_denied_renewed_or_swept(scene: Scene) -> None:
@@ -109,7 +109,7 @@ def test_a_proposal_is_told_once_more_within_a_day_of_its_end_and_not_before(sce
     assert kinds(scene) == [NoticeKind.LAPSING] * 2 + [NoticeKind.PROPOSED] * 2
     expiry_reminder = next(each for each in notices(scene) if each.kind is NoticeKind.LAPSING)
     assert expiry_reminder.lapses == "2026-11-30T12:00:00.000000Z"
-    assert expiry_reminder.summary.endswith("it lapses at 2026-11-30 12:00 UTC.")
+    assert expiry_reminder.summary.endswith("the proposal expires at 2026-11-30 12:00 UTC.")
 
 
 def test_what_is_denied_again_after_its_end_is_told_anew(scene: Scene) -> None:
@@ -168,9 +168,9 @@ def test_a_members_brake_does_not_hide_that_of_everything(enforce: Callable[...,
     member, everything = sorted(
         (each for each in notices(scene) if each.kind is NoticeKind.BRAKE), key=lambda each: -len(each.id)
     )
-    assert f"this hour to {busy} as the limits allow" in member.summary
+    assert f"Automatic grants to {busy} reached the hourly limit." in member.summary
     assert everything.id == "brake.2026-11-23T12"
-    assert "this hour as the limits allow" in everything.summary
+    assert "Automatic grants reached the hourly limit." in everything.summary
 
 
 def test_the_brake_is_told_once_an_hour(enforce: Callable[..., Scene]) -> None:

@@ -37,8 +37,8 @@ def test_pages_follow_one_another_and_lose_nobody(page: Page) -> None:
     ("path", "told"),
     [
         ("/?state=odd", "state &#39;odd&#39;: expected all or one of proposed, approved"),
-        ("/trail?since=yesterday", "From: &#39;yesterday&#39; is no time; accepted: a date (2026-11-24)"),
-        ("/trail?until=32d1", "Before: &#39;32d1&#39; is no time"),
+        ("/trail?since=yesterday", "From: &#39;yesterday&#39; is not a time; accepted: a date (2026-11-24)"),
+        ("/trail?until=32d1", "Before: &#39;32d1&#39; is not a time"),
         ("/trail?outcome=maybe", "Decision: &#39;maybe&#39;: expected one of grant"),
         ("/trail?state=odd", "Became: &#39;odd&#39;: expected one of proposed"),
     ],
@@ -54,11 +54,11 @@ def test_wrong_input_is_named_with_what_is_accepted_and_kept(page: Page, path: s
 @pytest.mark.parametrize(
     ("path", "method", "code", "told"),
     [
-        ("/nothing", "GET", 404, "There is no such page."),
-        ("/r/r-000000000000", "GET", 404, "There is no remediation"),
-        ("/approve", "GET", 405, "Forms are sent from their own page"),
-        ("/r//x", "GET", 404, "There is no such page."),
-        ("//evil.example/", "GET", 404, "There is no such page."),
+        ("/nothing", "GET", 404, "Page not found."),
+        ("/r/r-000000000000", "GET", 404, "This ledger has no remediation"),
+        ("/approve", "GET", 405, "Go back and submit the form on its page."),
+        ("/r//x", "GET", 404, "Page not found."),
+        ("//evil.example/", "GET", 404, "Page not found."),
     ],
 )
 def test_an_error_is_a_page_that_says_what_to_do(page: Page, path: str, method: str, code: int, told: str) -> None:
@@ -74,7 +74,7 @@ def test_a_form_from_another_site_or_too_large_changes_nothing(page: Page) -> No
     form = {"token": page.token(), "content": page.content(record.id)}
     for site in ("cross-site", "same-site"):
         status, text = page.ask(f"/r/{record.id}/approve", form, Sec_Fetch_Site=site)
-        assert (status, "Nothing was changed" in text) == (403, True)
+        assert (status, "Nothing changed" in text) == (403, True)
     assert page.ask(f"/r/{record.id}/approve", form | {"reason": "x" * 300_000})[0] == 413
     assert page.sandbox.requests(":setIamPolicy") == 0
     assert page.ask(f"/r/{record.id}/approve", form, Sec_Fetch_Site="same-origin")[0] == 303
@@ -97,20 +97,20 @@ def test_what_google_cloud_does_not_say_in_time_is_unknown(page: Page) -> None:
     assert status == 200
     assert time.monotonic() - started < 7
     assert "Google Cloud did not answer in time" in text
-    assert "An approval looks again" in text
+    assert "Approving checks again" in text
 
 
 def test_a_repository_that_is_gone_is_told_in_googles_words(page: Page) -> None:
     record = page.denied()
     page.sandbox.faults({"match": ":getIamPolicy", "effect": "status", "code": 403, "times": None})
     text = page.ask(f"/r/{record.id}")[1]
-    assert "Unknown just now:" in text
+    assert "Currently unavailable:" in text
     assert "403" in text
 
 
 def test_a_changed_trail_is_told_on_the_page(page: Page) -> None:
     record = page.denied()
-    assert "checked just now, and whole" in page.ask(f"/r/{record.id}")[1]
+    assert "hash chain intact" in page.ask(f"/r/{record.id}")[1]
     with sqlite3.connect(page.function.ledger_path) as connection:
         connection.execute("UPDATE trail SET record = replace(CAST(record AS TEXT), 'remediate', 'somebody')")
     connection.close()
@@ -119,7 +119,7 @@ def test_a_changed_trail_is_told_on_the_page(page: Page) -> None:
 
 def test_an_address_cannot_tell_of_a_grant_that_was_none(page: Page) -> None:
     record = page.denied()
-    text = page.ask(f"/r/{record.id}?done=granted&told=granted")[1]
+    text = page.ask(f"/r/{record.id}?done=granted&result=granted")[1]
     assert "Granted." not in text
 
 
@@ -132,7 +132,7 @@ def test_what_one_may_not_do_is_told_on_each_page_before_the_click(
         text = page.ask("/")[1]
         assert text.count("it is about their own deploy") == 2  # the service agent's, for the same deploy, too
         assert len(re.findall(r'<input type="checkbox"[^>]* disabled>', text)) == 2
-        assert "Somebody else has to" in page.ask(f"/r/{record.id}")[1]
+        assert "Another reviewer must decide" in page.ask(f"/r/{record.id}")[1]
         assert 'action="/mode"' in page.ask("/mode")[1]
     finally:
         page.function.close()
@@ -148,13 +148,13 @@ def test_what_one_may_not_do_is_told_on_each_page_before_the_click(
 
 
 def test_the_map_answers_with_a_graph_and_the_same_as_a_table(page: Page) -> None:
-    assert "Nothing to draw yet." in page.ask("/map")[1]
+    assert "No remediations yet." in page.ask("/map")[1]
     page.denied()
     text = page.ask("/map")[1]
     assert text.count('class="edge open" d="M') == 2  # one line, and its legend
     assert "<td>shop-frontend</td>" in text
-    assert "Nothing was granted yet." in text
-    assert "Nothing to draw that matches." in page.ask("/map?project=nobody")[1]
+    assert "No grants yet." in text
+    assert "No remediations match." in page.ask("/map?project=nobody")[1]
     assert "style=" not in text
 
 
@@ -172,7 +172,7 @@ def test_a_node_leads_to_the_map_of_it_alone(page: Page) -> None:
     assert len(re.findall(rows, page.ask("/map?project=payments")[1])) == 3
     drawn = page.ask("/map?project=payments&just=reads")[1]
     assert re.findall(rows, drawn) == [("payments", "images")]
-    assert "Just what payments reads" in drawn
+    assert "Only what payments reads" in drawn
     assert re.findall(rows, page.ask("/map?project=payments&just=holds")[1]) == [("payments-web", "payments")]
     links = re.findall(r'<a href="(/map\?project=payments&[^"]*)">', page.ask("/map")[1].replace("&amp;", "&"))
     assert links

@@ -115,7 +115,7 @@ def test_two_reviewers_approve_where_the_deployer_is_unknown(opened: Open) -> No
     ana = opened("ana@example.com")
     record = unknown(ana)
     text = ana.ask(f"/r/{record.id}")[1]
-    assert "It takes 2 different approvers: the log does not say who deployed." in text
+    assert "It needs 2 different approvers: the log does not say who deployed." in text
     assert 'name="not_mine"' not in text
     assert ana.say(f"/r/{record.id}/approve", content=ana.content(record.id), not_mine="yes")[0] == 303
     waiting = "1 of 2 approvals: ana@example.com approved; a second reviewer has to"
@@ -135,7 +135,7 @@ def test_two_reviewers_approve_where_the_deployer_is_unknown(opened: Open) -> No
     text = bo.ask(f"/r/{record.id}")[1]
     assert "approval 1 of 2" in text
     assert "approval 2 of 2" in text
-    assert "and whole" in text
+    assert "hash chain intact" in text
 
 
 def test_one_reviewer_who_declares_is_enough_by_setting(opened: Open) -> None:
@@ -144,7 +144,7 @@ def test_one_reviewer_who_declares_is_enough_by_setting(opened: Open) -> None:
     assert 'name="not_mine"' in page.ask(f"/r/{record.id}")[1]
     assert page.say(f"/r/{record.id}/approve", content=page.content(record.id), not_mine="yes")[0] == 303
     text = page.ask(f"/r/{record.id}")[1]
-    assert "declared not to be theirs" in text
+    assert "declared not their own deploy" in text
     assert AGENT in page.sandbox.readers()
 
 
@@ -153,6 +153,6 @@ def test_googles_own_words_come_before_the_reason_codes(page: Page) -> None:
     page.sandbox.faults({"match": ":setIamPolicy", "effect": "status", "code": 403, "times": None})
     page.say(f"/r/{record.id}/approve", content=page.content(record.id))
     text = page.ask(f"/r/{record.id}")[1]
-    words = text.index("Google Cloud refused it for good:</strong>")
+    words = text.index("Google Cloud rejected the change:</strong>")
     assert "403" in text[words : words + 200]
     assert words < text.index("<code>terminal_answer</code>")

@@ -52,21 +52,21 @@ class Pages:
 
 def test_who_asked_sees_no_confirm_and_a_second_person_does(world: World) -> None:
     pages = Pages(world)
-    assert "waits until another reviewer or an operator confirms it" in pages.ask(ANA)[1]
+    assert "another reviewer or an operator must confirm it" in pages.ask(ANA)[1]
     assert pages.say(ANA, "folders/421", "enforce")[0] == 303
     assert world.ledger.modes().switches == {}
     own, other = pages.ask(ANA)[1], pages.ask(BO)[1]
-    assert "You asked for it" in own
+    assert "You requested this" in own
     assert ">Confirm<" not in own
     assert ">Confirm<" in other
-    assert "folders/421: enforce</strong>, asked for by ana@example.com" in other
+    assert "folders/421: enforce</strong>, requested by ana@example.com" in other
     assert pages.say(ANA, "folders/421", "enforce")[0] == 303  # typed all the same
     assert world.ledger.modes().version == 1
     assert pages.say(BO, "folders/421", "enforce")[0] == 303
     assert world.ledger.modes().switches == {"folders/421": Mode.ENFORCE}
     told = pages.ask(BO)[1]
-    assert "Waits for a second person" not in told
-    assert "asked for by ana@example.com" in told
+    assert "Waiting for a second person" not in told
+    assert "requested by ana@example.com" in told
 
 
 def test_a_form_of_somebody_else_confirms_nothing(world: World) -> None:
@@ -123,7 +123,7 @@ def test_a_policy_text_is_shown_and_confirmed_by_a_second_person(world: World) -
     assert ">Confirm<" in pages.ask(BO)[1]
     text[0] = parse_policy(GRANTS + " ", "gs://rules/policy.yaml")
     changed = pages.ask(BO)[1]
-    assert "this request confirms nothing" in changed
+    assert "it can no longer be confirmed" in changed
     assert ">Confirm<" not in changed
     assert "Ask to confirm the text" in changed
     assert pages.say(BO, "policy", first)[0] == 409

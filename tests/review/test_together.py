@@ -18,8 +18,8 @@ from remediate.reasons import Reason
 from remediate.records.remediation import Remediation, State
 from remediate.records.results import Limits
 from remediate.records.transitions import unmet_partners
-from remediate.review.bulk import told
-from remediate.review.context import Desk
+from remediate.review.bulk import bulk_result
+from remediate.review.context import PageContext
 from tests.review.conftest import LEAD, Page
 from tests.review.records import NOON, record
 from tests.sandbox_fixture import AGENT
@@ -53,8 +53,8 @@ def test_a_retry_is_worth_nothing_where_the_other_was_rejected(page: Page, first
     assert page.say(f"/r/{rejected}/reject", reason="not this one")[0] == 303
     assert page.say(f"/r/{granted}/approve", content=page.content(granted))[0] == 303
     text = page.ask(f"/r/{granted}")[1]
-    assert "a retry of the deploy still fails" in text
-    assert "worth it from" not in text
+    assert "Granted, but the deploy still needs" in text
+    assert "Retry the deploy" not in text
 
 
 def test_the_inbox_tells_when_a_retry_is_worth_it_and_what_is_needed_too(page: Page) -> None:
@@ -62,27 +62,27 @@ def test_the_inbox_tells_when_a_retry_is_worth_it_and_what_is_needed_too(page: P
     items = dict(item.split("@") for item in re.findall(r'name="item" value="([^"]+)"', page.ask("/")[1]))
     assert page.ask("/approve", {"token": page.token(), "item": f"{deployer.id}@{items[deployer.id]}"})[0] == 303
     text = page.ask(page.headers["location"])[1]
-    assert "a retry fails until they are granted" in text
-    assert "worth it from" not in text
+    assert "Some deploys still need these grants" in text
+    assert "Retry the deploy" not in text
     [agent] = deployer.partners
     assert page.ask("/approve", {"token": page.token(), "item": f"{agent}@{page.content(agent)}"})[0] == 303
     text = page.ask(page.headers["location"])[1]
-    assert re.search(r"A retry of the deploys is worth it from <time[^>]*>[0-9]{2}:[0-9]{2} UTC", text)
-    assert "fails until" not in text
+    assert re.search(r"Retry the deploys from <time[^>]*>[0-9]{2}:[0-9]{2} UTC", text)
+    assert "still need these" not in text
 
 
 def test_what_an_address_tells_is_for_whoever_did_it_and_for_a_while(page: Page) -> None:
     now = [NOON]
-    desk = Desk(page.remediator, page.remediator._ledger, lambda: now[0], None, Limits())
+    context = PageContext(page.remediator, page.remediator._ledger, lambda: now[0], None, Limits())
     signer = URLSafeSerializer("secret", salt="review-note")
     text = str(signer.dumps([LEAD, NOON.isoformat(), [("r-1", "granted", "")]]))
-    found = told(desk, text, LEAD, signer)
+    found = bulk_result(context, text, LEAD, signer)
     assert not isinstance(found, str)
-    assert found.approved == 1
-    assert "no longer known" in str(told(desk, text, "eve@example.com", signer))
-    assert "no longer known" in str(told(desk, str(signer.dumps([LEAD, 3, []])), LEAD, signer))
+    assert found.done == 1
+    assert "no longer valid" in str(bulk_result(context, text, "eve@example.com", signer))
+    assert "no longer valid" in str(bulk_result(context, str(signer.dumps([LEAD, 3, []])), LEAD, signer))
     now[0] += timedelta(minutes=16)
-    assert told(desk, text, LEAD, signer) == ""
+    assert bulk_result(context, text, LEAD, signer) == ""
 
 
 def _granted(**changes: object) -> Remediation:
