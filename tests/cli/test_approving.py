@@ -7,10 +7,9 @@ from typing import Any
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
 from tests.audit_entries import activity, agent_text, denial, system_event, user_text
-from tests.cli.test_remediations import REVIEWER, Shell, shell
+from tests.cli.shell import REVIEWER, Shell
 from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, SandboxProcess
 
-__all__ = ["shell"]  # the fixture
 WAITING = "1 of 2 approvals: ana@example.com approved; a second reviewer has to"
 
 

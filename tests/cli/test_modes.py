@@ -16,9 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.cli.test_remediations import Shell, shell
+from tests.cli.shell import Shell
 
-__all__ = ["shell"]
 ANA, BO = "ana@example.com", "bo@example.com"
 WHY = ("--reason", "the pilot is over")
 SCOPE = ("--scope", "folders/421")

@@ -12,24 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.cli.shell import remediate
 from tests.sandbox_fixture import ROOT, SandboxProcess
 
 READY = ROOT / "deploy" / "policies"
 EXPORT = str(ROOT / "examples" / "denials.json")
-
-
-def remediate(*arguments: str, code: int = 0, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "remediate", *arguments],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout if code == 0 else done.stdout + done.stderr
 
 
 @pytest.fixture

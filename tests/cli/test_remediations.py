@@ -5,57 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from remediate.settings import load_settings
-from remediate.wiring import remediator_from
-from tests.audit_entries import activity, denial, user_text
-from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, REPOSITORY, ROOT, SandboxProcess
-
-REVIEWER = "platform-lead@example.com"
-
-
-class Shell:
-    """Runs commands as a reviewer does, against a ledger with one denial in it."""
-
-    def __init__(self, sandbox: SandboxProcess, folder: Path) -> None:
-        self.environment = sandbox.env | {"REMEDIATE_LEDGER": f"sqlite:///{folder / 'ledger.db'}"}
-        self.environment |= {"REMEDIATE_OPERATORS": REVIEWER}
-        remediator = remediator_from(load_settings(self.environment))
-        entry = activity(user_text(IMAGE), images=(IMAGE,))
-        sandbox.log(entry)
-        handled = remediator.handle(denial(entry))
-        assert handled.remediation
-        assert handled.partners
-        self.ids = [handled.remediation.id, handled.partners[0]]
-
-    def run(self, *arguments: str, code: int = 0, **environment: str) -> str:
-        """The output of a command that has to exit with this code; standard error where it is not 0."""
-        done = subprocess.run(
-            [sys.executable, "-m", "remediate", *arguments],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], **self.environment, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout if code == 0 else done.stdout + done.stderr
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.run(*arguments, "--format", "json"))
-
-
-@pytest.fixture
-def shell(sandbox_server: SandboxProcess, tmp_path: Path) -> Shell:
-    return Shell(sandbox_server, tmp_path)
+from tests.cli.shell import REVIEWER, Shell
+from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, REPOSITORY, SandboxProcess
 
 
 def test_a_list_is_what_was_promised(shell: Shell) -> None:

@@ -5,17 +5,11 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from pathlib import Path
 
 import pytest
 
-from tests.cli.test_remediations import REVIEWER, Shell
+from tests.cli.shell import REVIEWER, Shell
 from tests.sandbox_fixture import DEPLOYER, SandboxProcess
-
-
-@pytest.fixture
-def shell(sandbox_server: SandboxProcess, tmp_path: Path) -> Shell:
-    return Shell(sandbox_server, tmp_path)
 
 
 def test_a_switch_and_a_revocation_need_no_policy_file(shell: Shell, sandbox_server: SandboxProcess) -> None:
