@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Never
 
 import typer
 
-if TYPE_CHECKING:
-    from remediate.decisions.organization import HomeNames
-    from remediate.decisions.plan import PlannedEntry, Report
-    from remediate.decisions.policy import Rules
+from remediate.cli.inputs import log_entries, own_names, read_rules
+from remediate.cli.output import console, print_csv, printable, progress_bar, table
 
-_TOLD = 10  # unreadable pieces of one file that are told by their line; the others are counted
+if TYPE_CHECKING:
+    from remediate.decisions.plan import PlannedEntry, Report
+
+_NAMED = 10  # unreadable pieces of one file that are told by their line; the others are counted
 _LONG = 4 << 20  # bytes of input from which a progress bar is worth looking at
 
 
@@ -64,19 +63,19 @@ def plan(
     for name in files:
         export.check(name)
     if format_ is PlanFormat.JSON:
-        _end(_plan_json(files, policy))
+        _exit(_plan_json(files, policy))
     # A table names the entries that no grant tells of; the other formats have grants alone.
     named: list[PlannedEntry] = []
-    table = format_ is PlanFormat.TABLE
+    in_words = format_ is PlanFormat.TABLE
     report, late = _report(
-        files, policy, lambda each: named.append(each) if table and each and _unplaced(each) else None
+        files, policy, lambda each: named.append(each) if in_words and each and _is_incomplete(each) else None
     )
-    named += [each for each in late if table and _unplaced(each)]
+    named += [each for each in late if in_words and _is_incomplete(each)]
     _PRINTERS[format_](msgspec.structs.replace(report, entries=named))
-    _end(report)
+    _exit(report)
 
 
-def _end(report: Report) -> Never:
+def _exit(report: Report) -> Never:
     """End with 1 where a piece could not be read, so that nobody takes the plan for the whole."""
     raise typer.Exit(1 if report.summary.unreadable else 0)
 
@@ -85,84 +84,40 @@ def _report(
     files: list[str], policy: str | None, keep: Callable[[PlannedEntry | None], None]
 ) -> tuple[Report, list[PlannedEntry]]:
     """The plan of these files, and its late entries; each other one goes to `keep`, None in place of a late one."""
-    from remediate.cli.output import printable
     from remediate.decisions.plan import Plan
-    from remediate.entries import export
+    from remediate.decisions.policy import BUILT_IN
     from remediate.entries.denial import understand
-    from remediate.entries.envelope import entries_in
+    from remediate.entries.export import Broken
     from remediate.entries.joining import call_of
-    from remediate.entries.log_entry import read_entry
-    from remediate.errors import Unreadable
 
-    made = Plan(_rules(policy), _ours(), keep)
-    told = 0  # of the file that is being read
+    made = Plan(read_rules(policy) if policy else BUILT_IN, own_names(), keep)
+    unreadable = 0  # of the file that is being read
 
-    def broken(name: str, line: int, why: str) -> None:
-        nonlocal told
+    def report_broken(name: str, line: int, why: str) -> None:
+        nonlocal unreadable
         made.unreadable += 1
-        told += 1
-        if told <= _TOLD:
+        unreadable += 1
+        if unreadable <= _NAMED:
             print(f"{printable(name)}:{line}: unreadable: {printable(why)}", file=sys.stderr)
 
-    with _progress(files) as advance:
+    size = sum(Path(name).stat().st_size for name in files if name != "-")
+    with progress_bar("reading", size=size, is_long=size >= _LONG) as update:
         for name in files:
-            for piece in export.documents(name, advance):
-                if isinstance(piece, export.Broken):
-                    broken(name, piece.line, piece.why)
-                    continue
-                try:
-                    entries = entries_in(piece.data)
-                except Unreadable as error:
-                    broken(name, piece.line, str(error))
-                    continue
-                for raw in entries:
-                    try:
-                        entry = read_entry(raw)
-                        made.add(understand(entry), call_of(entry))
-                    except Unreadable as error:
-                        broken(name, piece.line, str(error))
+            for entry in log_entries(name, lambda taken: update(advance=taken)):
+                if isinstance(entry, Broken):
+                    report_broken(name, entry.line, entry.why)
+                else:
+                    made.add(understand(entry), call_of(entry))
             if name != "-" and Path(name).stat().st_size == 0:
-                broken(name, 1, "the file is empty; expected exported log entries")
-            if told > _TOLD:
-                print(f"{printable(name)}: and {told - _TOLD} more unreadable", file=sys.stderr)
-            told = 0
+                report_broken(name, 1, "the file is empty; expected exported log entries")
+            if unreadable > _NAMED:
+                print(f"{printable(name)}: and {unreadable - _NAMED} more unreadable", file=sys.stderr)
+            unreadable = 0
     report = made.report()
     return report, [made.late[place] for place in sorted(made.late)]
 
 
-def _rules(policy: str | None) -> Rules:
-    from remediate.cloud.storage import read_policy
-    from remediate.decisions.policy import BUILT_IN
-    from remediate.decisions.policy_file import parse_policy
-    from remediate.settings import endpoint
-
-    return parse_policy(read_policy(policy, endpoint(os.environ, "STORAGE")), policy) if policy else BUILT_IN
-
-
-def _ours() -> HomeNames:
-    """The domains and workforce pools that the environment names as ours."""
-    from remediate.settings import names_from
-
-    return names_from(os.environ)
-
-
-@contextmanager
-def _progress(files: list[str]) -> Iterator[Callable[[int], None]]:
-    """A bar over the bytes read, on a terminal and for long input alone."""
-    size = sum(Path(name).stat().st_size for name in files if name != "-")
-    if size < _LONG or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=size)
-        yield lambda taken: bar.advance(task, taken)
-
-
-def _unplaced(entry: PlannedEntry) -> bool:
+def _is_incomplete(entry: PlannedEntry) -> bool:
     """Whether it is a denial that names no member, or no repository."""
     from remediate.decisions.policy import Outcome
 
@@ -180,7 +135,7 @@ def _plan_json(files: list[str], policy: str | None) -> Report:
         before, brackets, after = report.partition('"entries":[]')
         out = sys.stdout.buffer
         out.write(f"{before}{brackets[:-1]}".encode())
-        out.writelines(entries.joined(map(json_text, late)))
+        out.writelines(entries.join(map(json_text, late)))
         out.write(f"]{after}\n".encode())
         out.flush()
     return made
@@ -201,8 +156,6 @@ _COLUMNS = (
 
 
 def _print_csv(report: Report) -> None:
-    from remediate.cli.output import print_csv
-
     print_csv(
         ("repository", "member", "role", *(name for name in _COLUMNS if name not in ("repository", "member"))),
         (
@@ -217,7 +170,6 @@ def _print_csv(report: Report) -> None:
 
 
 def _print_table(report: Report) -> None:
-    from remediate.cli.output import console, printable, table
     from remediate.reasons import Reason
 
     out, summary = console(), report.summary

@@ -30,7 +30,7 @@ class Spool:
         """Write one text behind the others; None keeps its place for one that comes late."""
         self._file.write(self._packer.compress(f"{text or ''}\n".encode()))
 
-    def joined(self, late: Iterator[str]) -> Iterator[bytes]:
+    def join(self, late: Iterator[str]) -> Iterator[bytes]:
         """All texts with a comma between two of them, the late ones in their places; nothing is added afterwards."""
         self._file.write(self._packer.flush())
         self._file.seek(0)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from remediate.cli.inputs import current_settings, is_embedded
+from remediate.cli.output import progress_bar, say, write_utf8
+from remediate.cli.times import duration, moment
 from remediate.errors import BadInput, TerminalFault, TransientFault
 
 if TYPE_CHECKING:
@@ -50,29 +50,28 @@ def sweep(
     terminal; exits 1 where Google Cloud refused something for good. Then send the notices that wait: one that cannot be
     sent is a WARNING, and no fault of the sweep.
     """
-    from remediate.settings import load_settings
     from remediate.wiring import clock, logs_from, notifier_from, projects_within, remediator_from, rules_when_needed
 
-    settings = load_settings(os.environ)
+    settings = current_settings()
     now = _as_of(settings, as_of) if as_of is not None else clock()
     at = (lambda: now) if as_of is not None else clock
     notifier = notifier_from(settings, clock=at)
-    rules = rules_when_needed(settings, _warned)
-    remediator = remediator_from(settings, _tell, at, notifier=notifier, rules=rules)
+    rules = rules_when_needed(settings, _warn)
+    remediator = remediator_from(settings, _print_step, at, notifier=notifier, rules=rules)
     changed, refused = 0, 0
     try:
         rules()
     except (BadInput, TransientFault) as fault:  # what needs no decision is done all the same
         refused += 1
-        _warned(f"nothing can be decided: {fault}")
-    with _progress() as advance:
+        _warn(f"nothing can be decided: {fault}")
+    with progress_bar("sweeping") as update:
         if since is not None:
             logs = logs_from(settings)
             if logs is None:
                 raise BadInput("--since reads Cloud Logging, and CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING is not set")
-            moment, scopes = _since(since, now), _scopes(settings, scope)
+            first, scopes = _since(since, now), _scopes(settings, scope)
             try:
-                entries = logs.denials(projects_within(settings, scopes), moment)
+                entries = logs.denials(projects_within(settings, scopes), first)
                 more, faults = _count(list(remediator.pick_up(entries)))
                 changed, refused = changed + more, refused + faults
             except (TransientFault, TerminalFault) as fault:  # what is due is done all the same
@@ -80,7 +79,7 @@ def sweep(
                 _line("ERROR", f"what never arrived is not known: {fault}", {"scope": scope})
         elif scope:
             raise BadInput("--scope says whose logs --since reads, and --since is missing")
-        for done in remediator.sweep(advance):
+        for done in remediator.sweep(lambda done, total: update(completed=done, total=total)):
             more, faults = _count([done])
             changed, refused = changed + more, refused + faults
     for sending in notifier.deliver(_SENDING) if notifier else ():
@@ -101,7 +100,7 @@ def _count(swept: list[Swept]) -> tuple[int, int]:
     return len(swept) - faults, faults
 
 
-def _tell(step: TrailRecord | ModeChange) -> None:
+def _print_step(step: TrailRecord | ModeChange) -> None:
     from remediate.records.modes import ModeChange
     from remediate.records.steps import became
 
@@ -113,13 +112,11 @@ def _tell(step: TrailRecord | ModeChange) -> None:
     _line("NOTICE", f"{step.remediation}: {change}", {**about, "trail": step})
 
 
-def _warned(text: str) -> None:
+def _warn(text: str) -> None:
     _line("CRITICAL", text, {})
 
 
 def _line(severity: str, message: str, fields: dict[str, object]) -> None:
-    from remediate.cli.output import write_utf8
-    from remediate.cli.remediations import say
     from remediate.presentation.plaintext import json_text
 
     if sys.stdout.isatty():
@@ -127,21 +124,6 @@ def _line(severity: str, message: str, fields: dict[str, object]) -> None:
         say(message + named)
         return
     write_utf8(json_text({"severity": severity, "message": message, **fields}) + "\n")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar over what is open, at a terminal alone; it is told how many are done, of how many."""
-    if not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("sweeping"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("sweeping", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _scopes(settings: Settings, scopes: list[str] | None) -> list[str]:
@@ -157,8 +139,6 @@ def _scopes(settings: Settings, scopes: list[str] | None) -> list[str]:
 
 
 def _since(text: str, now: datetime) -> datetime:
-    from remediate.cli.times import duration, moment
-
     ago = duration(text)
     if ago is not None:
         try:
@@ -172,8 +152,6 @@ def _since(text: str, now: datetime) -> datetime:
 
 
 def _as_of(settings: Settings, text: str) -> datetime:
-    from remediate.cli.times import moment
-
-    if not settings.ledger.startswith("sqlite:"):
+    if not is_embedded(settings):
         raise BadInput("--as-of is for the embedded ledger only: it is there to try out what time does")
     return moment("--as-of", text).astimezone(UTC)

@@ -115,7 +115,7 @@ def test_a_spool_gives_back_what_was_put_in_though_it_outgrows_memory() -> None:
     with Spool() as spool:
         for text in texts:
             spool.add(text)
-        assert b"".join(spool.joined(iter(()))).decode().split(",") == texts
+        assert b"".join(spool.join(iter(()))).decode().split(",") == texts
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
     with Spool() as spool:
-        assert b"".join(spool.joined(iter(()))) == b""
+        assert b"".join(spool.join(iter(()))) == b""
