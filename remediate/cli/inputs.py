@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from remediate.records.remediation import Remediation, State
     from remediate.settings import Settings
 
-ActorOption = Annotated[str | None, typer.Option("--as", help="Who you are: an address. Needed with SQLite.")]
-_ALL = "`python -m remediate list` shows all."
+ActorOption = Annotated[str | None, typer.Option("--as", help="Your address. Required with a SQLite ledger.")]
+_ALL = "`python -m remediate list` shows all ids."
 
 
 def current_settings() -> Settings:
@@ -44,7 +44,7 @@ def current_ledger(settings: Settings | None = None) -> Ledger:
     settings = settings or current_settings()
     scheme, _, path = settings.ledger.partition(":///")
     if scheme == "sqlite" and "REMEDIATE_LEDGER" in os.environ and not Path(path).exists():
-        advice = "The function makes it when it starts; REMEDIATE_LEDGER says where."
+        advice = "The function creates it at REMEDIATE_LEDGER when it starts."
         raise BadInput(f"there is no ledger at {path}", advice=advice)
     return ledger_from(settings)
 
@@ -53,12 +53,12 @@ def require_record(ledger: Ledger, ident: str) -> Remediation:
     """The one remediation whose id begins so, with or without its `r-`."""
     text = ident if ident.startswith("r-") else f"r-{ident}"
     if not re.fullmatch(r"r-[0-9a-f]{1,12}", text):
-        raise BadInput(f"{ident!r} is no id: expected r- and up to twelve of 0-9 and a-f", advice=_ALL)
+        raise BadInput(f"{ident!r} is not an id: expected r- and up to 12 of 0-9 and a-f", advice=_ALL)
     found = ledger.named(text)
     if not found:
         raise BadInput(f"there is no remediation {ident!r}", advice=_ALL)
     if len(found) > 1:
-        raise BadInput(f"{ident!r} is the beginning of several ids: {', '.join(each.id for each in found)}")
+        raise BadInput(f"{ident!r} matches several ids: {', '.join(each.id for each in found)}")
     return found[0]
 
 
@@ -72,7 +72,7 @@ def all_records(ledger: Ledger, states: tuple[State, ...]) -> Iterator[Remediati
         page = ledger.find(Filter(states), limit=500, after=page[-1])
 
 
-def require_reason(reason: str | None, missing: str = "--reason '': say why; it stands on the trail") -> str:
+def require_reason(reason: str | None, missing: str = "--reason '' is empty; the audit trail needs a reason") -> str:
     """The reason. Raises BadInput with `missing` where there is none."""
     if reason is None or not reason.strip():
         raise BadInput(missing)
@@ -80,20 +80,20 @@ def require_reason(reason: str | None, missing: str = "--reason '': say why; it 
 
 
 def reviewer_address(settings: Settings, actor: str | None) -> str:
-    """Who reviews: by the caller's own credentials. With the embedded ledger the caller says so; nothing else could."""
+    """The reviewer: the identity of the caller's credentials; with a SQLite ledger, the address that --as names."""
     from remediate.iam.member import Member, parse_member
 
     if not is_embedded(settings):
         from remediate.cloud.caller import caller_address
 
         if os.environ.get("K_SERVICE") or os.environ.get("CLOUD_RUN_JOB"):
-            raise Refused("this runs as the service itself, and what it does may not be approved by it")
+            raise Refused("this runs as the service itself, which cannot review its own proposals")
         own = caller_address()
         if actor is not None and _key(actor) != _key(own):
-            raise BadInput(f"--as {actor!r}: with this ledger you are who your credentials say, {own}")
+            raise BadInput(f"--as {actor!r}: does not match your credentials, {own}")
         return own
     if actor is None:
-        raise BadInput("say who you are", advice="With the embedded ledger: --as you@example.com")
+        raise BadInput("--as is required", advice="With a SQLite ledger: --as you@example.com")
     if not isinstance(parse_member(actor), Member):
         raise BadInput(f"--as {actor!r}: expected the address of a user or service account")
     return actor

@@ -30,14 +30,14 @@ FormatOption = Annotated[OutputFormat, typer.Option("--format", help="table, jso
 
 
 def console(width: int | None = None) -> Console:
-    """A console that shows whole values: no markup is read in them, and no line is cut."""
+    """A console that prints values in full, without markup."""
     from rich.console import Console
 
     return Console(highlight=False, markup=False, soft_wrap=True, width=width)
 
 
 def say(text: str) -> None:
-    """Print lines, whole and without anything that drives a terminal."""
+    """Print lines in full, without control characters."""
     for line in text.split("\n"):
         console().print(printable(line))
 
@@ -95,17 +95,17 @@ def _blocks(columns: Sequence[str], rows: list[list[str]]) -> None:
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print CSV, header first, in which no field is a formula."""
+    """Print CSV, header first, without formulas."""
     sys.stdout.write(csv_text(columns, rows))
 
 
 def print_json(value: object) -> None:
-    """Print JSON, indented, in which nothing drives a terminal."""
+    """Print JSON, indented, without control characters."""
     write_utf8(json_text(value, indent=2) + "\n")
 
 
 def write_utf8(text: str) -> None:
-    """Print text as UTF-8, as JSON has to be, whatever the terminal is set to."""
+    """Print text as UTF-8, which JSON requires, in every locale."""
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""`plan`: what would be done about an exported log, and why; without any network."""
+"""`plan`: what enforce mode would do with an exported log, and why. Uses no network."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from remediate.cli.output import console, print_csv, printable, progress_bar, ta
 if TYPE_CHECKING:
     from remediate.decisions.plan import PlannedEntry, Report
 
-_NAMED = 10  # unreadable pieces of one file that are told by their line; the others are counted
-_LONG = 4 << 20  # bytes of input from which a progress bar is worth looking at
+_NAMED = 10  # unreadable pieces of one file that are named by their line; the rest is counted
+_LONG = 4 << 20  # bytes of input that get a progress bar
 
 
 class PlanFormat(StrEnum):
@@ -45,13 +45,13 @@ def plan(
     ] = PlanFormat.TABLE,
     policy: Annotated[
         str | None,
-        typer.Option(envvar="REMEDIATE_POLICY", help="Decide by this file, not by the built-in rules."),
+        typer.Option(envvar="REMEDIATE_POLICY", help="Use this policy file in place of the built-in rules."),
     ] = None,
 ) -> None:
-    """Say for every entry of exported logs what enforce mode would do, and why.
+    """Show what enforce mode would do with each entry of exported logs, and why.
 
-    Takes what `gcloud logging read --format=json` prints, JSON Lines, single entries, Pub/Sub push bodies and
-    CloudEvents, mixed. Unreadable pieces are counted, named by line on standard error, and end the command with 1.
+    Reads `gcloud logging read --format=json` output, JSON Lines, single entries, Pub/Sub push bodies and CloudEvents,
+    mixed. Names unreadable pieces by line on standard error, and then exits with 1.
     """
     import msgspec
 
@@ -59,12 +59,12 @@ def plan(
     from remediate.errors import BadInput
 
     if files.count("-") > 1:
-        raise BadInput("-: standard input can be read once, and is named twice")
+        raise BadInput("-: standard input can be read only once")
     for name in files:
         export.check(name)
     if format_ is PlanFormat.JSON:
         _exit(_plan_json(files, policy))
-    # A table names the entries that no grant tells of; the other formats have grants alone.
+    # A table lists entries that belong to no grant; the other formats list grants only.
     named: list[PlannedEntry] = []
     in_words = format_ is PlanFormat.TABLE
     report, late = _report(
@@ -76,7 +76,7 @@ def plan(
 
 
 def _exit(report: Report) -> Never:
-    """End with 1 where a piece could not be read, so that nobody takes the plan for the whole."""
+    """Exit with 1 if a piece could not be read: the plan is incomplete."""
     raise typer.Exit(1 if report.summary.unreadable else 0)
 
 
@@ -175,7 +175,7 @@ def _print_table(report: Report) -> None:
     out, summary = console(), report.summary
     out.print(f"{summary.entries} entries, {summary.denials} image-read denials, {summary.unreadable} unreadable")
     if report.grants:
-        out.print("\nWhat enforce mode would do (each: roles/artifactregistry.reader on that one repository):")
+        out.print("\nWhat enforce mode would do (each grant: roles/artifactregistry.reader on that one repository):")
         table(
             ("outcome", "member", "repository", "readers", "denials", "first seen", "last seen", "why"),
             (
@@ -188,7 +188,7 @@ def _print_table(report: Report) -> None:
             ),
         )  # fmt: skip
     if report.entries:
-        out.print("\nDenials that name no member, or no repository; a person has to look at the entry:")
+        out.print("\nDenials without a member or a repository; a reviewer must look at the entry:")
         rows = (
             (
                 each.outcome,
@@ -199,7 +199,7 @@ def _print_table(report: Report) -> None:
             )
             for each in report.entries
         )
-        table(("outcome", "insert id", "timestamp", "what is known", "why"), rows)
+        table(("outcome", "insert id", "timestamp", "known", "why"), rows)
     if summary.ignored:
         out.print("\nIgnored:")
         table(("entries", "reason", ""), ((n, code, Reason(code).sentence) for code, n in summary.ignored.items()))
@@ -209,13 +209,13 @@ def _print_table(report: Report) -> None:
 
 
 def _print_gcloud(report: Report) -> None:
-    """The exact commands. What is refused is never printed as a command."""
+    """The exact commands; a refused grant gets none."""
     from remediate.presentation.equivalents import gcloud_command
 
     headings = {
-        "grant": "# Enforce mode grants these by itself.",
-        "ask": "# A person decides each of these; run only what you have looked at.",
-        "refuse": "# Refused: no command is given.",
+        "grant": "# Enforce mode grants these automatically.",
+        "ask": "# A reviewer decides each of these; run only what you have checked.",
+        "refuse": "# Refused: there is no command for these.",
     }
     for outcome, heading in headings.items():
         grants = [each for each in report.grants if each.outcome == outcome]
@@ -230,7 +230,7 @@ def _print_gcloud(report: Report) -> None:
 
 
 def _print_terraform(report: Report) -> None:
-    """Additive `_member` resources, and imports of what is granted already."""
+    """Additive `_member` resources, and imports of existing grants."""
     from remediate.presentation.equivalents import terraform_resource
 
     names: set[str] = set()
@@ -242,9 +242,9 @@ def _print_terraform(report: Report) -> None:
     ]
     if blocks:
         print(
-            "# Additive: nobody else's access is touched. Each import adopts a grant that was made already (approve it,"
+            "# Additive: other members keep their access. Each import adopts an existing grant: approve it, or run its"
         )
-        print("# or run the gcloud command, first); drop the import of one that Terraform is to make itself.\n")
+        print("# gcloud command, first. To let Terraform make the grant, delete its import block.\n")
     sys.stdout.write("\n".join(blocks))
 
 

@@ -1,4 +1,4 @@
-"""`policy`: is the file right, what would it decide and why, do its cases hold, and what would a change change."""
+"""`policy`: checks, explains, tests, compares and confirms policy files."""
 
 from __future__ import annotations
 
@@ -49,44 +49,44 @@ def schema() -> None:
 
 @group.command()
 def check(file: _File) -> None:
-    """Say whether a policy file is right; every problem with its line and column."""
+    """Check a policy file, and name every problem with its line and column."""
     rules = read_rules(file)
-    print(f"{file}: {len(rules.rules)} rules, all right ({rules.digest})")
+    print(f"{file}: {len(rules.rules)} rules, valid ({rules.digest})")
 
 
 @group.command()
 def confirm(
     sha256: Annotated[
         str | None,
-        typer.Argument(metavar="[SHA256]", help="The text's whole digest; nothing: show it."),
+        typer.Argument(metavar="[SHA256]", help="The full SHA-256 of the text. Without it, shows the text's digest."),
     ] = None,
-    reason: Annotated[str, typer.Option(help="Why, for the audit trail. Needed to confirm.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason, for the audit trail. Required to confirm.")] = "",
     actor: ActorOption = None,
 ) -> None:
-    """Let the rules of the policy text at gs:// grant. Two reviewers confirm it, or one operator.
+    """Confirm the policy text at gs://, so that its rules can grant. Takes two reviewers, or one operator.
 
-    Without SHA256 nothing is changed: the text's digest, its rules that grant and the next command are shown.
+    Without SHA256, changes nothing: shows the text's digest, its rules that grant, and the next command.
     """
     from remediate.records.modes import POLICY, open_request
     from remediate.wiring import clock, remediator_from, trail_log_from
 
     settings = current_settings()
     if settings.policy is None:
-        raise BadInput("REMEDIATE_POLICY is not set: the built-in rules decide, and need no confirmation")
+        raise BadInput("REMEDIATE_POLICY is not set: the built-in rules apply, and need no confirmation")
     rules, ledger = read_rules(settings.policy), current_ledger(settings)
     text = rules.to_confirm
     if text is None or text.sha256 == settings.policy_confirmed:
-        why = "it is a file, which an operator put there" if text is None else "REMEDIATE_POLICY_CONFIRMED names it"
+        why = "it is a file that an operator deployed" if text is None else "REMEDIATE_POLICY_CONFIRMED names it"
         if not any(each.rule.then == "grant" for each in rules.rules):
-            why = "no rule of it grants"
+            why = "none of its rules grants"
         say(f"{settings.policy}: needs no confirmation: {why}")
         return
     if sha256 is not None and sha256.lower() != text.sha256:
-        raise BadInput(f"{sha256!r} is not the text at {settings.policy}: its SHA-256 is {text.sha256}")
+        raise BadInput(f"{sha256!r} is not the SHA-256 of {settings.policy}: that is {text.sha256}")
     if sha256 is not None:
-        require_reason(reason, "say why: --reason '...'; it is recorded in the audit trail")
+        require_reason(reason, "--reason is required; the audit trail records it")
     if sha256 is None and (reason or actor is not None):
-        raise BadInput("--reason and --as are for a confirmation: name the text's SHA-256, too")
+        raise BadInput("--reason and --as require the SHA-256 to confirm")
     before = ledger.modes()
     after = before
     if sha256 is not None:
@@ -97,25 +97,25 @@ def confirm(
         if each.rule.then == "grant":
             say(f"    grants: {each.rule.name} when {each.expression.strip()}")
     if after.policy == text.sha256:
-        say(f"Confirmed{' already' if before.policy == text.sha256 else ''}: its rules may grant.")
+        say(f"Confirmed{' already' if before.policy == text.sha256 else ''}: its rules can grant.")
         return
     asked = open_request(after, POLICY, clock())
     if asked is not None and asked.wanted == text.sha256:
-        say(f"Not confirmed yet: {asked.actor} asked for it, and somebody else has to confirm it by {deadline(asked)}.")
+        say(f"Not confirmed yet: {asked.actor} asked for it. A second person must confirm by {deadline(asked)}.")
     else:
-        say("Not confirmed: what its rules would grant is asked. Read the text before you confirm it.")
-    say(f"Another reviewer, or an operator: python -m remediate policy confirm {text.sha256} --reason '...'")
+        say("Not confirmed: a reviewer decides what its rules would grant. Read the text before you confirm it.")
+    say(f"Another reviewer or an operator can run: python -m remediate policy confirm {text.sha256} --reason '...'")
 
 
 @group.command()
 def explain(
     file: _File,
-    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="An exported log entry, or several; - is stdin.")],
+    entry: Annotated[str, typer.Argument(metavar="ENTRY", help="An exported log; - is standard input.")],
     format_: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Show for a log entry what each rule says of it, true, false or unknown, with the values that it saw.
+    """Show how each rule evaluates for each denial in a log: true, false or unknown, with the values it used.
 
-    Nobody is asked: what only Google Cloud could tell is unknown here, and the repository is taken to exist.
+    Uses the log only: values that only Google Cloud knows are unknown, and every repository is assumed to exist.
     """
     from remediate.decisions.policy import decide
     from remediate.decisions.policy_tests import Explained
@@ -128,7 +128,7 @@ def explain(
         decision, judged = decide(denial, evidence, rules), rules.explain(variables(denial, evidence))
         explained.append(Explained(denial.entry.insert_id, decision.outcome, decision.rule, decision.reasons, judged))
     if not explained:
-        raise BadInput(f"{entry}: no entry in it is an image-read denial", advice=f"`plan {entry}` says what they are.")
+        raise BadInput(f"{entry}: contains no image-read denial", advice=f"`plan {entry}` explains each entry.")
     columns = ("rule", "says", "then", "when", "saw")
     if format_ is OutputFormat.TABLE:
         for each in explained:
@@ -142,10 +142,10 @@ def explain(
 @group.command("test")
 def run_cases(
     file: _File,
-    cases: Annotated[str | None, typer.Option(help="The file of cases. [FILE with .test.yaml]")] = None,
+    cases: Annotated[str | None, typer.Option(help="The file of test cases. [FILE with .test.yaml]")] = None,
     format_: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Run the cases beside a policy, and name the rules that no case reaches; exits 1 where one fails."""
+    """Run the test cases of a policy, and list the rules that no case reaches. Exits 1 if a case fails."""
     from remediate.decisions.policy_tests import parse_cases, run
 
     policy, beside = _pair(file, cases)
@@ -173,12 +173,12 @@ def run_cases(
 
 @group.command()
 def diff(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="The policy of now (built-in: the rules without a file).")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The policy to come.")],
-    against: Annotated[list[str], typer.Option(help="Exported logs whose denials are decided by both.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The current policy file, or built-in.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new policy file.")],
+    against: Annotated[list[str], typer.Option(help="An exported log to compare both policies on. Repeatable.")],
     format_: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Name the past denials that two policies decide differently; exits 1 where there are any."""
+    """List the denials that two policies decide differently. Exits 1 if there are any."""
     from remediate.decisions.policy import BUILT_IN, Rules, decide
     from remediate.reasons import Reason
 
@@ -196,20 +196,20 @@ def diff(
                 rows.append((denial.entry.insert_id or "", *names, one.outcome, one.rule, two.outcome, two.rule))
     if not seen:
         files = ", ".join(against)
-        raise BadInput(f"{files}: no entry is an image-read denial", advice="`plan` says of each entry what it is.")
+        raise BadInput(f"{files}: contains no image-read denial", advice="`plan` explains each entry.")
     columns = ("insert_id", "member", "repository", "before", "rule_before", "after", "rule_after")
     changed = [dict(zip(columns, row, strict=True)) for row in rows]
     print_rows(format_, columns, rows, {"denials": seen, "changed": changed, "unsure": unsure})
     if format_ is OutputFormat.TABLE:
         print(f"{seen} denials, {len(rows)} decided differently")
         if unsure:
-            print(f"{unsure} hang on what an export does not tell (ancestors, deploys of before): both ask there")
+            print(f"{unsure} of them need data that exports lack (ancestors, earlier deploys): there both policies ask")
     if rows:
         raise typer.Exit(1)
 
 
 def _evidence_of(denial: Denial) -> Evidence:
-    """What a plan assumes about a denial: an export tells no more."""
+    """What a plan assumes about a denial: the evidence that an export contains."""
     from remediate.decisions.organization import home_offline
     from remediate.decisions.policy import assumed
 
@@ -217,13 +217,13 @@ def _evidence_of(denial: Denial) -> Evidence:
 
 
 def _pair(file: str, cases: str | None) -> tuple[str, str]:
-    """The policy and its cases; either may be named where they stand beside each other."""
+    """The policy and its cases, from the name of either."""
     stem, test, _ = file.partition(".test.")
     if test and cases is None:
         for suffix in (".yaml", ".yml"):
             if Path(stem + suffix).exists():
                 return stem + suffix, file
-        raise BadInput(f"{file}: the policy {stem}.yaml that these cases are for is not there")
+        raise BadInput(f"{file}: there is no policy {stem}.yaml for these cases")
     stem, dot, suffix = file.rpartition(".")
     return file, cases or f"{stem}.test{dot}{suffix}"
 

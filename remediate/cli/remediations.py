@@ -1,4 +1,4 @@
-"""`list` and `show`: what waits for a reviewer, and the whole story of one."""
+"""`list` and `show`: the remediations, and the details of one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GROUPS = 20  # floods that have a line each
 _SHOWN = 5  # members of a binding that are shown before the new one
 _T = TypeVar("_T")
 _OPEN = ("proposed", "failed", "approved")
-_RETRY = "A retry of the deploy is worth it from two minutes on; IAM may take seven or more."
+_RETRY = "Retry the deploy in 2 minutes; IAM can take 7 or more."
 
 
 def register(app: typer.Typer) -> None:
@@ -33,15 +33,17 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(
-    state: Annotated[list[str] | None, typer.Option(help="Only these states (again for more).")] = None,
+    state: Annotated[list[str] | None, typer.Option(help="Only this state. Repeatable.")] = None,
     repository: Annotated[str | None, typer.Option(help="Only repositories whose name contains this.")] = None,
     member: Annotated[str | None, typer.Option(help="Only members that contain this.")] = None,
     since: Annotated[
-        str | None, typer.Option(help="Only last denied from this moment on (RFC 3339, or a date).")
+        str | None, typer.Option(help="Only last denied at or after this time (RFC 3339, or a date).")
     ] = None,
-    until: Annotated[str | None, typer.Option(help="Only last denied before this moment.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, newest first.")] = 100,
-    all_: Annotated[bool, typer.Option("--all", help="A table of all: no line stands for a flood of denials.")] = False,
+    until: Annotated[str | None, typer.Option(help="Only last denied before this time.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most this many, newest first.")] = 100,
+    all_: Annotated[
+        bool, typer.Option("--all", help="List every remediation; do not group floods of denials.")
+    ] = False,
     format_: FormatOption = OutputFormat.TABLE,
 ) -> None:
     """List remediations, most recently denied first."""
@@ -69,7 +71,7 @@ def list_(
     found = page.records
     if page.looked_at:
         print(
-            f"only the last {page.looked_at} remediations were looked at; a whole name is found by an index",
+            f"searched the latest {page.looked_at} remediations only; a full name searches all",
             file=sys.stderr,
         )
     columns = ("id", "state", "member", "repository", "denials", "last_seen", "reasons")
@@ -82,11 +84,11 @@ def list_(
         if wanted != Filter():
             print("No remediation matches.")
         elif not page.damaged and not groups:
-            print("No remediations. They appear here when a deploy to Cloud Run fails because an image cannot be read.")
+            print("No remediations. One appears when a Cloud Run deploy fails because it cannot read its image.")
     for line in groups:
         say(line)
     for fault in page.damaged:
-        warn(f"{fault}; whether it matches is not known")
+        warn(f"{fault}; it may match, too")
     if page.damaged:
         raise typer.Exit(1)
 
@@ -102,15 +104,15 @@ def _groups(ledger: Ledger, states: tuple[State, ...]) -> list[str]:
                 when = f"{group.begins:%Y-%m-%d %H:%M} to {group.ends:%H:%M} UTC"
                 lines.append(f"{count} more {state or 'remediations'} from {group.project}, {when}")
     if lines:
-        lines.append("A flood of denials: an attack, or one fault that fails every deploy. --all lists each.")
+        lines.append("A flood of denials: an attack, or one cause that breaks every deploy. --all lists each.")
     return lines
 
 
 def show(
-    ident: Annotated[str, typer.Argument(metavar="ID", help="The id, or the beginning of one.")],
+    ident: Annotated[str, typer.Argument(metavar="ID", help="The id, or its first characters.")],
     format_: Annotated[OutputFormat, typer.Option("--format", help="table (a text) or json")] = OutputFormat.TABLE,
 ) -> None:
-    """Tell the whole story of one remediation."""
+    """Show the details and the history of one remediation."""
     from remediate.records.results import Check, Proposal
 
     if format_ is OutputFormat.CSV:
@@ -144,7 +146,7 @@ def _ask_service(ask: Callable[[Remediator], _T]) -> _T | str:
 
 
 def _review_notes(check: Check | str | None, record: Remediation) -> list[str]:
-    """What a reviewer has to know of the log and of the count of approvals before they approve."""
+    """What a reviewer must know about the log entry and the approvals before they approve."""
     from remediate.records.approval_count import told
 
     waiting = [told(record.approvals)] if record.state == "proposed" and record.approvals else []
@@ -152,24 +154,24 @@ def _review_notes(check: Check | str | None, record: Remediation) -> list[str]:
         return [*waiting, *([f"Caution: {check}"] if check else [])]
     lines = waiting
     if check.verdict.verified is None:
-        lines.append("Caution, event_unverified: Cloud Logging could not be asked whether it has this denial.")
+        lines.append("Caution, event_unverified: could not verify this denial in Cloud Logging.")
     if check.verdict.verified is False:
-        lines.append("Cloud Logging has no such denial, or a different one: it may be forged. An approval is refused.")
+        lines.append("Cloud Logging has no such denial, or a different one: it may be forged. It cannot be approved.")
     if check.needed > 1 and not record.approvals:
-        why = "its rule says so" if check.verdict.deployer_known else "the log does not say who deployed"
-        lines.append(f"It takes {check.needed} different approvers: {why}.")
+        why = "its rule requires it" if check.verdict.deployer_known else "the log does not say who deployed"
+        lines.append(f"It needs {check.needed} different approvers: {why}.")
     if check.may_declare:
-        lines.append("One approver is enough who declares with --not-mine that the deploy was not theirs.")
+        lines.append("One approver is enough if they declare with --not-mine that they did not deploy.")
     return lines
 
 
 def _binding(change: Proposal | str) -> list[str]:
     """The reader binding of the repository, before and after, as a diff."""
     if isinstance(change, str):
-        return [f"The repository's reader binding is not known: {change}"]
+        return [f"The repository's reader binding is unknown: {change}"]
     before, after = change.policy.before, change.policy.after
     if before == after:
-        return [f"In the reader binding already, with {len(after) - 1} others; a grant would write nothing."]
+        return [f"The member is already in the reader binding, with {len(after) - 1} others; a grant changes nothing."]
     title = (
         "The repository's reader binding would be" if before is None else "The repository's reader binding would become"
     )
@@ -202,20 +204,20 @@ def _story(
     lines = [
         f"{record.id}  {record.state}",
         f"{record.member} {who} images in {record.repository}",
-        f"while deploying {'; '.join(where) or 'something unknown'}{times},",
+        f"while deploying {'; '.join(where) or 'an unknown service'}{times},",
         f"first {record.first_seen}, last {record.last_seen}.",
         "",
-        f"What it would get: {record.role} on that repository, and nothing else.",
-        *([f"Google Cloud refused it for good: {google}"] if (google := google_said(record, steps)) else []),
-        "Why it was decided so:",
+        f"A grant gives it {record.role} on that repository only.",
+        *([f"Google Cloud refused the grant: {google}"] if (google := google_said(record, steps)) else []),
+        "Reasons:",
         *(f"  {reason}: {reason.sentence}" for reason in record.reasons),
     ]
     if record.because:
         lines.append(f"Rule {record.rule!r} says: {record.because}")
     if record.reviewers:
-        lines.append(f"Rule {record.rule!r} leaves it to: {', '.join(record.reviewers)}")
+        lines.append(f"Reviewers of rule {record.rule!r}: {', '.join(record.reviewers)}")
     if record.lasts is not None:
-        lines.append(f"Rule {record.rule!r} lets a grant last {_days(record.lasts)}.")
+        lines.append(f"Rule {record.rule!r} limits a grant to {_days(record.lasts)}.")
     for name, values in (("Images", record.images), ("Deployed by", record.deployers)):
         if values:
             lines.append(f"{name}: {', '.join(values)}")
@@ -223,17 +225,17 @@ def _story(
         lines.append(f"Policy Troubleshooter: {record.troubleshooter}")
     partners = open_partners(ledger, record)
     for other in partners:
-        lines.append(f"The same deploy needs {other.id} too, {other.state}: {other.member}")
+        lines.append(f"The same deploy also needs {other.id} ({other.state}): {other.member}")
         lines.append(f"  on {other.repository} ({', '.join(other.reasons)})")
     if change is not None:
         lines += _binding(change)
     lines += _review_notes(check, record)
-    lines += ["", "Trail:"]
+    lines += ["", "History:"]
     for step in steps:
         count = f"approval {step.approval}" if isinstance(step.approval, str) else ""
-        declared = "declared not to be theirs" if step.not_mine is True else ""
-        said = "; ".join(filter(None, (count, declared, step.note)))
-        note = f"  ({said})" if said else ""
+        declared = "declared that they did not deploy" if step.not_mine is True else ""
+        notes = "; ".join(filter(None, (count, declared, step.note)))
+        note = f"  ({notes})" if notes else ""
         lines.append(f"  {step.at}  {step.before or 'new'} → {became(step)}  by {step.actor}{note}")
     lines += ["", *_next(ledger, record, partners)]
     return lines
@@ -245,7 +247,7 @@ def _days(seconds: float) -> str:
 
 
 def open_partners(ledger: Ledger, record: Remediation) -> list[Remediation]:
-    """What the deploy behind this record needs besides, and is still open: never another deployer's own grant."""
+    """The open remediations that the same deploy also needs; never another deployer's own grant."""
     from remediate.iam.member import Member
 
     others = [ledger.get(ident) for ident in record.partners]
@@ -257,40 +259,40 @@ def open_partners(ledger: Ledger, record: Remediation) -> list[Remediation]:
 
 
 def retry_advice(ledger: Ledger, record: Remediation) -> str:
-    """From when on a retry of the deploy is worth it, once this was granted."""
+    """When to retry the deploy, once this is granted."""
     from remediate.records.transitions import unmet_partners
 
     absent = unmet_partners(record, filter(None, map(ledger.get, record.partners)))
     if not absent:
         return _RETRY
     named = ", ".join(f"{each.id} ({each.state})" for each in absent)
-    return f"A retry fails until {named} is granted: the same deploy needs it too."
+    return f"A retry fails until {named} is granted: the same deploy also needs it."
 
 
 def _next(ledger: Ledger, record: Remediation, partners: list[Remediation]) -> list[str]:
     who = " --as you@example.com" if is_embedded(current_settings()) else ""
-    revoke = [f"To take it away: python -m remediate revoke {record.id}{who} --reason '...'"] if record.ours else []
+    revoke = [f"To revoke: python -m remediate revoke {record.id}{who} --reason '...'"] if record.ours else []
     match record.state:
         case "proposed" | "failed":
             from remediate.records.remediation import content_digest
 
             seen = " ".join(f"{each.id}@{content_digest(each)}" for each in (record, *partners))
             return [
-                "What to type next (the digits behind @ say: only as it is shown here):",
+                "Next commands (@... = only if unchanged since):",
                 f"  python -m remediate approve {seen}{who}",
                 f"  python -m remediate reject {record.id}{who} --reason '...'",
             ]
         case "approved":
-            return ["The write is due: `python -m remediate sweep` carries it out."]
+            return ["Approved, not yet granted: `python -m remediate sweep` makes the grant."]
         case "granted":
-            until = [f"It ends by itself at {record.expires}."] if record.expires else []
+            until = [f"It expires at {record.expires}."] if record.expires else []
             return [retry_advice(ledger, record), *until, *revoke]
         case "refused":
-            return ["Nobody can approve this; it is looked at again when it is denied again."]
+            return ["It cannot be approved. The next denial is decided again."]
         case "rejected":
-            return ["The same denial is counted, and raised again only when REMEDIATE_HOLD_DAYS are over."]
+            return ["Further denials are counted; a new proposal comes only after REMEDIATE_HOLD_DAYS."]
         case _:
-            return ["The next denial raises it again."]
+            return ["The next denial proposes it again."]
 
 
 _INTERNAL = frozenset("version trail trail_hash gathered named_by entries proven image_confirmed ended shown".split())

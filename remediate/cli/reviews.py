@@ -1,4 +1,4 @@
-"""`approve`, `reject`, `revoke`: what a reviewer says to a proposal, and takes back."""
+"""`approve`, `reject`, `revoke`: what a reviewer decides."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ if TYPE_CHECKING:
     from remediate.service.remediator import Remediator
     from remediate.service.testimony import Testimony
 
-_Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, or beginnings of ids.")]
-_Some = Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="The ids, or beginnings of ids.")]
+_Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="The ids, or their first characters.")]
+_Some = Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="The ids, or their first characters.")]
 _Seen = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[ID...]", help="The ids, or beginnings of ids; ID@CONTENT only as `show` showed it."),
+    typer.Argument(
+        metavar="[ID...]", help="The ids, or their first characters; ID@CONTENT approves only what `show` showed."
+    ),
 ]
-_Why = Annotated[str, typer.Option("--reason", help="Why; it stands on the trail.")]
+_Why = Annotated[str, typer.Option("--reason", help="The reason, for the audit trail.")]
 
 _Matching = Annotated[
     str | None,
@@ -45,11 +47,11 @@ _Matching = Annotated[
         help="All proposals whose member or repository contains this; or member=, repository=, project=, with commas.",
     ),
 ]
-_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask whether all that match are meant.")]
+_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 _SENDING = 6.0  # seconds: one attempt on each channel, time-outs included
-_UNVERIFIED = "Cloud Logging could not be asked whether it has the denial; the audit trail says so."
-_ALL = "`python -m remediate list --state proposed` shows all."
+_UNVERIFIED = "could not verify the denial in Cloud Logging; the audit trail records this."
+_ALL = "`python -m remediate list --state proposed` shows all proposals."
 
 
 def register(app: typer.Typer) -> None:
@@ -65,13 +67,13 @@ def approve(
     reason: _Why = "",
     matching: _Matching = None,
     yes: _Yes = False,
-    lasts: Annotated[str | None, typer.Option("--for", help="Only for so long: 12h, 30d, 8w.")] = None,
+    lasts: Annotated[str | None, typer.Option("--for", help="Revoke after this time: 12h, 30d, 8w.")] = None,
     not_mine: Annotated[
         bool,
-        typer.Option("--not-mine", help="Declare, in the audit trail, that you did not make these deploys."),
+        typer.Option("--not-mine", help="Declare that you did not make these deploys; the audit trail records it."),
     ] = False,
 ) -> None:
-    """Approve proposals: adds each member to its repository's one reader binding, and nothing else."""
+    """Approve proposals: grant each member reader access to its repository, and nothing else."""
     from remediate.records.approval_count import told
     from remediate.records.remediation import content_digest
     from remediate.records.transitions import google_said
@@ -86,10 +88,10 @@ def approve(
     for ident in [*(idents or ()), *matched]:
         name, at, content = ident.partition("@")
         if at and not re.fullmatch(r"[0-9a-f]{12}", content):
-            raise BadInput(f"{ident!r}: expected ID, or ID@CONTENT with the twelve digits that `show` shows")
+            raise BadInput(f"{ident!r}: expected ID, or ID@CONTENT with the 12 digits that `show` prints")
         found = require_record(ledger, name)
         if at and contents.get(found.id, content) != content:
-            raise BadInput(f"{found.id} is named twice, with different contents")
+            raise BadInput(f"{found.id} is given twice, with different contents")
         if found.id not in chosen:
             chosen.append(found.id)
         if at:
@@ -120,7 +122,7 @@ def approve(
             say(f"{done.id}  granted: {done.role} to {done.member}")
             say(f"    on {done.repository}; nothing else in its policy changed")
         else:
-            say(f"{done.id}  granted: {done.member} was in the reader binding already; nothing was written")
+            say(f"{done.id}  granted: {done.member} was already in the reader binding; nothing changed")
         if done.expires:
             say(f"    until {done.expires}")
         return True
@@ -130,13 +132,13 @@ def approve(
     try:
         for line in dict.fromkeys(retry_advice(ledger, record) for record in done):
             say(line)
-    except LedgerFault as fault:  # what was granted is granted, and told
-        warn(f"whether a retry is worth it is not known: {fault}")
+    except LedgerFault as fault:  # the grants are made and printed
+        warn(f"cannot tell when to retry the deploy: {fault}")
     for ident in partners:
         other = ledger.get(ident)
         if other and other.state == "proposed":
             who = f" --as {actor}" if actor else ""
-            say(f"The same deploy needs {other.member} too,")
+            say(f"The same deploy also needs {other.member}")
             say(f"    on {other.repository}: python -m remediate approve {ident}@{content_digest(other)}{who}")
     _send_notices()
     if failed:
@@ -146,14 +148,14 @@ def approve(
 def reject(
     reason: _Why, idents: _Some = None, actor: ActorOption = None, matching: _Matching = None, yes: _Yes = False
 ) -> None:
-    """Reject proposals: the same denials are then counted, and not raised again for a while."""
+    """Reject proposals: further denials are counted, and not proposed again for REMEDIATE_HOLD_DAYS."""
     require_reason(reason)
     found = _select_matching(matching, actor, None, yes=yes, given=bool(idents), word="reject")
     chosen = dict.fromkeys([*(idents or ()), *(each.partition("@")[0] for each in found)])
 
     def act(remediator: Remediator, record: Remediation, reviewer: str) -> bool:
         done = remediator.reject(record.id, actor=reviewer, note=reason)
-        say(f"{done.id}  rejected: {done.member} does not get to read {done.repository}")
+        say(f"{done.id}  rejected: {done.member} gets no access to {done.repository}")
         return True
 
     if _act_on_each(list(chosen), actor, "rejected", act):
@@ -161,13 +163,13 @@ def reject(
 
 
 def revoke(idents: _Ids, reason: _Why, actor: ActorOption = None) -> None:
-    """Revoke grants: takes away the members that we added, and nothing else."""
+    """Revoke grants: remove the members that remediate added, and nothing else."""
     require_reason(reason)
 
     def act(remediator: Remediator, record: Remediation, reviewer: str) -> bool:
         done = remediator.revoke(record.id, actor=reviewer, note=reason)
-        say(f"{done.id}  revoked: {done.member} is no reader of {done.repository} any more")
-        say("    Serving revisions go on; the next deploy or rollback would fail.")
+        say(f"{done.id}  revoked: {done.member} no longer has access to {done.repository}")
+        say("    Running revisions keep serving; the next deploy or rollback fails.")
         return True
 
     if _act_on_each(idents, actor, "revoked", act):
@@ -177,7 +179,7 @@ def revoke(idents: _Ids, reason: _Why, actor: ActorOption = None) -> None:
 def _act_on_each(
     idents: list[str], actor: str | None, word: str, act: Callable[[Remediator, Remediation, str], bool]
 ) -> bool:
-    """Act on each remediation in turn, telling what is refused; True where one was."""
+    """Act on each remediation in turn, and print why one is refused; True if one was."""
     from remediate.wiring import notifier_from, remediator_from, trail_log_from
 
     settings = current_settings()
@@ -198,7 +200,7 @@ def _act_on_each(
 
 
 def _send_notices() -> None:
-    """Tell those who wait, once the reviewer has read what was done; what does not go out now is sent by a sweep."""
+    """Send the notices of these decisions; a sweep sends those that fail now."""
     from remediate.wiring import notifier_from
 
     notifier = notifier_from(current_settings())
@@ -210,18 +212,18 @@ def _send_notices() -> None:
 def _select_matching(
     text: str | None, actor: str | None, asked: list[Testimony] | None, *, yes: bool, given: bool, word: str
 ) -> list[str]:
-    """The proposals that a filter matches, as ID@CONTENT, once the caller has seen them listed and said yes.
+    """The proposals that a filter matches, as ID@CONTENT, once the caller confirmed the list.
 
-    What the log was asked for that list is left in `asked`, so that it is not asked again; None: it is not asked.
+    The log's answers about that list go to `asked`, for the approval; None: the log is not asked.
     """
     if text is None:
         if not given:
-            raise BadInput("which ones? Name ids, or --all-matching FILTER", advice=_ALL)
+            raise BadInput("expected ids, or --all-matching FILTER", advice=_ALL)
         return []
     from remediate.ledger.interface import projects
     from remediate.records.remediation import State, content_digest
 
-    person = reviewer_address(current_settings(), actor)  # who may not review is told before being asked
+    person = reviewer_address(current_settings(), actor)  # refuses other people before it asks for confirmation
     parts = [part.partition("=") for part in text.split(",")]
     accepted = ("member", "repository", "project")
     named = all(name.strip() in accepted and value.strip() for name, sign, value in parts if sign)
@@ -251,7 +253,7 @@ def _select_matching(
         say(f"{each.id}  {each.member}\n    on {each.repository} ({', '.join([*each.reasons, *unverified])})")
     if not yes:
         if not sys.stdin.isatty():
-            raise BadInput(f"{len(found)} proposals match; say --yes to {word} them without being asked")
+            raise BadInput(f"{len(found)} proposals match; add --yes to {word} them")
         typer.confirm(f"{word.capitalize()} all {len(found)}?", abort=True)
     return [f"{each.id}@{content_digest(each)}" for each in found]
 

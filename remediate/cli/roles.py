@@ -1,4 +1,4 @@
-"""`roles`: the predefined roles that let their members download images, as shipped; and bringing them up to date."""
+"""`roles`: shows and refreshes the shipped list of predefined roles that can download images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import typer
 from remediate.cli.inputs import current_settings
 from remediate.cli.output import FormatOption, OutputFormat, print_rows
 
-group = typer.Typer(help="Show or refresh the roles that let their members download images.", no_args_is_help=True)
+group = typer.Typer(help="Show or refresh the list of roles that can download images.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 @group.command("list")
 def list_(format_: FormatOption = OutputFormat.TABLE) -> None:
-    """List the shipped roles, and of when they are."""
+    """List the shipped roles, and the date of the list."""
     from remediate.iam.access import shipped_roles
 
     shipped = shipped_roles()
@@ -25,12 +25,12 @@ def list_(format_: FormatOption = OutputFormat.TABLE) -> None:
         print_rows(format_, ("role",), [(role,) for role in shipped.roles], shipped)
         return
     print("\n".join(shipped.roles))
-    print(f"{len(shipped.roles)} predefined roles hold {shipped.permission}, as of {shipped.as_of}")
+    print(f"{len(shipped.roles)} predefined roles include {shipped.permission}, as of {shipped.as_of}")
 
 
 @group.command()
 def refresh() -> None:
-    """Ask IAM for the predefined roles of today, and write them in place of the shipped ones; needs credentials."""
+    """Replace the shipped list with today's predefined roles from IAM. Needs credentials."""
     from remediate.cloud.roles import GoogleRoles
     from remediate.iam.access import shipped_roles, write_roles
     from remediate.wiring import clock
@@ -43,4 +43,4 @@ def refresh() -> None:
         print(f"+ {role}")
     for role in sorted(before - after):
         print(f"- {role}")
-    print(f"{len(after)} roles, {len(after - before)} new, {len(before - after)} gone")
+    print(f"{len(after)} roles, {len(after - before)} new, {len(before - after)} removed")

@@ -12,7 +12,7 @@ _IN_MEMORY = 4 << 20  # bytes, compressed; what is more goes to the disk
 
 
 class Spool:
-    """A list of one-line texts that is written once and read once. A context: it ends with its file."""
+    """A list of one-line texts that is written once and read once. Leaving the context deletes its file."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  (closed at the end)

@@ -1,4 +1,4 @@
-"""Turns what people type for moments and durations into both."""
+"""Reads and writes times and durations of the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`trail`: who did what, why and when; and the proof that none of it was changed."""
+"""`trail`: shows and verifies the audit trail."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("at", "remediation", "change", "actor", "member", "repository", "reasons", "note")
 _MODE = "mode"
-"""What stands in place of a remediation's id where the mode was switched."""
+"""In place of a remediation's id: a switch of the mode."""
 _STORE = "ledger"
-"""What stands there where the file itself is damaged."""
+"""In place of an id: damage of the ledger itself."""
 _T = TypeVar("_T")
 
 
@@ -35,19 +35,19 @@ def register(app: typer.Typer) -> None:
 def trail(
     ident: Annotated[
         str | None,
-        typer.Argument(metavar="[ID|mode|verify]", help="Only this remediation, only switches; or check every chain."),
+        typer.Argument(metavar="[ID|mode|verify]", help="Only this remediation; only mode switches; or verify all."),
     ] = None,
     actor: Annotated[str | None, typer.Option(help="Only transitions whose actor contains this.")] = None,
     repository: Annotated[str | None, typer.Option(help="Only repositories whose name contains this.")] = None,
     member: Annotated[str | None, typer.Option(help="Only members that contain this.")] = None,
-    project: Annotated[str | None, typer.Option(help="Only this project's: it deployed, or holds the image.")] = None,
-    outcome: Annotated[str | None, typer.Option(help="Only what was decided so: grant, ask or refuse.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only this project: it deploys, or holds the image.")] = None,
+    outcome: Annotated[str | None, typer.Option(help="Only this decision: grant, ask or refuse.")] = None,
     state: Annotated[str | None, typer.Option(help="Only transitions into this state.")] = None,
-    since: Annotated[str | None, typer.Option(help="Only from this moment on (RFC 3339, or a date).")] = None,
-    until: Annotated[str | None, typer.Option(help="Only before this moment (RFC 3339, or a date).")] = None,
+    since: Annotated[str | None, typer.Option(help="Only at or after this time (RFC 3339, or a date).")] = None,
+    until: Annotated[str | None, typer.Option(help="Only before this time (RFC 3339, or a date).")] = None,
     format_: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Show who did what, why and when: every transition, oldest first. `trail verify` checks that none was changed."""
+    """Show the audit trail: who did what, when and why, oldest first. `trail verify` detects tampering."""
     from remediate.decisions.policy import Outcome
     from remediate.records.remediation import State
 
@@ -55,11 +55,11 @@ def trail(
     about = (actor, repository, member, project, outcome, state, since, until)
     if ident == "verify":
         if any(each is not None for each in about) or format_ is not OutputFormat.TABLE:
-            raise BadInput("trail verify checks every chain, whole: it takes no filter and no --format")
+            raise BadInput("trail verify takes no filter and no --format: it checks everything")
         _verify(ledger)
         return
     if ident == _MODE and any(each is not None for each in (repository, member, project, outcome, state)):
-        raise BadInput("trail mode takes --actor, --since and --until; a switch has no repository, member or state")
+        raise BadInput("trail mode takes only --actor, --since and --until")
     for option, value, accepted in (("--state", state, list(State)), ("--outcome", outcome, list(Outcome))):
         if value is not None and value not in accepted:
             raise BadInput(f"{option} {value!r}: expected one of {', '.join(accepted)}")
@@ -90,7 +90,7 @@ def trail(
     print_rows(format_, _COLUMNS, list(_rows(steps)), steps)
     if format_ is OutputFormat.TABLE and not steps:
         filtered = ident or any(each is not None for each in about)
-        print("Nothing on the trail matches." if filtered else "The trail is empty.")
+        print("Nothing in the audit trail matches." if filtered else "The audit trail is empty.")
 
 
 def _rows(steps: list[TrailRecord | ModeChange]) -> Iterator[tuple[str, ...]]:
@@ -107,7 +107,7 @@ def _rows(steps: list[TrailRecord | ModeChange]) -> Iterator[tuple[str, ...]]:
 
 
 def _verify(ledger: Ledger) -> None:
-    """Check the store and every chain; names what is broken, the first link of each chain, and exits 1 for any."""
+    """Check the ledger and every chain; print the first broken link of each. Exits 1 if any is broken."""
     from remediate.ledger.checked import checked_switches, checked_trail
 
     faults: list[str] = []
@@ -117,7 +117,7 @@ def _verify(ledger: Ledger) -> None:
         say(f"{what}  broken: {why}")
 
     def read_all(found: Iterator[_T]) -> Iterator[_T]:
-        """What can be read; a store that is damaged beneath its records ends it, and is named once."""
+        """What can be read, up to a damage of the ledger, which is reported once."""
         try:
             yield from found
         except LedgerFault as fault:
@@ -132,11 +132,11 @@ def _verify(ledger: Ledger) -> None:
         if link:
             report(ident, link)
     for ident in read_all(ledger.index_mismatches()):
-        report(ident, "it is filed under another state, name or time than it says, so that nothing finds it")
+        report(ident, "indexed under another state, name or time than its record has; searches miss it")
     now = list(read_all(ledger.ids()))
     orphans = {step.remediation for step in _trail_so_far(ledger)} - set(known) - set(now)
     for ident in sorted(orphans):
-        report(ident, "the remediation that the trail belongs to is missing")
+        report(ident, "the remediation of this trail is missing")
     modes, _, link = checked_switches(ledger)
     if link:
         report(_MODE, link)
@@ -147,7 +147,7 @@ def _verify(ledger: Ledger) -> None:
 
 
 def _trail_so_far(ledger: Ledger) -> Iterator[TrailRecord]:
-    """Every trail record up to one that cannot be read, which its own chain tells of."""
+    """Every trail record up to one that cannot be read, which its own chain reports."""
     with suppress(LedgerFault):
         yield from ledger.trail()
 

@@ -35,7 +35,7 @@ MEASURED = (
 )
 
 
-def measured(*arguments: str) -> tuple[bytes, int, str]:
+def measure(*arguments: str) -> tuple[bytes, int, str]:
     """Standard output, megabytes at most, and standard error."""
     done = subprocess.run([sys.executable, "-c", MEASURED, *arguments], cwd=ROOT, capture_output=True, check=False)
     assert done.returncode in (0, 1), done.stderr
@@ -52,7 +52,7 @@ def test_tiny_documents_take_no_more_memory_however_many_there_are(tmp_path: Pat
         for _ in range(MANY // 10_000):
             file.write(each * 10_000)
         file.write(last)
-    text, most, told = measured(str(path), "--format", "table")
+    text, most, told = measure(str(path), "--format", "table")
     assert (f"{MANY + last.count(b'{}')} entries".encode() in text, told) == (True, "")
     assert most < 90
 
@@ -60,7 +60,7 @@ def test_tiny_documents_take_no_more_memory_however_many_there_are(tmp_path: Pat
 def test_json_of_a_long_export_is_spooled(tmp_path: Path) -> None:
     path = tmp_path / "export"
     path.write_bytes(b'{"insertId":"x"}\n' * 300_000)
-    text, most, _ = measured(str(path), "--format", "json")
+    text, most, _ = measure(str(path), "--format", "json")
     assert most < 90
     assert text.count(b'"insert_id":"x"') == 300_000
     assert json.loads(text)["summary"]["entries"] == 300_000
@@ -71,7 +71,7 @@ def test_broken_pieces_are_told_by_ten_lines_a_file(tmp_path: Path, piece: bytes
     names = [tmp_path / "one", tmp_path / "two"]
     for name in names:
         name.write_bytes(piece * 30_000)
-    text, most, told = measured(*map(str, names))
+    text, most, told = measure(*map(str, names))
     assert most < 90
     lines = told.splitlines()
     for name in names:
