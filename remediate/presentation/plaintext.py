@@ -35,13 +35,13 @@ def json_text(value: object, *, indent: int = 0) -> str:
     """
     try:
         data = msgspec.json.encode(value)
-        return json_escaped((msgspec.json.format(data, indent=indent) if indent else data).decode())
+        return escape_json((msgspec.json.format(data, indent=indent) if indent else data).decode())
     except UnicodeEncodeError:  # half a surrogate pair, which UTF-8 cannot encode
         separators = (",", ": ") if indent else (",", ":")
-        return json_escaped(json.dumps(msgspec.to_builtins(value), indent=indent or None, separators=separators))
+        return escape_json(json.dumps(msgspec.to_builtins(value), indent=indent or None, separators=separators))
 
 
-def json_escaped(text: str) -> str:
+def escape_json(text: str) -> str:
     """The same JSON with invisible characters escaped; outside of strings JSON is ASCII."""
     if text.isascii() and "\x7f" not in text:
         return text
