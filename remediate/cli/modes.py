@@ -72,7 +72,7 @@ def mode(
     if after.version == before.version:
         say(f"{where}: already {to or 'without a switch'}; nothing changed")
         return
-    say(f"{where}: {'switch removed' if to is None else to}")
+    say(f"{where}: {'no switch any more' if to is None else to}")
     if (waited := open_request(before, where, clock())) and waited.wanted != (to or CLEAR):
         say(f"    The request of {waited.actor} for {waited.wanted} is withdrawn.")
     for line in _outranked_by(settings, ledger, where, to):
