@@ -1,6 +1,6 @@
-"""The command line: every command group is registered here, and every error becomes a sentence and an exit code.
+"""The command line: registers every command group, and turns every error into a sentence and an exit code.
 
-Exit codes: 0 done, 1 found something that the caller has to look at (a refusal, a fault), 2 usage or bad input.
+Exit codes: 0 done, 1 something needs attention (a refusal, a fault), 2 usage or bad input.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from remediate.errors import BadInput, RemediateError
 
 app = typer.Typer(
     name="remediate",
-    help="Un-break Cloud Run deploys: from an audit log entry to one reader grant on one repository.",
+    help="Repair Cloud Run deploys that cannot read their image, with one reader grant on one repository.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
@@ -48,39 +48,39 @@ def options(
         bool, typer.Option("--version", "-V", help="Show the version and exit.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """Un-break Cloud Run deploys: from an audit log entry to one reader grant on one repository."""
+    """Repair Cloud Run deploys that cannot read their image, with one reader grant on one repository."""
 
 
 def main() -> None:
-    """Run the command line; no traceback ever reaches the person who typed."""
+    """Run the command line; the user never sees a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character gets its escape
     try:
         app(prog_name=app.info.name)
     except RemediateError as error:
-        _tell(f"remediate: {error}")
+        _print_error(f"remediate: {error}")
         if error.advice:
-            _tell(error.advice)
+            _print_error(error.advice)
         sys.exit(2 if isinstance(error, BadInput) else 1)
     except BrokenPipeError:
-        # The reader of our output went away (`... | head`); nothing more can be said to it.
+        # The reader of our output closed it (`... | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except KeyboardInterrupt:
         sys.exit(130)
     except UnicodeEncodeError as error:
-        _tell(f"remediate: {error.object!a} holds bytes that are no UTF-8 text")
+        _print_error(f"remediate: {error.object!a} contains bytes that are not UTF-8 text")
         sys.exit(2)
     except Exception as error:
         if os.environ.get("PYTHONDEVMODE"):
             raise
-        _tell(f"remediate: unexpected {type(error).__name__}: {error}")
-        _tell("This is a defect of remediate; PYTHONDEVMODE=1 shows where.")
+        _print_error(f"remediate: unexpected {type(error).__name__}: {error}")
+        _print_error("This is a bug in remediate. PYTHONDEVMODE=1 shows the traceback.")
         sys.exit(1)
 
 
-def _tell(text: str) -> None:
-    """Print to standard error, without anything that could drive a terminal."""
+def _print_error(text: str) -> None:
+    """Print to standard error, without control characters."""
     for line in text.split("\n"):
         print(printable(line), file=sys.stderr)

@@ -1,14 +1,15 @@
-"""`mode`: what is in force where, since when and by whom; and the switch."""
+"""`mode`: shows and switches the mode of every scope."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from remediate.cli.output import Format
+from remediate.cli.inputs import ActorOption, current_ledger, current_settings, require_reason, reviewer_address
+from remediate.cli.output import FormatOption, OutputFormat, print_rows, say, warn
+from remediate.cli.times import deadline
 from remediate.errors import BadInput
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from remediate.settings import Settings
 
 
-class Wanted(StrEnum):
-    """What a scope can be switched to; `clear` takes its switch away."""
+class SwitchTo(StrEnum):
+    """What a scope can be switched to; `clear` removes its switch."""
 
     DRY_RUN = "dry-run"
     ENFORCE = "enforce"
@@ -31,78 +32,75 @@ def register(app: typer.Typer) -> None:
 
 def mode(
     wanted: Annotated[
-        Wanted | None, typer.Argument(metavar="[dry-run|enforce|clear]", help="What to switch to; nothing: show.")
+        SwitchTo | None,
+        typer.Argument(metavar="[dry-run|enforce|clear]", help="The new mode. Without it, shows the current modes."),
     ] = None,
     scope: Annotated[
-        str | None, typer.Option(help="organizations/N, folders/N or projects/ID; everywhere where not given.")
+        str | None, typer.Option(help="organizations/N, folders/N or projects/ID. Without it, everywhere.")
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="Why, for the audit trail. Needed to switch.")] = None,
-    actor: Annotated[str | None, typer.Option("--as", help="Who you are: an address. Needed with SQLite.")] = None,
-    format_: Annotated[Format, typer.Option("--format", help="table, json or csv")] = Format.TABLE,
+    reason: Annotated[str | None, typer.Option(help="The reason, for the audit trail. Required to switch.")] = None,
+    actor: ActorOption = None,
+    format_: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Show or switch the mode, without a redeploy. The strictest wins: one dry-run above a project is enough.
+    """Show or switch the mode, without a redeploy. Dry-run always wins over enforce.
 
-    A stricter switch applies at once. To set enforce, or to clear a dry-run, two people say the same within a day, or
-    one operator does.
+    dry-run applies at once. To set enforce, or to clear a dry-run, two reviewers must ask for the same within a day;
+    one operator can do it alone.
     """
-    from remediate.cli.remediations import say, the_ledger, the_settings, warn
-    from remediate.cli.reviews import reviewer
     from remediate.decisions.policy import Mode
-    from remediate.records.modes import CLEAR, EVERYWHERE, OPEN_FOR, open_request, scope_of
+    from remediate.records.modes import CLEAR, EVERYWHERE, open_request, scope_of
     from remediate.wiring import clock, remediator_from, trail_log_from
 
-    settings = the_settings()
+    settings = current_settings()
     where = scope_of(scope) if scope is not None else EVERYWHERE
     if wanted is None:
         if reason is not None or actor is not None:
-            raise BadInput("--reason and --as are for a switch: say dry-run, enforce or clear")
-        _show(settings, the_ledger(settings), where if scope is not None else None, format_)
+            raise BadInput("--reason and --as require a mode: dry-run, enforce or clear")
+        _show(settings, current_ledger(settings), where if scope is not None else None, format_)
         return
-    if reason is None or not reason.strip():
-        raise BadInput(f"say why: mode {wanted} --reason '...'; it is recorded in the audit trail")
-    to = None if wanted is Wanted.CLEAR else Mode(wanted)
-    before = the_ledger(settings).modes()
+    reason = require_reason(reason, f"--reason is required: mode {wanted} --reason '...'; the audit trail records it")
+    to = None if wanted is SwitchTo.CLEAR else Mode(wanted)
+    ledger = current_ledger(settings)
+    before = ledger.modes()
     remediator = remediator_from(settings, trail_log_from(settings, warn))
-    after = remediator.switch(where, to, actor=reviewer(settings, actor), note=reason)
+    after = remediator.switch(where, to, actor=reviewer_address(settings, actor), note=reason)
     asked = open_request(after, where, clock())
     if asked is not None and after.switches.get(where) != to:
-        until = datetime.fromisoformat(asked.at) + OPEN_FOR
-        say(f"{where}: not switched yet; {asked.actor} asked for {asked.wanted}, and somebody else has to confirm it.")
-        say(f"    Until {until:%F %R} UTC another reviewer, or an operator, may run: {_same(wanted, scope)}")
+        say(f"{where}: not switched yet. {asked.actor} asked for {asked.wanted}; a second person must confirm.")
+        say(f"    Until {deadline(asked)} another reviewer or an operator can run: {_command(wanted, scope)}")
         return
     if after.version == before.version:
-        say(f"{where}: {to or 'no switch'}, as before; nothing was recorded")
+        say(f"{where}: already {to or 'without a switch'}; nothing changed")
         return
     say(f"{where}: {'no switch any more' if to is None else to}")
     if (waited := open_request(before, where, clock())) and waited.wanted != (to or CLEAR):
-        say(f"    What {waited.actor} asked for ({waited.wanted}) is withdrawn.")
-    for line in _strictest(settings, the_ledger(settings), where, to):
+        say(f"    The request of {waited.actor} for {waited.wanted} is withdrawn.")
+    for line in _outranked_by(settings, ledger, where, to):
         say(line)
 
 
-def _same(wanted: Wanted, scope: str | None) -> str:
-    return f"remediate mode {wanted}{f' --scope {scope}' if scope else ''} --reason '...'"
+def _command(wanted: SwitchTo, scope: str | None) -> str:
+    return f"python -m remediate mode {wanted}{f' --scope {scope}' if scope else ''} --reason '...'"
 
 
-def _strictest(settings: Settings, ledger: Ledger, where: str, to: str | None) -> list[str]:
-    """What else has a say about this scope, so that nobody thinks they switched what something stricter holds."""
+def _outranked_by(settings: Settings, ledger: Ledger, where: str, to: str | None) -> list[str]:
+    """What overrides this switch, or decides in its place."""
     from remediate.decisions.policy import Mode
     from remediate.records.modes import EVERYWHERE
 
     if to is None and settings.mode is Mode.ENFORCE and Mode.DRY_RUN not in ledger.modes().switches.values():
-        return ["    REMEDIATE_MODE=enforce decides now: what the rules grant is granted without a reviewer."]
+        return ["    REMEDIATE_MODE=enforce applies now: rules grant without a reviewer."]
     if to != Mode.ENFORCE:
         return []
     if settings.mode is Mode.DRY_RUN:
-        return ["    REMEDIATE_MODE=dry-run outranks it: nothing is granted without a reviewer."]
+        return ["    REMEDIATE_MODE=dry-run overrides it: every grant needs a reviewer."]
     held = [scope for scope, mode in ledger.modes().switches.items() if mode is Mode.DRY_RUN and scope != where]
     if EVERYWHERE in held:
-        return ["    `everywhere` is switched to dry-run, which is stricter: `mode clear` takes that away."]
-    return [f"    Stays in dry-run where it overlaps: {', '.join(sorted(held))}"] if held else []
+        return ["    `everywhere` is in dry-run, which wins: `mode clear` removes it."]
+    return [f"    Still in dry-run, where these overlap: {', '.join(sorted(held))}"] if held else []
 
 
-def _show(settings: Settings, ledger: Ledger, only: str | None, format_: Format) -> None:
-    from remediate.cli import output
+def _show(settings: Settings, ledger: Ledger, only: str | None, format_: OutputFormat) -> None:
     from remediate.records.modes import POLICY, is_switch, open_request
     from remediate.wiring import clock
 
@@ -110,8 +108,8 @@ def _show(settings: Settings, ledger: Ledger, only: str | None, format_: Format)
     columns = ("scope", "mode", "since", "by", "why")
     rows: list[tuple[str, str, str, str, str]] = []
     if only is None:
-        word = settings.mode or "not set: the switches decide, dry-run where there is none"
-        rows.append(("REMEDIATE_MODE", str(word), "", "", "the environment; dry-run outranks every switch"))
+        word = settings.mode or "not set: the switches decide; without one, dry-run"
+        rows.append(("REMEDIATE_MODE", str(word), "", "", "environment; dry-run overrides every switch"))
     for scope, each in sorted(ledger.modes().switches.items()):
         if only in (None, scope):
             change = last.get(scope)
@@ -122,12 +120,6 @@ def _show(settings: Settings, ledger: Ledger, only: str | None, format_: Format)
         if only in (None, scope) and (asked := open_request(modes, scope, clock())):
             wanted = f"text {asked.wanted[:12]}" if scope == POLICY else asked.wanted
             rows.append((scope, f"asked: {wanted}", asked.at, asked.actor, asked.note))
-    match format_:
-        case Format.JSON:
-            output.print_json([dict(zip(columns, row, strict=True)) for row in rows])
-        case Format.CSV:
-            output.print_csv(columns, rows)
-        case Format.TABLE if rows:
-            output.table(columns, rows)
-        case Format.TABLE:
-            print(f"There is no switch for {only}; what lies above it decides.")
+    print_rows(format_, columns, rows)
+    if format_ is OutputFormat.TABLE and not rows:
+        print(f"{only} has no switch; the levels above it decide.")

@@ -1,10 +1,12 @@
-"""`notices`: what machines that read the topic have to know."""
+"""`notices`: the schema of what the topic carries."""
 
 from __future__ import annotations
 
 import typer
 
-group = typer.Typer(help="What is sent to the topic and the webhooks.", no_args_is_help=True)
+group = typer.Typer(
+    help="Describe the notices that remediate sends to the topic and the webhooks.", no_args_is_help=True
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -14,12 +16,12 @@ def register(app: typer.Typer) -> None:
 
 @group.callback()
 def options() -> None:
-    """What is sent to the topic and the webhooks."""
+    """Describe the notices that remediate sends to the topic and the webhooks."""
 
 
 @group.command()
 def schema() -> None:
-    """Print the JSON Schema of a notice, as it is sent to the Pub/Sub topic."""
+    """Print the JSON Schema of a notice on the Pub/Sub topic."""
     from remediate.cli import output
     from remediate.records.notice import notice_schema
 

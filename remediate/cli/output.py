@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from remediate.presentation.plaintext import csv_text, json_text
 from remediate.presentation.plaintext import printable as printable
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-class Format(StrEnum):
+class OutputFormat(StrEnum):
     """How a list is printed."""
 
     TABLE = "table"
@@ -23,11 +26,40 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+FormatOption = Annotated[OutputFormat, typer.Option("--format", help="table, json or csv")]
+
+
 def console(width: int | None = None) -> Console:
-    """A console that shows whole values: no markup is read in them, and no line is cut."""
+    """A console that prints values in full, without markup."""
     from rich.console import Console
 
     return Console(highlight=False, markup=False, soft_wrap=True, width=width)
+
+
+def say(text: str) -> None:
+    """Print lines in full, without control characters."""
+    for line in text.split("\n"):
+        console().print(printable(line))
+
+
+def warn(text: str) -> None:
+    """Print to standard error what did not stop the command."""
+    print(printable(f"warning: {text}"), file=sys.stderr)
+
+
+def print_rows(
+    format_: OutputFormat, columns: Sequence[str], rows: Sequence[Sequence[object]], value: object = None
+) -> None:
+    """Print rows in this format. JSON prints `value`, or an object for each row; a table without rows is nothing."""
+    match format_:
+        case OutputFormat.JSON:
+            print_json([dict(zip(columns, row, strict=True)) for row in rows] if value is None else value)
+        case OutputFormat.CSV:
+            print_csv(columns, rows)
+        case OutputFormat.TABLE if rows:
+            table(columns, rows)
+        case _:
+            pass
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -63,17 +95,40 @@ def _blocks(columns: Sequence[str], rows: list[list[str]]) -> None:
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print CSV, header first, in which no field is a formula."""
+    """Print CSV, header first, without formulas."""
     sys.stdout.write(csv_text(columns, rows))
 
 
 def print_json(value: object) -> None:
-    """Print JSON, indented, in which nothing drives a terminal."""
+    """Print JSON, indented, without control characters."""
     write_utf8(json_text(value, indent=2) + "\n")
 
 
 def write_utf8(text: str) -> None:
-    """Print text as UTF-8, as JSON has to be, whatever the terminal is set to."""
+    """Print text as UTF-8, which JSON requires, in every locale."""
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()
+
+
+@contextmanager
+def progress_bar(label: str, *, size: int | None = None, is_long: bool = True) -> Iterator[Callable[..., None]]:
+    """A bar for long work at a terminal, over `size` bytes or a number of items; gives what updates it (see rich)."""
+    if not is_long or not sys.stderr.isatty():
+        yield lambda **_: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    count = MofNCompleteColumn() if size is None else DownloadColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=size)
+        yield lambda **change: bar.update(task, **change)

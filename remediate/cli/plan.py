@@ -1,24 +1,23 @@
-"""`plan`: what would be done about an exported log, and why; without any network."""
+"""`plan`: what enforce mode would do with an exported log, and why. Uses no network."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Never
 
 import typer
 
-if TYPE_CHECKING:
-    from remediate.decisions.organization import HomeNames
-    from remediate.decisions.plan import PlannedEntry, Report
-    from remediate.decisions.policy import Rules
+from remediate.cli.inputs import log_entries, own_names, read_rules
+from remediate.cli.output import console, print_csv, printable, progress_bar, table
 
-_TOLD = 10  # unreadable pieces of one file that are told by their line; the others are counted
-_LONG = 4 << 20  # bytes of input from which a progress bar is worth looking at
+if TYPE_CHECKING:
+    from remediate.decisions.plan import PlannedEntry, Report
+
+_NAMED = 10  # unreadable pieces of one file that are named by their line; the rest is counted
+_LONG = 4 << 20  # bytes of input that get a progress bar
 
 
 class PlanFormat(StrEnum):
@@ -46,13 +45,13 @@ def plan(
     ] = PlanFormat.TABLE,
     policy: Annotated[
         str | None,
-        typer.Option(envvar="REMEDIATE_POLICY", help="Decide by this file, not by the built-in rules."),
+        typer.Option(envvar="REMEDIATE_POLICY", help="Use this policy file in place of the built-in rules."),
     ] = None,
 ) -> None:
-    """Say for every entry of exported logs what enforce mode would do, and why.
+    """Show what enforce mode would do with each entry of exported logs, and why.
 
-    Takes what `gcloud logging read --format=json` prints, JSON Lines, single entries, Pub/Sub push bodies and
-    CloudEvents, mixed. Unreadable pieces are counted, named by line on standard error, and end the command with 1.
+    Reads `gcloud logging read --format=json` output, JSON Lines, single entries, Pub/Sub push bodies and CloudEvents,
+    mixed. Names unreadable pieces by line on standard error, and then exits with 1.
     """
     import msgspec
 
@@ -60,24 +59,24 @@ def plan(
     from remediate.errors import BadInput
 
     if files.count("-") > 1:
-        raise BadInput("-: standard input can be read once, and is named twice")
+        raise BadInput("-: standard input can be read only once")
     for name in files:
         export.check(name)
     if format_ is PlanFormat.JSON:
-        _end(_plan_json(files, policy))
-    # A table names the entries that no grant tells of; the other formats have grants alone.
+        _exit(_plan_json(files, policy))
+    # A table lists entries that belong to no grant; the other formats list grants only.
     named: list[PlannedEntry] = []
-    table = format_ is PlanFormat.TABLE
+    in_words = format_ is PlanFormat.TABLE
     report, late = _report(
-        files, policy, lambda each: named.append(each) if table and each and _unplaced(each) else None
+        files, policy, lambda each: named.append(each) if in_words and each and _is_incomplete(each) else None
     )
-    named += [each for each in late if table and _unplaced(each)]
+    named += [each for each in late if in_words and _is_incomplete(each)]
     _PRINTERS[format_](msgspec.structs.replace(report, entries=named))
-    _end(report)
+    _exit(report)
 
 
-def _end(report: Report) -> Never:
-    """End with 1 where a piece could not be read, so that nobody takes the plan for the whole."""
+def _exit(report: Report) -> Never:
+    """Exit with 1 if a piece could not be read: the plan is incomplete."""
     raise typer.Exit(1 if report.summary.unreadable else 0)
 
 
@@ -85,84 +84,40 @@ def _report(
     files: list[str], policy: str | None, keep: Callable[[PlannedEntry | None], None]
 ) -> tuple[Report, list[PlannedEntry]]:
     """The plan of these files, and its late entries; each other one goes to `keep`, None in place of a late one."""
-    from remediate.cli.output import printable
     from remediate.decisions.plan import Plan
-    from remediate.entries import export
+    from remediate.decisions.policy import BUILT_IN
     from remediate.entries.denial import understand
-    from remediate.entries.envelope import entries_in
+    from remediate.entries.export import Broken
     from remediate.entries.joining import call_of
-    from remediate.entries.log_entry import read_entry
-    from remediate.errors import Unreadable
 
-    made = Plan(_rules(policy), _ours(), keep)
-    told = 0  # of the file that is being read
+    made = Plan(read_rules(policy) if policy else BUILT_IN, own_names(), keep)
+    unreadable = 0  # of the file that is being read
 
-    def broken(name: str, line: int, why: str) -> None:
-        nonlocal told
+    def report_broken(name: str, line: int, why: str) -> None:
+        nonlocal unreadable
         made.unreadable += 1
-        told += 1
-        if told <= _TOLD:
+        unreadable += 1
+        if unreadable <= _NAMED:
             print(f"{printable(name)}:{line}: unreadable: {printable(why)}", file=sys.stderr)
 
-    with _progress(files) as advance:
+    size = sum(Path(name).stat().st_size for name in files if name != "-")
+    with progress_bar("reading", size=size, is_long=size >= _LONG) as update:
         for name in files:
-            for piece in export.documents(name, advance):
-                if isinstance(piece, export.Broken):
-                    broken(name, piece.line, piece.why)
-                    continue
-                try:
-                    entries = entries_in(piece.data)
-                except Unreadable as error:
-                    broken(name, piece.line, str(error))
-                    continue
-                for raw in entries:
-                    try:
-                        entry = read_entry(raw)
-                        made.add(understand(entry), call_of(entry))
-                    except Unreadable as error:
-                        broken(name, piece.line, str(error))
+            for entry in log_entries(name, lambda taken: update(advance=taken)):
+                if isinstance(entry, Broken):
+                    report_broken(name, entry.line, entry.why)
+                else:
+                    made.add(understand(entry), call_of(entry))
             if name != "-" and Path(name).stat().st_size == 0:
-                broken(name, 1, "the file is empty; expected exported log entries")
-            if told > _TOLD:
-                print(f"{printable(name)}: and {told - _TOLD} more unreadable", file=sys.stderr)
-            told = 0
+                report_broken(name, 1, "the file is empty; expected exported log entries")
+            if unreadable > _NAMED:
+                print(f"{printable(name)}: and {unreadable - _NAMED} more unreadable", file=sys.stderr)
+            unreadable = 0
     report = made.report()
     return report, [made.late[place] for place in sorted(made.late)]
 
 
-def _rules(policy: str | None) -> Rules:
-    from remediate.cloud.storage import read_policy
-    from remediate.decisions.policy import BUILT_IN
-    from remediate.decisions.policy_file import parse_policy
-    from remediate.settings import endpoint
-
-    return parse_policy(read_policy(policy, endpoint(os.environ, "STORAGE")), policy) if policy else BUILT_IN
-
-
-def _ours() -> HomeNames:
-    """The domains and workforce pools that the environment names as ours."""
-    from remediate.settings import names_from
-
-    return names_from(os.environ)
-
-
-@contextmanager
-def _progress(files: list[str]) -> Iterator[Callable[[int], None]]:
-    """A bar over the bytes read, on a terminal and for long input alone."""
-    size = sum(Path(name).stat().st_size for name in files if name != "-")
-    if size < _LONG or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading", total=size)
-        yield lambda taken: bar.advance(task, taken)
-
-
-def _unplaced(entry: PlannedEntry) -> bool:
+def _is_incomplete(entry: PlannedEntry) -> bool:
     """Whether it is a denial that names no member, or no repository."""
     from remediate.decisions.policy import Outcome
 
@@ -180,7 +135,7 @@ def _plan_json(files: list[str], policy: str | None) -> Report:
         before, brackets, after = report.partition('"entries":[]')
         out = sys.stdout.buffer
         out.write(f"{before}{brackets[:-1]}".encode())
-        out.writelines(entries.joined(map(json_text, late)))
+        out.writelines(entries.join(map(json_text, late)))
         out.write(f"]{after}\n".encode())
         out.flush()
     return made
@@ -201,8 +156,6 @@ _COLUMNS = (
 
 
 def _print_csv(report: Report) -> None:
-    from remediate.cli.output import print_csv
-
     print_csv(
         ("repository", "member", "role", *(name for name in _COLUMNS if name not in ("repository", "member"))),
         (
@@ -217,13 +170,12 @@ def _print_csv(report: Report) -> None:
 
 
 def _print_table(report: Report) -> None:
-    from remediate.cli.output import console, printable, table
     from remediate.reasons import Reason
 
     out, summary = console(), report.summary
     out.print(f"{summary.entries} entries, {summary.denials} image-read denials, {summary.unreadable} unreadable")
     if report.grants:
-        out.print("\nWhat enforce mode would do (each: roles/artifactregistry.reader on that one repository):")
+        out.print("\nWhat enforce mode would do (each grant: roles/artifactregistry.reader on that one repository):")
         table(
             ("outcome", "member", "repository", "readers", "denials", "first seen", "last seen", "why"),
             (
@@ -236,7 +188,7 @@ def _print_table(report: Report) -> None:
             ),
         )  # fmt: skip
     if report.entries:
-        out.print("\nDenials that name no member, or no repository; a person has to look at the entry:")
+        out.print("\nDenials without a member or a repository; a reviewer must look at the entry:")
         rows = (
             (
                 each.outcome,
@@ -247,7 +199,7 @@ def _print_table(report: Report) -> None:
             )
             for each in report.entries
         )
-        table(("outcome", "insert id", "timestamp", "what is known", "why"), rows)
+        table(("outcome", "insert id", "timestamp", "known", "why"), rows)
     if summary.ignored:
         out.print("\nIgnored:")
         table(("entries", "reason", ""), ((n, code, Reason(code).sentence) for code, n in summary.ignored.items()))
@@ -257,13 +209,13 @@ def _print_table(report: Report) -> None:
 
 
 def _print_gcloud(report: Report) -> None:
-    """The exact commands. What is refused is never printed as a command."""
+    """The exact commands; a refused grant gets none."""
     from remediate.presentation.equivalents import gcloud_command
 
     headings = {
-        "grant": "# Enforce mode grants these by itself.",
-        "ask": "# A person decides each of these; run only what you have looked at.",
-        "refuse": "# Refused: no command is given.",
+        "grant": "# Enforce mode grants these automatically.",
+        "ask": "# A reviewer decides each of these; run only what you have checked.",
+        "refuse": "# Refused: there is no command for these.",
     }
     for outcome, heading in headings.items():
         grants = [each for each in report.grants if each.outcome == outcome]
@@ -278,7 +230,7 @@ def _print_gcloud(report: Report) -> None:
 
 
 def _print_terraform(report: Report) -> None:
-    """Additive `_member` resources, and imports of what is granted already."""
+    """Additive `_member` resources, and imports of existing grants."""
     from remediate.presentation.equivalents import terraform_resource
 
     names: set[str] = set()
@@ -290,9 +242,9 @@ def _print_terraform(report: Report) -> None:
     ]
     if blocks:
         print(
-            "# Additive: nobody else's access is touched. Each import adopts a grant that was made already (approve it,"
+            "# Additive: other members keep their access. Each import adopts an existing grant: approve it, or run its"
         )
-        print("# or run the gcloud command, first); drop the import of one that Terraform is to make itself.\n")
+        print("# gcloud command, first. To let Terraform make the grant, delete its import block.\n")
     sys.stdout.write("\n".join(blocks))
 
 

@@ -12,7 +12,7 @@ _IN_MEMORY = 4 << 20  # bytes, compressed; what is more goes to the disk
 
 
 class Spool:
-    """A list of one-line texts that is written once and read once. A context: it ends with its file."""
+    """A list of one-line texts that is written once and read once. Leaving the context deletes its file."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  (closed at the end)
@@ -30,7 +30,7 @@ class Spool:
         """Write one text behind the others; None keeps its place for one that comes late."""
         self._file.write(self._packer.compress(f"{text or ''}\n".encode()))
 
-    def joined(self, late: Iterator[str]) -> Iterator[bytes]:
+    def join(self, late: Iterator[str]) -> Iterator[bytes]:
         """All texts with a comma between two of them, the late ones in their places; nothing is added afterwards."""
         self._file.write(self._packer.flush())
         self._file.seek(0)

@@ -1,16 +1,16 @@
-"""`sweep`: what is due is done; for a scheduler, or for a person after an outage."""
+"""`sweep`: does what is due; for a scheduler, or for an operator after an outage."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from remediate.cli.inputs import current_settings, is_embedded
+from remediate.cli.output import progress_bar, say, write_utf8
+from remediate.cli.times import duration, moment
 from remediate.errors import BadInput, TerminalFault, TransientFault
 
 if TYPE_CHECKING:
@@ -31,95 +31,90 @@ def register(app: typer.Typer) -> None:
 def sweep(
     since: Annotated[
         str | None,
-        typer.Option(help="First pick up denials that never arrived: since so long (12h, 3d) or a moment (RFC 3339)."),
+        typer.Option(help="First read missed denials from the log: of the last 12h, 3d, or since a time (RFC 3339)."),
     ] = None,
     scope: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Whose logs --since reads: projects/ID, folders/N, ...; may be repeated [REMEDIATE_ORGANIZATION]"
-        ),
+        typer.Option(help="Whose logs --since reads: projects/ID, folders/N, ... Repeatable. [REMEDIATE_ORGANIZATION]"),
     ] = None,
     as_of: Annotated[
         str | None,
-        typer.Option(help="Act as if it were this moment; embedded ledger only, to try out time."),
+        typer.Option(help="Act as if it were this time. For trials, with a SQLite ledger only."),
     ] = None,
 ) -> None:
-    """Carry out approvals, end or renew grants, let lapse what nobody answered, note what somebody removed.
+    """Make approved grants, expire or renew grants, expire unanswered proposals, record grants removed elsewhere.
 
-    Idempotent, resumable, and safe beside running functions. Each transition is a line, in JSON where the output is no
-    terminal; exits 1 where Google Cloud refused something for good. Then send the notices that wait: one that cannot be
-    sent is a WARNING, and no fault of the sweep.
+    Then send waiting notices; one that fails is a WARNING, and does not fail the sweep. Prints a line for each change,
+    as JSON unless the output is a terminal. Exits 1 if something cannot be done. Safe to repeat, and to run beside the
+    function.
     """
-    from remediate.settings import load_settings
     from remediate.wiring import clock, logs_from, notifier_from, projects_within, remediator_from, rules_when_needed
 
-    settings = load_settings(os.environ)
+    settings = current_settings()
     now = _as_of(settings, as_of) if as_of is not None else clock()
     at = (lambda: now) if as_of is not None else clock
     notifier = notifier_from(settings, clock=at)
-    rules = rules_when_needed(settings, _warned)
-    remediator = remediator_from(settings, _tell, at, notifier=notifier, rules=rules)
+    rules = rules_when_needed(settings, _warn)
+    remediator = remediator_from(settings, _print_step, at, notifier=notifier, rules=rules)
     changed, refused = 0, 0
     try:
         rules()
-    except (BadInput, TransientFault) as fault:  # what needs no decision is done all the same
+    except (BadInput, TransientFault) as fault:  # the rest needs no decision, and is done
         refused += 1
-        _warned(f"nothing can be decided: {fault}")
-    with _progress() as advance:
+        _warn(f"cannot decide denials: {fault}")
+    with progress_bar("sweeping") as update:
         if since is not None:
             logs = logs_from(settings)
             if logs is None:
-                raise BadInput("--since reads Cloud Logging, and CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING is not set")
-            moment, scopes = _since(since, now), _scopes(settings, scope)
+                raise BadInput("--since reads Cloud Logging: set CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING")
+            first, scopes = _since(since, now), _scopes(settings, scope)
             try:
-                entries = logs.denials(projects_within(settings, scopes), moment)
+                entries = logs.denials(projects_within(settings, scopes), first)
                 more, faults = _count(list(remediator.pick_up(entries)))
                 changed, refused = changed + more, refused + faults
-            except (TransientFault, TerminalFault) as fault:  # what is due is done all the same
+            except (TransientFault, TerminalFault) as fault:  # what is due is done nevertheless
                 refused += 1
-                _line("ERROR", f"what never arrived is not known: {fault}", {"scope": scope})
+                _line("ERROR", f"cannot read missed denials: {fault}", {"scope": scope})
         elif scope:
-            raise BadInput("--scope says whose logs --since reads, and --since is missing")
-        for done in remediator.sweep(advance):
+            raise BadInput("--scope requires --since: it names whose logs --since reads")
+        for done in remediator.sweep(lambda done, total: update(completed=done, total=total)):
             more, faults = _count([done])
             changed, refused = changed + more, refused + faults
     for sending in notifier.deliver(_SENDING) if notifier else ():
         _line(*sending.line())
     if sys.stderr.isatty():
-        print(f"{changed} remediations changed, {refused} could not be", file=sys.stderr)
+        print(f"{changed} remediations changed, {refused} failed", file=sys.stderr)
     if refused:
         raise typer.Exit(1)
 
 
 def _count(swept: list[Swept]) -> tuple[int, int]:
-    """How many were changed, and how many could not be; each of these is told."""
+    """How many changed, and how many failed; prints each failure."""
     for done in swept:
         if done.fault:
             ident = done.remediation.id if done.remediation else done.ident or None
-            _line("ERROR", f"{ident or 'a denial that never arrived'}: {done.fault}", {"remediation": ident})
+            _line("ERROR", f"{ident or 'a missed denial'}: {done.fault}", {"remediation": ident})
     faults = sum(1 for done in swept if done.fault)
     return len(swept) - faults, faults
 
 
-def _tell(step: TrailRecord | ModeChange) -> None:
+def _print_step(step: TrailRecord | ModeChange) -> None:
     from remediate.records.modes import ModeChange
     from remediate.records.steps import became
 
     if isinstance(step, ModeChange):
-        return  # a sweep switches nothing
+        return  # a sweep switches no mode
     change = f"{step.before or 'new'} -> {became(step)}"
     about: dict[str, object] = {"remediation": step.remediation, "before": step.before, "state": step.after}
     about |= {"member": step.member, "repository": step.repository}
     _line("NOTICE", f"{step.remediation}: {change}", {**about, "trail": step})
 
 
-def _warned(text: str) -> None:
+def _warn(text: str) -> None:
     _line("CRITICAL", text, {})
 
 
 def _line(severity: str, message: str, fields: dict[str, object]) -> None:
-    from remediate.cli.output import write_utf8
-    from remediate.cli.remediations import say
     from remediate.presentation.plaintext import json_text
 
     if sys.stdout.isatty():
@@ -129,21 +124,6 @@ def _line(severity: str, message: str, fields: dict[str, object]) -> None:
     write_utf8(json_text({"severity": severity, "message": message, **fields}) + "\n")
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar over what is open, at a terminal alone; it is told how many are done, of how many."""
-    if not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("sweeping"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("sweeping", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
 def _scopes(settings: Settings, scopes: list[str] | None) -> list[str]:
     from remediate.records.modes import EVERYWHERE, scope_of
 
@@ -151,29 +131,25 @@ def _scopes(settings: Settings, scopes: list[str] | None) -> list[str]:
     if named:
         return named
     if settings.organization is None:
-        advice = "Set REMEDIATE_ORGANIZATION, or say --scope projects/ID."
-        raise BadInput("whose logs --since is to read is not known", advice=advice)
+        advice = "Set REMEDIATE_ORGANIZATION, or add --scope projects/ID."
+        raise BadInput("--since needs a scope", advice=advice)
     return [f"organizations/{settings.organization}"]
 
 
 def _since(text: str, now: datetime) -> datetime:
-    from remediate.cli.times import duration, moment
-
     ago = duration(text)
     if ago is not None:
         try:
             return now - ago
         except OverflowError:
-            raise BadInput(f"--since {text!r}: that is before the first year") from None
+            raise BadInput(f"--since {text!r}: that is before the year 1") from None
     found = moment("--since", text, "12h, 3d, or RFC 3339, as in 2026-11-23T08:00:00Z")
     if found > now + timedelta(minutes=1):
-        raise BadInput(f"--since {text!r}: that moment is still to come")
+        raise BadInput(f"--since {text!r}: that time is in the future")
     return found
 
 
 def _as_of(settings: Settings, text: str) -> datetime:
-    from remediate.cli.times import moment
-
-    if not settings.ledger.startswith("sqlite:"):
-        raise BadInput("--as-of is for the embedded ledger only: it is there to try out what time does")
+    if not is_embedded(settings):
+        raise BadInput("--as-of works with a SQLite ledger only")
     return moment("--as-of", text).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""`trail`: who did what, why and when; and the proof that none of it was changed."""
+"""`trail`: shows and verifies the audit trail."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from remediate.cli.output import Format
-from remediate.cli.remediations import find, say, the_ledger
+from remediate.cli.inputs import current_ledger, require_record
+from remediate.cli.output import FormatOption, OutputFormat, print_rows, say
+from remediate.cli.times import interval
 from remediate.errors import BadInput, LedgerFault
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("at", "remediation", "change", "actor", "member", "repository", "reasons", "note")
 _MODE = "mode"
-"""What stands in place of a remediation's id where the mode was switched."""
+"""In place of a remediation's id: a switch of the mode."""
 _STORE = "ledger"
-"""What stands there where the file itself is damaged."""
+"""In place of an id: damage of the ledger itself."""
 _T = TypeVar("_T")
 
 
@@ -34,47 +35,44 @@ def register(app: typer.Typer) -> None:
 def trail(
     ident: Annotated[
         str | None,
-        typer.Argument(metavar="[ID|mode|verify]", help="Only this remediation, only switches; or check every chain."),
+        typer.Argument(metavar="[ID|mode|verify]", help="Only this remediation; only mode switches; or verify all."),
     ] = None,
     actor: Annotated[str | None, typer.Option(help="Only transitions whose actor contains this.")] = None,
     repository: Annotated[str | None, typer.Option(help="Only repositories whose name contains this.")] = None,
     member: Annotated[str | None, typer.Option(help="Only members that contain this.")] = None,
-    project: Annotated[str | None, typer.Option(help="Only this project's: it deployed, or holds the image.")] = None,
-    outcome: Annotated[str | None, typer.Option(help="Only what was decided so: grant, ask or refuse.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only this project: it deploys, or holds the image.")] = None,
+    outcome: Annotated[str | None, typer.Option(help="Only this decision: grant, ask or refuse.")] = None,
     state: Annotated[str | None, typer.Option(help="Only transitions into this state.")] = None,
-    since: Annotated[str | None, typer.Option(help="Only from this moment on (RFC 3339, or a date).")] = None,
-    until: Annotated[str | None, typer.Option(help="Only before this moment (RFC 3339, or a date).")] = None,
-    format_: Annotated[Format, typer.Option("--format", help="table, json or csv")] = Format.TABLE,
+    since: Annotated[str | None, typer.Option(help="Only at or after this time (RFC 3339, or a date).")] = None,
+    until: Annotated[str | None, typer.Option(help="Only before this time (RFC 3339, or a date).")] = None,
+    format_: FormatOption = OutputFormat.TABLE,
 ) -> None:
-    """Show who did what, why and when: every transition, oldest first. `trail verify` checks that none was changed."""
-    from remediate.cli import output
-    from remediate.cli.times import moment
+    """Show the audit trail: who did what, when and why, oldest first. `trail verify` detects tampering."""
     from remediate.decisions.policy import Outcome
     from remediate.records.remediation import State
 
-    ledger = the_ledger()
+    ledger = current_ledger()
     about = (actor, repository, member, project, outcome, state, since, until)
     if ident == "verify":
-        if any(each is not None for each in about) or format_ is not Format.TABLE:
-            raise BadInput("trail verify checks every chain, whole: it takes no filter and no --format")
+        if any(each is not None for each in about) or format_ is not OutputFormat.TABLE:
+            raise BadInput("trail verify takes no filter and no --format: it checks everything")
         _verify(ledger)
         return
     if ident == _MODE and any(each is not None for each in (repository, member, project, outcome, state)):
-        raise BadInput("trail mode takes --actor, --since and --until; a switch has no repository, member or state")
+        raise BadInput("trail mode takes only --actor, --since and --until")
     for option, value, accepted in (("--state", state, list(State)), ("--outcome", outcome, list(Outcome))):
         if value is not None and value not in accepted:
             raise BadInput(f"{option} {value!r}: expected one of {', '.join(accepted)}")
-    start = moment("--since", since) if since is not None else None
-    end = moment("--until", until) if until is not None else None
+    start, end = interval(since, until)
 
-    def wanted(step: TrailRecord | ModeChange) -> bool:
+    def is_in_time(step: TrailRecord | ModeChange) -> bool:
         at = datetime.fromisoformat(step.at)
         return (start is None or at >= start) and (end is None or at < end) and _contains(step.actor, actor)
 
-    def of_interest(step: TrailRecord) -> bool:
+    def is_of_interest(step: TrailRecord) -> bool:
         projects = (step.project, step.repository.split("/")[1])
         return (
-            wanted(step)
+            is_in_time(step)
             and _contains(step.repository, repository)
             and _contains(step.member, member)
             and (project is None or project in projects)
@@ -84,22 +82,15 @@ def trail(
 
     steps: list[TrailRecord | ModeChange] = []
     if ident != _MODE:
-        told = ledger.trail(find(ledger, ident).id if ident else None)
-        steps += [step for step in told if of_interest(step)]
+        recorded = ledger.trail(require_record(ledger, ident).id if ident else None)
+        steps += [step for step in recorded if is_of_interest(step)]
     if ident == _MODE or (ident is None and (repository, member, project, outcome, state) == (None,) * 5):
-        steps += [step for step in ledger.mode_changes() if wanted(step)]
+        steps += [step for step in ledger.mode_changes() if is_in_time(step)]
         steps.sort(key=lambda step: step.at)
-    match format_:
-        case Format.JSON:
-            output.print_json(steps)
-        case Format.CSV:
-            output.print_csv(_COLUMNS, _rows(steps))
-        case Format.TABLE if steps:
-            output.table(_COLUMNS, _rows(steps))
-        case Format.TABLE if ident or any(each is not None for each in about):
-            print("Nothing on the trail matches.")
-        case Format.TABLE:
-            print("The trail is empty.")
+    print_rows(format_, _COLUMNS, list(_rows(steps)), steps)
+    if format_ is OutputFormat.TABLE and not steps:
+        filtered = ident or any(each is not None for each in about)
+        print("Nothing in the audit trail matches." if filtered else "The audit trail is empty.")
 
 
 def _rows(steps: list[TrailRecord | ModeChange]) -> Iterator[tuple[str, ...]]:
@@ -116,47 +107,47 @@ def _rows(steps: list[TrailRecord | ModeChange]) -> Iterator[tuple[str, ...]]:
 
 
 def _verify(ledger: Ledger) -> None:
-    """Check the store and every chain; names what is broken, the first link of each chain, and exits 1 for any."""
+    """Check the ledger and every chain; print the first broken link of each. Exits 1 if any is broken."""
     from remediate.ledger.checked import checked_switches, checked_trail
 
-    said: list[str] = []
+    faults: list[str] = []
 
-    def broken(what: str, why: str) -> None:
-        said.append(what)
+    def report(what: str, why: str) -> None:
+        faults.append(what)
         say(f"{what}  broken: {why}")
 
-    def gone_through(found: Iterator[_T]) -> Iterator[_T]:
-        """What can be read; a store that is damaged beneath its records ends it, and is named once."""
+    def read_all(found: Iterator[_T]) -> Iterator[_T]:
+        """What can be read, up to a damage of the ledger, which is reported once."""
         try:
             yield from found
         except LedgerFault as fault:
-            if _STORE not in said:
-                broken(_STORE, str(fault))
+            if _STORE not in faults:
+                report(_STORE, str(fault))
 
-    for why in gone_through(ledger.damage()):
-        broken(_STORE, why)
-    known = list(gone_through(ledger.ids()))
+    for why in read_all(ledger.damage()):
+        report(_STORE, why)
+    known = list(read_all(ledger.ids()))
     for ident in known:
         _, link = checked_trail(ledger, ident)
         if link:
-            broken(ident, link)
-    for ident in gone_through(ledger.index_mismatches()):
-        broken(ident, "it is filed under another state, name or time than it says, so that nothing finds it")
-    now = list(gone_through(ledger.ids()))
-    orphans = {step.remediation for step in _readable(ledger)} - set(known) - set(now)
+            report(ident, link)
+    for ident in read_all(ledger.index_mismatches()):
+        report(ident, "indexed under another state, name or time than its record has; searches miss it")
+    now = list(read_all(ledger.ids()))
+    orphans = {step.remediation for step in _trail_so_far(ledger)} - set(known) - set(now)
     for ident in sorted(orphans):
-        broken(ident, "the remediation that the trail belongs to is missing")
+        report(ident, "the remediation of this trail is missing")
     modes, _, link = checked_switches(ledger)
     if link:
-        broken(_MODE, link)
+        report(_MODE, link)
     checked = len(known) + len(orphans) + bool(modes.version)
-    say(f"{checked} hash chains checked, {len(said)} broken")
-    if said:
+    say(f"{checked} hash chains checked, {len(faults)} broken")
+    if faults:
         raise typer.Exit(1)
 
 
-def _readable(ledger: Ledger) -> Iterator[TrailRecord]:
-    """Every trail record up to one that cannot be read, which its own chain tells of."""
+def _trail_so_far(ledger: Ledger) -> Iterator[TrailRecord]:
+    """Every trail record up to one that cannot be read, which its own chain reports."""
     with suppress(LedgerFault):
         yield from ledger.trail()
 

@@ -1,4 +1,4 @@
-"""Turns a grant into what does the same elsewhere: a gcloud command, and a Terraform resource with its import."""
+"""Turns a grant into the same grant for other tools: a gcloud command, a Terraform resource with its import."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def gcloud_command(repository: str, role: str, member: str) -> str:
 
 
 def terraform_resource(repository: str, role: str, member: str, taken: set[str]) -> str:
-    """An additive `_member` resource, which leaves all other access alone, and the import of what is granted already.
+    """An additive `_member` resource, which changes no other access, and the import of an existing grant.
 
-    `taken` are the names that other resources have; the one that this takes is added.
+    `taken` holds the names of other resources; this adds its own.
     """
     named = Repository.parse(repository)
     assert named is not None

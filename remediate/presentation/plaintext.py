@@ -1,4 +1,4 @@
-"""Turns values into text that only says something: nothing drives a terminal, nothing is a spreadsheet's formula."""
+"""Turns values into safe text: no terminal control characters, no spreadsheet formulas."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-_ODD = re.compile(r"[^\n -~]")  # what is not plainly something that shows
-_SEPARATORS = ",;\t\r\n"  # between the fields of some reader: many locales read CSV with a semicolon
-# Where a field may begin, in front of what a spreadsheet takes for a formula's first sign (its wide forms too).
+_ODD = re.compile(r"[^\n -~]")  # everything but visible ASCII and line feeds
+_SEPARATORS = ",;\t\r\n"  # field separators of some spreadsheets: many locales use a semicolon
+# Where a field can begin, before the first sign of a formula (wide forms too).
 _FORMULA = re.compile(rf"(^|[{_SEPARATORS}])(?=[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 def printable(text: object) -> str:
-    """The text without control or format characters, so that what a log holds can never drive a terminal."""
-    return "".join(char if _shows(char) else "\N{REPLACEMENT CHARACTER}" for char in str(text))
+    """The text without control or format characters: log content cannot control a terminal."""
+    return "".join(char if _is_visible(char) else "\N{REPLACEMENT CHARACTER}" for char in str(text))
 
 
-def _shows(char: str) -> bool:
-    """Python calls no space but the common one printable; the ideographic one is in every Japanese note."""
+def _is_visible(char: str) -> bool:
+    """Whether it is visible. `isprintable` misses spaces but the common one; Japanese notes use the ideographic one."""
     return char.isprintable() or unicodedata.category(char) == "Zs"
 
 
 def json_text(value: object, *, indent: int = 0) -> str:
-    """JSON in which nothing drives a terminal: what does not show is written as `\\uXXXX`, and is read as it was.
+    """JSON that cannot control a terminal: invisible characters are escaped as `\\uXXXX`, and decode to themselves.
 
     >>> print(json_text(["web\\u202e"]))
     ["web\\u202e"]
     """
     try:
         data = msgspec.json.encode(value)
-        return json_escaped((msgspec.json.format(data, indent=indent) if indent else data).decode())
-    except UnicodeEncodeError:  # half a character, which no UTF-8 can hold
+        return escape_json((msgspec.json.format(data, indent=indent) if indent else data).decode())
+    except UnicodeEncodeError:  # half a surrogate pair, which UTF-8 cannot encode
         separators = (",", ": ") if indent else (",", ":")
-        return json_escaped(json.dumps(msgspec.to_builtins(value), indent=indent or None, separators=separators))
+        return escape_json(json.dumps(msgspec.to_builtins(value), indent=indent or None, separators=separators))
 
 
-def json_escaped(text: str) -> str:
-    """The same JSON, with what does not show escaped: outside of strings JSON holds nothing but ASCII."""
+def escape_json(text: str) -> str:
+    """The same JSON with invisible characters escaped; outside of strings JSON is ASCII."""
     if text.isascii() and "\x7f" not in text:
         return text
-    return _ODD.sub(lambda found: found[0] if _shows(found[0]) else _escape(found[0]), text)
+    return _ODD.sub(lambda found: found[0] if _is_visible(found[0]) else _escape(found[0]), text)
 
 
 def _escape(char: str) -> str:
@@ -54,7 +54,7 @@ def _escape(char: str) -> str:
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """CSV, header first. No field is a formula, also where a spreadsheet reads it with a semicolon, or a tab."""
+    """CSV, header first. No field is a formula, even if a spreadsheet splits it at semicolons or tabs."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(columns)
@@ -64,6 +64,6 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _safe(text: str) -> str:
-    """The text with an apostrophe in front of everything that some reader would run, or take for a field's end."""
+    """The text with an apostrophe before what a spreadsheet may run as a formula, or take for the end of a field."""
     text = _FORMULA.sub(r"\1'", text)
     return f"'{text}" if text[:1] and text[0] in _SEPARATORS else text

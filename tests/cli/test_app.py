@@ -17,13 +17,12 @@ from typer.testing import CliRunner
 import remediate
 from remediate.cli.app import app
 from tests.audit_entries import activity
-from tests.cli.test_plan import plan, run
+from tests.cli.shell import plan, run, run_process
 from tests.sandbox_fixture import ROOT
 
 
-@pytest.mark.parametrize("option", ["--version", "-V"])
-def test_the_version_is_the_packages(option: str) -> None:
-    done = run(option)
+def test_the_version_is_the_projects() -> None:
+    done = run_process("--version")
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode() == f"remediate {remediate.__version__}\n"
 
@@ -74,7 +73,7 @@ def test_help_names_every_command() -> None:
 
 
 def test_no_command_at_all_is_answered_with_the_help_and_exits_2() -> None:
-    done = run()
+    done = run_process()
     assert done.returncode == 2
     assert b"Usage" in done.stdout + done.stderr
 
@@ -98,7 +97,7 @@ def test_a_name_with_control_characters_drives_no_terminal(tmp_path: Path) -> No
 
 def test_a_terminal_without_unicode_is_no_error() -> None:
     entry = json.dumps(activity(email=None, insert_id="\u6f22\u00e9"))
-    done = run("plan", "-", stdin=entry.encode(), PYTHONIOENCODING="ascii")
+    done = run_process("plan", "-", stdin=entry.encode(), PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\\u6f22\\xe9" in done.stdout
 
@@ -117,16 +116,9 @@ def test_an_interrupt_is_quiet_and_exits_130() -> None:
     assert b"Traceback" not in done.stderr
 
 
-def test_a_defect_is_said_in_a_line_without_a_traceback() -> None:
-    code = (
-        "import sys\n"
-        "import remediate.entries.export\n"
-        "remediate.entries.export.documents = lambda *_: 1 / 0\n"
-        "sys.argv = ['remediate', 'plan', '-']\n"
-        "from remediate.cli.app import main\n"
-        "main()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, input=b"", capture_output=True, check=False)
+def test_a_defect_is_said_in_a_line_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remediate.entries.export.documents", lambda *_: 1 / 0)
+    done = plan("")
     assert done.returncode == 1
     assert b"unexpected ZeroDivisionError" in done.stderr
     assert b"Traceback" not in done.stderr

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from remediate.cli.app import app
 from remediate.errors import LedgerFault, RemediateError
 from remediate.ledger.sqlite import SqliteLedger
-from tests.cli.test_remediations import REVIEWER, Shell
+from tests.cli.shell import REVIEWER, Shell
 from tests.sandbox_fixture import SandboxProcess
 from tests.wire.function_fixture import FunctionProcess
 from tests.wire.test_function import same_project
@@ -23,8 +23,8 @@ PAGE = 4096
 
 
 @pytest.fixture
-def shell(sandbox_server: SandboxProcess, tmp_path: Path) -> Shell:
-    shell = Shell(sandbox_server, tmp_path)
+def shell(shell: Shell) -> Shell:
+    """The same, with an approval and a switch."""
     shell.run("approve", shell.ids[0], "--as", REVIEWER, "--for", "1h")
     shell.run("mode", "dry-run", "--as", REVIEWER, "--reason", "test")
     return shell

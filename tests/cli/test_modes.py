@@ -16,9 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.cli.test_remediations import Shell, shell
+from tests.cli.shell import Shell
 
-__all__ = ["shell"]
 ANA, BO = "ana@example.com", "bo@example.com"
 WHY = ("--reason", "the pilot is over")
 SCOPE = ("--scope", "folders/421")
@@ -31,8 +30,8 @@ def rows(shell: Shell) -> dict[str, str]:
 
 def test_one_person_asks_and_another_confirms(shell: Shell) -> None:
     said = shell.run("mode", "enforce", *SCOPE, *WHY, "--as", ANA)
-    assert f"folders/421: not switched yet; user:{ANA} asked for enforce" in said
-    assert "remediate mode enforce --scope folders/421 --reason" in said
+    assert f"folders/421: not switched yet. user:{ANA} asked for enforce" in said
+    assert "python -m remediate mode enforce --scope folders/421 --reason" in said
     assert rows(shell)["folders/421"] == "asked: enforce"
     assert "not switched yet" in shell.run("mode", "enforce", *SCOPE, *WHY, "--as", ANA.upper())
     assert len(shell.json("trail", "mode")) == 1
@@ -51,7 +50,7 @@ def test_dry_run_is_said_by_one_and_withdraws_what_was_asked_for(shell: Shell) -
     shown = shell.json("mode")
     assert (shown[1]["mode"], shown[1]["since"], shown[2]["mode"]) == ("dry-run", set_at, "asked: clear")
     said = shell.run("mode", "dry-run", "--reason", "an incident", "--as", BO)
-    assert said == f"everywhere: dry-run\n    What user:{ANA} asked for (clear) is withdrawn.\n"
+    assert said == f"everywhere: dry-run\n    The request of user:{ANA} for clear is withdrawn.\n"
     assert rows(shell) == {**rows(shell), "everywhere": "dry-run"}
     assert "not switched yet" in shell.run("mode", "clear", *WHY, "--as", "cy@example.com")
     assert "request withdrawn" in shell.run("trail", "mode")
@@ -118,15 +117,15 @@ def test_a_policy_text_is_shown_asked_for_and_confirmed(shell: Shell, bucket: tu
     assert f"Not confirmed yet: user:{ANA} asked for it" in shell.run(*confirm, ANA)
     assert rows(shell)["policy"] == f"asked: text {sha256[:12]}"
     text[0] += "# changed after it was asked for\n"
-    assert f"{sha256!r} is not the text at gs://rules/policy.yaml" in shell.run(*confirm, BO, code=2)
+    assert f"{sha256!r} is not the SHA-256 of gs://rules/policy.yaml" in shell.run(*confirm, BO, code=2)
     text[0] = GRANTS
-    assert "is not the text" in shell.run("policy", "confirm", sha256[:12], *WHY, "--as", BO, code=2)
-    assert "Confirmed: its rules may grant." in shell.run(*confirm, BO)
+    assert "is not the SHA-256" in shell.run("policy", "confirm", sha256[:12], *WHY, "--as", BO, code=2)
+    assert "Confirmed: its rules can grant." in shell.run(*confirm, BO)
     assert "Confirmed already" in shell.run(*confirm, BO)
     assert "0 broken" in shell.run("trail", "verify")
     assert f"text {sha256[:12]} confirmed" in shell.run("trail", "mode")
     text[0] = GRANTS.replace("grant", "ask")
-    assert "needs no confirmation: no rule of it grants" in shell.run("policy", "confirm")
+    assert "needs no confirmation: none of its rules grants" in shell.run("policy", "confirm")
     text[0] = GRANTS + "\n"
     assert "Not confirmed: " in shell.run("policy", "confirm")
     own = hashlib.sha256(text[0].encode()).hexdigest()
@@ -137,7 +136,7 @@ def test_a_policy_text_is_shown_asked_for_and_confirmed(shell: Shell, bucket: tu
 def test_a_file_needs_no_confirmation(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text(GRANTS)
     said = shell.run("policy", "confirm", REMEDIATE_POLICY=str(tmp_path / "policy.yaml"))
-    assert "needs no confirmation: it is a file, which an operator put there" in said
+    assert "needs no confirmation: it is a file that an operator deployed" in said
     assert "REMEDIATE_POLICY is not set" in shell.run("policy", "confirm", code=2)
 
 
@@ -158,5 +157,5 @@ def test_on_a_shared_ledger_as_only_repeats_who_you_are(shell: Shell, firestore:
     assert email in wrong
     for same in ((), ("--as", email.upper().replace("GSERVICEACCOUNT.COM", "gserviceaccount.com"))):
         said = shell.run("mode", "enforce", *WHY, *same)
-        assert f"everywhere: not switched yet; serviceAccount:{email} asked for enforce" in said
+        assert f"everywhere: not switched yet. serviceAccount:{email} asked for enforce" in said
     assert "runs as the service itself" in shell.run("mode", "enforce", *WHY, code=1, CLOUD_RUN_JOB="sweep")

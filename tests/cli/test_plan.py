@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.audit_entries import DEPLOYER, PROJECT, REPOSITORY, activity, push_body, system_event, user_text
+from tests.cli.shell import plan, run
 from tests.policies import BEFORE_2025
 from tests.sandbox_fixture import ROOT
 
@@ -30,16 +31,6 @@ ENTRIES = [
     activity("Something else.", insert_id="3"),
     activity(email=None, insert_id="4"),
 ]
-
-
-def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "remediate", *arguments]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("REMEDIATE_")} | environment
-    return subprocess.run(command, cwd=ROOT, env=clean, input=stdin, capture_output=True, check=False)
-
-
-def plan(text: str | bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return run("plan", "-", *arguments, stdin=text.encode() if isinstance(text, str) else text)
 
 
 @pytest.fixture(scope="module")
