@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from remediate.settings import Settings
 
 ActorOption = Annotated[str | None, typer.Option("--as", help="Your address. Required with a SQLite ledger.")]
-_ALL = "`python -m remediate list` shows all ids."
+_ALL = "`remediate list` shows all ids."
 
 
 def current_settings() -> Settings:

@@ -80,7 +80,7 @@ def mode(
 
 
 def _command(wanted: SwitchTo, scope: str | None) -> str:
-    return f"python -m remediate mode {wanted}{f' --scope {scope}' if scope else ''} --reason '...'"
+    return f"remediate mode {wanted}{f' --scope {scope}' if scope else ''} --reason '...'"
 
 
 def _outranked_by(settings: Settings, ledger: Ledger, where: str, to: str | None) -> list[str]:

@@ -104,7 +104,7 @@ def confirm(
         say(f"Not confirmed yet: {asked.actor} asked for it. A second person must confirm by {deadline(asked)}.")
     else:
         say("Not confirmed: a reviewer decides what its rules would grant. Read the text before you confirm it.")
-    say(f"Another reviewer or an operator can run: python -m remediate policy confirm {text.sha256} --reason '...'")
+    say(f"Another reviewer or an operator can run: remediate policy confirm {text.sha256} --reason '...'")
 
 
 @group.command()

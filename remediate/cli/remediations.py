@@ -271,7 +271,7 @@ def retry_advice(ledger: Ledger, record: Remediation) -> str:
 
 def _next(ledger: Ledger, record: Remediation, partners: list[Remediation]) -> list[str]:
     who = " --as you@example.com" if is_embedded(current_settings()) else ""
-    revoke = [f"To revoke: python -m remediate revoke {record.id}{who} --reason '...'"] if record.ours else []
+    revoke = [f"To revoke: remediate revoke {record.id}{who} --reason '...'"] if record.ours else []
     match record.state:
         case "proposed" | "failed":
             from remediate.records.remediation import content_digest
@@ -279,11 +279,11 @@ def _next(ledger: Ledger, record: Remediation, partners: list[Remediation]) -> l
             seen = " ".join(f"{each.id}@{content_digest(each)}" for each in (record, *partners))
             return [
                 "Next commands (@... = only if unchanged since):",
-                f"  python -m remediate approve {seen}{who}",
-                f"  python -m remediate reject {record.id}{who} --reason '...'",
+                f"  remediate approve {seen}{who}",
+                f"  remediate reject {record.id}{who} --reason '...'",
             ]
         case "approved":
-            return ["Approved, not yet granted: `python -m remediate sweep` makes the grant."]
+            return ["Approved, not yet granted: `remediate sweep` makes the grant."]
         case "granted":
             until = [f"It expires at {record.expires}."] if record.expires else []
             return [retry_advice(ledger, record), *until, *revoke]

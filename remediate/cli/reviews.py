@@ -51,7 +51,7 @@ _Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation."
 
 _SENDING = 6.0  # seconds: one attempt on each channel, time-outs included
 _UNVERIFIED = "could not verify the denial in Cloud Logging; the audit trail records this."
-_ALL = "`python -m remediate list --state proposed` shows all proposals."
+_ALL = "`remediate list --state proposed` shows all proposals."
 
 
 def register(app: typer.Typer) -> None:
@@ -139,7 +139,7 @@ def approve(
         if other and other.state == "proposed":
             who = f" --as {actor}" if actor else ""
             say(f"The same deploy also needs {other.member}")
-            say(f"    on {other.repository}: python -m remediate approve {ident}@{content_digest(other)}{who}")
+            say(f"    on {other.repository}: remediate approve {ident}@{content_digest(other)}{who}")
     _send_notices()
     if failed:
         raise typer.Exit(1)

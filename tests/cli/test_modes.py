@@ -31,7 +31,7 @@ def rows(shell: Shell) -> dict[str, str]:
 def test_one_person_asks_and_another_confirms(shell: Shell) -> None:
     said = shell.run("mode", "enforce", *SCOPE, *WHY, "--as", ANA)
     assert f"folders/421: not switched yet. user:{ANA} asked for enforce" in said
-    assert "python -m remediate mode enforce --scope folders/421 --reason" in said
+    assert "remediate mode enforce --scope folders/421 --reason" in said
     assert rows(shell)["folders/421"] == "asked: enforce"
     assert "not switched yet" in shell.run("mode", "enforce", *SCOPE, *WHY, "--as", ANA.upper())
     assert len(shell.json("trail", "mode")) == 1
