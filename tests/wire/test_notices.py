@@ -130,8 +130,8 @@ def test_a_grant_by_command_is_told_with_the_link_and_when_to_deploy_again(
     command.run("approve", deployer.id, agent.id, "--as", "ana@example.com")
     text = json.dumps(slack.wait_for(2))
     assert f"<{PAGES}/r/{agent.id}|Open the remediation>" in text
-    assert f"the same deploy needs {agent.id} (proposed) too" in text
-    assert "IAM needs about 2 minutes, sometimes 7 or more" in text
+    assert f"the same deploy also needs {agent.id} (proposed)" in text
+    assert "IAM usually needs 2 minutes, sometimes 7 or more" in text
     received = {attributes["id"]: json.loads(body) for body, attributes in pubsub.pull(subscription)}
     assert sorted(received) == sorted(f"{each.id}.1.granted" for each in (deployer, agent))
     assert received[f"{agent.id}.1.granted"]["retry_from"]
