@@ -17,7 +17,7 @@ from tests.audit_entries import activity
 from tests.cli.shell import run
 from tests.sandbox_fixture import ROOT
 
-MANY = 300_000  # documents; held in memory, as many took 120 MB
+MANY = 600_000  # documents; held in memory, as many took 240 MB
 LAYOUTS = {
     "lines": (b"", b"{}\n", b""),
     "pretty array": (b"[\n", b'  {\n    "a": 1\n  },\n', b"  {}\n]\n"),
