@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,6 +55,7 @@ def doctor(
     Changes nothing, except that the synthetic denial leaves one refused record (see docs/doctor.md).
     Exits 1 with any finding, including what could not be read.
     """
+    from remediate.cli.output import progress_bar
     from remediate.doctor.run import local_facts, run_doctor
     from remediate.wiring import clock
 
@@ -68,8 +66,15 @@ def doctor(
         raise BadInput("--canary needs an installation to send a synthetic denial to: set --project")
     inside = "K_SERVICE" in environ or "CLOUD_RUN_JOB" in environ
     send = not inside if canary is None else canary
-    with _progress() as (advance, waiting):
-        report = run_doctor(local, names, canary=send, clock=clock, advance=advance, waiting=waiting)
+    with progress_bar("reading from Google Cloud") as update:
+        report = run_doctor(
+            local,
+            names,
+            canary=send,
+            clock=clock,
+            advance=lambda done, total: update(completed=done, total=total),
+            waiting=lambda: update(description="waiting for the synthetic denial", total=None),
+        )
     if format_ is ReportFormat.JSON:
         _print_json(report)
     else:
@@ -104,24 +109,6 @@ def _names(
     if region is None:
         raise BadInput(f"--project {project!r}: no region named: expected --region, as in europe-west1")
     return resource_names(project, region, name or "remediate", scopes)
-
-
-@contextmanager
-def _progress() -> Iterator[tuple[Callable[[int, int], None], Callable[[], None]]]:
-    """A progress bar on a terminal: over the queries, then for the synthetic denial."""
-    if not sys.stderr.isatty():
-        yield lambda *_: None, lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("reading from Google Cloud", total=None)
-        yield (
-            lambda done, total: bar.update(task, completed=done, total=total),
-            lambda: bar.update(task, description="waiting for the synthetic denial", total=None),
-        )
 
 
 def _print(report: DoctorReport) -> None:
