@@ -1,11 +1,8 @@
-"""`doctor`: is everything there, does it work, does nobody hold more than they need; and the command that cures it."""
+"""`doctor`: checks an installation, and prints a command to fix each finding."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,12 +12,12 @@ from remediate.errors import BadInput
 
 if TYPE_CHECKING:
     from remediate.doctor.finding import Finding
-    from remediate.doctor.names import Site
-    from remediate.doctor.run import Report
-    from remediate.doctor.snapshot import Local
+    from remediate.doctor.names import ResourceNames
+    from remediate.doctor.run import DoctorReport
+    from remediate.doctor.snapshot import LocalFacts
 
 
-class Format(StrEnum):
+class ReportFormat(StrEnum):
     """How the report is printed."""
 
     TABLE = "table"
@@ -40,38 +37,45 @@ def doctor(
         ),
     ] = None,
     region: Annotated[str | None, typer.Option(help="Its region. [CLOUDSDK_RUN_REGION]")] = None,
-    name: Annotated[str | None, typer.Option(help="What its names begin with. [remediate]")] = None,
+    name: Annotated[str | None, typer.Option(help="The prefix of its names. (default: remediate)")] = None,
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="What it watches: organizations/N, folders/N (again for more), projects/ID. [as deployed]"),
+        typer.Option(
+            help="What it watches: organizations/N, folders/N (repeatable), projects/ID. (default: as deployed)"
+        ),
     ] = None,
     canary: Annotated[
         bool | None,
-        typer.Option(
-            "--canary/--no-canary",
-            help="Send a synthetic denial through it. [where it is deployed, and this is not the service itself]",
-        ),
+        typer.Option("--canary/--no-canary", help="Send a synthetic denial. (default: yes, except inside the service)"),
     ] = None,
-    format_: Annotated[Format, typer.Option("--format", help="table or json")] = Format.TABLE,
+    format_: Annotated[ReportFormat, typer.Option("--format", help="table or json")] = ReportFormat.TABLE,
 ) -> None:
     """Check configuration, policy, ledger, APIs, routing, services and identities; then send a synthetic denial.
 
-    Changes nothing, save that the synthetic denial leaves one refused record (see docs/doctor.md). Exits 1 where there
-    is something to look at, unknown included.
+    Changes nothing, except that the synthetic denial leaves one refused record (see docs/doctor.md).
+    Exits 1 with any finding, including what could not be read.
     """
-    from remediate.doctor.run import local_facts, visit
+    from remediate.cli.output import progress_bar
+    from remediate.doctor.run import local_facts, run_doctor
     from remediate.wiring import clock
 
     environ = dict(os.environ)
     local = local_facts(environ)
-    site = _site(local, project, region, name, tuple(scope or ()))
-    if canary and site is None:
-        raise BadInput("--canary sends a synthetic denial through what is deployed, and no --project is named")
+    names = _names(local, project, region, name, tuple(scope or ()))
+    if canary and names is None:
+        raise BadInput("--canary needs an installation to send a synthetic denial to: set --project")
     inside = "K_SERVICE" in environ or "CLOUD_RUN_JOB" in environ
     send = not inside if canary is None else canary
-    with _progress() as (advance, waiting):
-        report = visit(local, site, canary=send, clock=clock, advance=advance, waiting=waiting)
-    if format_ is Format.JSON:
+    with progress_bar("reading from Google Cloud") as update:
+        report = run_doctor(
+            local,
+            names,
+            canary=send,
+            clock=clock,
+            advance=lambda done, total: update(completed=done, total=total),
+            waiting=lambda: update(description="waiting for the synthetic denial", total=None),
+        )
+    if format_ is ReportFormat.JSON:
         _print_json(report)
     else:
         _print(report)
@@ -79,12 +83,12 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _site(
-    local: Local, project: str | None, region: str | None, name: str | None, scopes: tuple[str, ...]
-) -> Site | None:
-    """The installation that is meant; None where none is named."""
+def _names(
+    local: LocalFacts, project: str | None, region: str | None, name: str | None, scopes: tuple[str, ...]
+) -> ResourceNames | None:
+    """The installation that options or environment name; None where neither does."""
     from remediate.doctor.environment import firestore_path
-    from remediate.doctor.names import site
+    from remediate.doctor.names import resource_names
 
     environ, asked = local.environ, project
     part = environ.get("K_SERVICE") or environ.get("CLOUD_RUN_JOB") or ""
@@ -100,38 +104,20 @@ def _site(
     region = region or environ.get("CLOUDSDK_RUN_REGION")
     if project is None or (region is None and asked is None):
         if name or scopes or (region and part == "" and "CLOUDSDK_RUN_REGION" not in environ):
-            raise BadInput("what is deployed where is not known: expected --project and --region")
+            raise BadInput("no installation named: expected --project and --region")
         return None
     if region is None:
-        raise BadInput(f"--project {project!r}: its region is not known: expected --region, as in europe-west1")
-    return site(project, region, name or "remediate", scopes)
+        raise BadInput(f"--project {project!r}: no region named: expected --region, as in europe-west1")
+    return resource_names(project, region, name or "remediate", scopes)
 
 
-@contextmanager
-def _progress() -> Iterator[tuple[Callable[[int, int], None], Callable[[], None]]]:
-    """A bar over the questions, and a word while the synthetic denial is on its way; at a terminal alone."""
-    if not sys.stderr.isatty():
-        yield lambda *_: None, lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("asking Google Cloud", total=None)
-        yield (
-            lambda done, total: bar.update(task, completed=done, total=total),
-            lambda: bar.update(task, description="waiting for the synthetic denial", total=None),
-        )
-
-
-def _print(report: Report) -> None:
+def _print(report: DoctorReport) -> None:
     from rich.text import Text
 
     from remediate.cli.output import console, printable
-    from remediate.doctor.finding import Status
+    from remediate.doctor.finding import CheckStatus
 
-    marks = {Status.OK: ("✓", "green"), Status.FOUND: ("✗", "red"), Status.UNKNOWN: ("?", "yellow")}
+    marks = {CheckStatus.OK: ("✓", "green"), CheckStatus.FOUND: ("✗", "red"), CheckStatus.UNKNOWN: ("?", "yellow")}
     out = console()
     section = ""
     for check in report.checks:
@@ -144,8 +130,8 @@ def _print(report: Report) -> None:
         for finding in check.findings:
             _print_finding(finding)
     counts = _counts(report)
-    told = [f"{counts[kind]} {kind}" for kind in ("problem", "warning", "unknown")]
-    out.print(f"\n{counts['ok']} checks are well, {counts['left_out']} left out; {', '.join(told)}")
+    found = [f"{counts[kind]} {kind}" for kind in ("problem", "warning", "unknown")]
+    out.print(f"\n{counts['ok']} passed, {counts['left_out']} skipped; {', '.join(found)}")
 
 
 def _print_finding(finding: Finding) -> None:
@@ -156,37 +142,37 @@ def _print_finding(finding: Finding) -> None:
     out = console()
     out.print(Text.assemble(("      " + finding.code, "bold"), f" ({finding.severity})"))
     for name, value in (("what", finding.what), ("why", finding.why), ("fix", finding.fix)):
-        lines = value.split("\n")  # a filter has lines of its own, which a shell takes inside its quotes
+        lines = value.split("\n")  # a filter has several lines, which a shell accepts in quotes
         out.print(Text("\n".join([f"        {name:<5}{printable(lines[0])}", *map(printable, lines[1:])])))
 
 
-def _print_json(report: Report) -> None:
+def _print_json(report: DoctorReport) -> None:
     import msgspec
 
     from remediate.cli.output import print_json
 
-    def shown(finding: Finding) -> dict[str, str]:
+    def encode(finding: Finding) -> dict[str, str]:
         about = {"code": str(finding.code), "severity": str(finding.severity)}
         return about | {"what": finding.what, "why": finding.why, "fix": finding.fix}
 
-    site = msgspec.to_builtins(report.site) if report.site else None
-    flight = msgspec.to_builtins(report.flight) if report.flight else None
+    site = msgspec.to_builtins(report.names) if report.names else None
+    canary = msgspec.to_builtins(report.canary) if report.canary else None
     checks = [
         {
             "section": check.section,
             "check": check.title,
             "status": str(check.status),
             "note": check.note,
-            "findings": [shown(each) for each in check.findings],
+            "findings": [encode(each) for each in check.findings],
         }
         for check in report.checks
     ]
-    findings = [shown(each) for each in report.findings]
-    print_json({"site": site, "checks": checks, "findings": findings, "canary": flight, "summary": _counts(report)})
+    findings = [encode(each) for each in report.findings]
+    print_json({"site": site, "checks": checks, "findings": findings, "canary": canary, "summary": _counts(report)})
 
 
-def _counts(report: Report) -> dict[str, int]:
-    """How many findings of each severity, and how many checks were well or left out."""
+def _counts(report: DoctorReport) -> dict[str, int]:
+    """The numbers of findings by severity, and of checks that passed or were skipped."""
     from collections import Counter
 
     severities = Counter(str(each.severity) for each in report.findings)

@@ -1,5 +1,5 @@
-"""What is wrong with an installation: adapters collect facts, checks turn facts into findings.
+"""Checks an installation: adapters collect facts, checks turn facts into findings.
 
-In: the names of an installation. Out: findings, each with a code and the command that cures it. Changes nothing, save
+In: the names of an installation. Out: findings, each with a code and a command that fixes it. Changes nothing, except
 that the canary publishes one synthetic denial. `cli` and `wiring` import from here; the service never does.
 """

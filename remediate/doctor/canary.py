@@ -1,31 +1,30 @@
-"""A synthetic denial, and how far it came: what is sent can end in nothing but a refusal, and everybody can tell it.
+"""The synthetic denial: what the doctor publishes, and what its result says about the installation.
 
-It is about a repository that does not exist, in the installation's own project, and a service account that does not
-exist either; both are called `NAME-canary`, and the entry's id begins with `canary-`. The mark earns no trust anywhere:
-no code path looks at it. The entry stands in no log, so that no rule would ever write on it.
+It is about a repository and a service account that do not exist, both named `NAME-canary`, so it can only be refused.
+Its insert id begins with `canary-`; no code gives that mark any trust. Its entry is in no log, so no rule grants by it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Protocol
 
 import msgspec
 
 from remediate.doctor.codes import Code
-from remediate.doctor.finding import Finding, command
-from remediate.doctor.names import Site
+from remediate.doctor.finding import Finding
+from remediate.doctor.names import ResourceNames, command
 from remediate.entries.denial import CLOUD_RUN, Denial, understand
 from remediate.entries.log_entry import read_entry
 from remediate.entries.source import Log, Source
+from remediate.errors import RemediateError
 from remediate.records.remediation import Remediation, State
 from remediate.times import instant
 
 PATIENCE = 60.0  # seconds that a synthetic denial may take
 SLOW = 30.0
 _PAUSE = 1.0
-_LOG_PAUSE = 4.0  # `entries.list` takes 60 calls a minute and project
+_LOG_PAUSE = 4.0  # `entries.list` allows 60 calls a minute and project
 
 
 class Canary(msgspec.Struct, frozen=True):
@@ -39,8 +38,8 @@ class Canary(msgspec.Struct, frozen=True):
     entry: bytes
 
 
-class Line(msgspec.Struct, frozen=True):
-    """The receiver's own log line about it."""
+class ReceiverLogLine(msgspec.Struct, frozen=True):
+    """The receiver's log line about the synthetic denial."""
 
     at: datetime
     milliseconds: float
@@ -49,8 +48,8 @@ class Line(msgspec.Struct, frozen=True):
     state: str | None
 
 
-class Stages(msgspec.Struct, frozen=True):
-    """Seconds from the moment it was sent to each stage; None: not seen."""
+class CanaryTimings(msgspec.Struct, frozen=True):
+    """Seconds from sending to each stage; None where the stage was not seen."""
 
     published: float | None = None
     received: float | None = None
@@ -58,48 +57,45 @@ class Stages(msgspec.Struct, frozen=True):
     recorded: float | None = None
 
 
-class Flight(msgspec.Struct, frozen=True):
-    """What became of it."""
+class CanaryResult(msgspec.Struct, frozen=True):
+    """What happened to the synthetic denial."""
 
     insert_id: str
-    stages: Stages
+    stages: CanaryTimings
     outcome: str | None = None
-    """What was decided: it has to be `refuse`."""
+    """The decision; anything but `refuse` is a finding."""
     logs_fault: str = ""
     ledger_fault: str = ""
 
-
-class Watcher(Protocol):
-    """Where a synthetic denial is seen on its way."""
-
-    def line(self, insert_id: str, since: datetime) -> Line | None:
-        """The receiver's log line about it, once it is there. Raises TerminalFault or TransientFault."""
-
-    def record(self, canary: Canary) -> Remediation | None:
-        """The record, once it counts this very denial. Raises as `line` does."""
+    @property
+    def summary(self) -> str:
+        """Its timings and outcome in a line."""
+        stages = msgspec.structs.asdict(self.stages)
+        seen = ", ".join(f"{stage} {_duration(seconds)}" for stage, seconds in stages.items())
+        return f"{self.insert_id}: {seen}; decided: {self.outcome or 'not known'}"
 
 
-def canary(site: Site, now: datetime, token: str) -> Canary:
-    """The synthetic denial of this site. `token` tells it from all others."""
-    name, insert_id = f"{site.name}-canary", f"canary-{token}"
-    image = f"{site.region}-docker.pkg.dev/{site.project.replace(':', '/')}/{name}/synthetic:{token}"
+def synthetic_denial(names: ResourceNames, now: datetime, token: str) -> Canary:
+    """The synthetic denial of this installation. `token` makes it unique."""
+    name, insert_id = f"{names.name}-canary", f"canary-{token}"
+    image = f"{names.region}-docker.pkg.dev/{names.project.replace(':', '/')}/{name}/synthetic:{token}"
     entry = {
         "insertId": insert_id,
-        "logName": Source(Log.ACTIVITY, site.project).name,
+        "logName": Source(Log.ACTIVITY, names.project).name,
         "timestamp": instant(now),
         "receiveTimestamp": instant(now),
         "severity": "ERROR",
         "labels": {"synthetic": "remediate doctor"},
         "resource": {
             "type": "cloud_run_revision",
-            "labels": {"project_id": site.project, "location": site.region, "service_name": name},
+            "labels": {"project_id": names.project, "location": names.region, "service_name": name},
         },
         "protoPayload": {
             "@type": "type.googleapis.com/google.cloud.audit.AuditLog",
             "serviceName": CLOUD_RUN,
             "methodName": "google.cloud.run.v2.Services.CreateService",
-            "resourceName": f"{site.place}/services/{name}",
-            "authenticationInfo": {"principalEmail": site.account("canary")},
+            "resourceName": f"{names.location_path}/services/{name}",
+            "authenticationInfo": {"principalEmail": names.account("canary")},
             "requestMetadata": {"callerSuppliedUserAgent": "remediate doctor (synthetic)"},
             "request": {"service": {"template": {"containers": [{"image": image}]}}},
             "status": {"code": 7, "message": f"User must have permission to read the image, {image}."},
@@ -109,22 +105,21 @@ def canary(site: Site, now: datetime, token: str) -> Canary:
     denial = understand(read_entry(raw))
     assert isinstance(denial, Denial), denial
     assert denial.entry.key is not None
-    ident = denial.grant.id
-    return Canary(insert_id, str(denial.repository), denial.grant.member.id, ident, denial.entry.key, raw)
+    grant = denial.grant
+    return Canary(insert_id, str(denial.repository), grant.member.id, grant.id, denial.entry.key, raw)
 
 
-def follow(
+def watch(
     sent: Canary,
-    watcher: Watcher,
+    find_line: Callable[[str, datetime], ReceiverLogLine | None],
+    find_record: Callable[[Canary], Remediation | None],
     started: datetime,
     published: float,
     clock: Callable[[], datetime],
     wait: Callable[[float], None],
-) -> Flight:
-    """Watch it come through, until it is recorded and its line is there, or the time is over."""
-    from remediate.errors import RemediateError
-
-    line: Line | None = None
+) -> CanaryResult:
+    """Watch the synthetic denial until its record and its log line are found, or the time is over."""
+    line: ReceiverLogLine | None = None
     record: Remediation | None = None
     recorded: float | None = None
     faults = {"line": "", "record": ""}
@@ -132,14 +127,14 @@ def follow(
     while (passed := (clock() - started).total_seconds()) < PATIENCE:
         if record is None and not faults["record"]:
             try:
-                record = watcher.record(sent)
+                record = find_record(sent)
                 recorded = (clock() - started).total_seconds() if record else None
             except RemediateError as fault:
                 faults["record"] = str(fault)
         if line is None and not faults["line"] and (passed >= next_line or record):
             next_line = passed + _LOG_PAUSE
             try:
-                line = watcher.line(sent.insert_id, started)
+                line = find_line(sent.insert_id, started)
             except RemediateError as fault:
                 faults["line"] = str(fault)
         if (record or faults["record"]) and (line or faults["line"] or passed > (recorded or passed) + 3 * _LOG_PAUSE):
@@ -147,34 +142,44 @@ def follow(
         wait(_PAUSE)
     decided = max(0.0, (line.at - started).total_seconds()) if line else None
     received = max(0.0, decided - line.milliseconds / 1000) if line and decided is not None else None
-    if line and line.state and decided is not None:  # the line is written once the record is
+    if line and line.state and decided is not None:  # the receiver logs after it records
         recorded = min(recorded, decided) if recorded is not None else decided
     outcome = line.outcome if line else ("refuse" if record and record.state is State.REFUSED else None)
     if record and record.state is not State.REFUSED:
         outcome = str(record.state)
-    stages = Stages(*(None if each is None else round(each, 3) for each in (published, received, decided, recorded)))
-    return Flight(sent.insert_id, stages, outcome, faults["line"], faults["record"])
+    stages = CanaryTimings(
+        *(None if each is None else round(each, 3) for each in (published, received, decided, recorded))
+    )
+    return CanaryResult(sent.insert_id, stages, outcome, faults["line"], faults["record"])
 
 
-def judged(site: Site, sent: Canary, flight: Flight) -> Iterator[Finding]:
-    """What its flight says about the installation."""
-    stages = flight.stages
-    receiver = f'resource.labels.service_name="{site.name}-receiver"'
-    read = command("gcloud", "logging", "read", receiver, "--freshness=1h", f"--project={site.project}")
-    if flight.outcome is None and stages.recorded is None:
-        if flight.logs_fault and flight.ledger_fault:
-            what = f"{sent.insert_id} was published, and neither the ledger ({flight.ledger_fault}) nor the log"
-            words = ("gcloud", "projects", "add-iam-policy-binding", site.project, "--role=roles/logging.viewer")
+def canary_findings(names: ResourceNames, sent: Canary, result: CanaryResult) -> Iterator[Finding]:
+    """What the result says about the installation."""
+    stages = result.stages
+    receiver = f'resource.labels.service_name="{names.name}-receiver"'
+    read = names.gcloud("logging", "read", receiver, "--freshness=1h")
+    if result.outcome is None and stages.recorded is None:
+        if result.logs_fault and result.ledger_fault:
+            what = (
+                f"{sent.insert_id} was published; neither the ledger ({result.ledger_fault}) nor the log "
+                f"({result.logs_fault}) can be read here"
+            )
+            words = ("gcloud", "projects", "add-iam-policy-binding", names.project, "--role=roles/logging.viewer")
             me = '--member="user:$(gcloud config get-value account)"'
-            yield Finding(Code.NOT_KNOWN, f"{what} ({flight.logs_fault}) may be read here", f"{command(*words)} {me}")
-            return
-        what = f"{sent.insert_id} was published, and {PATIENCE:.0f} seconds later nobody had decided about it"
-        yield Finding(Code.CANARY_LOST, what, read)
+            yield Finding(Code.NOT_KNOWN, what, f"{command(*words)} {me}")
+        else:
+            what = f"{sent.insert_id} was published; {PATIENCE:.0f} seconds later there was no decision"
+            yield Finding(Code.CANARY_LOST, what, read)
         return
-    if flight.outcome not in (None, "refuse"):
-        what = f"{sent.insert_id} ({sent.repository}, which does not exist) came to {flight.outcome}, not to a refusal"
+    if result.outcome not in (None, "refuse"):
+        what = f"{sent.insert_id} ({sent.repository}, which does not exist) ended as {result.outcome}, not as refuse"
         yield Finding(Code.CANARY_MISJUDGED, what, f"remediate show {sent.remediation}")
     last = max(each for each in (stages.recorded, stages.decided, 0.0) if each is not None)
     if last > SLOW:
-        what = f"{sent.insert_id} took {last:.0f} seconds to come through"
-        yield Finding(Code.CANARY_SLOW, what, read)
+        yield Finding(Code.CANARY_SLOW, f"{sent.insert_id} took {last:.0f} seconds to arrive", read)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "not seen"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"

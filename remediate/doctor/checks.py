@@ -1,137 +1,113 @@
-"""Every check in the order in which an entry travels; what does not exist in an installation is left out, and why."""
+"""Every check in a table, in the order of an entry's path; a check with nothing to look at is skipped with a reason."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from remediate.doctor import access, configuration, routing, services, signals
 from remediate.doctor.codes import Code
-from remediate.doctor.finding import Checked, Finding, command, not_known
-from remediate.doctor.names import Site
-from remediate.doctor.resources import Absent, Service, Unknown
-from remediate.doctor.snapshot import Installation, LedgerFacts, Local
+from remediate.doctor.environment import environment, firestore_path
+from remediate.doctor.finding import CheckResult, Finding, report_unknown
+from remediate.doctor.names import ResourceNames
+from remediate.doctor.resources import Absent, Database, RunService, Unknown
+from remediate.doctor.snapshot import LedgerFacts, LocalFacts, Snapshot
 
-CONFIGURATION, LEDGER, APIS, ROUTING = "configuration", "ledger", "APIs and quotas", "the way of an entry"
+CONFIGURATION, LEDGER, APIS, ROUTING = "configuration", "ledger", "APIs and quotas", "event delivery"
 SERVICES, IDENTITIES, CANARY = "services", "identities", "synthetic denial"
-_LAPTOP = "no installation is named: --project (or GOOGLE_CLOUD_PROJECT) and --region (or CLOUDSDK_RUN_REGION) name one"
-_UNSETTLED = "the settings of this environment are not accepted: see above"
+SECTIONS = (CONFIGURATION, LEDGER, APIS, ROUTING, SERVICES, IDENTITIES, CANARY)
 
-_SILENT = "the receiver cannot be asked: see there"
-
-_Checks = tuple[tuple[str, str, Callable[[Installation], Iterator[Finding]]], ...]
-_TOLD: _Checks = (
-    (CONFIGURATION, "settings of the deployed parts", configuration.parts),
-    (CONFIGURATION, "settings that keep others out", configuration.doors),
-)
-_SINKS: _Checks = (
-    (ROUTING, "sink takes this version's filter from everything below", routing.sinks),
-    (ROUTING, "the sink's writer alone publishes to the topic", routing.publishers),
-)
-_ALWAYS: _Checks = (
-    (ROUTING, "trigger hands events to the receiver", routing.triggers),
-    (ROUTING, "subscription delivers, and keeps what it cannot deliver", routing.subscriptions),
-    (ROUTING, "no dead letters wait", routing.dead_letters),
-    (SERVICES, "receiver", services.receiver),
-    (SERVICES, "review pages behind Identity-Aware Proxy", services.review),
-    (SERVICES, "sweep and its schedule", services.sweep),
-    (SERVICES, "the trail's log is kept", services.trail),
-    (IDENTITIES, "service accounts without keys", access.accounts),
-    (IDENTITIES, "rights: nothing missing, nothing superfluous", access.rights),
-)
+NO_RECEIVER = "the settings of the receiver cannot be read: see services"
+_NO_PROJECT = "no installation named: set --project (or GOOGLE_CLOUD_PROJECT) and --region (or CLOUDSDK_RUN_REGION)"
+_NO_SETTINGS = "the settings of this environment are not valid: see above"
+_NO_SCOPE = "what is watched is not known: set --scope"
 
 
-def on_this_machine(local: Local) -> Iterator[Checked]:
+def check(section: str, title: str, findings: Iterable[Finding] = (), *, skip: str = "", note: str = "") -> CheckResult:
+    """One check with its findings, or with the reason to skip it."""
+    if skip:
+        return CheckResult(section, title, note=skip, skipped=True)
+    return CheckResult(section, title, tuple(dict.fromkeys(findings)), note)
+
+
+def local_checks(local: LocalFacts) -> Iterator[CheckResult]:
     """The checks that need no Google Cloud."""
-    yield _checked(CONFIGURATION, "settings of this environment", configuration.local(local))
-    if local.settings is None:
-        yield _left_out(CONFIGURATION, "policy file", "the settings are not accepted")
-    elif local.settings.policy is None:
-        yield _left_out(CONFIGURATION, "policy file", "REMEDIATE_POLICY is not set here: the built-in rules decide")
+    yield check(CONFIGURATION, "settings of this environment", configuration.local(local))
+    place = local.settings.policy if local.settings else None
+    if local.settings and place:
+        yield check(CONFIGURATION, f"policy file {place}", configuration.policy(place, local.policy_fault))
     else:
-        yield _checked(CONFIGURATION, f"policy file {local.settings.policy}", configuration.policy(local))
+        unset = "REMEDIATE_POLICY is not set here: the built-in rules decide"
+        yield check(CONFIGURATION, "policy file", skip=unset if local.settings else "the settings are not valid")
 
 
-def of_the_ledger(ledger: LedgerFacts | None, found: Installation | None = None) -> Iterator[Checked]:
-    """The checks of the ledger that is in use."""
+def ledger_check(ledger: LedgerFacts | None, facts: Snapshot | None = None) -> CheckResult:
+    """The check of the ledger in use."""
+    title, skip, note = "reachable and migrated", "", ""
     if ledger is None:
-        why = "which one is in use cannot be seen" if found else "the settings are not accepted"
-        yield _left_out(LEDGER, "reachable and migrated", why)
-        return
-    if found and isinstance(found.database, Absent):
-        yield _left_out(LEDGER, "reachable and migrated", "there is no such database")
-        return
-    made = ledger.schema is not None or ledger.fault
-    note = ledger.url if made else f"{ledger.url}: not there yet, and made by the first entry"
-    yield Checked(LEDGER, "reachable and migrated", tuple(configuration.ledger(ledger)), note)
+        skip = "the ledger in use is not known" if facts else "the settings are not valid"
+    elif facts and any(isinstance(fact, Absent) for fact in facts.all(Database).values()):
+        skip = "the database does not exist"
+    else:
+        exists = ledger.schema is not None or ledger.fault
+        note = ledger.url if exists else f"{ledger.url}: does not exist yet; the first entry creates it"
+    return check(LEDGER, title, configuration.ledger(ledger) if ledger else (), skip=skip, note=note)
 
 
-def of_an_installation(found: Installation, environ: Mapping[str, str]) -> Iterator[Checked]:
+def installation_checks(facts: Snapshot, environ: Mapping[str, str]) -> list[CheckResult]:
     """The checks of what is deployed."""
-    deployed = isinstance(found.receiver, Service)
-    for section, title, check in _TOLD:
-        yield _checked(section, title, check(found)) if deployed else _no_receiver(title)
-    if deployed:
-        yield _checked(CONFIGURATION, "this environment means what is deployed", configuration.mine(found, environ))
-    title = "opt-in tag"
-    if found.tag is None:
-        why = "REMEDIATE_OPT_IN_TAG is not set: no registry has to opt in" if deployed else _SILENT
-        yield _left_out(CONFIGURATION, title, why)
-    else:
-        yield _checked(CONFIGURATION, title, configuration.tag(found))
-    if found.database is None:
-        yield _left_out(LEDGER, "database and indexes", "the ledger is no Firestore database" if deployed else _SILENT)
-    else:
-        yield _checked(LEDGER, "database and indexes", configuration.database(found))
-    yield _checked(APIS, "APIs enabled", signals.apis(found))
-    yield _checked(APIS, "quota headroom", signals.quotas(found))
-    for section, title, check in _SINKS:
-        why = "a single project is watched by audit log triggers"
-        yield _checked(section, title, check(found)) if found.site.by_sink else _left_out(section, title, why)
-    for section, title, check in _ALWAYS:
-        if check is routing.subscriptions and not found.subscriptions:
-            yield _left_out(section, title, "no trigger names one")
-        else:
-            yield _checked(section, title, check(found))
+    deployed, settings = isinstance(facts.receiver, RunService), environment(facts.receiver)
+    database = firestore_path(settings.get("REMEDIATE_LEDGER", ""))
+    receiver = "" if deployed else NO_RECEIVER
+    tag = receiver or ("" if settings.get("REMEDIATE_OPT_IN_TAG") else "REMEDIATE_OPT_IN_TAG is not set")
+    firestore = receiver or ("" if database else "the ledger is not a Firestore database")
+    sink = "" if facts.names.has_sinks else "audit log triggers watch a single project"
+    subscription = "" if facts.event_subscriptions else "no trigger with a subscription is known"
+    matches = "local settings match the receiver's"
+    rows = (
+        (CONFIGURATION, "settings of the deployed parts", configuration.parts(facts), receiver),
+        (CONFIGURATION, "settings that restrict access", configuration.access_settings(facts), receiver),
+        *([(CONFIGURATION, matches, configuration.differences(facts, environ), "")] if deployed else ()),
+        (CONFIGURATION, "opt-in tag", configuration.tag(facts), tag),
+        (LEDGER, "database and indexes", configuration.database(facts, database or ""), firestore),
+        (APIS, "APIs enabled", signals.apis(facts), ""),
+        (APIS, "quota headroom", signals.quotas(facts), ""),
+        (ROUTING, "sink selects denials in everything watched", routing.sinks(facts), sink),
+        (ROUTING, "only the sink's writer can publish to the topic", routing.publishers(facts), sink),
+        (ROUTING, "trigger calls the receiver", routing.triggers(facts), ""),
+        (ROUTING, "subscription delivers and keeps dead letters", routing.subscriptions(facts), subscription),
+        (ROUTING, "no dead letters wait", routing.dead_letters(facts), ""),
+        (SERVICES, "receiver", services.receiver(facts), ""),
+        (SERVICES, "review pages behind Identity-Aware Proxy", services.review(facts), ""),
+        (SERVICES, "sweep and its schedule", services.sweep(facts), ""),
+        (SERVICES, "audit trail's log is kept", services.trail(facts), ""),
+        (IDENTITIES, "service accounts without keys", access.accounts(facts), ""),
+        (IDENTITIES, "permissions: none missing, none superfluous", access.rights(facts), ""),
+    )
+    return [check(section, title, findings, skip=skip) for section, title, findings, skip in rows]
 
 
-def without_an_installation(*, named: bool) -> Iterator[Checked]:
-    """What is left out where none is named, or the settings that it would be looked at with are not accepted."""
-    for section in (APIS, ROUTING, SERVICES, IDENTITIES, CANARY):
-        yield _left_out(section, "all of it", _UNSETTLED if named else _LAPTOP)
+def skipped_sections(*, named: bool) -> list[CheckResult]:
+    """The sections that are skipped where no installation is named, or where the settings are not valid."""
+    why = _NO_SETTINGS if named else _NO_PROJECT
+    return [check(section, "all of it", skip=why) for section in (APIS, ROUTING, SERVICES, IDENTITIES, CANARY)]
 
 
-def without_a_scope(site: Site, fact: Unknown | Absent) -> Iterator[Checked]:
-    """What is left where it cannot be told what is watched: the wrong scope would make wrong of what is right."""
-    if isinstance(fact, Unknown):
-        finding = not_known(fact)
-    else:
-        what = f"there is neither a receiver nor a sweep: {site.service('receiver')}, {site.job}"
-        listed = command("gcloud", "run", "services", "list", f"--project={site.project}")
-        finding = Finding(Code.SERVICE_MISSING, what, listed)
-    yield Checked(SERVICES, "what is watched", (finding,))
-    for section in (APIS, ROUTING, IDENTITIES, CANARY):
-        yield _left_out(section, "all of it", "what is watched is not known; --scope says it")
+def unknown_scope_checks(names: ResourceNames, fact: Unknown | Absent) -> list[CheckResult]:
+    """The checks where it is not known what is watched: with a wrong scope, correct resources would look wrong."""
+    what = f"neither the receiver nor the sweep exists: {names.service('receiver')}, {names.job}"
+    absent = Finding(Code.SERVICE_MISSING, what, names.gcloud("run", "services", "list"))
+    findings = report_unknown(fact) if isinstance(fact, Unknown) else [absent]
+    skipped = [check(section, "all of it", skip=_NO_SCOPE) for section in (APIS, ROUTING, IDENTITIES, CANARY)]
+    return [check(SERVICES, "what is watched", findings), *skipped]
 
 
-def told_once(checks: Iterable[Checked]) -> Iterator[Checked]:
-    """The checks with each finding under the first that found it; one that only repeats says so."""
+def sort_and_deduplicate(results: Iterable[CheckResult]) -> Iterator[CheckResult]:
+    """The checks by section, each finding under the first check that found it."""
     seen: set[Finding] = set()
-    for check in checks:
-        fresh = tuple(dict.fromkeys(each for each in check.findings if each not in seen))
+    for result in sorted(results, key=lambda each: SECTIONS.index(each.section)):
+        fresh = tuple(each for each in result.findings if each not in seen)
         seen |= {*fresh}
-        if check.findings and not fresh:
-            yield Checked(check.section, check.title, note="could not be checked: see above", left_out=True)
+        if result.findings and not fresh:
+            yield check(result.section, result.title, skip="could not be checked: see above")
         else:
-            yield Checked(check.section, check.title, fresh, check.note, check.left_out)
-
-
-def _checked(section: str, title: str, findings: Iterator[Finding]) -> Checked:
-    return Checked(section, title, tuple(dict.fromkeys(findings)))
-
-
-def _left_out(section: str, title: str, why: str) -> Checked:
-    return Checked(section, title, note=why, left_out=True)
-
-
-def _no_receiver(title: str) -> Checked:
-    return _left_out(CONFIGURATION, title, _SILENT)
+            yield CheckResult(result.section, result.title, fresh, result.note, result.skipped)

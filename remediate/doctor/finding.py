@@ -1,8 +1,7 @@
-"""What a check finds: a stable code with its severity and why it matters, what it is, and the command that cures it."""
+"""What a check finds: a code, the text of what was found, and the command that fixes it."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from enum import StrEnum
 
@@ -11,9 +10,12 @@ import msgspec
 from remediate.doctor.codes import Code, Severity
 from remediate.doctor.resources import Absent, Unknown
 
+APPLY = "terraform -chdir=deploy apply"
+"""Restores everything that the Terraform module installs."""
+
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing to look at. `fix` is a command to copy, with the names of this installation filled in."""
+    """One thing to look at. `fix` is a command to copy, with this installation's names."""
 
     code: Code
     what: str
@@ -21,63 +23,62 @@ class Finding(msgspec.Struct, frozen=True):
 
     @property
     def severity(self) -> Severity:
-        """How bad it is; the same for every finding of a code."""
+        """The severity of its code."""
         return self.code.severity
 
     @property
     def why(self) -> str:
-        """Why it matters."""
+        """Why its code matters."""
         return self.code.why
 
 
-class Status(StrEnum):
-    """What became of one check."""
+class CheckStatus(StrEnum):
+    """How a check ended."""
 
     OK = "ok"
     FOUND = "found"
     UNKNOWN = "unknown"
-    """Something may not be read, and nothing worse was found."""
-    LEFT_OUT = "left_out"
-    """There was nothing to check, and `note` says why."""
+    """Something could not be read, and nothing worse was found."""
+    SKIPPED = "left_out"
+    """There was nothing to check; `note` says why."""
 
 
-class Checked(msgspec.Struct, frozen=True):
-    """One check, done: its findings, or why it was left out; `note` may also tell what was seen."""
+class CheckResult(msgspec.Struct, frozen=True):
+    """One finished check: its findings, or in `note` why it was skipped; `note` may also say what was checked."""
 
     section: str
     title: str
     findings: tuple[Finding, ...] = ()
     note: str = ""
-    left_out: bool = False
+    skipped: bool = False
 
     @property
-    def status(self) -> Status:
+    def status(self) -> CheckStatus:
         """How it ended."""
-        if self.left_out:
-            return Status.LEFT_OUT
+        if self.skipped:
+            return CheckStatus.SKIPPED
         if not self.findings:
-            return Status.OK
+            return CheckStatus.OK
         only_unknown = all(each.severity is Severity.UNKNOWN for each in self.findings)
-        return Status.UNKNOWN if only_unknown else Status.FOUND
+        return CheckStatus.UNKNOWN if only_unknown else CheckStatus.FOUND
 
 
-def not_known(fact: Unknown) -> Finding:
-    """What is said of a fact that may not be read."""
-    return Finding(Code.NOT_KNOWN, f"{fact.name} cannot be read ({fact.why}); it needs {fact.right}", fact.fix)
-
-
-def unseen(fact: object) -> Iterator[Finding]:
-    """What is said where a fact that is always there could not be had; nothing where it could."""
+def report_unknown(fact: object) -> Iterator[Finding]:
+    """The finding for a fact that could not be read; none for other facts."""
     if isinstance(fact, Unknown):
-        yield not_known(fact)
-    elif isinstance(fact, Absent):
-        yield Finding(Code.NOT_KNOWN, f"Google says that there is no {fact.name}", "gcloud projects list")
+        what = f"{fact.name} cannot be read ({fact.why}); it needs {fact.right}"
+        yield Finding(Code.NOT_KNOWN, what, fact.fix)
 
 
-def command(*words: str) -> str:
-    """A command line that a shell takes as it stands."""
-    return shlex.join(words)
+def report_missing(fact: object, absent: Finding) -> Iterator[Finding]:
+    """The finding for a fact that could not be read, or `absent` for a resource that does not exist."""
+    yield from report_unknown(fact)
+    if isinstance(fact, Absent):
+        yield absent
 
 
-APPLY = "terraform -chdir=deploy apply"
-"""What makes again all that the Terraform module made."""
+def report_unavailable(fact: object) -> Iterator[Finding]:
+    """The finding for a fact that could not be read, or that Google denies though it always exists."""
+    yield from report_unknown(fact)
+    if isinstance(fact, Absent):
+        yield Finding(Code.NOT_KNOWN, f"Google Cloud has no {fact.name}", "gcloud projects list")

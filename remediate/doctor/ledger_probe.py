@@ -1,4 +1,4 @@
-"""Looks at a ledger without opening it: opening would make or migrate it, and a doctor changes nothing."""
+"""Reads a ledger's schema without opening the ledger, which would create or migrate it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from remediate.errors import Missing, TerminalFault, TransientFault
 _GOOGLE = "https://firestore.googleapis.com"
 
 
-class _Number(msgspec.Struct, rename="camel"):
+class _SchemaNumber(msgspec.Struct, rename="camel"):
     integer_value: str = "0"
 
 
-class _Fields(msgspec.Struct):
-    version: _Number = msgspec.field(default_factory=_Number)
+class _SchemaFields(msgspec.Struct):
+    version: _SchemaNumber = msgspec.field(default_factory=_SchemaNumber)
 
 
-class _Document(msgspec.Struct):
-    fields: _Fields = msgspec.field(default_factory=_Fields)
+class _SchemaDocument(msgspec.Struct):
+    fields: _SchemaFields = msgspec.field(default_factory=_SchemaFields)
 
 
-def look(url: str, endpoints: Mapping[str, str], timeout: float) -> LedgerFacts:
-    """What the ledger at this URL is like; a fault is told, not raised."""
+def probe(url: str, endpoints: Mapping[str, str], timeout: float) -> LedgerFacts:
+    """The schema of the ledger at this URL, or in `fault` why it could not be read."""
     if url.startswith("sqlite:///"):
         return _file(url)
     from remediate.ledger.firestore import SCHEMA
@@ -40,7 +40,7 @@ def look(url: str, endpoints: Mapping[str, str], timeout: float) -> LedgerFacts:
     address = f"http://{emulator}" if emulator else endpoints.get("FIRESTORE", _GOOGLE)
     document = f"{address}/v1/projects/{project}/databases/{quote(database)}/documents/settings/schema"
     try:
-        found = msgspec.json.decode(get(document, timeout, "settings/schema"), type=_Document)
+        found = msgspec.json.decode(get(document, timeout, "settings/schema"), type=_SchemaDocument)
         return LedgerFacts(url, int(found.fields.version.integer_value), SCHEMA)
     except Missing:
         return LedgerFacts(url, None, SCHEMA)
@@ -55,7 +55,7 @@ def _file(url: str) -> LedgerFacts:
 
     path = Path(url.removeprefix("sqlite:///"))
     if not path.exists():
-        return LedgerFacts(url, None, SCHEMA, "" if _may_be_made(path) else f"{path} cannot be made")
+        return LedgerFacts(url, None, SCHEMA, "" if _can_create(path) else f"{path} cannot be created")
     try:
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5)
         try:
@@ -68,7 +68,7 @@ def _file(url: str) -> LedgerFacts:
     return LedgerFacts(url, int(version), SCHEMA)
 
 
-def _may_be_made(path: Path) -> bool:
-    """Whether the nearest folder above that is there may be written to."""
+def _can_create(path: Path) -> bool:
+    """The nearest existing folder above is writable."""
     nearest = next(folder for folder in path.absolute().parents if folder.exists())
     return nearest.is_dir() and os.access(nearest, os.W_OK)

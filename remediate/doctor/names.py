@@ -1,11 +1,9 @@
-"""Where an installation is and what its parts are called: a project, a region, a name, and the scopes it watches.
-
-The names are those of deploy/installation.yaml, as the module `installation` has them.
-"""
+"""An installation's project, region, name and scopes, and its resource names by deploy/installation.yaml."""
 
 from __future__ import annotations
 
 import re
+import shlex
 
 import msgspec
 
@@ -15,14 +13,38 @@ from remediate.errors import BadInput
 IDENTITIES = tuple(NAMES["accounts"])
 """The service accounts, one for each task."""
 
+QUOTA_APIS = (
+    "artifactregistry.googleapis.com",
+    "cloudresourcemanager.googleapis.com",
+    "iam.googleapis.com",
+    "logging.googleapis.com",
+)
+"""The APIs that decisions call, and so the quotas that they use."""
+
 _PROJECT = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]\Z")
 _REGION = re.compile(r"[a-z]+-[a-z]+[0-9]{1,2}\Z")
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,18}[a-z0-9]\Z")
 _SCOPE = re.compile(r"(?:organizations|folders)/[1-9][0-9]*\Z|projects/(?:[a-z0-9.-]+:)?[a-z0-9-]+\Z")
+_BINDING_WORDS = {
+    "projects": "projects",
+    "folders": "resource-manager folders",
+    "organizations": "organizations",
+    "topics": "pubsub topics",
+    "subscriptions": "pubsub subscriptions",
+    "services": "run services",
+    "jobs": "run jobs",
+    "serviceAccounts": "iam service-accounts",
+}
+"""The gcloud words for an allow policy, by the collection of its resource."""
 
 
-class Site(msgspec.Struct, frozen=True):
-    """One installation. `scopes` is what it watches: an organization, folders, or (empty) its own project alone."""
+def command(*words: str) -> str:
+    """The words as a command line, quoted for a shell."""
+    return shlex.join(words)
+
+
+class ResourceNames(msgspec.Struct, frozen=True):
+    """One installation. `scopes`: the organization or the folders that it watches; empty for its own project alone."""
 
     project: str
     region: str
@@ -31,98 +53,134 @@ class Site(msgspec.Struct, frozen=True):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """How the doctor is told of it."""
-        own = (f"--project={self.project}", f"--region={self.region}")
-        return (
-            *own,
-            *([f"--name={self.name}"] if self.name != "remediate" else []),
-            *map("--scope={}".format, self.scopes),
-        )
+        """The doctor's options that name this installation."""
+        name = (f"--name={self.name}",) if self.name != "remediate" else ()
+        return (f"--project={self.project}", f"--region={self.region}", *name, *map("--scope={}".format, self.scopes))
 
     @property
-    def here(self) -> str:
+    def project_path(self) -> str:
         """`projects/P`."""
         return f"projects/{self.project}"
 
     @property
-    def watched(self) -> tuple[str, ...]:
-        """What it watches; its own project where nothing else was said."""
-        return self.scopes or (self.here,)
+    def watched_scopes(self) -> tuple[str, ...]:
+        """The scopes, or its own project where there are none."""
+        return self.scopes or (self.project_path,)
 
     @property
-    def by_sink(self) -> bool:
-        """Whether entries come by sinks; a single project is watched by audit log triggers."""
-        return not self.watched[0].startswith("projects/")
+    def has_sinks(self) -> bool:
+        """Entries arrive by log sinks; a single project uses audit log triggers instead."""
+        return not self.watched_scopes[0].startswith("projects/")
 
     @property
-    def place(self) -> str:
+    def location_path(self) -> str:
         """`projects/P/locations/R`."""
-        return f"{self.here}/locations/{self.region}"
+        return f"{self.project_path}/locations/{self.region}"
 
     @property
     def topic(self) -> str:
         """The topic that the sinks write to."""
-        return f"{self.here}/topics/{self._called('topics', 'denials')}"
+        return f"{self.project_path}/topics/{self._own('topics', 'denials')}"
 
     @property
     def triggers(self) -> tuple[str, ...]:
-        """The Eventarc triggers: one on the topic, or in a single project one for each method."""
-        if self.by_sink:
-            return (f"{self.place}/triggers/{self._called('triggers', 'denials')}",)
+        """The Eventarc triggers: one on the topic, or one a method in a single project."""
+        if self.has_sinks:
+            return (f"{self.location_path}/triggers/{self._own('triggers', 'denials')}",)
         own = (method.removeprefix("google.cloud.run.").replace(".", "-").lower() for method in METHODS)
-        return tuple(f"{self.place}/triggers/{self.name}-{each}" for each in own)
+        return tuple(f"{self.location_path}/triggers/{self.name}-{each}" for each in own)
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """The topic of undeliverable messages."""
+        return f"{self.project_path}/topics/{self._own('topics', 'dead_letters')}"
+
+    @property
+    def dead_letter_subscription(self) -> str:
+        """The subscription to pull undeliverable messages from."""
+        return f"{self.project_path}/subscriptions/{self._own('subscriptions', 'dead_letters')}"
+
+    @property
+    def trail_sink(self) -> str:
+        """The sink that keeps the audit trail's log lines."""
+        return f"{self.project_path}/sinks/{self._own('sinks', 'trail')}"
+
+    @property
+    def job(self) -> str:
+        """The sweep's Cloud Run job, and the Cloud Scheduler job that starts it."""
+        return f"{self.location_path}/jobs/{self._own('jobs', 'sweep')}"
+
+    @property
+    def iap(self) -> str:
+        """The review pages behind Identity-Aware Proxy; only the doctor uses this name (see `iap_resource`)."""
+        return f"{self.location_path}/iap/{self.name}-review"
+
+    def iap_resource(self, number: str) -> str:
+        """Identity-Aware Proxy's own name for the review pages, by the project's number."""
+        return f"projects/{number}/iap_web/cloud_run-{self.region}/services/{self.name}-review"
 
     def sink(self, scope: str) -> str:
         """The sink of a scope."""
-        return f"{scope}/sinks/{self._called('sinks', 'denials')}"
+        return f"{scope}/sinks/{self._own('sinks', 'denials')}"
+
+    def service(self, task: str) -> str:
+        """The Cloud Run service of a task."""
+        return f"{self.location_path}/services/{self._own('services', task)}"
+
+    def account(self, task: str) -> str:
+        """The email address of a task's service account; the synthetic denial's (`canary`) does not exist."""
+        project = ".".join(reversed(self.project.split(":")))  # example.com:p is p.example.com in an address
+        own = f"{self.name}-canary" if task == "canary" else self._own("accounts", task)
+        return f"{own}@{project}.iam.gserviceaccount.com"
+
+    def account_name(self, task: str) -> str:
+        """The resource name of a task's service account."""
+        return f"{self.project_path}/serviceAccounts/{self.account(task)}"
+
+    def member(self, task: str) -> str:
+        """A task's service account as an IAM member."""
+        return f"serviceAccount:{self.account(task)}"
 
     def role(self, kind: str) -> str:
-        """The id of a custom role: the name in camel case, and what it is for."""
-        return self._called("roles", kind.lower())
+        """The id of a custom role."""
+        return self._own("roles", kind.lower())
 
-    def _called(self, kind: str, part: str) -> str:
-        """The name of a resource: what every name begins with, as it is or in camel case, and what it is for."""
+    def _own(self, kind: str, part: str) -> str:
+        """The name of a resource by kind and part, with the installation's name as it is or in camel case."""
         first, *others = self.name.split("-")
         camel = first + "".join(word.title() for word in others)
         return NAMES[kind][part].replace("<name>", self.name).replace("<camel>", camel)
 
-    @property
-    def dead_letter_topic(self) -> str:
-        """Where undeliverable messages go."""
-        return f"{self.here}/topics/{self._called('topics', 'dead_letters')}"
+    def gcloud(self, *words: str) -> str:
+        """A gcloud command in the installation's project."""
+        return command("gcloud", *words, f"--project={self.project}")
 
-    @property
-    def dead_letter_subscription(self) -> str:
-        """Where a person pulls them from."""
-        return f"{self.here}/subscriptions/{self._called('subscriptions', 'dead_letters')}"
+    def update_part(self, task: str, *change: str, track: tuple[str, ...] = ()) -> str:
+        """The command that updates the Cloud Run service or job of a task."""
+        kind = "jobs" if task == "sweep" else "services"
+        words = (*track, "run", kind, "update", f"{self.name}-{task}", *change)
+        return self.gcloud(*words, f"--region={self.region}")
 
-    @property
-    def trail_sink(self) -> str:
-        """The sink that keeps the trail's lines."""
-        return f"{self.here}/sinks/{self._called('sinks', 'trail')}"
-
-    def service(self, task: str) -> str:
-        """The Cloud Run service of a task."""
-        return f"{self.place}/services/{self._called('services', task)}"
-
-    @property
-    def job(self) -> str:
-        """The sweep: the Cloud Run job and the schedule that starts it have one name, each in its own API."""
-        return f"{self.place}/jobs/{self._called('jobs', 'sweep')}"
-
-    def account(self, task: str) -> str:
-        """The address of a task's service account. The synthetic denial names that of `canary`, which nobody has."""
-        project = ".".join(reversed(self.project.split(":")))  # example.com:p is p.example.com in an address
-        own = f"{self.name}-canary" if task == "canary" else self._called("accounts", task)
-        return f"{own}@{project}.iam.gserviceaccount.com"
+    def change_binding(self, verb: str, resource: str, member: str, role: str, *flags: str) -> str:
+        """The command to `add` or `remove` a member of a role in a resource's allow policy."""
+        kind, own = resource.split("/")[-2:]
+        grant = (f"--member={member}", f"--role={role}", *flags)
+        change, region = f"{verb}-iam-policy-binding", f"--region={self.region}"
+        if kind == "iap":
+            target = ("--resource-type=cloud-run", f"--service={own}", region)
+            return self.gcloud("beta", "iap", "web", change, *target, *grant)
+        words = (*_BINDING_WORDS[kind].split(), change, own)
+        if kind in ("projects", "folders", "organizations"):
+            return command("gcloud", *words, *grant)
+        return self.gcloud(*words, *([region] if kind in ("services", "jobs") else []), *grant)
 
 
-def site(project: str, region: str, name: str, scopes: tuple[str, ...]) -> Site:
-    """The installation of these. Raises BadInput that names the option, its value and what is accepted."""
+def resource_names(project: str, region: str, name: str, scopes: tuple[str, ...]) -> ResourceNames:
+    """The names of this installation. Raises BadInput that names the option, its value and what is accepted."""
     for option, value, pattern, accepted in (
         ("--project", project, _PROJECT, "a project's id, as in remediate-ops"),
         ("--region", region, _REGION, "a region, as in europe-west1"),
-        ("--name", name, _NAME, "what the installation's names begin with, as in remediate"),
+        ("--name", name, _NAME, "the prefix of the installation's names, as in remediate"),
         *(("--scope", each, _SCOPE, "organizations/NUMBER, folders/NUMBER or projects/ID") for each in scopes),
     ):
         if not pattern.match(value):
@@ -131,12 +189,5 @@ def site(project: str, region: str, name: str, scopes: tuple[str, ...]) -> Site:
     if len(kinds) > 1 or (len(scopes) > 1 and kinds != {"folders"}):
         raise BadInput("--scope: expected one organization, one project, or any number of folders")
     if kinds == {"projects"} and scopes != (f"projects/{project}",):
-        raise BadInput(f"--scope {scopes[0]!r}: a project is watched from inside it: expected projects/{project}")
-    return Site(project, region, name, scopes)
-
-
-def policy_words(name: str, verb: str) -> tuple[str, ...]:
-    """The gcloud words that `add` to, or `remove` from, the allow policy of a project, folder or organization."""
-    kind, _, own = name.partition("/")
-    words = {"organizations": ("organizations",), "folders": ("resource-manager", "folders"), "projects": ("projects",)}
-    return (*words[kind], f"{verb}-iam-policy-binding", own)
+        raise BadInput(f"--scope {scopes[0]!r}: a project is watched from inside: expected projects/{project}")
+    return ResourceNames(project, region, name, scopes)

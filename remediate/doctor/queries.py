@@ -1,33 +1,57 @@
-"""How each fact is asked for: path, shape, and the right that reading it needs. One method a kind of fact."""
+"""How each fact is read: service, path, and the permission that it needs. One row a shape of resource."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
-from remediate.doctor import resources as facts
+from remediate.doctor import resources as gcp
 from remediate.doctor.installation import APIS, CONDITIONAL_APIS
-from remediate.doctor.names import Site
-from remediate.doctor.resource_api import Right
+from remediate.doctor.names import ResourceNames
+from remediate.doctor.resource_api import ReadPermission, ResourceApi
 from remediate.doctor.resources import Absent, AllowPolicy, Fact, Unknown
 from remediate.times import instant
 
-_T = TypeVar("_T")
-_LOOKED_BACK = timedelta(hours=1)
-_READS = {"options": {"requestedPolicyVersion": 3}}
-_DEEPEST = 12  # "Resource hierarchy": folders nest ten levels deep
+_VERSION_3: dict[str, object] = {"options": {"requestedPolicyVersion": 3}}
+_MAX_FOLDERS = 12  # "Resource hierarchy": folders nest ten levels deep
 
+_INDEXES = "/v1/{}/collectionGroups/remediations/indexes"
+_KEYS = "/v1/{}/keys?keyTypes=USER_MANAGED"
+_RESOURCES: dict[type[Any], tuple[str, str, str, str]] = {
+    gcp.LogSink: ("LOGGING", "/v2/{}", "logging.sinks.get", "roles/logging.viewer"),
+    gcp.LogBucket: ("LOGGING", "/v2/{}", "logging.buckets.get", "roles/logging.viewer"),
+    gcp.PubSubTopic: ("PUBSUB", "/v1/{}", "pubsub.topics.get", "roles/pubsub.viewer"),
+    gcp.Subscription: ("PUBSUB", "/v1/{}", "pubsub.subscriptions.get", "roles/pubsub.viewer"),
+    gcp.Trigger: ("EVENTARC", "/v1/{}", "eventarc.triggers.get", "roles/eventarc.viewer"),
+    gcp.SchedulerJob: ("CLOUDSCHEDULER", "/v1/{}", "cloudscheduler.jobs.get", "roles/cloudscheduler.viewer"),
+    gcp.RunService: ("RUN", "/v2/{}", "run.services.get", "roles/run.viewer"),
+    gcp.RunJob: ("RUN", "/v2/{}", "run.jobs.get", "roles/run.viewer"),
+    gcp.Database: ("FIRESTORE", "/v1/{}", "datastore.databases.getMetadata", "roles/datastore.viewer"),
+    gcp.Indexes: ("FIRESTORE", _INDEXES, "datastore.indexes.list", "roles/datastore.viewer"),
+    gcp.ServiceAccount: ("IAM", "/v1/{}", "iam.serviceAccounts.get", "roles/iam.serviceAccountViewer"),
+    gcp.AccountKeys: ("IAM", _KEYS, "iam.serviceAccountKeys.list", "roles/iam.serviceAccountViewer"),
+    gcp.IamRole: ("IAM", "/v1/{}", "iam.roles.get", "roles/iam.roleViewer"),
+}
+"""Service, path, permission and a predefined role that holds it."""
 
-class Reads(Protocol):
-    """What the survey sees of Google Cloud: one question, one fact."""
-
-    def read(
-        self, service: str, path: str, kind: type[_T], right: Right, body: dict[str, object] | None = None
-    ) -> Fact[_T]:
-        """What is at this path of a service."""
+_RESOURCE_MANAGER = ("CLOUDRESOURCEMANAGER", "/v3/{}:getIamPolicy")
+_IN_QUERY = "/{}:getIamPolicy?options.requestedPolicyVersion=3"
+_POLICIES: dict[str, tuple[str, str, str, str, dict[str, object] | None]] = {
+    "services": ("RUN", f"/v2{_IN_QUERY}", "run.services", "roles/run.viewer", None),
+    "jobs": ("RUN", f"/v2{_IN_QUERY}", "run.jobs", "roles/run.viewer", None),
+    "topics": ("PUBSUB", f"/v1{_IN_QUERY}", "pubsub.topics", "roles/iam.securityReviewer", None),
+    "subscriptions": ("PUBSUB", f"/v1{_IN_QUERY}", "pubsub.subscriptions", "roles/iam.securityReviewer", None),
+    "serviceAccounts": ("IAM", "/v1/{}:getIamPolicy", "iam.serviceAccounts", "roles/iam.securityReviewer", {}),
+    "iap": ("IAP", "/v1/{}:getIamPolicy", "iap.webServices", "roles/iap.admin", _VERSION_3),
+    "projects": (*_RESOURCE_MANAGER, "resourcemanager.projects", "roles/iam.securityReviewer", _VERSION_3),
+    "folders": (*_RESOURCE_MANAGER, "resourcemanager.folders", "roles/iam.securityReviewer", _VERSION_3),
+    "organizations": (*_RESOURCE_MANAGER, "resourcemanager.organizations", "roles/iam.securityReviewer", _VERSION_3),
+}
+"""How the allow policy of a resource is read, by the collection that the resource is in."""
 
 
 class _Node(msgspec.Struct, frozen=True):
@@ -35,147 +59,92 @@ class _Node(msgspec.Struct, frozen=True):
     parent: str = ""
 
 
-class Questions:
-    """The questions that can be asked about a site."""
+class Queries:
+    """Reads the facts of one installation."""
 
-    def __init__(self, cloud: Reads, now: datetime) -> None:
+    def __init__(self, cloud: ResourceApi, names: ResourceNames, now: datetime) -> None:
         self._cloud = cloud
+        self._names = names
         self._now = now
 
-    def apis(self, site: Site) -> Fact[facts.ServicesUsed]:
-        here = site.here
-        right = Right("serviceusage.services.get", "roles/serviceusage.serviceUsageViewer", here)
+    def read(self, kind: type[Any], name: str) -> Fact[Any]:
+        """The fact of this shape about the resource of this name."""
+        special: dict[type[Any], Callable[[str], Fact[Any]]] = {
+            AllowPolicy: self._policy,
+            gcp.ApiStates: self._apis,
+            gcp.ProjectAncestry: self._project,
+            gcp.TagValue: self._tag,
+            gcp.Measurements: self._measurements,
+        }
+        if kind in special:
+            return special[kind](name)
+        service, path, permission, role = _RESOURCES[kind]
+        place = self._names.project_path if name.startswith("roles/") else "/".join(name.split("/")[:2])
+        return self._cloud.read(service, path.format(name), kind, ReadPermission(permission, role, place))
+
+    def _policy(self, name: str) -> Fact[AllowPolicy]:
+        service, path, permission, role, body = _POLICIES[name.split("/")[-2]]
+        if service == "IAP":  # it names projects by number
+            project = self._project(self._names.project_path)
+            if not isinstance(project, gcp.ProjectAncestry):
+                return project
+            name = self._names.iap_resource(project.number)
+        place = self._names.project_path if service == "IAP" else "/".join(name.split("/")[:2])
+        right = ReadPermission(f"{permission}.getIamPolicy", role, place)
+        return self._cloud.read(service, path.format(name), AllowPolicy, right, body)
+
+    def _apis(self, here: str) -> Fact[gcp.ApiStates]:
+        right = ReadPermission("serviceusage.services.get", "roles/serviceusage.serviceUsageViewer", here)
         names = "&".join(f"names={here}/services/{api}" for api in (*APIS, *CONDITIONAL_APIS))
-        return self._cloud.read("SERVICEUSAGE", f"/v1/{here}/services:batchGet?{names}", facts.ServicesUsed, right)
+        return self._cloud.read("SERVICEUSAGE", f"/v1/{here}/services:batchGet?{names}", gcp.ApiStates, right)
 
-    def sink(self, name: str) -> Fact[facts.Sink]:
-        right = Right("logging.sinks.get", "roles/logging.viewer", "/".join(name.split("/")[:2]))
-        return self._cloud.read("LOGGING", f"/v2/{name}", facts.Sink, right)
-
-    def bucket(self, name: str) -> Fact[facts.Bucket]:
-        right = Right("logging.buckets.get", "roles/logging.viewer", "/".join(name.split("/")[:2]))
-        return self._cloud.read("LOGGING", f"/v2/{name}", facts.Bucket, right)
-
-    def topic(self, site: Site, name: str) -> Fact[facts.Topic]:
-        right = Right("pubsub.topics.get", "roles/pubsub.viewer", site.here)
-        return self._cloud.read("PUBSUB", f"/v1/{name}", facts.Topic, right)
-
-    def subscription(self, site: Site, name: str) -> Fact[facts.Subscription]:
-        right = Right("pubsub.subscriptions.get", "roles/pubsub.viewer", site.here)
-        return self._cloud.read("PUBSUB", f"/v1/{name}", facts.Subscription, right)
-
-    def trigger(self, site: Site, name: str) -> Fact[facts.Trigger]:
-        right = Right("eventarc.triggers.get", "roles/eventarc.viewer", site.here)
-        return self._cloud.read("EVENTARC", f"/v1/{name}", facts.Trigger, right)
-
-    def schedule(self, site: Site) -> Fact[facts.Schedule]:
-        right = Right("cloudscheduler.jobs.get", "roles/cloudscheduler.viewer", site.here)
-        return self._cloud.read("CLOUDSCHEDULER", f"/v1/{site.job}", facts.Schedule, right)
-
-    def database(self, path: str) -> Fact[facts.Database]:
-        right = Right("datastore.databases.getMetadata", "roles/datastore.viewer", "/".join(path.split("/")[:2]))
-        return self._cloud.read("FIRESTORE", f"/v1/{path}", facts.Database, right)
-
-    def indexes(self, path: str) -> Fact[facts.Indexes]:
-        right = Right("datastore.indexes.list", "roles/datastore.viewer", "/".join(path.split("/")[:2]))
-        return self._cloud.read("FIRESTORE", f"/v1/{path}/collectionGroups/remediations/indexes", facts.Indexes, right)
-
-    def tag(self, site: Site, tag: str) -> Fact[facts.TagValue]:
-        right = Right("resourcemanager.tagValues.get", "roles/resourcemanager.tagViewer", site.watched[0])
+    def _tag(self, tag: str) -> Fact[gcp.TagValue]:
+        scope = self._names.watched_scopes[0]
+        right = ReadPermission("resourcemanager.tagValues.get", "roles/resourcemanager.tagViewer", scope)
         path = tag if tag.startswith("tagValues/") else f"tagValues/namespaced?name={quote(tag, safe='')}"
-        found = self._cloud.read("CLOUDRESOURCEMANAGER", f"/v3/{path}", facts.TagValue, right)
+        found = self._cloud.read("CLOUDRESOURCEMANAGER", f"/v3/{path}", gcp.TagValue, right)
         if not isinstance(found, Unknown):
             return found
-        # Google says 403 for a tag value that is not there, too ("tagValues.get"): who may see all of them can tell.
-        scope, body = site.watched[0], {"permissions": [right.permission]}
-        where = f"/v3/{scope}:testIamPermissions"
-        held = self._cloud.read("CLOUDRESOURCEMANAGER", where, facts.Permissions, right, dict(body))
-        return Absent(tag) if isinstance(held, facts.Permissions) and held.permissions else found
+        # "tagValues.get": Google answers 403 for a missing tag value too. A caller with access to all can tell.
+        body: dict[str, object] = {"permissions": [right.permission]}
+        path = f"/v3/{scope}:testIamPermissions"
+        held = self._cloud.read("CLOUDRESOURCEMANAGER", path, gcp.HeldPermissions, right, body)
+        return Absent(tag) if isinstance(held, gcp.HeldPermissions) and held.permissions else found
 
-    def service(self, site: Site, task: str) -> Fact[facts.Service]:
-        right = Right("run.services.get", "roles/run.viewer", site.here)
-        return self._cloud.read("RUN", f"/v2/{site.service(task)}", facts.Service, right)
-
-    def job(self, site: Site) -> Fact[facts.Job]:
-        right = Right("run.jobs.get", "roles/run.viewer", site.here)
-        return self._cloud.read("RUN", f"/v2/{site.job}", facts.Job, right)
-
-    def run_policy(self, site: Site, name: str) -> Fact[AllowPolicy]:
-        kind = name.split("/")[4]
-        right = Right(f"run.{kind}.getIamPolicy", "roles/run.viewer", site.here)
-        path = f"/v2/{name}:getIamPolicy?options.requestedPolicyVersion=3"
-        return self._cloud.read("RUN", path, AllowPolicy, right)
-
-    def iap_policy(self, site: Site) -> Fact[AllowPolicy]:
-        right = Right("iap.webServices.getIamPolicy", "roles/iap.admin", site.here)
-        project = self.project(site.project)
-        if not isinstance(project, facts.ProjectFacts):
-            return project  # it goes by the project's number
-        path = f"/v1/projects/{project.number}/iap_web/cloud_run-{site.region}/services/{site.name}-review:getIamPolicy"
-        return self._cloud.read("IAP", path, AllowPolicy, right, dict(_READS))
-
-    def pubsub_policy(self, site: Site, name: str, kind: str) -> Fact[AllowPolicy]:
-        right = Right(f"pubsub.{kind}.getIamPolicy", "roles/iam.securityReviewer", site.here)
-        path = f"/v1/{name}:getIamPolicy?options.requestedPolicyVersion=3"
-        return self._cloud.read("PUBSUB", path, AllowPolicy, right)
-
-    def policy(self, place: str) -> Fact[AllowPolicy]:
-        kind = place.partition("/")[0]
-        right = Right(f"resourcemanager.{kind}.getIamPolicy", "roles/iam.securityReviewer", place)
-        return self._cloud.read("CLOUDRESOURCEMANAGER", f"/v3/{place}:getIamPolicy", AllowPolicy, right, dict(_READS))
-
-    def account(self, site: Site, who: str) -> Fact[facts.Account]:
-        right = Right("iam.serviceAccounts.get", "roles/iam.serviceAccountViewer", site.here)
-        return self._cloud.read("IAM", f"/v1/{_account(site, who)}", facts.Account, right)
-
-    def account_policy(self, site: Site, who: str) -> Fact[AllowPolicy]:
-        right = Right("iam.serviceAccounts.getIamPolicy", "roles/iam.securityReviewer", site.here)
-        return self._cloud.read("IAM", f"/v1/{_account(site, who)}:getIamPolicy", AllowPolicy, right, {})
-
-    def keys(self, site: Site, who: str) -> Fact[facts.Keys]:
-        right = Right("iam.serviceAccountKeys.list", "roles/iam.serviceAccountViewer", site.here)
-        return self._cloud.read("IAM", f"/v1/{_account(site, who)}/keys?keyTypes=USER_MANAGED", facts.Keys, right)
-
-    def role(self, site: Site, role: str) -> Fact[facts.Role]:
-        place = "/".join(role.split("/")[:2]) if not role.startswith("roles/") else site.here
-        right = Right("iam.roles.get", "roles/iam.roleViewer", place)
-        return self._cloud.read("IAM", f"/v1/{role}", facts.Role, right)
-
-    def project(self, project: str) -> Fact[facts.ProjectFacts]:
-        right = Right("resourcemanager.projects.get", "roles/browser", f"projects/{project}")
-        found = self._cloud.read("CLOUDRESOURCEMANAGER", f"/v3/projects/{project}", _Node, right)
+    def _project(self, here: str) -> Fact[gcp.ProjectAncestry]:
+        found = self._node(here)
         if not isinstance(found, _Node):
             return found
         above: list[str] = []
         parent = found.parent
-        while parent.startswith("folders/") and len(above) < _DEEPEST:
+        while parent.startswith("folders/") and len(above) < _MAX_FOLDERS:
             above.append(parent)
-            above_right = Right("resourcemanager.folders.get", "roles/browser", parent)
-            folder = self._cloud.read("CLOUDRESOURCEMANAGER", f"/v3/{parent}", _Node, above_right)
+            folder = self._node(parent)
             parent = folder.parent if isinstance(folder, _Node) else ""
         above += [parent] if parent.startswith("organizations/") else []
-        return facts.ProjectFacts(found.name.rpartition("/")[2], tuple(above))
+        return gcp.ProjectAncestry(found.name.rpartition("/")[2], tuple(above))
 
-    def measured(self, site: Site, metric: str, subscription: str) -> Fact[facts.Measured]:
-        wanted = (
-            f'metric.type="pubsub.googleapis.com/subscription/{metric}" AND '
-            f'resource.labels.subscription_id="{subscription.rpartition("/")[2]}"'
-        )
-        return self.series(site, wanted)
+    def _node(self, name: str) -> Fact[_Node]:
+        right = ReadPermission(f"resourcemanager.{name.partition('/')[0]}.get", "roles/browser", name)
+        return self._cloud.read("CLOUDRESOURCEMANAGER", f"/v3/{name}", _Node, right)
 
-    def quota(self, site: Site, service: str, kind: str) -> Fact[facts.Measured]:
-        wanted = (
-            f'metric.type="serviceruntime.googleapis.com/quota/{kind}" AND resource.type="consumer_quota" AND '
-            f'resource.labels.service="{service}"'
-        )
-        return self.series(site, wanted, _LOOKED_BACK if kind != "limit" else timedelta(days=2))
-
-    def series(self, site: Site, wanted: str, back: timedelta = timedelta(minutes=15)) -> Fact[facts.Measured]:
-        right = Right("monitoring.timeSeries.list", "roles/monitoring.viewer", site.here)
+    def _measurements(self, name: str) -> Fact[gcp.Measurements]:
+        """By `SUBSCRIPTION:METRIC`, or `API:limit` and `API:rate/net_usage` for a quota."""
+        owner, _, metric = name.rpartition(":")
+        if "/" in owner:
+            back = timedelta(minutes=15)
+            wanted = (
+                f'metric.type="pubsub.googleapis.com/subscription/{metric}" AND '
+                f'resource.labels.subscription_id="{owner.rpartition("/")[2]}"'
+            )
+        else:
+            back = timedelta(days=2) if metric == "limit" else timedelta(hours=1)
+            wanted = (
+                f'metric.type="serviceruntime.googleapis.com/quota/{metric}" AND resource.type="consumer_quota" AND '
+                f'resource.labels.service="{owner}"'
+            )
+        here = self._names.project_path
+        right = ReadPermission("monitoring.timeSeries.list", "roles/monitoring.viewer", here)
         span = f"interval.startTime={quote(instant(self._now - back))}&interval.endTime={quote(instant(self._now))}"
-        path = f"/v3/{site.here}/timeSeries?filter={quote(wanted)}&{span}"
-        return self._cloud.read("MONITORING", path, facts.Measured, right)
-
-
-def _account(site: Site, who: str) -> str:
-    return f"{site.here}/serviceAccounts/{site.account(who)}"
+        path = f"/v3/{here}/timeSeries?filter={quote(wanted)}&{span}"
+        return self._cloud.read("MONITORING", path, gcp.Measurements, right)

@@ -1,7 +1,6 @@
-"""What each identity has to hold, and nothing beyond: one table of identity, place, permissions and who calls for them.
+"""What each identity has to hold, as one table of identity, place and permissions; anything else is superfluous.
 
-Permissions, not roles, so that it does not matter how they are bundled. `roles` are the predefined ones that may carry
-them; any other role is superfluous, as is any permission of a custom role that nobody here needs.
+The table lists permissions, as roles can bundle them in any way. `roles` are the predefined roles that may hold them.
 """
 
 from __future__ import annotations
@@ -13,58 +12,65 @@ from remediate.doctor.installation import ABOVE, ROLES
 
 SET_POLICY = "artifactregistry.repositories.setIamPolicy"
 
+WRITING_ROLES = ("roles/owner", "roles/artifactregistry.admin", "roles/artifactregistry.repoAdmin")
+"""The predefined roles that hold `SET_POLICY`."""
+
 ANCESTRY = tuple(each for each in ROLES["ancestry"] if each in ABOVE)
-"""What lies above projects: a role of a project cannot hold it, and watched folders need it on the organization too."""
+"""For folders and organizations: no role of a project can hold these; watched folders need them on the organization."""
 
 READER = tuple(each for each in ROLES["reader"] if each not in ABOVE)
-"""What evidence is made of: `cloud/registry.py`, `projects.py`, `roles.py` and `logs.py`."""
+"""For evidence: `cloud/registry.py`, `projects.py`, `roles.py` and `logs.py`."""
 
 TAGS = "resourcemanager.hierarchyNodes.listEffectiveTags"
-"""Needed where an opt-in tag is set; always allowed."""
+"""Required with an opt-in tag; always allowed."""
 
 WRITER = ROLES["writer"]
-"""What one grant takes: `cloud/registry.py`."""
+"""For grants: `cloud/registry.py`."""
 
-WRITER_MAY = ("artifactregistry.repositories.get",)
+WRITER_OPTIONAL = ("artifactregistry.repositories.get",)
 
 LEDGER = ROLES["ledger"]
-"""What the ledger takes: `ledger/firestore.py`. Nothing is ever deleted."""
+"""For the ledger: `ledger/firestore.py`. It deletes nothing."""
 
 
-class Need(msgspec.Struct, frozen=True):
-    """What one identity holds at one place. `mode`: only in this mode; at any other time it is superfluous."""
+class Requirement(msgspec.Struct, frozen=True):
+    """What one identity needs at one place. `mode`: only in this mode; superfluous in the other."""
 
     identity: str
     where: str
-    """`scope`, `project`, `above`: the organization above watched folders, or `events`: a project watched by itself."""
+    """`scope`, `project`, `above` (the organization above watched folders) or `events` (a single watched project)."""
     permissions: tuple[str, ...]
     roles: tuple[str, ...] = ()
-    """Predefined roles that carry them all."""
-    may: tuple[str, ...] = ()
-    """Permissions that may come with them."""
-    may_roles: tuple[str, ...] = ()
+    """Predefined roles that hold them all."""
+    optional: tuple[str, ...] = ()
+    """Permissions that are allowed beside them."""
+    optional_roles: tuple[str, ...] = ()
     mode: Mode | None = None
-    by: str = ""
-    """What the custom role that carries it is for, as its id ends."""
-
-    def applies(self, mode: Mode) -> bool:
-        """Whether it is needed in this mode."""
-        return self.mode in (None, mode)
+    custom_role: str = ""
+    """The suffix of the id of the custom role that holds them."""
 
 
 _LOGS = ("roles/logging.logWriter", "roles/monitoring.metricWriter", "roles/cloudtrace.agent")
 
+_BUILDS = (*_LOGS, "roles/run.builder", "roles/cloudbuild.builds.builder")
+
 _DECIDES = ("receiver", "review", "sweep")
 
-NEEDS = (
-    *(Need(who, "scope", (*READER, *ANCESTRY), may=(TAGS,), by="Reader") for who in _DECIDES),
-    *(Need(who, "above", (*ANCESTRY, "iam.roles.get"), by="Ancestry") for who in _DECIDES),
-    *(Need(who, "scope", WRITER, may=WRITER_MAY, by="Writer") for who in ("review", "sweep")),
-    Need("receiver", "scope", WRITER, may=WRITER_MAY, by="Writer", mode=Mode.ENFORCE),
-    *(Need(who, "project", LEDGER, ("roles/datastore.user",), may_roles=_LOGS, by="Ledger") for who in _DECIDES),
-    Need("trigger", "events", ("eventarc.events.receiveEvent",), ("roles/eventarc.eventReceiver",)),
-    Need("trigger", "project", (), may_roles=("roles/eventarc.eventReceiver",)),
-    Need("builder", "project", (), may_roles=(*_LOGS, "roles/run.builder", "roles/cloudbuild.builds.builder")),
+REQUIREMENTS = (
+    *(Requirement(task, "scope", (*READER, *ANCESTRY), optional=(TAGS,), custom_role="Reader") for task in _DECIDES),
+    *(Requirement(task, "above", (*ANCESTRY, "iam.roles.get"), custom_role="Ancestry") for task in _DECIDES),
+    *(
+        Requirement(task, "scope", WRITER, optional=WRITER_OPTIONAL, custom_role="Writer")
+        for task in ("review", "sweep")
+    ),
+    Requirement("receiver", "scope", WRITER, optional=WRITER_OPTIONAL, custom_role="Writer", mode=Mode.ENFORCE),
+    *(
+        Requirement(task, "project", LEDGER, ("roles/datastore.user",), optional_roles=_LOGS, custom_role="Ledger")
+        for task in _DECIDES
+    ),
+    Requirement("trigger", "events", ("eventarc.events.receiveEvent",), ("roles/eventarc.eventReceiver",)),
+    Requirement("trigger", "project", (), optional_roles=("roles/eventarc.eventReceiver",)),
+    Requirement("builder", "project", (), optional_roles=_BUILDS),
 )
 
 PUBLISHING = (
@@ -84,6 +90,6 @@ IMPERSONATING = (
     "roles/owner",
     "roles/editor",
 )
-"""The predefined roles on a service account that let their members act as it, or let themselves in to."""
+"""The predefined roles whose members can act as a service account, or grant themselves that."""
 
-EVERYBODY = ("allUsers", "allAuthenticatedUsers")
+EVERYBODY = frozenset({"allUsers", "allAuthenticatedUsers"})

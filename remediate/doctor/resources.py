@@ -1,8 +1,7 @@
-"""What Google Cloud says of an installation, in the few fields that the checks look at.
+"""The fields of Google Cloud resources that the checks read, in the shapes of the REST references.
 
-The shapes are those of the REST references: Logging v2, Pub/Sub v1, Eventarc v1, Cloud Run Admin v2, Cloud Scheduler
-v1, IAM v1, Firestore v1, Resource Manager v3 and Monitoring v3. What is not there is Absent, what may not be read is
-Unknown.
+Logging v2, Pub/Sub v1, Eventarc v1, Cloud Run Admin v2, Cloud Scheduler v1, IAM v1, Firestore v1, Resource Manager v3
+and Monitoring v3. A resource that does not exist is Absent; one that cannot be read is Unknown.
 """
 
 from __future__ import annotations
@@ -13,57 +12,57 @@ import msgspec
 
 
 class Absent(msgspec.Struct, frozen=True):
-    """Google says 404: there is no such thing."""
+    """Google answers 404."""
 
     name: str
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """It may not be read, or not now: never a yes and never a no."""
+    """The resource could not be read, so nothing is concluded about it."""
 
     name: str
     why: str
-    """Google's own words."""
+    """Google's error text."""
     right: str
     """The permission that reading it needs."""
     fix: str
-    """The command that gives it, or makes the API answer."""
+    """The command that grants the permission, or makes the API answer."""
 
 
 _T = TypeVar("_T")
 Fact: TypeAlias = _T | Absent | Unknown
 
 
-class _Shape(msgspec.Struct, frozen=True, rename="camel"):
-    """Google's JSON: names in camel case, and fields that we do not know are passed over."""
+class _Resource(msgspec.Struct, frozen=True, rename="camel"):
+    """Google's JSON in camel case; fields that are not declared are ignored."""
 
 
-class Binding(_Shape, frozen=True):
-    """One binding of an allow policy; `condition` is the expression, empty where there is none."""
-
+class RoleBinding(_Resource, frozen=True):
     role: str = ""
     members: tuple[str, ...] = ()
     condition: dict[str, str] = {}
 
 
-class AllowPolicy(_Shape, frozen=True):
-    """An allow policy."""
-
-    bindings: tuple[Binding, ...] = ()
-
-    def roles_of(self, member: str) -> list[Binding]:
-        """The bindings that name this member."""
-        return [each for each in self.bindings if member in each.members]
-
-    def members_of(self, *roles: str) -> list[str]:
-        """The members of these roles, each once."""
-        return list(dict.fromkeys(name for each in self.bindings if each.role in roles for name in each.members))
+class AllowPolicy(_Resource, frozen=True):
+    bindings: tuple[RoleBinding, ...] = ()
 
 
-class Sink(_Shape, frozen=True):
-    """A log sink."""
+def bindings(policy: object) -> tuple[RoleBinding, ...]:
+    """The bindings of an allow policy; none where the policy is not known."""
+    return policy.bindings if isinstance(policy, AllowPolicy) else ()
 
-    name: str = ""
+
+def grants(policy: object, *roles: str) -> list[tuple[str, str]]:
+    """Each of these roles with each of its members, in the policy's order."""
+    return [(each.role, member) for each in bindings(policy) if each.role in roles for member in each.members]
+
+
+def members(policy: object, *roles: str) -> list[str]:
+    """The members of these roles, each once."""
+    return list(dict.fromkeys(member for _, member in grants(policy, *roles)))
+
+
+class LogSink(_Resource, frozen=True):
     destination: str = ""
     filter: str = ""
     disabled: bool = False
@@ -73,32 +72,19 @@ class Sink(_Shape, frozen=True):
     exclusions: tuple[dict[str, object], ...] = ()
 
 
-class Bucket(_Shape, frozen=True):
-    """A log bucket."""
-
-    name: str = ""
-    retention_days: int = 30
-    locked: bool = False
+class LogBucket(_Resource, frozen=True):
     lifecycle_state: str = "ACTIVE"
 
 
-class Topic(_Shape, frozen=True):
-    """A Pub/Sub topic."""
-
+class PubSubTopic(_Resource, frozen=True):
     name: str = ""
 
 
-class DeadLetterPolicy(_Shape, frozen=True):
-    """Where a subscription puts what cannot be delivered."""
-
+class DeadLetterPolicy(_Resource, frozen=True):
     dead_letter_topic: str = ""
-    max_delivery_attempts: int = 5
 
 
-class Subscription(_Shape, frozen=True):
-    """A Pub/Sub subscription."""
-
-    name: str = ""
+class Subscription(_Resource, frozen=True):
     topic: str = ""
     state: str = "ACTIVE"
     detached: bool = False
@@ -106,55 +92,40 @@ class Subscription(_Shape, frozen=True):
     ack_deadline_seconds: int = 10
 
 
-class Attribute(_Shape, frozen=True):
-    """What an Eventarc trigger matches by."""
-
+class EventFilter(_Resource, frozen=True):
     attribute: str = ""
     value: str = ""
 
 
-class CloudRunTarget(_Shape, frozen=True):
-    """The Cloud Run service that a trigger calls."""
-
+class CloudRunTarget(_Resource, frozen=True):
     service: str = ""
     region: str = ""
 
 
-class Destination(_Shape, frozen=True):
-    """Where a trigger sends events."""
-
+class TriggerDestination(_Resource, frozen=True):
     cloud_run: CloudRunTarget = CloudRunTarget()
 
 
-class PubsubTransport(_Shape, frozen=True):
-    """The topic that a trigger listens to, and the subscription that it made for itself."""
-
+class PubSubTransport(_Resource, frozen=True):
     topic: str = ""
     subscription: str = ""
 
 
-class Transport(_Shape, frozen=True):
-    """How events reach a trigger."""
-
-    pubsub: PubsubTransport = PubsubTransport()
+class TriggerTransport(_Resource, frozen=True):
+    pubsub: PubSubTransport = PubSubTransport()
 
 
-class StateCondition(_Shape, frozen=True):
-    """What a trigger suffers from."""
-
+class TriggerCondition(_Resource, frozen=True):
     code: str | int = ""
     message: str = ""
 
 
-class Trigger(_Shape, frozen=True):
-    """An Eventarc trigger."""
-
-    name: str = ""
-    event_filters: tuple[Attribute, ...] = ()
+class Trigger(_Resource, frozen=True):
+    event_filters: tuple[EventFilter, ...] = ()
     service_account: str = ""
-    destination: Destination = Destination()
-    transport: Transport = Transport()
-    conditions: dict[str, StateCondition] = {}
+    destination: TriggerDestination = TriggerDestination()
+    transport: TriggerTransport = TriggerTransport()
+    conditions: dict[str, TriggerCondition] = {}
 
     @property
     def event_type(self) -> str:
@@ -162,205 +133,164 @@ class Trigger(_Shape, frozen=True):
         return next((each.value for each in self.event_filters if each.attribute == "type"), "")
 
 
-class EnvVar(_Shape, frozen=True):
-    """A variable of a container; its value may come from a secret."""
-
+class EnvVar(_Resource, frozen=True):
     name: str = ""
     value: str = ""
     value_source: dict[str, object] | None = None
+    """Set where the value comes from a secret."""
 
 
-class Container(_Shape, frozen=True):
-    """A container, as far as it is configured by its environment and its arguments."""
-
+class Container(_Resource, frozen=True):
     env: tuple[EnvVar, ...] = ()
     args: tuple[str, ...] = ()
 
 
-class RunTemplate(_Shape, frozen=True):
-    """What revisions and executions are made of."""
-
+class RunTemplate(_Resource, frozen=True):
     service_account: str = ""
     containers: tuple[Container, ...] = ()
 
 
-class Condition(_Shape, frozen=True):
-    """How a Cloud Run resource is."""
-
+class RunCondition(_Resource, frozen=True):
     state: str = ""
     message: str = ""
 
+    @property
+    def is_ready(self) -> bool:
+        """Cloud Run reports success, or nothing yet."""
+        return self.state in ("CONDITION_SUCCEEDED", "")
 
-class Service(_Shape, frozen=True):
-    """A Cloud Run service."""
 
-    name: str = ""
+class RunService(_Resource, frozen=True):
     ingress: str = ""
     iap_enabled: bool = False
     invoker_iam_disabled: bool = False
     template: RunTemplate = RunTemplate()
-    terminal_condition: Condition = Condition()
+    terminal_condition: RunCondition = RunCondition()
 
 
-class JobTemplate(_Shape, frozen=True):
-    """The execution template of a job."""
-
+class ExecutionTemplate(_Resource, frozen=True):
     template: RunTemplate = RunTemplate()
 
 
-class Execution(_Shape, frozen=True):
-    """The latest execution of a job."""
-
+class Execution(_Resource, frozen=True):
     completion_status: str = ""
 
 
-class Job(_Shape, frozen=True):
-    """A Cloud Run job."""
-
-    name: str = ""
-    template: JobTemplate = JobTemplate()
-    terminal_condition: Condition = Condition()
+class RunJob(_Resource, frozen=True):
+    template: ExecutionTemplate = ExecutionTemplate()
+    terminal_condition: RunCondition = RunCondition()
     latest_created_execution: Execution = Execution()
 
 
-class HttpTarget(_Shape, frozen=True):
-    """What a schedule calls."""
-
+class HttpTarget(_Resource, frozen=True):
     uri: str = ""
 
 
-class RpcStatus(_Shape, frozen=True):
-    """How a call ended; code 0 is well."""
+class RpcStatus(_Resource, frozen=True):
+    """How a call ended; code 0 is success."""
 
     code: int = 0
     message: str = ""
 
 
-class Schedule(_Shape, frozen=True):
-    """A Cloud Scheduler job."""
-
-    name: str = ""
+class SchedulerJob(_Resource, frozen=True):
     state: str = ""
     http_target: HttpTarget = HttpTarget()
     status: RpcStatus = RpcStatus()
 
 
-class Database(_Shape, frozen=True):
-    """A Firestore database."""
-
+class Database(_Resource, frozen=True):
     name: str = ""
     type: str = "FIRESTORE_NATIVE"
 
 
-class IndexField(_Shape, frozen=True):
-    """A field of a composite index."""
-
+class IndexField(_Resource, frozen=True):
     field_path: str = ""
     order: str = ""
 
 
-class Index(_Shape, frozen=True):
-    """A composite index."""
-
+class Index(_Resource, frozen=True):
     fields: tuple[IndexField, ...] = ()
     state: str = "READY"
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Its fields in order, without the document's name, which Firestore adds to every index."""
+        """Its fields in order, without the document name that Firestore adds to every index."""
         return tuple(each.field_path for each in self.fields if each.field_path != "__name__")
 
     @property
-    def newest_first(self) -> bool:
-        """Whether it orders what lists want newest first so."""
+    def has_list_order(self) -> bool:
+        """The fields that lists sort newest first are descending."""
         orders = {each.field_path: each.order for each in self.fields}
         return all(orders[path] == "DESCENDING" for path in newest_first(self.paths))
 
 
 def newest_first(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Which fields of an index lists want newest first: `last_seen`, and groups of floods where they come last."""
+    """The fields of an index that lists sort newest first: `last_seen`, and `gathered` where it is the last field."""
     return tuple(path for path in paths if path == "last_seen" or path == paths[-1] == "gathered")
 
 
-class Indexes(_Shape, frozen=True):
-    """The composite indexes of a collection."""
-
+class Indexes(_Resource, frozen=True):
     indexes: tuple[Index, ...] = ()
 
 
-class Account(_Shape, frozen=True):
-    """A service account."""
-
-    email: str = ""
+class ServiceAccount(_Resource, frozen=True):
     disabled: bool = False
 
 
-class Key(_Shape, frozen=True):
-    """A key of a service account that somebody made and keeps."""
-
+class AccountKey(_Resource, frozen=True):
     name: str = ""
 
 
-class Keys(_Shape, frozen=True):
-    """The keys of a service account."""
+class AccountKeys(_Resource, frozen=True):
+    """The user-managed keys of a service account."""
 
-    keys: tuple[Key, ...] = ()
+    keys: tuple[AccountKey, ...] = ()
 
 
-class Role(_Shape, frozen=True):
-    """A role."""
-
-    name: str = ""
+class IamRole(_Resource, frozen=True):
     included_permissions: tuple[str, ...] = ()
     deleted: bool = False
 
 
-class TagValue(_Shape, frozen=True):
-    """A tag value."""
-
+class TagValue(_Resource, frozen=True):
     name: str = ""
     namespaced_name: str = ""
 
 
-class Permissions(_Shape, frozen=True):
-    """Those of the permissions asked about that the caller holds."""
+class HeldPermissions(_Resource, frozen=True):
+    """The answer to `testIamPermissions`: those that the caller holds."""
 
     permissions: tuple[str, ...] = ()
 
 
-class ProjectFacts(_Shape, frozen=True):
-    """A project: its number, and what lies above it, nearest first."""
+class ProjectAncestry(_Resource, frozen=True):
+    """A project's number and its folders and organization, nearest first."""
 
     number: str
     ancestors: tuple[str, ...] = ()
 
 
-class ServiceUse(_Shape, frozen=True):
-    """Whether an API is enabled in the project."""
-
+class ApiState(_Resource, frozen=True):
     name: str = ""
     state: str = "DISABLED"
 
 
-class ServicesUsed(_Shape, frozen=True):
-    """The APIs that were asked about."""
+class ApiStates(_Resource, frozen=True):
+    services: tuple[ApiState, ...] = ()
 
-    services: tuple[ServiceUse, ...] = ()
-
-    def enabled(self, api: str) -> bool:
-        """Whether this API is enabled."""
+    def is_enabled(self, api: str) -> bool:
+        """The project has this API enabled."""
         return any(each.state == "ENABLED" and each.name.endswith(f"/services/{api}") for each in self.services)
 
 
-class Point(_Shape, frozen=True):
-    """One measured value; Google writes 64-bit numbers as text."""
-
+class Point(_Resource, frozen=True):
     value: dict[str, object] = {}
     interval: dict[str, str] = {}
 
     @property
     def number(self) -> float:
-        """The value as a number."""
+        """The value as a number; Google writes 64-bit integers as text."""
         found = self.value.get("int64Value", self.value.get("doubleValue", 0))
         try:
             return float(str(found))
@@ -368,21 +298,23 @@ class Point(_Shape, frozen=True):
             return 0.0
 
 
-class Labels(_Shape, frozen=True):
-    """What a time series is told apart by."""
-
+class Labels(_Resource, frozen=True):
     labels: dict[str, str] = {}
 
 
-class TimeSeries(_Shape, frozen=True):
-    """A measured quantity, newest point first."""
-
+class TimeSeries(_Resource, frozen=True):
     metric: Labels = Labels()
     resource: Labels = Labels()
     points: tuple[Point, ...] = ()
+    """The newest first."""
 
 
-class Measured(_Shape, frozen=True):
-    """What Monitoring answers; no series at all where nothing was measured."""
+class Measurements(_Resource, frozen=True):
+    """Monitoring's answer: no series at all where nothing was measured."""
 
     time_series: tuple[TimeSeries, ...] = ()
+
+    @property
+    def latest(self) -> float:
+        """The sum of the newest value of each series."""
+        return sum(series.points[0].number for series in self.time_series if series.points)

@@ -1,33 +1,18 @@
-"""All facts of one installation, as they were surveyed: what every check is a function of."""
+"""What the checks are functions of: the facts of one installation, of its ledger, and of this machine."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from remediate.doctor.names import Site
-from remediate.doctor.resources import (
-    Account,
-    AllowPolicy,
-    Bucket,
-    Database,
-    Fact,
-    Indexes,
-    Job,
-    Keys,
-    Measured,
-    ProjectFacts,
-    Role,
-    Schedule,
-    Service,
-    ServicesUsed,
-    Sink,
-    Subscription,
-    TagValue,
-    Topic,
-    Trigger,
-)
+from remediate.doctor.names import ResourceNames
+from remediate.doctor.resources import AllowPolicy, Fact, LogSink, ProjectAncestry, RunJob, RunService, Trigger
 from remediate.settings import Settings
+
+_T = TypeVar("_T")
+FactKey = tuple[type[Any], str]
+"""The shape of a fact, and the name of the resource that it is about."""
 
 
 @dataclass(frozen=True)
@@ -36,76 +21,89 @@ class LedgerFacts:
 
     url: str
     schema: int | None
-    """None where it is not made yet, or could not be asked."""
+    """None where the ledger does not exist yet, or could not be read."""
     newest: int
     """The schema that this version writes."""
     fault: str = ""
-    """Why it could not be asked; empty where it could."""
+    """Why the ledger could not be read; empty where it could."""
     refused: bool = False
-    """Whether that is because whoever asks may not."""
+    """The fault is a missing permission."""
 
 
 @dataclass(frozen=True)
-class Local:
-    """What can be known on this machine without any Google Cloud."""
+class LocalFacts:
+    """This machine's environment and settings."""
 
     environ: Mapping[str, str]
     settings: Settings | None
     problems: tuple[str, ...] = ()
     """What is wrong with the settings, a line each; `settings` is None then."""
     policy_fault: str = ""
-    ledger: LedgerFacts | None = None
 
 
 @dataclass(frozen=True)
-class Installation:
-    """One installation's resources. A field that is None does not exist in this kind of installation."""
+class Snapshot:
+    """The facts of one installation by shape and resource name. What this kind of installation lacks has no fact."""
 
-    site: Site
+    names: ResourceNames
     local: bool
-    """Whether this Google Cloud is one on this machine."""
-    project: Fact[ProjectFacts]
-    apis: Fact[ServicesUsed]
-    receiver: Fact[Service]
-    review: Fact[Service]
-    sweep: Fact[Job]
-    schedule: Fact[Schedule]
-    receiver_policy: Fact[AllowPolicy]
-    review_policy: Fact[AllowPolicy]
-    sweep_policy: Fact[AllowPolicy]
-    iap_policy: Fact[AllowPolicy]
-    sinks: Mapping[str, Fact[Sink]]
-    """The sinks of the scopes, by scope; none where a single project is watched by triggers."""
-    topic: Fact[Topic] | None
-    topic_policy: Fact[AllowPolicy] | None
-    triggers: Mapping[str, Fact[Trigger]]
-    subscriptions: Mapping[str, Fact[Subscription]]
-    """The subscriptions that the triggers made for themselves, by name."""
-    subscription_policies: Mapping[str, Fact[AllowPolicy]]
-    backlogs: Mapping[str, Fact[Measured]]
-    dead_letter_topic: Fact[Topic]
-    dead_letter_policy: Fact[AllowPolicy]
-    dead_letter_subscription: Fact[Subscription]
-    dead_letters: Fact[Measured]
-    trail_sink: Fact[Sink]
-    trail_bucket: Fact[Bucket] | None
-    database: Fact[Database] | None
-    indexes: Fact[Indexes] | None
-    tag: Fact[TagValue] | None
-    quota_used: Mapping[str, Fact[Measured]] = field(default_factory=dict)
-    quota_limits: Mapping[str, Fact[Measured]] = field(default_factory=dict)
-    accounts: Mapping[str, Fact[Account]] = field(default_factory=dict)
-    keys: Mapping[str, Fact[Keys]] = field(default_factory=dict)
-    account_policies: Mapping[str, Fact[AllowPolicy]] = field(default_factory=dict)
-    """Who may act as each service account."""
-    policies: Mapping[str, Fact[AllowPolicy]] = field(default_factory=dict)
-    """The allow policies of the project, the scope and what lies above the project, by name."""
-    roles: Mapping[str, Fact[Role]] = field(default_factory=dict)
-    """The roles that our identities hold there, and what others hold on the topic, by name."""
+    """The endpoints are a Google Cloud on this machine."""
+    facts: Mapping[FactKey, Any]
+
+    def get(self, kind: type[_T], name: str) -> Fact[_T] | None:
+        """The fact of this shape about this resource; None where it was not collected."""
+        fact: Fact[_T] | None = self.facts.get((kind, name))
+        return fact
+
+    def all(self, kind: type[_T]) -> dict[str, Fact[_T]]:
+        """Every fact of this shape, by resource name."""
+        return {name: fact for (each, name), fact in self.facts.items() if each is kind}
 
     @property
-    def above(self) -> dict[str, AllowPolicy]:
-        """The allow policies that reach everything in the installation's project: its own, and of what lies above."""
-        known = self.project.ancestors if isinstance(self.project, ProjectFacts) else ()
-        found = ((place, self.policies.get(place)) for place in (self.site.here, *known))
+    def receiver(self) -> Fact[RunService] | None:
+        return self.get(RunService, self.names.service("receiver"))
+
+    @property
+    def review(self) -> Fact[RunService] | None:
+        return self.get(RunService, self.names.service("review"))
+
+    @property
+    def sweep(self) -> Fact[RunJob] | None:
+        return self.get(RunJob, self.names.job)
+
+    @property
+    def project(self) -> Fact[ProjectAncestry] | None:
+        return self.get(ProjectAncestry, self.names.project_path)
+
+    @property
+    def ancestors(self) -> tuple[str, ...]:
+        """The folders and the organization above the project, nearest first."""
+        return self.project.ancestors if isinstance(self.project, ProjectAncestry) else ()
+
+    @property
+    def event_subscriptions(self) -> dict[str, list[str]]:
+        """The subscriptions that Eventarc made for the triggers, each with its triggers."""
+        found: dict[str, list[str]] = {}
+        for name, trigger in self.all(Trigger).items():
+            if isinstance(trigger, Trigger) and (subscription := trigger.transport.pubsub.subscription):
+                found.setdefault(subscription, []).append(name)
+        return found
+
+    @property
+    def trail_bucket(self) -> str:
+        """The log bucket that the trail's sink writes to; empty where it writes elsewhere."""
+        sink = self.get(LogSink, self.names.trail_sink)
+        service, _, name = sink.destination.partition("/") if isinstance(sink, LogSink) else ("", "", "")
+        return name if service == "logging.googleapis.com" else ""
+
+    @property
+    def policies(self) -> dict[str, Fact[AllowPolicy] | None]:
+        """The allow policies of the project, of what is watched, and of the project's ancestors."""
+        places = dict.fromkeys((self.names.project_path, *self.names.watched_scopes, *self.ancestors))
+        return {place: self.get(AllowPolicy, place) for place in places}
+
+    @property
+    def inherited_policies(self) -> dict[str, AllowPolicy]:
+        """The allow policies that apply to every resource of the project: its own and its ancestors'."""
+        found = ((place, self.get(AllowPolicy, place)) for place in (self.names.project_path, *self.ancestors))
         return {place: policy for place, policy in found if isinstance(policy, AllowPolicy)}

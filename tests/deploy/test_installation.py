@@ -12,7 +12,7 @@ import pytest
 from deploy import generate
 from remediate.doctor import installation as doctors
 from remediate.doctor import requirements
-from remediate.doctor.names import METHODS, Site
+from remediate.doctor.names import METHODS, ResourceNames
 from remediate.doctor.resources import newest_first
 from sandbox.deployment import resources
 from sandbox.deployment_seed import DeploymentSeed
@@ -183,22 +183,26 @@ def test_the_script_gives_the_files_names(scope: str) -> None:
 
 @SCOPED
 def test_the_doctor_looks_for_the_files_names(scope: str) -> None:
-    site, names = Site(PROJECT, REGION, NAME, tuple(SCOPES[scope])), wanted(scope)
+    site, names = ResourceNames(PROJECT, REGION, NAME, tuple(SCOPES[scope])), wanted(scope)
     accounts = {site.account(task).partition("@")[0] for task in SAID["resources"]["accounts"]}
     assert accounts == names["accounts"]
-    roles = {site.role(need.by) for need in requirements.NEEDS if need.by}
+    roles = {site.role(need.custom_role) for need in requirements.REQUIREMENTS if need.custom_role}
     assert roles == wanted("folders")["roles"]  # the doctor holds a role's id ready in every scope
     assert {each.rpartition("/")[2] for each in site.triggers} == names["triggers"]
     assert set(METHODS) == {*SAID["methods"]}
     own = {kind: {part: _named(each["name"]) for part, each in SAID["resources"][kind].items()} for kind in names}
-    assert site.topic == f"{site.here}/topics/{own['topics']['denials']}"
-    assert site.dead_letter_topic == f"{site.here}/topics/{own['topics']['dead_letters']}"
-    assert site.dead_letter_subscription == f"{site.here}/subscriptions/{own['subscriptions']['dead_letters']}"
+    assert site.topic == f"{site.project_path}/topics/{own['topics']['denials']}"
+    assert site.dead_letter_topic == f"{site.project_path}/topics/{own['topics']['dead_letters']}"
+    assert site.dead_letter_subscription == f"{site.project_path}/subscriptions/{own['subscriptions']['dead_letters']}"
     assert site.sink("folders/1") == f"folders/1/sinks/{own['sinks']['denials']}"
-    assert site.trail_sink == f"{site.here}/sinks/{own['sinks']['trail']}"
-    assert site.job == f"{site.place}/jobs/{own['jobs']['sweep']}" == f"{site.place}/jobs/{own['schedules']['sweep']}"
+    assert site.trail_sink == f"{site.project_path}/sinks/{own['sinks']['trail']}"
+    assert (
+        site.job
+        == f"{site.location_path}/jobs/{own['jobs']['sweep']}"
+        == f"{site.location_path}/jobs/{own['schedules']['sweep']}"
+    )
     for task, service in own["services"].items():
-        assert site.service(task) == f"{site.place}/services/{service}"
+        assert site.service(task) == f"{site.location_path}/services/{service}"
 
 
 def test_a_name_that_the_doctor_writes_in_a_text_is_one_of_the_files() -> None:

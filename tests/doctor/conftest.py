@@ -1,5 +1,5 @@
 """Fixtures of the doctor's tests."""
 
-from tests.doctor.ward import hospital, ward
+from tests.doctor.installation import installation, shared_sandbox
 
-__all__ = ["hospital", "ward"]
+__all__ = ["installation", "shared_sandbox"]

@@ -12,29 +12,40 @@ from pathlib import Path
 import pytest
 import yaml
 
-from remediate.doctor.canary import Flight, Stages, canary, judged
+from remediate.doctor.canary import CanaryResult, CanaryTimings, canary_findings, synthetic_denial
 from remediate.doctor.codes import Code
-from remediate.doctor.names import Site
+from remediate.doctor.names import ResourceNames
 from remediate.entries.denial import Denial, understand
 from remediate.entries.log_entry import read_entry
 from remediate.ledger.interface import Filter
 from remediate.ledger.sqlite import SqliteLedger
 from remediate.records.remediation import State
 from sandbox.stdout import log_entry
-from tests.doctor.ward import HERE, PROJECT, REGION, SCOPE, TOPIC, TRIGGER, Hours, Ward
+from tests.doctor.installation import (
+    HERE,
+    PROJECT,
+    REGION,
+    SCOPE,
+    TOPIC,
+    TRIGGER,
+    FakeClock,
+    Installation,
+)
 from tests.sandbox_fixture import ROOT, SandboxProcess
 from tests.wire.function_fixture import FunctionProcess
 
-SITE = Site(PROJECT, REGION, scopes=(SCOPE,))
+NAMES = ResourceNames(PROJECT, REGION, scopes=(SCOPE,))
 REPOSITORY = f"projects/{PROJECT}/locations/{REGION}/repositories/remediate-canary"
 
 
 @contextmanager
-def receiver(ward: Ward, folder: Path, *, logs: bool = True, **settings: str) -> Iterator[FunctionProcess]:
-    """The real function as the sandbox's receiver; what it says on standard output is in the log."""
-    function = FunctionProcess(ward.sandbox, folder, REMEDIATE_ORGANIZATION="400000000001", **settings)
-    ward.sandbox.subscribe(function.url)
-    ward.tell(REMEDIATE_LEDGER=f"sqlite:///{function.ledger_path}", **settings)
+def receiver(
+    installation: Installation, folder: Path, *, logs: bool = True, **settings: str
+) -> Iterator[FunctionProcess]:
+    """The real function as the sandbox's receiver; its standard output goes to the log."""
+    function = FunctionProcess(installation.sandbox, folder, REMEDIATE_ORGANIZATION="400000000001", **settings)
+    installation.sandbox.subscribe(function.url)
+    installation.set_env(REMEDIATE_LEDGER=f"sqlite:///{function.ledger_path}", **settings)
     done = threading.Event()
 
     def forward() -> None:
@@ -42,7 +53,7 @@ def receiver(ward: Ward, folder: Path, *, logs: bool = True, **settings: str) ->
         while not done.wait(0.05):
             for line in function.output[said:]:
                 said += 1
-                ward.sandbox.log(log_entry(line, PROJECT, REGION, "remediate-receiver"))
+                installation.sandbox.log(log_entry(line, PROJECT, REGION, "remediate-receiver"))
 
     thread = threading.Thread(target=forward, daemon=True)
     if logs:
@@ -58,67 +69,67 @@ def receiver(ward: Ward, folder: Path, *, logs: bool = True, **settings: str) ->
 
 @pytest.mark.parametrize("mode", ["dry-run", "enforce"])
 def test_a_synthetic_denial_comes_through_is_refused_and_changes_no_policy(
-    ward: Ward, tmp_path: Path, mode: str
+    installation: Installation, tmp_path: Path, mode: str
 ) -> None:
-    before = ward.sandbox.policies()
-    with receiver(ward, tmp_path, REMEDIATE_MODE=mode) as function:
-        reports = [ward.visit(canary=True) for _ in range(2)]
+    before = installation.sandbox.policies()
+    with receiver(installation, tmp_path, REMEDIATE_MODE=mode) as function:
+        reports = [installation.run(canary=True) for _ in range(2)]
         [record] = function.records()
         assert all(line["outcome"] == "refuse" for line in function.lines(2))
     for report in reports:
-        assert report.flight
-        assert report.flight.outcome == "refuse"
-        stages = report.flight.stages
+        assert report.canary
+        assert report.canary.outcome == "refuse"
+        stages = report.canary.stages
         assert None not in (stages.published, stages.received, stages.decided, stages.recorded)
         assert Code.CANARY_LOST not in {each.code for each in report.findings}
     assert (record.state, record.repository, record.denials) == (State.REFUSED, REPOSITORY, 2)
-    assert ward.sandbox.policies() == before
+    assert installation.sandbox.policies() == before
     ledger = SqliteLedger(tmp_path / "ledger.db")
     assert ledger.find(Filter((State.PROPOSED,))) == []
     assert len(list(ledger.trail())) == 1
 
 
-def test_without_the_log_the_ledger_tells_that_it_came_through(ward: Ward, tmp_path: Path) -> None:
-    with receiver(ward, tmp_path, logs=False):
-        ward.sandbox.faults({"match": "entries:list", "effect": "status", "code": 403, "times": None})
-        flight = ward.visit(canary=True).flight
-    assert flight
-    assert (flight.stages.received, flight.stages.decided) == (None, None)
-    assert flight.stages.recorded is not None
-    assert "403" in flight.logs_fault
+def test_the_ledger_alone_shows_that_it_arrived(installation: Installation, tmp_path: Path) -> None:
+    with receiver(installation, tmp_path, logs=False):
+        installation.sandbox.faults({"match": "entries:list", "effect": "status", "code": 403, "times": None})
+        result = installation.run(canary=True).canary
+    assert result
+    assert (result.stages.received, result.stages.decided) == (None, None)
+    assert result.stages.recorded is not None
+    assert "403" in result.logs_fault
 
 
-def test_without_the_ledger_the_log_tells_that_it_came_through(ward: Ward, tmp_path: Path) -> None:
-    with receiver(ward, tmp_path):
-        ward.tell(REMEDIATE_LEDGER="firestore://remediate-ops/remediate")
-        report = ward.visit(canary=True)
-    assert report.flight
-    assert report.flight.stages.recorded is not None  # the line is written behind the record
-    assert report.flight.outcome == "refuse"
+def test_the_log_alone_shows_that_it_arrived(installation: Installation, tmp_path: Path) -> None:
+    with receiver(installation, tmp_path):
+        installation.set_env(REMEDIATE_LEDGER="firestore://remediate-ops/remediate")
+        report = installation.run(canary=True)
+    assert report.canary
+    assert report.canary.stages.recorded is not None  # the line is written behind the record
+    assert report.canary.outcome == "refuse"
     assert report.findings == []
 
 
-def test_one_that_nobody_decides_about_is_lost_after_a_minute(ward: Ward, tmp_path: Path) -> None:
-    ward.tell(REMEDIATE_LEDGER=f"sqlite:///{tmp_path / 'ledger.db'}")
+def test_without_a_decision_it_is_lost_after_a_minute(installation: Installation, tmp_path: Path) -> None:
+    installation.set_env(REMEDIATE_LEDGER=f"sqlite:///{tmp_path / 'ledger.db'}")
     SqliteLedger(tmp_path / "ledger.db")
-    ward.sandbox.subscribe("http://127.0.0.1:9/")
-    hours = Hours()
-    started = hours.now
-    findings = ward.visit(canary=True, clock=hours, wait=hours.wait).findings
+    installation.sandbox.subscribe("http://127.0.0.1:9/")
+    clock = FakeClock()
+    started = clock.now
+    findings = installation.run(canary=True, clock=clock, wait=clock.wait).findings
     assert [each.code for each in findings] == [Code.CANARY_LOST]
-    assert 60 <= (hours.now - started).total_seconds() <= 62
+    assert 60 <= (clock.now - started).total_seconds() <= 62
 
 
-def test_where_neither_end_may_be_seen_it_is_unknown_and_not_lost(ward: Ward) -> None:
-    ward.sandbox.faults({"match": "entries:list", "effect": "status", "code": 403, "times": None})
-    hours = Hours()
-    findings = ward.visit(canary=True, clock=hours, wait=hours.wait).findings
+def test_without_log_and_ledger_it_is_unknown_and_not_lost(installation: Installation) -> None:
+    installation.sandbox.faults({"match": "entries:list", "effect": "status", "code": 403, "times": None})
+    clock = FakeClock()
+    findings = installation.run(canary=True, clock=clock, wait=clock.wait).findings
     assert [each.code for each in findings] == [Code.NOT_KNOWN]
 
 
-def test_who_may_not_publish_is_told_what_it_needs(ward: Ward) -> None:
-    ward.sandbox.faults({"match": ":publish", "effect": "status", "code": 403, "times": None})
-    [finding] = ward.visit(canary=True).findings
+def test_a_missing_permission_to_publish_is_named(installation: Installation) -> None:
+    installation.sandbox.faults({"match": ":publish", "effect": "status", "code": 403, "times": None})
+    [finding] = installation.run(canary=True).findings
     assert finding.code is Code.NOT_KNOWN
     assert "pubsub.topics.publish" in finding.what
     assert "--no-canary" in finding.fix
@@ -131,34 +142,34 @@ def test_nothing_is_sent_for_a_repository_that_exists(tmp_path: Path) -> None:
     (tmp_path / "organization.yaml").write_text(yaml.safe_dump(organization))
     sandbox = SandboxProcess("--org", str(tmp_path / "organization.yaml"))
     try:
-        report = Ward(sandbox).visit(canary=True)
+        report = Installation(sandbox).run(canary=True)
         assert [each.code for each in report.findings] == [Code.CANARY_NAME_TAKEN]
-        assert report.flight is None
+        assert report.canary is None
         assert sandbox.requests(":publish") == 0
     finally:
         sandbox.close()
 
 
-def test_nothing_is_sent_where_it_is_not_known_whether_the_repository_exists(ward: Ward) -> None:
-    ward.sandbox.faults({"match": f"GET /v1/{REPOSITORY}$", "effect": "status", "code": 403, "times": None})
-    published = ward.sandbox.requests(":publish")
-    [finding] = ward.visit(canary=True).findings
+def test_nothing_is_sent_where_it_is_not_known_whether_the_repository_exists(installation: Installation) -> None:
+    installation.sandbox.faults({"match": f"GET /v1/{REPOSITORY}$", "effect": "status", "code": 403, "times": None})
+    published = installation.sandbox.requests(":publish")
+    [finding] = installation.run(canary=True).findings
     assert "artifactregistry.repositories.get" in finding.what
-    assert ward.sandbox.requests(":publish") == published
+    assert installation.sandbox.requests(":publish") == published
 
 
 @pytest.mark.parametrize("missing", [TOPIC, TRIGGER])
-def test_without_a_way_to_go_none_is_sent(ward: Ward, missing: str) -> None:
-    ward.change({missing: None})
-    published = ward.sandbox.requests(":publish")
-    report = ward.visit(canary=True)
-    assert report.flight is None
-    assert report.checks[-1].left_out
-    assert ward.sandbox.requests(":publish") == published
+def test_without_topic_or_trigger_nothing_is_sent(installation: Installation, missing: str) -> None:
+    installation.change({missing: None})
+    published = installation.sandbox.requests(":publish")
+    report = installation.run(canary=True)
+    assert report.canary is None
+    assert report.checks[-1].skipped
+    assert installation.sandbox.requests(":publish") == published
 
 
-def test_it_is_told_by_its_names_everywhere() -> None:
-    sent = canary(SITE, datetime.now(UTC), "0123")
+def test_its_names_identify_it() -> None:
+    sent = synthetic_denial(NAMES, datetime.now(UTC), "0123")
     denial = understand(read_entry(sent.entry))
     assert isinstance(denial, Denial)
     assert denial.entry.insert_id == "canary-0123"
@@ -169,27 +180,27 @@ def test_it_is_told_by_its_names_everywhere() -> None:
 
 
 def test_the_projects_of_a_domain_have_one_too() -> None:
-    sent = canary(Site("example.com:ops", REGION), datetime.now(UTC), "0")
+    sent = synthetic_denial(ResourceNames("example.com:ops", REGION), datetime.now(UTC), "0")
     assert sent.member == "serviceAccount:remediate-canary@ops.example.com.iam.gserviceaccount.com"
     assert sent.repository.startswith("projects/example.com:ops/")
 
 
 @pytest.mark.parametrize(
-    ("flight", "codes"),
+    ("result", "codes"),
     [
-        (Flight("canary-0", Stages(0.1, 0.2, 0.3, 0.4), "refuse"), []),
-        (Flight("canary-0", Stages(0.1, 0.2, 45.0, 45.0), "refuse"), [Code.CANARY_SLOW]),
-        (Flight("canary-0", Stages(0.1, 0.2, 0.3, 0.4), "ask"), [Code.CANARY_MISJUDGED]),
-        (Flight("canary-0", Stages(0.1, None, None, 0.4), "granted"), [Code.CANARY_MISJUDGED]),
-        (Flight("canary-0", Stages(0.1)), [Code.CANARY_LOST]),
+        (CanaryResult("canary-0", CanaryTimings(0.1, 0.2, 0.3, 0.4), "refuse"), []),
+        (CanaryResult("canary-0", CanaryTimings(0.1, 0.2, 45.0, 45.0), "refuse"), [Code.CANARY_SLOW]),
+        (CanaryResult("canary-0", CanaryTimings(0.1, 0.2, 0.3, 0.4), "ask"), [Code.CANARY_MISJUDGED]),
+        (CanaryResult("canary-0", CanaryTimings(0.1, None, None, 0.4), "granted"), [Code.CANARY_MISJUDGED]),
+        (CanaryResult("canary-0", CanaryTimings(0.1)), [Code.CANARY_LOST]),
     ],
 )
-def test_what_its_flight_says(flight: Flight, codes: list[Code]) -> None:
-    sent = canary(SITE, datetime.now(UTC), "0")
-    assert [each.code for each in judged(SITE, sent, flight)] == codes
+def test_each_result_has_its_findings(result: CanaryResult, codes: list[Code]) -> None:
+    sent = synthetic_denial(NAMES, datetime.now(UTC), "0")
+    assert [each.code for each in canary_findings(NAMES, sent, result)] == codes
 
 
-def test_a_project_without_a_sink_is_left_out(ward: Ward) -> None:
-    report = ward.visit(Site(PROJECT, REGION, scopes=(HERE,)), canary=True)
-    assert report.flight is None
+def test_a_project_without_a_sink_is_skipped(installation: Installation) -> None:
+    report = installation.run(ResourceNames(PROJECT, REGION, scopes=(HERE,)), canary=True)
+    assert report.canary is None
     assert "Eventarc alone" in report.checks[-1].note

@@ -1,4 +1,4 @@
-"""Each thing that can be wrong with an installation is told by its code, and a healthy one is told nothing."""
+"""Each fault of an installation has its code, and a healthy installation has no findings."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from remediate.doctor.codes import Code, Severity
-from remediate.doctor.names import Site
-from tests.doctor.ward import (
+from remediate.doctor.names import ResourceNames
+from tests.doctor.installation import (
     DATABASE,
     DEAD_KEPT,
     DEAD_TOPIC,
@@ -27,7 +27,7 @@ from tests.doctor.ward import (
     TOPIC,
     TRIGGER,
     WRITER,
-    Ward,
+    Installation,
     member,
 )
 
@@ -41,46 +41,46 @@ SET_POLICY = "artifactregistry.repositories.setIamPolicy"
 INVOKER = "roles/run.invoker"
 
 
-def bound(**roles: list[str]) -> dict[str, Any]:
+def allow_policy(**roles: list[str]) -> dict[str, Any]:
     """An allow policy: role (with `__` for a dot) and members."""
     return {"bindings": [{"role": f"roles/{r.replace('__', '.')}", "members": m} for r, m in roles.items()]}
 
 
-def without(path: str, *names: str) -> Callable[[Ward], dict[str, Any]]:
+def without_variables(path: str, *names: str) -> Callable[[Installation], dict[str, Any]]:
     """A part without these variables."""
 
-    def patch(ward: Ward) -> dict[str, Any]:
-        kept = [each for each in ward.variables(path) if each["name"] not in names]
-        return {path: _told(path, kept)}
+    def patch(installation: Installation) -> dict[str, Any]:
+        kept = [each for each in installation.variables(path) if each["name"] not in names]
+        return {path: _template(path, kept)}
 
     return patch
 
 
-def told(path: str, **variables: str) -> Callable[[Ward], dict[str, Any]]:
-    """A part that is told something else."""
+def with_env(path: str, **variables: str) -> Callable[[Installation], dict[str, Any]]:
+    """A part with other variables."""
 
-    def patch(ward: Ward) -> dict[str, Any]:
-        kept = [each for each in ward.variables(path) if each["name"] not in variables]
-        return {path: _told(path, [*kept, *({"name": n, "value": v} for n, v in variables.items())])}
+    def patch(installation: Installation) -> dict[str, Any]:
+        kept = [each for each in installation.variables(path) if each["name"] not in variables]
+        return {path: _template(path, [*kept, *({"name": n, "value": v} for n, v in variables.items())])}
 
     return patch
 
 
-def _told(path: str, env: list[dict[str, Any]]) -> dict[str, Any]:
+def _template(path: str, env: list[dict[str, Any]]) -> dict[str, Any]:
     container = {"containers": [{"env": env, "args": ["sweep", "--scope", SCOPE]}]}
     return {"template": {"template": container} if "/jobs/" in path else container}
 
 
-def also(place: str, role: str, who: str) -> Callable[[Ward], dict[str, Any]]:
-    """One binding more in an allow policy."""
-    return lambda ward: {f"policy {place}": [*ward.policy(place), {"role": role, "members": [who]}]}
+def with_binding(place: str, role: str, who: str) -> Callable[[Installation], dict[str, Any]]:
+    """An allow policy with one more binding."""
+    return lambda installation: {f"policy {place}": [*installation.policy(place), {"role": role, "members": [who]}]}
 
 
-def never(place: str, role: str, who: str) -> Callable[[Ward], dict[str, Any]]:
-    """A member out of a role's binding."""
+def without_member(place: str, role: str, who: str) -> Callable[[Installation], dict[str, Any]]:
+    """A role's binding without a member."""
 
-    def patch(ward: Ward) -> dict[str, Any]:
-        listed = ward.policy(place)
+    def patch(installation: Installation) -> dict[str, Any]:
+        listed = installation.policy(place)
         for binding in listed:
             if binding["role"] == role:
                 binding["members"] = [each for each in binding["members"] if each != who]
@@ -89,21 +89,21 @@ def never(place: str, role: str, who: str) -> Callable[[Ward], dict[str, Any]]:
     return patch
 
 
-def holding(role: str, *more: str, less: str = "") -> Callable[[Ward], dict[str, Any]]:
+def with_permissions(role: str, *more: str, less: str = "") -> Callable[[Installation], dict[str, Any]]:
     """A custom role with other permissions."""
 
-    def patch(ward: Ward) -> dict[str, Any]:
-        held = ward.sandbox.call("GET", f"/v1/{role}")[1]["includedPermissions"]
+    def patch(installation: Installation) -> dict[str, Any]:
+        held = installation.sandbox.call("GET", f"/v1/{role}")[1]["includedPermissions"]
         return {f"role {role}": [*(each for each in held if each != less), *more]}
 
     return patch
 
 
-def measuring(metric: str, value: int) -> Callable[[Ward], dict[str, Any]]:
+def with_measurement(metric: str, value: int) -> Callable[[Installation], dict[str, Any]]:
     """Another measured value."""
 
-    def patch(ward: Ward) -> dict[str, Any]:
-        series = ward.sandbox.call("GET", SERIES)[1]["timeSeries"]
+    def patch(installation: Installation) -> dict[str, Any]:
+        series = installation.sandbox.call("GET", SERIES)[1]["timeSeries"]
         for each in series:
             if metric in (
                 each["metric"]["type"].rpartition("/")[2],
@@ -117,12 +117,12 @@ def measuring(metric: str, value: int) -> Callable[[Ward], dict[str, Any]]:
     return patch
 
 
-def tagged(condition: dict[str, str] | None, tag_: str = "tagValues/77") -> Callable[[Ward], dict[str, Any]]:
-    """An opt-in tag that is there, and the writers' binding with this condition."""
+def with_tag(condition: dict[str, str] | None, tag_: str = "tagValues/77") -> Callable[[Installation], dict[str, Any]]:
+    """An opt-in tag, and the writers' binding with this condition."""
 
-    def patch(ward: Ward) -> dict[str, Any]:
-        ward.tell(REMEDIATE_OPT_IN_TAG=tag_)
-        listed = ward.policy(SCOPE)
+    def patch(installation: Installation) -> dict[str, Any]:
+        installation.set_env(REMEDIATE_OPT_IN_TAG=tag_)
+        listed = installation.policy(SCOPE)
         for binding in listed:
             if binding["role"] == WRITER and condition:
                 binding["condition"] = condition
@@ -132,43 +132,43 @@ def tagged(condition: dict[str, str] | None, tag_: str = "tagValues/77") -> Call
     return patch
 
 
-def policed(policy: dict[str, Any] | None) -> Callable[[Ward], dict[str, Any]]:
+def with_policy_file(policy: dict[str, Any] | None) -> Callable[[Installation], dict[str, Any]]:
     """A policy file in a bucket: JSON is YAML too."""
 
-    def patch(ward: Ward) -> dict[str, Any]:
-        ward.tell(REMEDIATE_POLICY="gs://rules/policy/policy.yaml")
+    def patch(installation: Installation) -> dict[str, Any]:
+        installation.set_env(REMEDIATE_POLICY="gs://rules/policy/policy.yaml")
         return {"/storage/v1/b/rules/o/policy/policy.yaml": policy}
 
     return patch
 
 
-def no_such_tag(ward: Ward) -> dict[str, Any]:
-    """A tag that is not there, looked for by somebody who may see all of them."""
-    ward.tell(REMEDIATE_OPT_IN_TAG="400000000001/remediate/gone")
+def no_such_tag(installation: Installation) -> dict[str, Any]:
+    """A tag that does not exist, read by a caller with access to all tags."""
+    installation.set_env(REMEDIATE_OPT_IN_TAG="400000000001/remediate/gone")
     looker = "serviceAccount:remediate@remediate-ops.iam.gserviceaccount.com"
-    return also(SCOPE, "roles/resourcemanager.tagViewer", looker)(ward)
+    return with_binding(SCOPE, "roles/resourcemanager.tagViewer", looker)(installation)
 
 
-def published_by_a_custom_role(ward: Ward) -> dict[str, Any]:
-    """Everybody publishes, by a custom role that holds the permission."""
-    bindings = ward.sandbox.call("GET", f"{TOPIC}:getIamPolicy")[1]["bindings"]
-    more = holding(WRITER, "pubsub.topics.publish")(ward)
+def published_by_a_custom_role(installation: Installation) -> dict[str, Any]:
+    """Anyone can publish, by a custom role that holds the permission."""
+    bindings = installation.sandbox.call("GET", f"{TOPIC}:getIamPolicy")[1]["bindings"]
+    more = with_permissions(WRITER, "pubsub.topics.publish")(installation)
     return {f"{TOPIC}:getIamPolicy": {"bindings": [*bindings, {"role": WRITER, "members": ["allUsers"]}]}} | more
 
 
-def oldest_first(ward: Ward) -> dict[str, Any]:
+def oldest_first(installation: Installation) -> dict[str, Any]:
     """Every index in ascending order."""
-    indexes = ward.sandbox.call("GET", INDEXES)[1]["indexes"]
+    indexes = installation.sandbox.call("GET", INDEXES)[1]["indexes"]
     for index in indexes:
         for each in index["fields"]:
             each["order"] = "ASCENDING"
     return {INDEXES: {"indexes": indexes}}
 
 
-Patch = dict[str, Any] | Callable[[Ward], dict[str, Any]]
+Patch = dict[str, Any] | Callable[[Installation], dict[str, Any]]
 
 BROKEN: list[tuple[str, Patch, set[Code]]] = [
-    # The way of an entry
+    # Event delivery
     ("no sink", {SINK: None}, {Code.SINK_MISSING}),
     ("sink off", {SINK: {"disabled": True}}, {Code.SINK_DISABLED}),
     ("an older filter", {SINK: {"filter": 'protoPayload.serviceName="run.googleapis.com"'}}, {Code.SINK_FILTER}),
@@ -179,7 +179,7 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("no topic", {TOPIC: None}, {Code.TOPIC_MISSING}),
     ("writer not let in", {f"{TOPIC}:getIamPolicy": {"bindings": None}}, {Code.TOPIC_WRITER}),
     ("sink made anew", {SINK: {"writerIdentity": EVE}}, {Code.TOPIC_WRITER, Code.TOPIC_EXTRA_PUBLISHER}),
-    ("publisher of the project", also(HERE, "roles/pubsub.publisher", EVE), {Code.TOPIC_INHERITED_PUBLISHER}),
+    ("publisher of the project", with_binding(HERE, "roles/pubsub.publisher", EVE), {Code.TOPIC_INHERITED_PUBLISHER}),
     ("no trigger", {TRIGGER: None}, {Code.TRIGGER_MISSING}),
     ("other events", {TRIGGER: {"eventFilters": [{"attribute": "type", "value": "x"}]}}, {Code.TRIGGER_EVENT}),
     ("another topic", {TRIGGER: {"transport": {"pubsub": {"topic": f"{HERE}/topics/x"}}}}, {Code.TRIGGER_TOPIC}),
@@ -194,15 +194,15 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("its topic was deleted", {SUBSCRIPTION: {"topic": "_deleted-topic_"}}, {Code.SUBSCRIPTION_BROKEN}),
     ("impatient", {SUBSCRIPTION: {"ackDeadlineSeconds": 10}}, {Code.SUBSCRIPTION_IMPATIENT}),
     ("dead letters of another topic", {DEAD_KEPT: {"topic": "_deleted-topic_"}}, {Code.DEAD_LETTER_MISSING}),
-    ("publisher of the organization", also(SCOPE, "roles/pubsub.publisher", EVE), {Code.TOPIC_INHERITED_PUBLISHER}),
+    ("publisher of the organization", with_binding(SCOPE, "roles/pubsub.publisher", EVE), {Code.TOPIC_INHERITED_PUBLISHER}),
     ("publisher by a role of one's own", published_by_a_custom_role, {Code.TOPIC_EXTRA_PUBLISHER, Code.ROLE_SUPERFLUOUS}),
     ("no dead letters kept", {SUBSCRIPTION: {"deadLetterPolicy": None}}, {Code.SUBSCRIPTION_NO_DEAD_LETTER}),
-    ("behind", measuring("oldest_unacked_message_age", 4000), {Code.SUBSCRIPTION_BEHIND}),
+    ("behind", with_measurement("oldest_unacked_message_age", 4000), {Code.SUBSCRIPTION_BEHIND}),
     ("no dead letter topic", {DEAD_TOPIC: None, f"{DEAD_TOPIC}:getIamPolicy": None}, {Code.DEAD_LETTER_MISSING}),
     ("no way to pull them", {DEAD_KEPT: None}, {Code.DEAD_LETTER_MISSING}),
     ("nobody may move them", {f"{DEAD_TOPIC}:getIamPolicy": {"bindings": None}}, {Code.DEAD_LETTER_RIGHT}),
     ("nor take them", {f"{SUBSCRIPTION}:getIamPolicy": {"bindings": None}}, {Code.DEAD_LETTER_RIGHT}),
-    ("dead letters", measuring("num_undelivered_messages", 3), {Code.DEAD_LETTERS_WAITING}),
+    ("dead letters", with_measurement("num_undelivered_messages", 3), {Code.DEAD_LETTERS_WAITING}),
     # Services
     ("no receiver", {RECEIVER: None}, {Code.SERVICE_MISSING}),
     ("no pages", {REVIEW: None}, {Code.SERVICE_MISSING}),
@@ -210,20 +210,20 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("default identity", {RECEIVER: {"template": {"serviceAccount": None}}}, {Code.SERVICE_IDENTITY}),
     ("open to the world", {RECEIVER: {"ingress": "INGRESS_TRAFFIC_ALL"}}, {Code.SERVICE_OPEN}),
     ("no check of callers", {RECEIVER: {"invokerIamDisabled": True}}, {Code.SERVICE_OPEN}),
-    ("everybody calls", {f"{REVIEW}:getIamPolicy": bound(run__invoker=["allUsers"])}, {Code.SERVICE_OPEN, Code.SERVICE_CALLER_MISSING}),
+    ("everybody calls", {f"{REVIEW}:getIamPolicy": allow_policy(run__invoker=["allUsers"])}, {Code.SERVICE_OPEN, Code.SERVICE_CALLER_MISSING}),
     ("trigger may not call", {f"{RECEIVER}:getIamPolicy": {"bindings": None}}, {Code.SERVICE_CALLER_MISSING}),
     ("schedule may not start", {f"{JOB}:getIamPolicy": {"bindings": None}}, {Code.SERVICE_CALLER_MISSING}),
-    ("somebody else calls", {f"{RECEIVER}:getIamPolicy": bound(run__invoker=[member("trigger"), EVE])}, {Code.SERVICE_EXTRA_CALLER}),
-    ("anybody starts the sweep", {f"{JOB}:getIamPolicy": bound(run__invoker=[member("trigger"), "allUsers"])}, {Code.SERVICE_OPEN}),
-    ("anybody administers", {f"{RECEIVER}:getIamPolicy": bound(run__invoker=[member("trigger")], run__admin=["allUsers"])}, {Code.SERVICE_OPEN}),
-    ("called from above", also(HERE, INVOKER, MANY), {Code.SERVICE_EXTRA_CALLER}),
-    ("everybody let in from above", also(HERE, "roles/iap.httpsResourceAccessor", "allAuthenticatedUsers"), {Code.IAP_EVERYBODY}),
+    ("another identity calls", {f"{RECEIVER}:getIamPolicy": allow_policy(run__invoker=[member("trigger"), EVE])}, {Code.SERVICE_EXTRA_CALLER}),
+    ("anybody starts the sweep", {f"{JOB}:getIamPolicy": allow_policy(run__invoker=[member("trigger"), "allUsers"])}, {Code.SERVICE_OPEN}),
+    ("anybody administers", {f"{RECEIVER}:getIamPolicy": allow_policy(run__invoker=[member("trigger")], run__admin=["allUsers"])}, {Code.SERVICE_OPEN}),
+    ("called from above", with_binding(HERE, INVOKER, MANY), {Code.SERVICE_EXTRA_CALLER}),
+    ("everybody let in from above", with_binding(HERE, "roles/iap.httpsResourceAccessor", "allAuthenticatedUsers"), {Code.IAP_EVERYBODY}),
     ("trail of something else", {TRAIL: {"filter": "severity>=EMERGENCY"}}, {Code.TRAIL_NOT_KEPT}),
     ("no proxy", {REVIEW: {"iapEnabled": None}}, {Code.IAP_OFF}),
-    ("another audience", told(REVIEW, REMEDIATE_IAP_AUDIENCE="/projects/1/locations/r/services/s"), {Code.IAP_AUDIENCE}),
-    ("no audience", without(REVIEW, "REMEDIATE_IAP_AUDIENCE"), {Code.IAP_AUDIENCE}),
+    ("another audience", with_env(REVIEW, REMEDIATE_IAP_AUDIENCE="/projects/1/locations/r/services/s"), {Code.IAP_AUDIENCE}),
+    ("no audience", without_variables(REVIEW, "REMEDIATE_IAP_AUDIENCE"), {Code.IAP_AUDIENCE}),
     ("no reviewers let in", {IAP: {"bindings": None}}, {Code.IAP_NOBODY}),
-    ("everybody let in", {IAP: bound(iap__httpsResourceAccessor=["allAuthenticatedUsers"])}, {Code.IAP_EVERYBODY}),
+    ("everybody let in", {IAP: allow_policy(iap__httpsResourceAccessor=["allAuthenticatedUsers"])}, {Code.IAP_EVERYBODY}),
     ("no sweep", {JOB: None}, {Code.SWEEP_MISSING}),
     ("sweep fails", {JOB: {"latestCreatedExecution": {"completionStatus": "EXECUTION_FAILED"}}}, {Code.SWEEP_FAILING}),
     ("no schedule", {SCHEDULE: None}, {Code.SCHEDULE_MISSING}),
@@ -233,20 +233,20 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("trail not kept", {TRAIL: None}, {Code.TRAIL_NOT_KEPT}),
     ("its bucket gone", {BUCKET: None}, {Code.TRAIL_NOT_KEPT}),
     # Configuration and ledger
-    ("a setting not accepted", told(RECEIVER, REMEDIATE_TIMEOUT="soon"), {Code.SETTINGS_INVALID}),
-    ("a setting of no version", told(REVIEW, REMEDIATE_ORGANISATION="1"), {Code.SETTINGS_INVALID}),
-    ("two ledgers", told(REVIEW, REMEDIATE_LEDGER="firestore://remediate-ops/other"), {Code.SETTINGS_DISAGREE}),
-    ("organization unset", lambda ward: {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without(p, "REMEDIATE_ORGANIZATION")(ward).items()}, {Code.ORGANIZATION_UNSET, Code.SETTINGS_DIFFER}),
-    ("anybody reviews", lambda ward: {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without(p, "REMEDIATE_REVIEWERS")(ward).items()}, {Code.REVIEWERS_UNSET}),
-    ("itself reviews", lambda ward: {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without(p, "REMEDIATE_IDENTITIES")(ward).items()}, {Code.IDENTITIES_UNSET}),
-    ("no secret", without(REVIEW, "REMEDIATE_SECRET"), {Code.SECRET_UNSET}),
+    ("a setting not accepted", with_env(RECEIVER, REMEDIATE_TIMEOUT="soon"), {Code.SETTINGS_INVALID}),
+    ("a setting of no version", with_env(REVIEW, REMEDIATE_ORGANISATION="1"), {Code.SETTINGS_INVALID}),
+    ("two ledgers", with_env(REVIEW, REMEDIATE_LEDGER="firestore://remediate-ops/other"), {Code.SETTINGS_DISAGREE}),
+    ("organization unset", lambda installation: {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without_variables(p, "REMEDIATE_ORGANIZATION")(installation).items()}, {Code.ORGANIZATION_UNSET, Code.SETTINGS_DIFFER}),
+    ("anybody reviews", lambda installation: {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without_variables(p, "REMEDIATE_REVIEWERS")(installation).items()}, {Code.REVIEWERS_UNSET}),
+    ("itself reviews", lambda installation: {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without_variables(p, "REMEDIATE_IDENTITIES")(installation).items()}, {Code.IDENTITIES_UNSET}),
+    ("no secret", without_variables(REVIEW, "REMEDIATE_SECRET"), {Code.SECRET_UNSET}),
     ("no such tag", no_such_tag, {Code.TAG_MISSING}),
-    ("tag without IAM", tagged(None), {Code.TAG_NOT_ENFORCED}),
-    ("tag under a wider condition", tagged({"title": "x", "expression": "true || resource.matchTagId('tagKeys/1', 'tagValues/77')"}), {Code.TAG_NOT_ENFORCED}),
-    ("tag beside another one", tagged({"title": "x", "expression": "resource.matchTagId('tagKeys/1', 'tagValues/77') || resource.matchTagId('tagKeys/2', 'tagValues/9')"}), {Code.TAG_NOT_ENFORCED}),
+    ("tag without IAM", with_tag(None), {Code.TAG_NOT_ENFORCED}),
+    ("tag under a wider condition", with_tag({"title": "x", "expression": "true || resource.matchTagId('tagKeys/1', 'tagValues/77')"}), {Code.TAG_NOT_ENFORCED}),
+    ("tag beside another one", with_tag({"title": "x", "expression": "resource.matchTagId('tagKeys/1', 'tagValues/77') || resource.matchTagId('tagKeys/2', 'tagValues/9')"}), {Code.TAG_NOT_ENFORCED}),
     ("indexes the wrong way", oldest_first, {Code.INDEX_MISSING}),
-    ("no policy file", policed(None), {Code.POLICY_UNREADABLE}),
-    ("a policy that is none", policed({"rules": [{"when": "x"}]}), {Code.POLICY_UNREADABLE}),
+    ("no policy file", with_policy_file(None), {Code.POLICY_UNREADABLE}),
+    ("a policy that is none", with_policy_file({"rules": [{"when": "x"}]}), {Code.POLICY_UNREADABLE}),
     ("no database", {DATABASE: None, SCHEMA: None, INDEXES: None}, {Code.DATABASE_MISSING}),
     ("Datastore mode", {DATABASE: {"type": "DATASTORE_MODE"}}, {Code.DATABASE_MODE}),
     ("no indexes", {INDEXES: {"indexes": []}}, {Code.INDEX_MISSING}),
@@ -255,40 +255,40 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     # APIs and quotas
     ("scheduler off", {SERVICES: {"secretmanager.googleapis.com": "DISABLED"}}, {Code.API_DISABLED}),
     ("Pub/Sub off", {SERVICES: {"pubsub.googleapis.com": "DISABLED"}}, {Code.API_DISABLED, Code.NOT_KNOWN}),
-    ("quota nearly used up", measuring("logging.googleapis.com/read_requests", 55), {Code.QUOTA_LOW}),
+    ("quota nearly used up", with_measurement("logging.googleapis.com/read_requests", 55), {Code.QUOTA_LOW}),
     # Identities
     ("no account", {ACCOUNT: None, f"{ACCOUNT}/keys": None}, {Code.ACCOUNT_MISSING}),
     ("account off", {ACCOUNT: {"disabled": True}}, {Code.ACCOUNT_DISABLED}),
     ("a key", {f"{ACCOUNT}/keys": {"keys": [{"name": f"{ACCOUNT[4:]}/keys/0123"}]}}, {Code.ACCOUNT_KEYS}),
-    ("acted as", {f"{ACCOUNT}:getIamPolicy": bound(iam__serviceAccountTokenCreator=[MANY])}, {Code.ACCOUNT_IMPERSONATED}),
-    ("acted as, from above", also(HERE, "roles/iam.serviceAccountTokenCreator", MANY), {Code.ACCOUNT_IMPERSONATED}),
-    ("receiver owns the project", also(HERE, "roles/owner", member("receiver")), {Code.WRITES_IN_DRY_RUN}),
-    ("review owns the project", also(HERE, "roles/owner", member("review")), {Code.RIGHT_SUPERFLUOUS}),
-    ("builder edits", also(HERE, "roles/editor", member("builder")), {Code.RIGHT_SUPERFLUOUS}),
-    ("builder above", also("folders/310000000002", "roles/viewer", member("builder")), {Code.RIGHT_SUPERFLUOUS}),
-    ("receiver writes", also(SCOPE, WRITER, member("receiver")), {Code.WRITES_IN_DRY_RUN}),
-    ("receiver's own role writes", holding(READER, SET_POLICY), {Code.WRITES_IN_DRY_RUN}),
-    ("review may not write", never(SCOPE, WRITER, member("review")), {Code.RIGHT_MISSING}),
-    ("sweep sees nothing", never(SCOPE, READER, member("sweep")), {Code.RIGHT_MISSING}),
-    ("no ledger for the receiver", never(HERE, LEDGER, member("receiver")), {Code.RIGHT_MISSING}),
-    ("a role with less", holding(READER, less="logging.logEntries.list"), {Code.RIGHT_MISSING}),
-    ("a writer with less", holding(WRITER, less=SET_POLICY), {Code.RIGHT_MISSING}),
-    ("a role with more", holding(WRITER, "artifactregistry.repositories.delete"), {Code.ROLE_SUPERFLUOUS}),
-    ("a ledger that deletes", holding(LEDGER, "datastore.entities.delete"), {Code.ROLE_SUPERFLUOUS}),
+    ("acted as", {f"{ACCOUNT}:getIamPolicy": allow_policy(iam__serviceAccountTokenCreator=[MANY])}, {Code.ACCOUNT_IMPERSONATED}),
+    ("acted as, from above", with_binding(HERE, "roles/iam.serviceAccountTokenCreator", MANY), {Code.ACCOUNT_IMPERSONATED}),
+    ("receiver owns the project", with_binding(HERE, "roles/owner", member("receiver")), {Code.WRITES_IN_DRY_RUN}),
+    ("review owns the project", with_binding(HERE, "roles/owner", member("review")), {Code.RIGHT_SUPERFLUOUS}),
+    ("builder edits", with_binding(HERE, "roles/editor", member("builder")), {Code.RIGHT_SUPERFLUOUS}),
+    ("builder above", with_binding("folders/310000000002", "roles/viewer", member("builder")), {Code.RIGHT_SUPERFLUOUS}),
+    ("receiver writes", with_binding(SCOPE, WRITER, member("receiver")), {Code.WRITES_IN_DRY_RUN}),
+    ("receiver's own role writes", with_permissions(READER, SET_POLICY), {Code.WRITES_IN_DRY_RUN}),
+    ("review may not write", without_member(SCOPE, WRITER, member("review")), {Code.RIGHT_MISSING}),
+    ("sweep sees nothing", without_member(SCOPE, READER, member("sweep")), {Code.RIGHT_MISSING}),
+    ("no ledger for the receiver", without_member(HERE, LEDGER, member("receiver")), {Code.RIGHT_MISSING}),
+    ("a role with less", with_permissions(READER, less="logging.logEntries.list"), {Code.RIGHT_MISSING}),
+    ("a writer with less", with_permissions(WRITER, less=SET_POLICY), {Code.RIGHT_MISSING}),
+    ("a role with more", with_permissions(WRITER, "artifactregistry.repositories.delete"), {Code.ROLE_SUPERFLUOUS}),
+    ("a ledger that deletes", with_permissions(LEDGER, "datastore.entities.delete"), {Code.ROLE_SUPERFLUOUS}),
     ("a role that is gone", {f"role {READER}": None}, {Code.ROLE_MISSING, Code.RIGHT_MISSING}),
 ]  # fmt: skip
 
 
-def test_a_healthy_installation_is_told_nothing(ward: Ward) -> None:
-    report = ward.visit()
+def test_a_healthy_installation_has_no_findings(installation: Installation) -> None:
+    report = installation.run()
     assert report.findings == []
     assert not any(check.findings for check in report.checks)
 
 
 @pytest.mark.parametrize(("patch", "codes"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN])
-def test_what_is_broken_is_told_by_its_code(ward: Ward, patch: Patch, codes: set[Code]) -> None:
-    ward.change(patch(ward) if callable(patch) else patch)
-    findings = ward.visit().findings
+def test_what_is_broken_is_told_by_its_code(installation: Installation, patch: Patch, codes: set[Code]) -> None:
+    installation.change(patch(installation) if callable(patch) else patch)
+    findings = installation.run().findings
     assert {finding.code for finding in findings} == codes
     for finding in findings:
         assert finding.what
@@ -296,67 +296,69 @@ def test_what_is_broken_is_told_by_its_code(ward: Ward, patch: Patch, codes: set
 
 
 def test_every_code_is_found_by_some_test() -> None:
-    elsewhere = {  # in test_visit.py and test_canary.py
+    elsewhere = {  # in test_doctor.py and test_canary.py
         Code.LEDGER_UNREACHABLE, Code.LEDGER_EPHEMERAL, Code.SETTINGS_DIFFER,
         Code.CANARY_LOST, Code.CANARY_MISJUDGED, Code.CANARY_NAME_TAKEN, Code.CANARY_SLOW,
     }  # fmt: skip
     assert {code for _, _, codes in BROKEN for code in codes} | elsewhere == set(Code)
 
 
-def test_a_filter_may_be_laid_out_otherwise(ward: Ward) -> None:
-    text = ward.sandbox.call("GET", SINK)[1]["filter"]
-    ward.change({SINK: {"filter": text.replace("\n", "   \n\n ")}})
-    assert ward.codes() == set()
+def test_a_filter_may_be_laid_out_otherwise(installation: Installation) -> None:
+    text = installation.sandbox.call("GET", SINK)[1]["filter"]
+    installation.change({SINK: {"filter": text.replace("\n", "   \n\n ")}})
+    assert installation.codes() == set()
 
 
-def test_predefined_roles_that_carry_what_is_needed_are_well(ward: Ward) -> None:
-    listed = [each for each in ward.policy(HERE) if each["role"] != LEDGER]
+def test_predefined_roles_that_carry_what_is_needed_are_well(installation: Installation) -> None:
+    listed = [each for each in installation.policy(HERE) if each["role"] != LEDGER]
     who = [member(task) for task in ("receiver", "review", "sweep")]
-    ward.change({f"policy {HERE}": [*listed, {"role": "roles/datastore.user", "members": who}]})
-    assert ward.codes() == set()
+    installation.change({f"policy {HERE}": [*listed, {"role": "roles/datastore.user", "members": who}]})
+    assert installation.codes() == set()
 
 
-def test_in_enforce_mode_the_receiver_has_to_be_able_to_write(ward: Ward) -> None:
-    ward.tell(REMEDIATE_MODE="enforce")
-    missing = ward.found(Code.RIGHT_MISSING)
+def test_in_enforce_mode_the_receiver_has_to_be_able_to_write(installation: Installation) -> None:
+    installation.set_env(REMEDIATE_MODE="enforce")
+    missing = installation.finding(Code.RIGHT_MISSING)
     assert member("receiver") in missing.what
     assert f"--role={WRITER}" in shlex.split(missing.fix)
-    ward.change(also(SCOPE, WRITER, member("receiver"))(ward))
-    assert ward.codes() == set()
+    installation.change(with_binding(SCOPE, WRITER, member("receiver"))(installation))
+    assert installation.codes() == set()
 
 
-def test_where_the_switches_decide_the_receiver_may_write_and_need_not(ward: Ward) -> None:
-    ward.change({k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without(p, "REMEDIATE_MODE")(ward).items()})
-    assert ward.codes() == set()
-    ward.change(also(SCOPE, WRITER, member("receiver"))(ward))
-    assert ward.codes() == set()
+def test_where_the_switches_decide_the_receiver_may_write_and_need_not(installation: Installation) -> None:
+    installation.change(
+        {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without_variables(p, "REMEDIATE_MODE")(installation).items()}
+    )
+    assert installation.codes() == set()
+    installation.change(with_binding(SCOPE, WRITER, member("receiver"))(installation))
+    assert installation.codes() == set()
 
 
-def test_a_tag_that_iam_enforces_is_well(ward: Ward) -> None:
+def test_a_tag_that_iam_enforces_is_well(installation: Installation) -> None:
     condition = {"title": "t", "expression": "resource.matchTagId('tagKeys/7', 'tagValues/77')"}
-    ward.change(tagged(condition)(ward))
-    assert ward.codes() == set()
+    installation.change(with_tag(condition)(installation))
+    assert installation.codes() == set()
     by_name = {"title": "t", "expression": "resource.matchTag('400000000001/remediate', 'yes')"}
-    ward.change(tagged(by_name)(ward))
-    assert ward.codes() == set()
+    installation.change(with_tag(by_name)(installation))
+    assert installation.codes() == set()
 
 
-def test_both_values_of_the_tag_may_let_the_writer_in(ward: Ward) -> None:
+def test_both_values_of_the_tag_may_let_the_writer_in(installation: Installation) -> None:
     both = "resource.matchTagId('tagKeys/7', 'tagValues/77') || resource.matchTagId('tagKeys/7', 'tagValues/78')"
-    ward.change(tagged({"title": "t", "expression": both}, "tagValues/77,tagValues/78")(ward))
-    assert ward.codes() == set()
+    installation.change(with_tag({"title": "t", "expression": both}, "tagValues/77,tagValues/78")(installation))
+    assert installation.codes() == set()
     named = " || ".join(f"resource.matchTag('400000000001/remediate', '{value}')" for value in ("yes", "deployers"))
-    ward.change(tagged({"title": "t", "expression": named})(ward))
-    assert ward.codes() == set()
+    installation.change(with_tag({"title": "t", "expression": named})(installation))
+    assert installation.codes() == set()
 
 
-def test_a_tag_that_may_not_be_seen_is_unknown_and_not_missing(ward: Ward) -> None:
-    ward.tell(REMEDIATE_OPT_IN_TAG="400000000001/remediate/gone")
-    assert "resourcemanager.tagValues.get" in ward.found(Code.NOT_KNOWN).what
+def test_a_tag_that_may_not_be_seen_is_unknown_and_not_missing(installation: Installation) -> None:
+    installation.set_env(REMEDIATE_OPT_IN_TAG="400000000001/remediate/gone")
+    assert "resourcemanager.tagValues.get" in installation.finding(Code.NOT_KNOWN).what
 
 
-def test_a_single_project_is_watched_by_a_trigger_for_each_method(ward: Ward) -> None:
-    report = ward.visit(Site("remediate-ops", "asia-northeast1", scopes=(HERE,)))
+def test_a_single_project_is_watched_by_a_trigger_for_each_method(installation: Installation) -> None:
+    report = installation.run(ResourceNames("remediate-ops", "asia-northeast1", scopes=(HERE,)))
     missing = [each for each in report.findings if each.code is Code.TRIGGER_MISSING]
     assert len(missing) == 8
     assert any("remediate-v2-services-updateservice" in each.what for each in missing)
@@ -365,19 +367,23 @@ def test_a_single_project_is_watched_by_a_trigger_for_each_method(ward: Ward) ->
     assert "--role=roles/eventarc.eventReceiver" in shlex.split(events.fix)
 
 
-def test_two_folders_have_a_sink_each(ward: Ward) -> None:
+def test_two_folders_have_a_sink_each(installation: Installation) -> None:
     folders = ("folders/310000000001", "folders/310000000002")
-    sinks = {f"/v2/{folder}/sinks/remediate-denials": ward.sandbox.call("GET", SINK)[1] for folder in folders[:1]}
-    ward.change(sinks)
-    findings = ward.visit(Site("remediate-ops", "asia-northeast1", scopes=folders)).findings
+    sinks = {
+        f"/v2/{folder}/sinks/remediate-denials": installation.sandbox.call("GET", SINK)[1] for folder in folders[:1]
+    }
+    installation.change(sinks)
+    findings = installation.run(ResourceNames("remediate-ops", "asia-northeast1", scopes=folders)).findings
     [missing] = [each for each in findings if each.code is Code.SINK_MISSING]
     assert missing.what.startswith(folders[1])
     assert "--folder=310000000002" in shlex.split(missing.fix)
 
 
-def test_where_nothing_may_be_read_all_of_it_is_unknown_and_nothing_is_called_well(ward: Ward) -> None:
-    ward.sandbox.faults({"match": ".", "effect": "status", "code": 403, "times": None})
-    report = ward.visit(Site("remediate-ops", "asia-northeast1", scopes=(SCOPE,)))
+def test_without_any_permission_everything_is_unknown_and_nothing_passes(
+    installation: Installation,
+) -> None:
+    installation.sandbox.faults({"match": ".", "effect": "status", "code": 403, "times": None})
+    report = installation.run(ResourceNames("remediate-ops", "asia-northeast1", scopes=(SCOPE,)))
     codes = {finding.code for finding in report.findings}
     assert codes == {Code.NOT_KNOWN}
     assert all(finding.severity is Severity.UNKNOWN for finding in report.findings)
@@ -386,57 +392,63 @@ def test_where_nothing_may_be_read_all_of_it_is_unknown_and_nothing_is_called_we
 
 
 @pytest.mark.parametrize("code", [403, 503])
-def test_where_the_sweep_cannot_be_seen_nothing_is_said_of_a_scope_that_is_not_known(ward: Ward, code: int) -> None:
-    ward.sandbox.faults({"match": "/v2/projects/.*/(services|jobs)/", "effect": "status", "code": code, "times": None})
-    report = ward.visit(REMEDIATE_TIMEOUT="1")
+def test_without_the_sweep_no_check_guesses_the_scope(installation: Installation, code: int) -> None:
+    installation.sandbox.faults(
+        {"match": "/v2/projects/.*/(services|jobs)/", "effect": "status", "code": code, "times": None}
+    )
+    report = installation.run(REMEDIATE_TIMEOUT="1")
     assert [finding.code for finding in report.findings] == [Code.NOT_KNOWN]
-    assert "what is watched is not known; --scope says it" in {check.note for check in report.checks}
-    assert ward.visit(Site("remediate-ops", "asia-northeast1", scopes=(SCOPE,)), REMEDIATE_TIMEOUT="1").findings
+    assert "what is watched is not known: set --scope" in {check.note for check in report.checks}
+    assert installation.run(
+        ResourceNames("remediate-ops", "asia-northeast1", scopes=(SCOPE,)), REMEDIATE_TIMEOUT="1"
+    ).findings
 
 
-def test_where_nothing_is_deployed_it_is_said_once(ward: Ward) -> None:
-    report = ward.visit(Site("remediate-ops", "asia-northeast2"))
+def test_without_any_deployment_there_is_one_finding(installation: Installation) -> None:
+    report = installation.run(ResourceNames("remediate-ops", "asia-northeast2"))
     [finding] = report.findings
     assert finding.code is Code.SERVICE_MISSING
-    assert "there is neither a receiver nor a sweep" in finding.what
+    assert "neither the receiver nor the sweep exists" in finding.what
 
 
-def test_reviewers_may_be_let_in_from_above(ward: Ward) -> None:
-    ward.change({IAP: {"bindings": None}})
-    ward.change(also(HERE, "roles/iap.httpsResourceAccessor", "domain:example.com")(ward))
-    assert ward.codes() == set()
+def test_reviewers_may_have_access_from_above(installation: Installation) -> None:
+    installation.change({IAP: {"bindings": None}})
+    installation.change(with_binding(HERE, "roles/iap.httpsResourceAccessor", "domain:example.com")(installation))
+    assert installation.codes() == set()
 
 
 @pytest.mark.parametrize("variable", ["REMEDIATE_REVIEWERS", "REMEDIATE_IDENTITIES", "REMEDIATE_GRANTS_AN_HOUR"])
-def test_no_cure_removes_what_keeps_others_out(ward: Ward, variable: str) -> None:
+def test_no_cure_removes_what_keeps_others_out(installation: Installation, variable: str) -> None:
     wrong = "ana@" if variable != "REMEDIATE_GRANTS_AN_HOUR" else "-1"
-    ward.change({k: v for p in (RECEIVER, REVIEW, JOB) for k, v in told(p, **{variable: wrong})(ward).items()})
-    cures = [finding.fix for finding in ward.visit().findings if finding.code is Code.SETTINGS_INVALID]
-    assert len(cures) == 3
-    assert all(f"--update-env-vars={variable}=..." in cure for cure in cures)
-    ward.heal()
-    ward.change(without(RECEIVER, "REMEDIATE_REVIEWERS")(ward))
-    [cure] = {finding.fix for finding in ward.visit().findings if finding.code is Code.SETTINGS_DISAGREE}
-    assert shlex.split(cure)[4] == "remediate-receiver"
-    assert "--update-env-vars=" in cure
+    installation.change(
+        {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in with_env(p, **{variable: wrong})(installation).items()}
+    )
+    fixes = [finding.fix for finding in installation.run().findings if finding.code is Code.SETTINGS_INVALID]
+    assert len(fixes) == 3
+    assert all(f"--update-env-vars={variable}=..." in fix for fix in fixes)
+    installation.reset()
+    installation.change(without_variables(RECEIVER, "REMEDIATE_REVIEWERS")(installation))
+    [fix] = {finding.fix for finding in installation.run().findings if finding.code is Code.SETTINGS_DISAGREE}
+    assert shlex.split(fix)[4] == "remediate-receiver"
+    assert "--update-env-vars=" in fix
 
 
-def test_lists_and_conditions_are_written_as_gcloud_takes_them(ward: Ward) -> None:
-    ward.change(told(REVIEW, REMEDIATE_REVIEWERS="user:ana@example.com,example.com")(ward))
-    cures = [finding.fix for finding in ward.visit().findings if finding.code is Code.SETTINGS_DISAGREE]
-    assert cures
-    assert all("," not in cure or "--update-env-vars=^;^" in cure for cure in cures)
-    ward.heal()
+def test_lists_and_conditions_are_written_as_gcloud_takes_them(installation: Installation) -> None:
+    installation.change(with_env(REVIEW, REMEDIATE_REVIEWERS="user:ana@example.com,example.com")(installation))
+    fixes = [finding.fix for finding in installation.run().findings if finding.code is Code.SETTINGS_DISAGREE]
+    assert fixes
+    assert all("," not in fix or "--update-env-vars=^;^" in fix for fix in fixes)
+    installation.reset()
     condition = {"title": "opted in", "expression": "resource.matchTagId('tagKeys/1', 'tagValues/77')"}
-    ward.change(tagged(condition)(ward))
-    listed = ward.policy(SCOPE)
+    installation.change(with_tag(condition)(installation))
+    listed = installation.policy(SCOPE)
     for binding in listed:
         if binding["role"] == WRITER:
             binding["members"] = [each for each in binding["members"] if each != member("review")]
-    ward.change({f"policy {SCOPE}": listed})
-    cures = [finding.fix for finding in ward.visit().findings if finding.code is Code.RIGHT_MISSING]
+    installation.change({f"policy {SCOPE}": listed})
+    fixes = [finding.fix for finding in installation.run().findings if finding.code is Code.RIGHT_MISSING]
     assert any(
-        f"--condition=^;^title=opted in;expression={condition['expression']}" in shlex.split(cure) for cure in cures
+        f"--condition=^;^title=opted in;expression={condition['expression']}" in shlex.split(fix) for fix in fixes
     )
 
 
@@ -450,9 +462,11 @@ def test_lists_and_conditions_are_written_as_gcloud_takes_them(ward: Ward) -> No
         "documents/settings/schema", "v3/projects/remediate-ops$", "folders/310000000002:getIam", "services:batchGet",
     ],
 )  # fmt: skip
-def test_whatever_single_thing_may_not_be_read_is_said_with_the_right_that_it_needs(ward: Ward, path: str) -> None:
-    ward.sandbox.faults({"match": path, "effect": "status", "code": 403, "times": None})
-    findings = ward.visit(Site("remediate-ops", "asia-northeast1", scopes=(SCOPE,))).findings
+def test_whatever_single_thing_may_not_be_read_is_said_with_the_right_that_it_needs(
+    installation: Installation, path: str
+) -> None:
+    installation.sandbox.faults({"match": path, "effect": "status", "code": 403, "times": None})
+    findings = installation.run(ResourceNames("remediate-ops", "asia-northeast1", scopes=(SCOPE,))).findings
     assert {finding.code for finding in findings} == {Code.NOT_KNOWN}
     for finding in findings:
         assert "403" in finding.what
@@ -460,31 +474,35 @@ def test_whatever_single_thing_may_not_be_read_is_said_with_the_right_that_it_ne
         assert " it needs " in finding.what
 
 
-def test_an_api_that_does_not_answer_is_unknown_and_the_others_are_looked_at(ward: Ward) -> None:
-    ward.sandbox.faults({"match": "triggers/", "effect": "status", "code": 503, "times": None})
-    ward.change({SINK: {"disabled": True}})
-    assert ward.codes(REMEDIATE_TIMEOUT="1") == {Code.NOT_KNOWN, Code.SINK_DISABLED}
+def test_an_api_that_does_not_answer_is_unknown_and_the_others_are_checked(installation: Installation) -> None:
+    installation.sandbox.faults({"match": "triggers/", "effect": "status", "code": 503, "times": None})
+    installation.change({SINK: {"disabled": True}})
+    assert installation.codes(REMEDIATE_TIMEOUT="1") == {Code.NOT_KNOWN, Code.SINK_DISABLED}
 
 
-def test_a_setting_that_is_kept_in_a_secret_is_set(ward: Ward) -> None:
+def test_a_setting_that_is_kept_in_a_secret_is_set(installation: Installation) -> None:
     hidden = {"secretKeyRef": {"secret": "x", "version": "latest"}}
     names = ("REMEDIATE_LEDGER", "REMEDIATE_REVIEWERS", "REMEDIATE_IDENTITIES", "REMEDIATE_ORGANIZATION")
     for path in (RECEIVER, REVIEW, JOB):
-        kept = [each for each in ward.variables(path) if each["name"] not in names]
-        ward.change({path: _told(path, [*kept, *({"name": name, "valueSource": hidden} for name in names)])})
-    environ = {name: value for name, value in ward.environ.items() if name != "REMEDIATE_ORGANIZATION"}
-    ward.environ = environ
-    assert ward.codes() == set()
+        kept = [each for each in installation.variables(path) if each["name"] not in names]
+        installation.change(
+            {path: _template(path, [*kept, *({"name": name, "valueSource": hidden} for name in names)])}
+        )
+    environ = {name: value for name, value in installation.environ.items() if name != "REMEDIATE_ORGANIZATION"}
+    installation.environ = environ
+    assert installation.codes() == set()
 
 
-def test_a_policy_file_in_a_bucket_is_read_as_the_receiver_reads_it(ward: Ward) -> None:
-    ward.change(policed({"rules": [{"name": "n", "when": 'member.kind == "user"', "then": "ask"}]})(ward))
-    assert ward.codes() == set()
-    ward.sandbox.faults({"match": "storage/v1", "effect": "status", "code": 403, "times": None})
-    assert "storage.objects.get" in ward.found(Code.NOT_KNOWN).what
+def test_a_policy_file_in_a_bucket_is_read_as_the_receiver_reads_it(installation: Installation) -> None:
+    installation.change(
+        with_policy_file({"rules": [{"name": "n", "when": 'member.kind == "user"', "then": "ask"}]})(installation)
+    )
+    assert installation.codes() == set()
+    installation.sandbox.faults({"match": "storage/v1", "effect": "status", "code": 403, "times": None})
+    assert "storage.objects.get" in installation.finding(Code.NOT_KNOWN).what
 
 
-def test_what_all_methods_use_of_a_quota_in_a_minute_counts_together(ward: Ward) -> None:
+def test_what_all_methods_use_of_a_quota_in_a_minute_counts_together(installation: Installation) -> None:
     def series(kind: str, minute: str, value: int, **labels: str) -> dict[str, Any]:
         named = {"quota_metric": "artifactregistry.googleapis.com/reads", **labels}
         return {
@@ -501,15 +519,15 @@ def test_what_all_methods_use_of_a_quota_in_a_minute_counts_together(ward: Ward)
         series("limit", "0", 10, limit_name="ReadsPerDay"),
     ]
     apart = [series("rate/net_usage", "1", 45, method="get"), series("rate/net_usage", "2", 45, method="list")]
-    ward.change({SERIES: {"timeSeries": [*limits, *apart]}})
-    assert ward.codes() == set()
+    installation.change({SERIES: {"timeSeries": [*limits, *apart]}})
+    assert installation.codes() == set()
     together = [series("rate/net_usage", "1", 45, method="get"), series("rate/net_usage", "1", 45, method="list")]
-    ward.change({SERIES: {"timeSeries": [*limits, *together]}})
-    assert "90 in one minute of the last hour in us, of 100" in ward.found(Code.QUOTA_LOW).what
+    installation.change({SERIES: {"timeSeries": [*limits, *together]}})
+    assert "90 in one minute of the last hour in us, of 100" in installation.finding(Code.QUOTA_LOW).what
 
 
-def test_a_disabled_api_is_told_with_the_command_that_enables_it(ward: Ward) -> None:
-    ward.change({SERVICES: {"eventarc.googleapis.com": "DISABLED"}})
-    fixes = {finding.code: finding.fix for finding in ward.visit().findings}
+def test_a_disabled_api_has_the_command_that_enables_it(installation: Installation) -> None:
+    installation.change({SERVICES: {"eventarc.googleapis.com": "DISABLED"}})
+    fixes = {finding.code: finding.fix for finding in installation.run().findings}
     assert fixes[Code.API_DISABLED] == "gcloud services enable eventarc.googleapis.com --project=remediate-ops"
     assert fixes[Code.NOT_KNOWN] == fixes[Code.API_DISABLED]

@@ -1,4 +1,4 @@
-"""What an operator types: `doctor`, its exit codes, its two formats, and what it makes of the place that it is run from."""
+"""What an operator types: `doctor`, its exit codes, its two formats, and how it finds the installation."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ import pytest
 
 from remediate.doctor.codes import Code
 from remediate.ledger.sqlite import SqliteLedger
+from tests.doctor.installation import PROJECT, REGION, SINK, Installation, clean_environment
 from tests.doctor.test_checks import BROKEN
-from tests.doctor.ward import PROJECT, REGION, SINK, Ward, clean_environment
 from tests.sandbox_fixture import ROOT
 
 WHERE = ("--project", PROJECT, "--region", REGION)
 
 
-def doctor(ward: Ward | None, *arguments: str, code: int = 0, **environ: str) -> str:
-    """The output of a visit that has to end so."""
+def doctor(installation: Installation | None, *arguments: str, code: int = 0, **environ: str) -> str:
+    """The output of a run, which must end with this exit code."""
     done = subprocess.run(
         [sys.executable, "-m", "remediate", "doctor", *arguments],
         cwd=ROOT,
-        env=clean_environment() | (ward.environ if ward else {}) | environ,
+        env=clean_environment() | (installation.environ if installation else {}) | environ,
         capture_output=True,
         text=True,
         check=False,
@@ -40,27 +40,27 @@ def doctor(ward: Ward | None, *arguments: str, code: int = 0, **environ: str) ->
     return done.stdout if code != 2 else done.stderr
 
 
-def told(ward: Ward | None, *arguments: str, code: int = 0, **environ: str) -> Any:
-    return json.loads(doctor(ward, *arguments, "--format", "json", code=code, **environ))
+def report_json(installation: Installation | None, *arguments: str, code: int = 0, **environ: str) -> Any:
+    return json.loads(doctor(installation, *arguments, "--format", "json", code=code, **environ))
 
 
-def test_a_healthy_installation_exits_0_and_every_check_is_marked(ward: Ward) -> None:
-    text = doctor(ward, *WHERE, "--no-canary")
+def test_a_healthy_installation_exits_0_and_every_check_is_marked(installation: Installation) -> None:
+    text = doctor(installation, *WHERE, "--no-canary")
     assert "✗" not in text
     assert text.count("✓") > 15
     assert "0 problem, 0 warning, 0 unknown" in text
 
 
-def test_a_finding_exits_1_and_says_what_why_and_how(ward: Ward) -> None:
-    ward.change({SINK: {"disabled": True}})
-    text = doctor(ward, *WHERE, "--no-canary", code=1)
+def test_a_finding_exits_1_and_says_what_why_and_how(installation: Installation) -> None:
+    installation.change({SINK: {"disabled": True}})
+    text = doctor(installation, *WHERE, "--no-canary", code=1)
     assert "✗ sink" in text
     assert "sink_disabled (problem)" in text
     assert "what organizations/400000000001: sink remediate-denials is disabled" in text
     assert "why  No log entry reaches the service." in text
     fix = "gcloud logging sinks update remediate-denials --organization=400000000001 --no-disabled"
     assert f"fix  {fix}" in text
-    report = told(ward, *WHERE, "--no-canary", code=1)
+    report = report_json(installation, *WHERE, "--no-canary", code=1)
     [finding] = report["findings"]
     assert finding == {
         "code": "sink_disabled",
@@ -75,60 +75,63 @@ def test_a_finding_exits_1_and_says_what_why_and_how(ward: Ward) -> None:
     assert check["findings"] == [finding]
 
 
-def test_what_is_unknown_exits_1_too(ward: Ward) -> None:
-    ward.sandbox.faults({"match": "triggers/", "effect": "status", "code": 403, "times": None})
-    report = told(ward, *WHERE, "--no-canary", code=1)
+def test_what_is_unknown_exits_1_too(installation: Installation) -> None:
+    installation.sandbox.faults({"match": "triggers/", "effect": "status", "code": 403, "times": None})
+    report = report_json(installation, *WHERE, "--no-canary", code=1)
     assert [each["severity"] for each in report["findings"]] == ["unknown"]
-    assert "? trigger" in doctor(ward, *WHERE, "--no-canary", code=1)
+    assert "? trigger" in doctor(installation, *WHERE, "--no-canary", code=1)
 
 
-def test_on_a_laptop_it_checks_what_is_here_and_says_what_it_left_out(tmp_path: Path) -> None:
+def test_on_a_laptop_it_checks_what_is_here_and_lists_what_it_skipped(tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
-    report = told(None, REMEDIATE_LEDGER=ledger)
+    report = report_json(None, REMEDIATE_LEDGER=ledger)
     left_out = {each["section"]: each["note"] for each in report["checks"] if each["status"] == "left_out"}
-    assert {"APIs and quotas", "the way of an entry", "services", "identities", "synthetic denial"} <= left_out.keys()
+    assert {"APIs and quotas", "event delivery", "services", "identities", "synthetic denial"} <= left_out.keys()
     assert all(note for note in left_out.values())
     assert report["site"] is None
     assert not (tmp_path / "ledger.db").exists()  # looking makes nothing
 
 
-def test_a_sqlite_ledger_is_looked_at_and_not_migrated(tmp_path: Path) -> None:
+def test_a_sqlite_ledger_is_read_and_not_migrated(tmp_path: Path) -> None:
     import sqlite3
 
     path = tmp_path / "ledger.db"
     for version, code in ((1, "ledger_older"), (99, "ledger_newer")):
         with sqlite3.connect(path) as connection:
             connection.execute(f"PRAGMA user_version = {version}")
-        report = told(None, code=1, REMEDIATE_LEDGER=f"sqlite:///{path}")
+        report = report_json(None, code=1, REMEDIATE_LEDGER=f"sqlite:///{path}")
         assert [each["code"] for each in report["findings"]] == [code]
         with sqlite3.connect(path) as connection:
             assert connection.execute("PRAGMA user_version").fetchone() == (version,)
     path.unlink()
     SqliteLedger(path)
-    assert told(None, REMEDIATE_LEDGER=f"sqlite:///{path}")["findings"] == []
+    assert report_json(None, REMEDIATE_LEDGER=f"sqlite:///{path}")["findings"] == []
     damaged = tmp_path / "damaged.db"
     damaged.write_bytes(b"no database at all" * 100)
-    assert told(None, code=1, REMEDIATE_LEDGER=f"sqlite:///{damaged}")["findings"][0]["code"] == "ledger_unreachable"
+    assert (
+        report_json(None, code=1, REMEDIATE_LEDGER=f"sqlite:///{damaged}")["findings"][0]["code"]
+        == "ledger_unreachable"
+    )
 
 
-def test_settings_that_are_not_accepted_are_findings_each(ward: Ward) -> None:
-    report = told(ward, *WHERE, code=1, REMEDIATE_MODE="Enforce", REMEDIATE_TIMEOUT="soon")
+def test_settings_that_are_not_accepted_are_findings_each(installation: Installation) -> None:
+    report = report_json(installation, *WHERE, code=1, REMEDIATE_MODE="Enforce", REMEDIATE_TIMEOUT="soon")
     assert [each["code"] for each in report["findings"]] == ["settings_invalid"] * 2
     assert {each["fix"] for each in report["findings"]} == {"unset REMEDIATE_MODE", "unset REMEDIATE_TIMEOUT"}
 
 
-def test_a_broken_policy_file_is_told_with_the_place_in_it(tmp_path: Path) -> None:
+def test_a_broken_policy_file_has_a_finding_with_the_place_in_it(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text("rules:\n  - name: x\n    when: image.projekt == 'x'\n    then: grant\n")
     ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
-    [finding] = told(None, code=1, REMEDIATE_POLICY=str(path), REMEDIATE_LEDGER=ledger)["findings"]
+    [finding] = report_json(None, code=1, REMEDIATE_POLICY=str(path), REMEDIATE_LEDGER=ledger)["findings"]
     assert finding["code"] == "policy_unreadable"
     assert "projekt" in finding["what"]
     assert finding["fix"] == f"remediate policy check {path}"
 
 
-def test_commands_that_would_act_on_another_ledger_are_told(ward: Ward, tmp_path: Path) -> None:
-    report = told(ward, *WHERE, "--no-canary", code=1, REMEDIATE_LEDGER=f"sqlite:///{tmp_path}/x.db")
+def test_local_commands_on_another_ledger_are_a_finding(installation: Installation, tmp_path: Path) -> None:
+    report = report_json(installation, *WHERE, "--no-canary", code=1, REMEDIATE_LEDGER=f"sqlite:///{tmp_path}/x.db")
     [finding] = report["findings"]
     assert finding["code"] == "settings_differ"
     assert finding["fix"] == "export REMEDIATE_LEDGER=firestore://remediate-ops/remediate"
@@ -161,8 +164,8 @@ def test_bad_input_is_named_with_what_is_accepted(arguments: tuple[str, ...], na
         {"REMEDIATE_LEDGER": f"firestore://{PROJECT}/remediate", "CLOUDSDK_RUN_REGION": REGION},
     ],
 )
-def test_the_installation_is_named_by_the_environment(ward: Ward, environ: dict[str, str]) -> None:
-    report = told(ward, "--no-canary", **environ)
+def test_the_installation_is_named_by_the_environment(installation: Installation, environ: dict[str, str]) -> None:
+    report = report_json(installation, "--no-canary", **environ)
     assert (report["site"]["project"], report["site"]["region"]) == (PROJECT, REGION)
 
 
@@ -193,10 +196,10 @@ def metadata() -> Iterator[str]:
 
 @pytest.mark.parametrize("part", [{"K_SERVICE": "remediate-review"}, {"CLOUD_RUN_JOB": "remediate-sweep"}])
 def test_inside_the_service_it_knows_where_it_is_and_sends_nothing(
-    ward: Ward, metadata: str, part: dict[str, str]
+    installation: Installation, metadata: str, part: dict[str, str]
 ) -> None:
     ledger = f"firestore://{PROJECT}/remediate"
-    report = told(ward, GCE_METADATA_HOST=metadata, REMEDIATE_LEDGER=ledger, **part)
+    report = report_json(installation, GCE_METADATA_HOST=metadata, REMEDIATE_LEDGER=ledger, **part)
     assert report["site"] == {
         "project": PROJECT,
         "region": REGION,
@@ -206,26 +209,28 @@ def test_inside_the_service_it_knows_where_it_is_and_sends_nothing(
     assert report["canary"] is None
 
 
-def test_a_file_as_ledger_in_a_real_cloud_run_is_told(ward: Ward) -> None:
+def test_a_file_as_ledger_in_a_real_cloud_run_is_a_finding(installation: Installation) -> None:
     from dataclasses import replace
 
     from remediate.doctor import configuration
-    from remediate.doctor.collect import Survey
-    from remediate.doctor.resource_api import GoogleDeployment
+    from remediate.doctor.collect import FactCollector
+    from remediate.doctor.resource_api import ResourceApi
     from remediate.wiring import clock
 
-    ward.tell(REMEDIATE_LEDGER="sqlite:////ledger.db")
-    at = {name.rpartition("_")[2]: url.rstrip("/") for name, url in ward.sandbox.env.items()}
-    survey = Survey(GoogleDeployment(PROJECT, at, 5, local=True, again="doctor"), clock())
-    found = survey.installation(ward.site, local=True)
-    assert list(configuration.doors(found)) == []
-    assert [each.code for each in configuration.doors(replace(found, local=False))][:1] == [Code.LEDGER_EPHEMERAL]
+    installation.set_env(REMEDIATE_LEDGER="sqlite:////ledger.db")
+    at = {name.rpartition("_")[2]: url.rstrip("/") for name, url in installation.sandbox.env.items()}
+    collector = FactCollector(ResourceApi(PROJECT, at, 5, local=True, again="doctor"), clock())
+    found = collector.collect(installation.names, local=True)
+    assert list(configuration.access_settings(found)) == []
+    assert [each.code for each in configuration.access_settings(replace(found, local=False))][:1] == [
+        Code.LEDGER_EPHEMERAL
+    ]
 
 
-def test_beside_a_google_cloud_on_this_machine_no_real_one_is_ever_asked(ward: Ward) -> None:
-    environ = {name: value for name, value in ward.environ.items() if not name.endswith("_EVENTARC")}
-    ward.environ = environ
-    [finding] = ward.visit().findings
+def test_beside_a_google_cloud_on_this_machine_no_real_one_is_ever_asked(installation: Installation) -> None:
+    environ = {name: value for name, value in installation.environ.items() if not name.endswith("_EVENTARC")}
+    installation.environ = environ
+    [finding] = installation.run().findings
     assert finding.code is Code.NOT_KNOWN
     assert finding.fix == "export CLOUDSDK_API_ENDPOINT_OVERRIDES_EVENTARC=http://HOST:PORT/"
 
@@ -236,10 +241,10 @@ def test_every_code_is_documented_and_says_why(code: Code) -> None:
     assert f"| `{code}` | {code.severity} | {code.why} |" in (ROOT / "docs" / "doctor.md").read_text()
 
 
-def test_the_example_organization_has_this_versions_filter(ward: Ward) -> None:
+def test_the_example_organization_has_this_versions_filter(installation: Installation) -> None:
     from remediate.entries.log_filter import DENIALS
 
-    assert ward.sandbox.call("GET", SINK)[1]["filter"] == DENIALS
+    assert installation.sandbox.call("GET", SINK)[1]["filter"] == DENIALS
 
 
 def _commands() -> dict[str, Any]:
@@ -251,12 +256,12 @@ def _commands() -> dict[str, Any]:
     return dict(json.loads(tree.read_text().partition("STATIC_COMPLETION_CLI_TREE = ")[2]))
 
 
-def test_every_cure_is_a_command_that_gcloud_knows(ward: Ward) -> None:
+def test_every_cure_is_a_command_that_gcloud_knows(installation: Installation) -> None:
     tree, seen, wrong = _commands(), 0, []
     for _, patch, _ in BROKEN:
-        ward.heal()
-        ward.change(patch(ward) if callable(patch) else patch)
-        for finding in ward.visit().findings:
+        installation.reset()
+        installation.change(patch(installation) if callable(patch) else patch)
+        for finding in installation.run().findings:
             for words in _gcloud(finding.fix):
                 seen += 1
                 node, flags = tree, {**tree["flags"]}
@@ -281,13 +286,13 @@ def _gcloud(fix: str) -> list[list[str]]:
     return [words[1:] for words in parts if words[0] == "gcloud"]
 
 
-def test_a_firestore_ledger_is_looked_at_and_not_migrated(firestore: str) -> None:
-    from remediate.doctor import ledger_probe as ledgers
+def test_a_firestore_ledger_is_read_and_not_migrated(firestore: str) -> None:
+    from remediate.doctor import ledger_probe
     from remediate.ledger.opening import open_ledger
 
-    unmade = ledgers.look(firestore, {}, 5)
-    assert (unmade.schema, unmade.fault) == (None, "")
-    assert ledgers.look(firestore, {}, 5) == unmade
+    missing = ledger_probe.probe(firestore, {}, 5)
+    assert (missing.schema, missing.fault) == (None, "")
+    assert ledger_probe.probe(firestore, {}, 5) == missing
     open_ledger(firestore).modes()
-    made = ledgers.look(firestore, {}, 5)
-    assert (made.schema, made.fault) == (made.newest, "")
+    created = ledger_probe.probe(firestore, {}, 5)
+    assert (created.schema, created.fault) == (created.newest, "")

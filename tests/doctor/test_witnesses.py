@@ -1,4 +1,4 @@
-"""gcloud, which knows nothing of the sandbox, sees the same installation in it, and its commands cure what is broken."""
+"""gcloud, which knows nothing of the sandbox, reads the same installation, and the doctor's commands fix what is broken."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from remediate.doctor.codes import Code
-from tests.doctor.ward import PROJECT, REGION, SCHEDULE, SINK, SUBSCRIPTION, TOPIC, Ward
+from tests.doctor.installation import PROJECT, REGION, SCHEDULE, SINK, SUBSCRIPTION, TOPIC, Installation
 
 READS = [
     ["pubsub", "subscriptions", "describe", f"eventarc-{REGION}-remediate-denials-sub-001"],
@@ -28,11 +28,11 @@ CURES: list[tuple[Code, dict[str, Any]]] = [
 
 
 @pytest.fixture
-def shell(ward: Ward, tmp_path: Path) -> dict[str, str]:
+def shell(installation: Installation, tmp_path: Path) -> dict[str, str]:
     """The environment in which gcloud talks to the sandbox and to nothing else."""
     if shutil.which("gcloud") is None:
         pytest.skip("gcloud is not installed")
-    return os.environ | ward.sandbox.env | {
+    return os.environ | installation.sandbox.env | {
         "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
         "CLOUDSDK_CORE_PROJECT": PROJECT,
         "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
@@ -41,21 +41,21 @@ def shell(ward: Ward, tmp_path: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def test_gcloud_reads_what_the_doctor_reads(shell: dict[str, str], ward: Ward) -> None:
-    before = ward.sandbox.requests()
+def test_gcloud_reads_what_the_doctor_reads(shell: dict[str, str], installation: Installation) -> None:
+    before = installation.sandbox.requests()
     for words in READS:
         done = subprocess.run(["gcloud", *words], env=shell, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "remediate" in done.stdout
-    assert ward.sandbox.requests() - before >= len(READS)
+    assert installation.sandbox.requests() - before >= len(READS)
 
 
 @pytest.mark.parametrize(("code", "patch"), CURES, ids=[code for code, _ in CURES])
 def test_a_cure_typed_as_it_was_printed_cures(
-    shell: dict[str, str], ward: Ward, code: Code, patch: dict[str, Any]
+    shell: dict[str, str], installation: Installation, code: Code, patch: dict[str, Any]
 ) -> None:
-    ward.change(patch)
-    finding = ward.found(code)
+    installation.change(patch)
+    finding = installation.finding(code)
     done = subprocess.run(finding.fix, shell=True, env=shell, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert ward.codes() == set()
+    assert installation.codes() == set()

@@ -1,4 +1,4 @@
-"""The doctor's rooms: what decides does not ask, what asks does not decide, and nothing of it is loaded by the service."""
+"""The doctor's checks do no I/O, and the service loads nothing of the doctor."""
 
 from __future__ import annotations
 

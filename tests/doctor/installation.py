@@ -1,4 +1,4 @@
-"""An installation in the sandbox that tests break, one thing at a time, and the doctor's visits to it."""
+"""An installation in the sandbox that tests break, one thing at a time, and runs of the doctor on it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from remediate.doctor.codes import Code
 from remediate.doctor.finding import Finding
-from remediate.doctor.names import Site
-from remediate.doctor.run import Report, local_facts, visit
+from remediate.doctor.names import ResourceNames
+from remediate.doctor.run import DoctorReport, local_facts, run_doctor
 from tests.sandbox_fixture import SandboxProcess
 
 PROJECT, REGION = "remediate-ops", "asia-northeast1"
@@ -36,26 +36,26 @@ def member(task: str) -> str:
     return f"serviceAccount:remediate-{task}@{PROJECT}.iam.gserviceaccount.com"
 
 
-class Ward:
-    """A sandbox with an installation; `change` breaks it, `visit` is the doctor's."""
+class Installation:
+    """A sandbox with an installation; `change` breaks it, `run` runs the doctor."""
 
     def __init__(self, sandbox: SandboxProcess) -> None:
         self.sandbox = sandbox
         self.environ = sandbox.env | {"REMEDIATE_ORGANIZATION": "400000000001", "REMEDIATE_TIMEOUT": "2"}
         self.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE"] = f"{sandbox.url}/"
-        self.site = Site(PROJECT, REGION)
+        self.names = ResourceNames(PROJECT, REGION)
 
     def change(self, patches: dict[str, Any]) -> None:
         """Merge these patches into what the sandbox serves."""
         status, answer = self.sandbox.call("PUT", "/sandbox/deployment", patches)
         assert status == 200, answer
 
-    def tell(self, **variables: str) -> None:
+    def set_env(self, **variables: str) -> None:
         """Set these variables for every deployed part."""
         assert self.sandbox.call("PUT", "/sandbox/deployment/env", variables)[0] == 200
 
-    def heal(self) -> None:
-        """All of it as it was."""
+    def reset(self) -> None:
+        """Undo every change."""
         assert self.sandbox.call("DELETE", "/sandbox/deployment")[0] == 200
         self.sandbox.faults()
 
@@ -68,32 +68,32 @@ class Ward:
         template = self.sandbox.call("GET", path)[1]["template"]
         return list(template.get("template", template)["containers"][0]["env"])
 
-    def visit(
+    def run(
         self,
-        site: Site | None = None,
+        names: ResourceNames | None = None,
         *,
         canary: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         wait: Callable[[float], None] | None = None,
         **environ: str,
-    ) -> Report:
+    ) -> DoctorReport:
         """The doctor's report."""
         local = local_facts(self.environ | environ)
         options = {"wait": wait} if wait else {}
-        return visit(local, site or self.site, canary=canary, clock=clock, **options)
+        return run_doctor(local, names or self.names, canary=canary, clock=clock, **options)
 
     def codes(self, **environ: str) -> set[Code]:
-        """The codes that a visit without a synthetic denial comes to."""
-        return {finding.code for finding in self.visit(**environ).findings}
+        """The codes of a run without a synthetic denial."""
+        return {finding.code for finding in self.run(**environ).findings}
 
-    def found(self, code: Code, **environ: str) -> Finding:
+    def finding(self, code: Code, **environ: str) -> Finding:
         """The one finding of this code."""
-        [finding] = [each for each in self.visit(**environ).findings if each.code is code]
+        [finding] = [each for each in self.run(**environ).findings if each.code is code]
         return finding
 
 
-class Hours:
-    """Time that passes by waiting alone."""
+class FakeClock:
+    """A clock that only `wait` moves."""
 
     def __init__(self) -> None:
         self.now = datetime.now(UTC)
@@ -106,7 +106,7 @@ class Hours:
 
 
 @pytest.fixture(scope="module")
-def hospital() -> Iterator[SandboxProcess]:
+def shared_sandbox() -> Iterator[SandboxProcess]:
     """One sandbox for the tests of a module."""
     sandbox = SandboxProcess()
     yield sandbox
@@ -114,21 +114,23 @@ def hospital() -> Iterator[SandboxProcess]:
 
 
 @pytest.fixture
-def ward(hospital: SandboxProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ward]:
-    """A healthy installation, healed again afterwards; far from the ledger that a reader of this checkout may have."""
+def installation(
+    shared_sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Installation]:
+    """A healthy installation, reset afterwards; it ignores a ledger in this checkout."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
-    ward = Ward(hospital)
-    yield ward
-    ward.heal()
+    installation = Installation(shared_sandbox)
+    yield installation
+    installation.reset()
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without anything that speaks of a Google Cloud or of this project."""
+    """This process's environment without the variables of Google Cloud and of this project."""
     ours = ("REMEDIATE_", "CLOUDSDK_", "GOOGLE_CLOUD_", "FIRESTORE_", "K_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
 def empty_home(folder: Path) -> dict[str, str]:
-    """Where no credentials are found."""
+    """The environment of a home without credentials."""
     return {"HOME": str(folder), "GCE_METADATA_HOST": "127.0.0.1:9", "NO_GCE_CHECK": "true"}
