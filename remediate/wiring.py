@@ -214,7 +214,7 @@ def remediator_from(
         cloud=cloud_from(settings),
         rules=rules or rules_when_needed(settings, warned),
         opt_in_tag=settings.opt_in_tag,
-        ours=HomeNames(settings.domains, settings.workforce_pools),
+        home_names=HomeNames(settings.domains, settings.workforce_pools),
         policy_confirmed=settings.policy_confirmed,
         mode=settings.mode,
         organization=settings.organization,

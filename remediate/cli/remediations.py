@@ -212,12 +212,12 @@ def _story(
         "Reasons:",
         *(f"  {reason}: {reason.sentence}" for reason in record.reasons),
     ]
-    if record.because:
-        lines.append(f"Rule {record.rule!r} says: {record.because}")
+    if record.rule_comment:
+        lines.append(f"Rule {record.rule!r} says: {record.rule_comment}")
     if record.reviewers:
         lines.append(f"Reviewers of rule {record.rule!r}: {', '.join(record.reviewers)}")
-    if record.lasts is not None:
-        lines.append(f"Rule {record.rule!r} limits a grant to {_days(record.lasts)}.")
+    if record.max_duration is not None:
+        lines.append(f"Rule {record.rule!r} limits a grant to {_days(record.max_duration)}.")
     for name, values in (("Images", record.images), ("Deployed by", record.deployers)):
         if values:
             lines.append(f"{name}: {', '.join(values)}")
@@ -271,7 +271,7 @@ def retry_advice(ledger: Ledger, record: Remediation) -> str:
 
 def _next(ledger: Ledger, record: Remediation, partners: list[Remediation]) -> list[str]:
     who = " --as you@example.com" if is_embedded(current_settings()) else ""
-    revoke = [f"To revoke: remediate revoke {record.id}{who} --reason '...'"] if record.ours else []
+    revoke = [f"To revoke: remediate revoke {record.id}{who} --reason '...'"] if record.added_by_us else []
     match record.state:
         case "proposed" | "failed":
             from remediate.records.remediation import content_digest

@@ -67,7 +67,7 @@ def approve(
     reason: _Why = "",
     matching: _Matching = None,
     yes: _Yes = False,
-    lasts: Annotated[str | None, typer.Option("--for", help="Revoke after this time: 12h, 30d, 8w.")] = None,
+    max_duration: Annotated[str | None, typer.Option("--for", help="Revoke after this time: 12h, 30d, 8w.")] = None,
     not_mine: Annotated[
         bool,
         typer.Option("--not-mine", help="Declare that you did not make these deploys; the audit trail records it."),
@@ -78,7 +78,7 @@ def approve(
     from remediate.records.remediation import content_digest
     from remediate.records.transitions import google_said
 
-    limit, partners, granted = _duration(lasts), dict[str, None](), []
+    limit, partners, granted = _duration(max_duration), dict[str, None](), []
     ledger = current_ledger()
     contents: dict[str, str] = {}
     seen_now: dict[str, str] = {}
@@ -104,7 +104,7 @@ def approve(
         partners.update({other.id: None for other in open_partners(ledger, record)})
         seen = contents.get(record.id, seen_now[record.id])
         applied = remediator.approve(
-            record.id, actor=reviewer, note=reason, lasts=limit, content=seen, not_mine=not_mine, asked=asked[0]
+            record.id, actor=reviewer, note=reason, max_duration=limit, content=seen, not_mine=not_mine, asked=asked[0]
         )
         done = applied.remediation
         if waiting := done.state == "proposed" and told(done.approvals):

@@ -73,13 +73,13 @@ def _fail(waiting: dict[EntryKey, _Answer], error: RemediateError) -> None:
 class _Remembered(Generic[_Q, _A]):
     """Answers by their question, each for so many seconds, and only so many."""
 
-    def __init__(self, lasts: float, most: int, monotonic: Callable[[], float]) -> None:
-        self._lasts, self._most, self._monotonic = lasts, most, monotonic
+    def __init__(self, window: float, most: int, monotonic: Callable[[], float]) -> None:
+        self._window, self._most, self._monotonic = window, most, monotonic
         self._answers: dict[_Q, tuple[float, _A]] = {}
 
     def get(self, question: _Q) -> _A | None:
         found = self._answers.get(question)
-        return found[1] if found and self._monotonic() - found[0] < self._lasts else None
+        return found[1] if found and self._monotonic() - found[0] < self._window else None
 
     def keep(self, question: _Q, answer: _A) -> _A:
         if len(self._answers) >= self._most:

@@ -59,25 +59,25 @@ def home_project(member: Member) -> str | None:
     return member.project
 
 
-def home_by_name(member: Member, ours: HomeNames, organization: str | None) -> Home:
+def home_by_name(member: Member, home_names: HomeNames, organization: str | None) -> Home:
     """Where an identity that lives in no project is at home, as far as its name and the settings tell."""
     if match := _AGENT_OF.match(member.id):
         inside = None if organization is None else match[1] == organization
         return Home(inside, (f"organizations/{match[1]}",))
     if match := _WORKFORCE.match(member.id):
-        return Home(match[1] in ours.workforce_pools if ours.workforce_pools else None)
+        return Home(match[1] in home_names.workforce_pools if home_names.workforce_pools else None)
     if member.kind is MemberKind.USER:
-        return Home(member.domain in ours.domains if ours.domains else None)
+        return Home(member.domain in home_names.domains if home_names.domains else None)
     return Home()
 
 
-def home_offline(ours: HomeNames) -> Callable[[Member, Deploy], bool | None]:
+def home_offline(home_names: HomeNames) -> Callable[[Member, Deploy], bool | None]:
     """What an export alone tells: what lives in the deploying project is inside; of other projects nothing is known."""
 
     def inside(member: Member, deploy: Deploy) -> bool | None:
         project = home_project(member)
         if project is not None:
             return True if project in (deploy.project, deploy.number) else None
-        return home_by_name(member, ours, None).inside
+        return home_by_name(member, home_names, None).inside
 
     return inside

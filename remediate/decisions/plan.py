@@ -85,11 +85,11 @@ class Plan:
     def __init__(
         self,
         rules: Rules = BUILT_IN,
-        ours: HomeNames = HomeNames(),  # noqa: B008  (frozen)
+        home_names: HomeNames = HomeNames(),  # noqa: B008  (frozen)
         keep: Callable[[PlannedEntry | None], None] | None = None,
     ) -> None:
         self._rules = rules
-        self._inside = home_offline(ours)
+        self._inside = home_offline(home_names)
         self._entries: list[PlannedEntry | None] = []
         self._keep = keep or self._entries.append
         self._added = 0

@@ -47,7 +47,7 @@ class Decision(msgspec.Struct, frozen=True):
     """Seconds that a grant lasts; None: for good."""
     reviewers: tuple[str, ...] = ()
     """Who may approve it, by key or domain; empty: whoever may review."""
-    because: str = ""
+    rule_comment: str = ""
     """The rule's own sentence for reviewers."""
     policy: str = ""
     """The digest of the rules that decided; empty where none did."""
@@ -64,7 +64,7 @@ class Rule(msgspec.Struct, frozen=True):
     then: Outcome
     expires_after: float | None = None
     reviewers: tuple[str, ...] = ()
-    because: str = ""
+    rule_comment: str = ""
     approvals: int = 1
     """How many different reviewers have to approve."""
     unmet: tuple[Reason, ...] = ()
@@ -179,8 +179,8 @@ def decide(
     facts = (*((Reason.PREDICTED,) if predicted else ()), *_facts(subject, evidence), *rule.unmet)
     if rule.then is Outcome.REFUSE and sure:
         why = (Reason.POLICY_REFUSES, *facts)
-        return Decision(Outcome.REFUSE, rule.name, why, because=rule.because, policy=rules.digest)
-    says = (rule.expires_after, rule.reviewers, rule.because, rules.digest, rule.approvals)
+        return Decision(Outcome.REFUSE, rule.name, why, rule_comment=rule.rule_comment, policy=rules.digest)
+    says = (rule.expires_after, rule.reviewers, rule.rule_comment, rules.digest, rule.approvals)
     if not sure:
         return Decision(Outcome.ASK, rule.name, (*facts, Reason.EVIDENCE_UNKNOWN), *says)
     limits = _limits(subject, evidence, rules, predicted=predicted)

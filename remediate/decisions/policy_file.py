@@ -164,9 +164,9 @@ def _restricted(rule: Rule, candidates: list[Rule]) -> Rule:
         both = {*allowed, *others}
         kept = {each for each in both if _covered(each, allowed) and _covered(each, others)}
         allowed = tuple(sorted(kept)) or allowed
-    lasts = min((each.expires_after for each in candidates if each.expires_after is not None), default=None)
+    max_duration = min((each.expires_after for each in candidates if each.expires_after is not None), default=None)
     most = max(each.approvals for each in candidates)
-    return msgspec.structs.replace(rule, reviewers=allowed, expires_after=lasts, approvals=most)
+    return msgspec.structs.replace(rule, reviewers=allowed, expires_after=max_duration, approvals=most)
 
 
 def _covered(reviewer: str, allowed: tuple[str, ...]) -> bool:
@@ -208,8 +208,8 @@ def parse_policy(text: str, name: str) -> FileRules:
         except BadInput as error:
             problems.append(_condition_problem(name, marks, f"{at}.when", each.name, str(error)))
             continue
-        lasts = each.expires_after
-        seconds = int(lasts[:-1]) * _SECONDS[lasts[-1]] if lasts else None
+        max_duration = each.expires_after
+        seconds = int(max_duration[:-1]) * _SECONDS[max_duration[-1]] if max_duration else None
         rule = Rule(each.name, Outcome(each.then), seconds, reviewers, each.because, each.approvals)
         rules.append(CompiledRule(rule, expression, program))
     if problems:

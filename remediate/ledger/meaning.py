@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from remediate.errors import BadInput
 from remediate.iam.grant import ROLE, Grant
 from remediate.iam.member import Member, parse_member, reviewer_key
@@ -98,7 +100,7 @@ FIELDS: Mapping[type, Mapping[str, _Check]] = {
         "shown": ("digests of twelve hexadecimal digits", _each(lambda text: _DIGEST.match(text) is not None)),
         "deployers": ("IAM members", _each(_is_member)),
         "partners": ("ids of remediations", _each(lambda ident: _ID.match(ident) is not None)),
-        "lasts": ("seconds, or null", _perhaps(lambda seconds: 0 < seconds <= _LONGEST)),
+        "max_duration": ("seconds, or null", _perhaps(lambda seconds: 0 < seconds <= _LONGEST)),
         "reviewers": ("addresses and domains", _each(lambda text: reviewer_key(text) is not None)),
         "ending": ("who takes it away, revoked or expired, or null", _perhaps(_inside)),
         "denials": _COUNT,
@@ -147,10 +149,15 @@ def nonsense(record: object) -> str | None:
     """
     for name, (expected, means_something) in FIELDS.get(type(record), {}).items():
         if not means_something(getattr(record, name)):
-            return f"expected {expected} - at `$.{name}`"
+            return f"expected {expected} - at `$.{_stored_name(record, name)}`"
     if isinstance(record, Remediation):
         return _contradiction(record)
     return None
+
+
+def _stored_name(record: object, name: str) -> str:
+    fields = msgspec.structs.fields(record) if isinstance(record, msgspec.Struct) else ()
+    return next((each.encode_name for each in fields if each.name == name), name)
 
 
 def _contradiction(record: Remediation) -> str | None:
@@ -159,7 +166,7 @@ def _contradiction(record: Remediation) -> str | None:
     if grant is None or record.id != grant.id:
         return "expected the id of this repository and this member - at `$.id`"
     ending = record.ending
-    if ending is not None and (record.state is not State.GRANTED or not record.ours):
+    if ending is not None and (record.state is not State.GRANTED or not record.added_by_us):
         return "expected an end of a grant of ours alone - at `$.ending`"
     if ending is not None and ending.state is State.EXPIRED and record.expires is None:
         return "expected the time that is over - at `$.expires`"

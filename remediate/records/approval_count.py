@@ -10,7 +10,7 @@ import msgspec
 from remediate.iam.member import Member
 
 
-class Approval(msgspec.Struct, frozen=True):
+class Approval(msgspec.Struct, frozen=True, rename={"max_duration": "lasts"}):
     """One reviewer's approval, kept until enough of them are there; `at` is RFC 3339 in UTC."""
 
     actor: str
@@ -20,7 +20,7 @@ class Approval(msgspec.Struct, frozen=True):
     """The content digest that was approved. An approval of another content does not count."""
     of: int
     """How many approvals it took when this one was given."""
-    lasts: float | None = None
+    max_duration: float | None = None
     """Seconds that this reviewer lets the grant last; None: for good."""
     not_mine: bool = False
     """Whether the reviewer declared that the deploy was not theirs."""
@@ -48,7 +48,7 @@ def people(approvals: Sequence[Approval]) -> int:
 
 def shortest(approvals: Sequence[Approval]) -> timedelta | None:
     """The shortest duration that any of them named; None where each said "for good"."""
-    named = [each.lasts for each in approvals if each.lasts is not None]
+    named = [each.max_duration for each in approvals if each.max_duration is not None]
     return timedelta(seconds=min(named)) if named else None
 
 

@@ -32,7 +32,7 @@ def content_digest(record: Remediation) -> str:
     """
     content: tuple[object, ...] = (
         (record.repository, record.role, record.member, record.cycle),
-        (record.rule, material_reasons(record.reasons), record.lasts, record.reviewers, record.because),
+        (record.rule, material_reasons(record.reasons), record.max_duration, record.reviewers, record.rule_comment),
         sorted({each.project or each.number or "" for each in record.deploys}),
         sorted(record.deployers),
         sorted(record.partners),
@@ -44,17 +44,21 @@ def content_digest(record: Remediation) -> str:
 
 def terms_digest(record: Remediation) -> str:
     """What a grant stands on, as twelve hexadecimal digits, so that its trail tells whether that was changed since."""
-    terms = (record.role, record.ours, record.expires, record.approver, record.cycle)
-    limits = (record.rule, record.lasts, record.reviewers, record.because)
+    terms = (record.role, record.added_by_us, record.expires, record.approver, record.cycle)
+    limits = (record.rule, record.max_duration, record.reviewers, record.rule_comment)
     counted: tuple[object, ...] = ()
     if record.approvals_needed > 1 or record.approvals:
         counted = (record.approvals_needed, record.approvals)
     return hashlib.sha256(msgspec.json.encode((*terms, *limits, *counted))).hexdigest()[:12]
 
 
-def terms_asked(rule: str | None, lasts: float | None, reviewers: tuple[str, ...], because: str, approvals: int) -> str:
+def terms_asked(
+    rule: str | None, max_duration: float | None, reviewers: tuple[str, ...], rule_comment: str, approvals: int
+) -> str:
     """On which rule's terms it is asked, as twelve hexadecimal digits: what a decision says beside its reasons."""
-    return hashlib.sha256(msgspec.json.encode((rule, lasts, reviewers, because, approvals))).hexdigest()[:12]
+    return hashlib.sha256(msgspec.json.encode((rule, max_duration, reviewers, rule_comment, approvals))).hexdigest()[
+        :12
+    ]
 
 
 def material_reasons(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:

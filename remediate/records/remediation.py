@@ -36,7 +36,11 @@ RULE = "rule:"
 _SEEN = 20  # deploys, images and partners kept with a record; the count of denials goes on
 
 
-class Remediation(msgspec.Struct, frozen=True):
+_STORED = {"added_by_us": "ours", "max_duration": "lasts", "rule_comment": "because"}
+"""Fields that records and JSON call otherwise than the code does."""
+
+
+class Remediation(msgspec.Struct, frozen=True, rename=_STORED):
     """The record of one (repository, member). Times are RFC 3339 in UTC; `version` counts its commits."""
 
     id: str
@@ -75,13 +79,13 @@ class Remediation(msgspec.Struct, frozen=True):
     """How many different people have to approve it, by its rule."""
     approvals: tuple[Approval, ...] = ()
     """Who approved what takes more than one approval, or with a declaration; empty for a plain approval."""
-    ours: bool = False
+    added_by_us: bool = False
     """Whether the member is in the binding because we put it there, so that we may take it away."""
-    lasts: float | None = None
+    max_duration: float | None = None
     """Seconds that a grant lasts by its rule; None where it says nothing."""
     reviewers: tuple[str, ...] = ()
     """Who may approve it by its rule, by key or domain; empty where it says nothing."""
-    because: str = ""
+    rule_comment: str = ""
     """Its rule's own sentence."""
     shown: tuple[str, ...] = ()
     """The terms (`terms_asked`) on which it was proposed in this cycle: the rule may differ from deploy to deploy."""
@@ -170,9 +174,9 @@ def open_remediation(
         first_seen=moment,
         last_seen=moment,
         updated=moment,
-        lasts=decision.expires_after,
+        max_duration=decision.expires_after,
         reviewers=decision.reviewers,
-        because=decision.because,
+        rule_comment=decision.rule_comment,
         approvals_needed=decision.approvals,
         shown=(terms_of(decision),),
         version=0,
@@ -275,25 +279,29 @@ def transition(
     reasons: tuple[Reason, ...] | None = None,
     note: str = "",
     decision: Decision | None = None,
-    ours: bool = False,
+    added_by_us: bool = False,
     expires: str | None = None,
     approvals: tuple[Approval, ...] = (),
 ) -> tuple[Remediation, TrailRecord]:
     """The record in its next state; `decision` is what took it there, None for a person or time.
 
-    `reasons` outrank the decision's; `ours` and `expires` are said with an approval. `approvals` are all that count,
-    the actor's own last; in state `proposed` another one is missing. Raises Refused where no such transition exists.
+    `reasons` outrank the decision's; `added_by_us` and `expires` are said with an approval. `approvals` are all that
+    count, the actor's own last; in state `proposed` another one is missing. Raises Refused where no such transition exists.
     """
     if state not in TRANSITIONS[record.state]:
         raise Refused(f"{record.id} is {record.state}: it cannot become {state}")
     why = reasons or (decision.reasons if decision else record.reasons)
     following = msgspec.structs.replace(record, version=record.version + 1, reasons=why, ending=None)
     if decision is not None:
-        said = {"lasts": decision.expires_after, "reviewers": decision.reviewers, "because": decision.because}
+        said = {
+            "max_duration": decision.expires_after,
+            "reviewers": decision.reviewers,
+            "rule_comment": decision.rule_comment,
+        }
         following = msgspec.structs.replace(following, rule=decision.rule, approvals_needed=decision.approvals, **said)
     if state is State.PROPOSED and record.state is not State.PROPOSED:
         following = msgspec.structs.replace(
-            following, cycle=record.cycle + 1, expires=None, ours=False, approver=None, shown=()
+            following, cycle=record.cycle + 1, expires=None, added_by_us=False, approver=None, shown=()
         )
     if state is State.PROPOSED and decision is not None:
         following = msgspec.structs.replace(following, shown=_with(following.shown, terms_of(decision)))
@@ -302,7 +310,9 @@ def transition(
     if state not in _KEEP_APPROVALS or approvals or state is State.APPROVED:
         following = msgspec.structs.replace(following, approvals=_of_content(following, approvals))
     if state is State.APPROVED:
-        following = msgspec.structs.replace(following, approver=actor, ours=ours, expires=expires, gathered="")
+        following = msgspec.structs.replace(
+            following, approver=actor, added_by_us=added_by_us, expires=expires, gathered=""
+        )
     if state is State.EXPIRED and not (record.approver or "").startswith(RULE):
         following = msgspec.structs.replace(following, ended=instant(now))
     if state in (State.REVOKED, State.REMOVED):
@@ -312,7 +322,9 @@ def transition(
 
 def terms_of(decision: Decision) -> str:
     """`terms_asked` of a decision."""
-    return terms_asked(decision.rule, decision.expires_after, decision.reviewers, decision.because, decision.approvals)
+    return terms_asked(
+        decision.rule, decision.expires_after, decision.reviewers, decision.rule_comment, decision.approvals
+    )
 
 
 _OVER = (State.REJECTED, State.REFUSED, State.REMOVED, State.REVOKED, State.EXPIRED, State.LAPSED)

@@ -68,7 +68,9 @@ def differs_materially(record: Remediation, decision: Decision) -> bool:
     A proposal keeps every reason and all terms of its cycle, so that two deploys that are denied in turn do not propose
     it anew each time.
     """
-    current = terms_asked(record.rule, record.lasts, record.reviewers, record.because, record.approvals_needed)
+    current = terms_asked(
+        record.rule, record.max_duration, record.reviewers, record.rule_comment, record.approvals_needed
+    )
     known = terms_of(decision) in (current, *record.shown)
     return not known or not {*material_reasons(decision.reasons)} <= {*material_reasons(record.reasons)}
 

@@ -32,9 +32,9 @@ def bulk_approve(context: PageContext, request: flask.Request, who: str, signer:
     )
 
     def decide(ident: str, content: str) -> Remediation:
-        lasts, note = parse_duration(request.form.get("lasts", "")), typed_text(request.form, "reason")
+        max_duration, note = parse_duration(request.form.get("lasts", "")), typed_text(request.form, "reason")
         return context.remediator.approve(
-            ident, actor=who, note=note, lasts=lasts, content=content, not_mine=declared, asked=asked
+            ident, actor=who, note=note, max_duration=max_duration, content=content, not_mine=declared, asked=asked
         ).remediation
 
     return _apply_to_selected(context, request, who, signer, "approved", decide)

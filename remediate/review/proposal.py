@@ -146,11 +146,11 @@ def approve(context: PageContext, ident: str, request: flask.Request, who: str) 
     form = request.form
 
     def decide() -> Remediation:
-        lasts = parse_duration(form.get("lasts", ""))
+        max_duration = parse_duration(form.get("lasts", ""))
         note, content = typed_text(form, "reason"), form.get("content", "")
         declared = form.get("not_mine") == "yes"
         return context.remediator.approve(
-            ident, actor=who, note=note, lasts=lasts, content=content, not_mine=declared
+            ident, actor=who, note=note, max_duration=max_duration, content=content, not_mine=declared
         ).remediation
 
     return _apply(context, ident, request, who, decide)

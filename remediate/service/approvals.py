@@ -47,7 +47,14 @@ class Approvals:
         self._now = clock
 
     def approve(
-        self, ident: str, word: Approval, asked: Testimony, *, note: str, lasts: timedelta | None, content: str | None
+        self,
+        ident: str,
+        word: Approval,
+        asked: Testimony,
+        *,
+        note: str,
+        max_duration: timedelta | None,
+        content: str | None,
     ) -> Applied:
         """As `Remediator.approve`; `asked` is what was read back from the log, and asks for what is missing."""
 
@@ -58,14 +65,14 @@ class Approvals:
                 record
             )  # what somebody began to take away is not approved half-way
             if record.state is State.GRANTED:
-                return self._granted(record, lasts)
+                return self._granted(record, max_duration)
             transition(record, State.APPROVED, actor=person.id, now=self._now())  # raises where that cannot be
             if content is not None and content != content_digest(record):
                 raise Stale(
                     f"{ident} is not what you saw any more: its content is {content_digest(record)}, not {content}",
                     advice=f"Look again: remediate show {ident}",
                 )
-            if record.state is State.APPROVED and record.approver == person.id and lasts is None:
+            if record.state is State.APPROVED and record.approver == person.id and max_duration is None:
                 return record  # the same word again: it is carried out, if it still may be
             if self._executor.write_already_applied(record):
                 return record  # who approved it, and until when, is said already: only the record of the write is due
@@ -123,9 +130,9 @@ class Approvals:
         counted = given if needed > 1 or own.not_mine else ()
         if there:
             return self._executor.commit(*step(State.APPROVED, approvals=counted))
-        by_rules = min(filter(None, (record.lasts, decision.expires_after)), default=None)
+        by_rules = min(filter(None, (record.max_duration, decision.expires_after)), default=None)
         until = ends(by_rules, shortest(given), self._now())
-        return self._executor.commit(*step(State.APPROVED, ours=True, expires=until, approvals=counted))
+        return self._executor.commit(*step(State.APPROVED, added_by_us=True, expires=until, approvals=counted))
 
     def _needed(self, record: Remediation, by_rule: int, verdict: Verdict, *, declared: bool) -> int:
         """How many people have to approve: as many as the rule says, and two where it may be the approver's own."""
@@ -181,12 +188,12 @@ class Approvals:
 
         return Applied(self._executor.retry_on_conflict(step), written=False)
 
-    def _granted(self, record: Remediation, lasts: timedelta | None) -> Remediation:
+    def _granted(self, record: Remediation, max_duration: timedelta | None) -> Remediation:
         """What is granted already, where it still is."""
         if not self._executor.is_still_granted(record):
             self._executor.commit(*transition(record, State.REMOVED, actor=ACTOR, now=self._now()))
             raise Refused(f"{record.id} was granted, and somebody took it away since; the next denial raises it again")
-        if lasts is not None:
+        if max_duration is not None:
             until = record.expires or "it is revoked"
             raise Refused(f"{record.id} is granted already, until {until}: revoke it first")
         return record

@@ -83,9 +83,9 @@ class EvidenceCollector:
         organization: str | None,
         opt_in_tag: str | None,
         clock: Callable[[], datetime],
-        ours: HomeNames = HomeNames(),  # noqa: B008  (frozen)
+        home_names: HomeNames = HomeNames(),  # noqa: B008  (frozen)
     ) -> None:
-        self._ours = ours
+        self._home_names = home_names
         self._roles = cloud.roles
         self._troubleshooter = cloud.troubleshooter
         self._opt_in_tag = opt_in_tag
@@ -220,7 +220,7 @@ class EvidenceCollector:
         organization = ours if isinstance(ours, str) else None
         name = home_project(member)
         if name is None:
-            return home_by_name(member, self._ours, organization)
+            return home_by_name(member, self._home_names, organization)
         project = None
         with suppress(TerminalFault):  # a name that Resource Manager does not take makes it unknown, and no refusal
             project = self._projects.find(name)

@@ -106,7 +106,7 @@ class Executor:
 
     def write_already_applied(self, record: Remediation) -> bool:
         """Whether an approval's write was done, and only the record of it is missing. Raises as `stands` does."""
-        return record.state is State.APPROVED and record.ours and self._is_there(record)
+        return record.state is State.APPROVED and record.added_by_us and self._is_there(record)
 
     def _is_there(self, record: Remediation) -> bool:
         with suppress(Missing):  # the repository itself is gone
@@ -151,7 +151,7 @@ class Executor:
 
         def announce() -> Remediation:
             current = self._ledger.get(record.id) or record
-            if not current.ours or current.state is not State.GRANTED or current.ending:
+            if not current.added_by_us or current.state is not State.GRANTED or current.ending:
                 return current
             if ending.state is State.EXPIRED and current.expires != record.expires:
                 return current  # its end was put off since it was looked at

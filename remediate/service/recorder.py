@@ -109,7 +109,7 @@ class Recorder:
                 reasons=tuple(dict.fromkeys(shown)),
                 note=why or decision.note,
                 decision=made_by,
-                ours=approves,
+                added_by_us=approves,
                 expires=records.ends(decision.expires_after, None, now) if approves else None,
             )
             trail.append(step)

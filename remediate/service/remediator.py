@@ -54,7 +54,7 @@ class Remediator:
         mode: Mode | None,
         organization: str | None,
         opt_in_tag: str | None = None,
-        ours: HomeNames = HomeNames(),  # noqa: B008  (frozen)
+        home_names: HomeNames = HomeNames(),  # noqa: B008  (frozen)
         clock: Callable[[], datetime],
         rules: Callable[[], Rules] = lambda: BUILT_IN,
         policy_confirmed: str | None = None,
@@ -66,7 +66,7 @@ class Remediator:
         self._ledger = ledger
         self._registry = cloud.registry
         self._logs = cloud.logs
-        self._collector = EvidenceCollector(cloud, organization, opt_in_tag, clock, ours)
+        self._collector = EvidenceCollector(cloud, organization, opt_in_tag, clock, home_names)
         history = History(cloud, clock, own=reviewers.service)
         self._decider = Decider(ledger, self._collector, history, rules, mode, limits, clock, policy_confirmed)
         self._executor = Executor(ledger, cloud.registry, clock, told, notifier)
@@ -146,7 +146,7 @@ class Remediator:
         *,
         actor: str,
         note: str = "",
-        lasts: timedelta | None = None,
+        max_duration: timedelta | None = None,
         content: str | None = None,
         not_mine: bool = False,
         asked: Testimony | None = None,
@@ -160,9 +160,11 @@ class Remediator:
         log has it otherwise, or the world has changed since; TransientFault where nothing was changed and it can be
         said again.
         """
-        seconds = None if lasts is None else lasts.total_seconds()
+        seconds = None if max_duration is None else max_duration.total_seconds()
         word = Approval(actor, instant(self._now()), content or "", 1, seconds, not_mine)
-        return self._approvals.approve(ident, word, asked or self.read_back(), note=note, lasts=lasts, content=content)
+        return self._approvals.approve(
+            ident, word, asked or self.read_back(), note=note, max_duration=max_duration, content=content
+        )
 
     def read_back(self, records_: Iterable[Remediation] = (), *people: str) -> Testimony:
         """What the log itself has of these records: one look-up for as many as are approved together."""
@@ -223,7 +225,7 @@ class Remediator:
         person = self._reviewers.of(record, actor, about_own=True)
         if record.state is not State.GRANTED:
             raise Refused(f"{ident} is {record.state}: it cannot become {State.REVOKED}")
-        if not record.ours:
+        if not record.added_by_us:
             raise Refused(f"{ident}: {record.member} was a reader before; only what we added is taken away")
         done = self._executor.start_revocation(record, Ending(State.REVOKED, person.id, note))
         if done.state is not State.REVOKED:

@@ -134,10 +134,10 @@ class Renewal:
 def ends_soon(record: Remediation, now: datetime) -> bool:
     """Whether a rule's grant is near its end, so that it may be renewed; never once its end has come."""
     by_rule = (record.approver or "").startswith(RULE)
-    if record.state is not State.GRANTED or not (record.ours and by_rule and record.expires) or record.ending:
+    if record.state is not State.GRANTED or not (record.added_by_us and by_rule and record.expires) or record.ending:
         return False
     left = datetime.fromisoformat(record.expires) - now
-    life = timedelta(seconds=record.lasts) if record.lasts is not None else 4 * WINDOW
+    life = timedelta(seconds=record.max_duration) if record.max_duration is not None else 4 * WINDOW
     return timedelta(0) < left <= min(WINDOW, life / 4)
 
 

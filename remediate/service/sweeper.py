@@ -79,7 +79,7 @@ class Sweeper:
         if record.state is State.GRANTED:
             if record.ending:
                 return self._executor.finish_revocation(record)
-            if record.ours and record.expires and datetime.fromisoformat(record.expires) <= now:
+            if record.added_by_us and record.expires and datetime.fromisoformat(record.expires) <= now:
                 note = f"was granted until {record.expires}"
                 return self._executor.start_revocation(record, Ending(State.EXPIRED, ACTOR, note))
             if not self._executor.is_still_granted(record):

@@ -140,8 +140,8 @@ def _decide(remediator: Any, clock: list[datetime], record: Remediation, number:
     if number % 6 == 5:
         remediator.reject(record.id, actor=who, note="deploy it by the pipeline")
         return
-    lasts = timedelta(days=120) if number % 5 == 1 else None
-    remediator.approve(record.id, actor=who, note="the team's own pipeline", lasts=lasts)
+    max_duration = timedelta(days=120) if number % 5 == 1 else None
+    remediator.approve(record.id, actor=who, note="the team's own pipeline", max_duration=max_duration)
     if number % 7 == 3:
         clock[0] = min(now, clock[0] + timedelta(days=9))
         remediator.revoke(record.id, actor=who, note="moved to another registry")

@@ -106,7 +106,7 @@ def test_hostile_names_are_shown_and_do_nothing(scene: Scene) -> None:
     rejected, over = transition(record, State.REJECTED, actor=f"user:{HOSTILE}@example.com", now=now, note=HOSTILE)
     ledger = open_ledger(scene.environment["REMEDIATE_LEDGER"])
     ledger.commit(record, trail=[step])
-    texts = {"rule": HOSTILE, "because": HOSTILE, "images": (HOSTILE,), "approver": f"user:{HOSTILE}"}
+    texts = {"rule": HOSTILE, "rule_comment": HOSTILE, "images": (HOSTILE,), "approver": f"user:{HOSTILE}"}
     where = Deploy(project=HOSTILE, number=HOSTILE, location=HOSTILE, name=HOSTILE)
     ledger.commit(replace(rejected, **texts, deploys=(where,)), trail=[over])
     image = f"asia-northeast1-docker.pkg.dev/platform-images/containers/{HOSTILE}"

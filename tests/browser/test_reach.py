@@ -81,7 +81,7 @@ def test_a_long_reviewer_widens_no_page(scene: Scene) -> None:
     found = denial(activity())
     record, step = open_remediation(found, decide(found), State.PROPOSED, actor="remediate", now=datetime.now(UTC))
     reviewers = ("user:platformengineering.oncall@infrastructure.example.com",)
-    long = replace(record, reviewers=reviewers, rule="a-rule-" * 11, because="x" * 200)
+    long = replace(record, reviewers=reviewers, rule="a-rule-" * 11, rule_comment="x" * 200)
     open_ledger(scene.environment["REMEDIATE_LEDGER"]).commit(long, trail=[step])
     page = scene.open(PHONE)
     page.goto(f"{scene.url()}r/{record.id}")

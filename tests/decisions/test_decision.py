@@ -48,7 +48,7 @@ def test_outcomes_and_modes_are_written_as_the_docs_write_them() -> None:
 def test_an_invariant_decides_before_any_rule(evidence: dict[str, Any], outcome: Outcome, reason: Reason) -> None:
     decision = decide(SAME, replace(PROVEN, **evidence))
     assert decision == Decision(outcome, "invariants", (reason,))
-    assert (decision.expires_after, decision.because, decision.policy, decision.approvals) == (None, "", "", 1)
+    assert (decision.expires_after, decision.rule_comment, decision.policy, decision.approvals) == (None, "", "", 1)
 
 
 def test_what_is_no_denial_is_ignored_and_no_rule_has_a_say() -> None:
@@ -95,16 +95,16 @@ def test_the_built_in_rule_looks_at_what_it_decides_by() -> None:
     ],
 )
 def test_what_the_built_in_rule_asks_ends_where_its_grant_would_end(
-    values: dict[str, object], unmet: tuple[Reason, ...], lasts: float | None
+    values: dict[str, object], unmet: tuple[Reason, ...], max_duration: float | None
 ) -> None:
-    assert BuiltIn().judge(values) == (Rule("otherwise", Outcome.ASK, lasts, unmet=unmet), True)
+    assert BuiltIn().judge(values) == (Rule("otherwise", Outcome.ASK, max_duration, unmet=unmet), True)
 
 
 def test_a_rule_that_refuses_says_why_and_by_which_policy() -> None:
     file = rules('deploy.project != ""', "refuse", because="not here")
     decision = decide(SAME, PROVEN, file)
     why = (Reason.POLICY_REFUSES, Reason.SAME_PROJECT)
-    assert decision == Decision(Outcome.REFUSE, "only", why, because="not here", policy=file.digest)
+    assert decision == Decision(Outcome.REFUSE, "only", why, rule_comment="not here", policy=file.digest)
 
 
 def test_what_a_rule_cannot_tell_is_asked_on_that_rules_terms() -> None:

@@ -64,7 +64,7 @@ def test_the_first_rule_that_is_true_decides_and_says_more_than_the_outcome() ->
         (Reason.CROSS_PROJECT,),
     )
     assert (decision.expires_after, decision.reviewers) == (90 * 86400.0, ("user:ana@example.com", "example.org"))
-    assert decision.because == "The platform team's images are for everybody."
+    assert decision.rule_comment == "The platform team's images are for everybody."
     elsewhere = decide(CROSS, known(deploy_ancestors=("folders/422",)), rules(GOOD))
     assert (elsewhere.outcome, elsewhere.rule) == (Outcome.ASK, "otherwise")
 

@@ -282,9 +282,9 @@ def pair(**last: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return first, end
 
 
-def joined(first: dict[str, Any], *lasts: dict[str, Any]) -> list[EarlierDeploy]:
+def joined(first: dict[str, Any], *max_duration: dict[str, Any]) -> list[EarlierDeploy]:
     begun = [each for each in found(first) if isinstance(each, Begun)]
-    return completed(begun, [json.dumps(each).encode() for each in lasts], place())
+    return completed(begun, [json.dumps(each).encode() for each in max_duration], place())
 
 
 def test_two_entries_of_one_operation_prove_together() -> None:
@@ -315,8 +315,8 @@ BAD_ENDS: dict[str, tuple[dict[str, Any], ...]] = {
 
 
 @pytest.mark.parametrize("lasts", BAD_ENDS.values(), ids=BAD_ENDS)
-def test_an_operation_is_proven_by_its_own_end_alone(lasts: tuple[dict[str, Any], ...]) -> None:
-    assert joined(pair()[0], *lasts) == []
+def test_an_operation_is_proven_by_its_own_end_alone(max_duration: tuple[dict[str, Any], ...]) -> None:
+    assert joined(pair()[0], *max_duration) == []
 
 
 # In general

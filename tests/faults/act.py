@@ -57,12 +57,12 @@ def deliver(remediator: Remediator, entry: str) -> None:
 
 def approve(remediator: Remediator, ident: str) -> None:
     """Approve for an hour."""
-    remediator.approve(ident, actor=REVIEWER, lasts=timedelta(hours=1), note="yes")
+    remediator.approve(ident, actor=REVIEWER, max_duration=timedelta(hours=1), note="yes")
 
 
 def second(remediator: Remediator, ident: str) -> None:
     """Approve for an hour, as another reviewer."""
-    remediator.approve(ident, actor=SECOND, lasts=timedelta(hours=1), note="yes, too")
+    remediator.approve(ident, actor=SECOND, max_duration=timedelta(hours=1), note="yes, too")
 
 
 def revoke(remediator: Remediator, ident: str) -> None:

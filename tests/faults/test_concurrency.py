@@ -175,7 +175,7 @@ def test_eight_approvals_are_one_grant(scene: Scene) -> None:
 
 
 def test_a_revocation_beside_an_expiry_takes_away_once(scene: Scene) -> None:
-    scene.instance().approve(scene.ident, actor=REVIEWERS[0], lasts=timedelta(microseconds=1))
+    scene.instance().approve(scene.ident, actor=REVIEWERS[0], max_duration=timedelta(microseconds=1))
     scene.race(
         lambda instance: instance.revoke(scene.ident, actor=REVIEWERS[1], note="x"),
         lambda instance: list(instance.sweep()),

@@ -42,7 +42,7 @@ class Review(Incident):
         self.ident = record.id
         if act != "approve":
             remediator_from(load_settings(self.settings)).approve(
-                self.ident, actor=REVIEWER, lasts=timedelta(hours=1), note="yes"
+                self.ident, actor=REVIEWER, max_duration=timedelta(hours=1), note="yes"
             )
         self.writes = self.written()
 

@@ -42,7 +42,7 @@ def granted(world: World, *names: str) -> list[Remediation]:
     for name in names:
         record = world.instance().handle(denial(activity(email=f"{name}@example.com", insert_id=name))).remediation
         assert record
-        made.append(world.instance().approve(record.id, actor=REVIEWER, lasts=DAY).remediation)
+        made.append(world.instance().approve(record.id, actor=REVIEWER, max_duration=DAY).remediation)
     return made
 
 
@@ -153,7 +153,7 @@ def approved(world: World) -> Remediation:
     assert record
     stored = world.ledger.get(record.id)
     assert stored
-    record, step = transition(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now, ours=True)
+    record, step = transition(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now, added_by_us=True)
     world.ledger.commit(record, trail=[step])
     return record
 

@@ -31,11 +31,11 @@ DAMAGE: list[Any] = [
 def granted() -> Remediation:
     record, _ = first()
     record, _ = transition(
-        record, State.APPROVED, actor=ANA, now=NOON, ours=True, expires="2026-12-24T12:00:00.000000Z"
+        record, State.APPROVED, actor=ANA, now=NOON, added_by_us=True, expires="2026-12-24T12:00:00.000000Z"
     )
     record, _ = transition(record, State.GRANTED, actor="remediate", now=NOON)
     record = with_pending_removal(record, Ending(State.EXPIRED, "remediate", "over"))
-    return msgspec.structs.replace(record, taken_away=record.updated, lasts=60.0, reviewers=("example.com",))
+    return msgspec.structs.replace(record, taken_away=record.updated, max_duration=60.0, reviewers=("example.com",))
 
 
 def whole() -> dict[stored.Reader[Any], Any]:
@@ -97,7 +97,7 @@ def test_a_damaged_field_is_a_fault_that_names_it_and_never_its_value(
         ({"member": "user:mallory@gmail.com"}, "id"),
         ({"id": "r-000000000000"}, "id"),
         ({"state": "proposed"}, "ending"),
-        ({"ours": False}, "ending"),
+        ({"added_by_us": False}, "ending"),
         ({"expires": None}, "expires"),
         ({"deployers": ["ana@example.com"]}, "deployers"),
         ({"partners": ["../r-1"]}, "partners"),

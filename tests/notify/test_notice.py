@@ -71,7 +71,7 @@ def test_what_a_rule_grants_at_once_is_told_as_a_grant_alone(enforce: Callable[.
 def test_a_grant_says_what_the_deployer_does_now_and_from_when(scene: Scene) -> None:
     deployer, agent = scene.denied()
     scene.remediator.approve(deployer.id, actor=REVIEWER)
-    scene.remediator.approve(agent.id, actor=REVIEWER, lasts=timedelta(days=30))
+    scene.remediator.approve(agent.id, actor=REVIEWER, max_duration=timedelta(days=30))
     first, last = (each for each in notices(scene) if each.kind is NoticeKind.GRANTED)
     if first.remediation == agent.id:
         first, last = last, first

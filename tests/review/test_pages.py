@@ -52,7 +52,9 @@ def test_a_proposal_is_read_approved_and_revoked_on_its_page(page: Page) -> None
     assert "could not read images in platform-images/containers (asia-northeast1) while deploying web" in words
     assert f"<ins>{DEPLOYER}</ins>" in text
     assert "gcloud artifacts repositories add-iam-policy-binding containers" in text
-    status, _ = page.say(f"/r/{record.id}/approve", content=page.content(record.id), lasts="30d", reason="pipeline")
+    status, _ = page.say(
+        f"/r/{record.id}/approve", content=page.content(record.id), max_duration="30d", reason="pipeline"
+    )
     assert (status, page.headers["location"]) == (303, f"/r/{record.id}")
     assert DEPLOYER in page.sandbox.readers()
     text = page.ask(page.headers["location"])[1]

@@ -88,7 +88,7 @@ def test_what_a_grant_would_not_cure_is_not_granted_on_anybodys_word(world: Worl
     if cause is Reason.INHERITED:
         world.projects.policies["projects/platform-images"] = [Binding("roles/artifactregistry.writer", (MEMBER,))]
     with pytest.raises(Refused, match="proposed anew"):
-        world.instance(cloud=cloud).approve(record.id, actor=REVIEWER, lasts=30 * DAY)
+        world.instance(cloud=cloud).approve(record.id, actor=REVIEWER, max_duration=30 * DAY)
     stored = world.ledger.get(record.id)
     assert stored
     assert (stored.state, stored.reasons) == (State.PROPOSED, (cause,))
@@ -98,7 +98,7 @@ def test_what_a_grant_would_not_cure_is_not_granted_on_anybodys_word(world: Worl
     world.projects.policies.clear()
     with suppress(Refused):
         world.instance().approve(record.id, actor=REVIEWER)
-    assert world.instance().approve(record.id, actor=REVIEWER, lasts=DAY).written
+    assert world.instance().approve(record.id, actor=REVIEWER, max_duration=DAY).written
     world.check_trail()
 
 
@@ -107,7 +107,7 @@ def test_a_rules_approval_is_not_carried_out_once_the_rule_says_ask(world: World
     list(world.instance(Mode.ENFORCE, rules=lambda: ASKS).sweep())
     stored = world.ledger.get(record.id)
     assert stored
-    assert (stored.state, stored.rule, stored.approver, stored.ours) == (State.PROPOSED, "nobody", None, False)
+    assert (stored.state, stored.rule, stored.approver, stored.added_by_us) == (State.PROPOSED, "nobody", None, False)
     assert world.registry.writes == 0
     world.check_trail()
 
@@ -253,12 +253,18 @@ def test_a_rejection_said_twice_is_one(world: World) -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"expires": None}, {"ours": False}, {"role": "roles/owner"}, {"approver": "user:x@example.com"}, {"cycle": 2}],
+    [
+        {"expires": None},
+        {"added_by_us": False},
+        {"role": "roles/owner"},
+        {"approver": "user:x@example.com"},
+        {"cycle": 2},
+    ],
     ids=str,
 )
 def test_terms_that_were_changed_behind_the_trail_are_found(world: World, changed: dict[str, Any]) -> None:
     record = proposed(world)
-    done = world.instance().approve(record.id, actor=REVIEWER, lasts=DAY).remediation
+    done = world.instance().approve(record.id, actor=REVIEWER, max_duration=DAY).remediation
     trail = list(world.ledger.trail(record.id))
     assert broken_trail(record.id, done, trail) is None
     assert broken_trail(record.id, replace(done, **changed), trail)

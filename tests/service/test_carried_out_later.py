@@ -69,7 +69,7 @@ def test_a_new_denial_does_not_write_what_a_rule_approved_once_the_rule_asks(wor
 def test_a_new_denial_does_not_write_what_was_approved_until_an_hour_ago(world: World) -> None:
     record = proposed(world)
     with pytest.raises(Crash):
-        world.instance(registry=Registry(world, add_reader=crash)).approve(record.id, actor=REVIEWER, lasts=HOUR)
+        world.instance(registry=Registry(world, add_reader=crash)).approve(record.id, actor=REVIEWER, max_duration=HOUR)
     world.now += 2 * HOUR
     world.instance(Mode.ENFORCE).handle(cross("2"))
     assert (state(world, record.id), world.registry.writes) == (State.LAPSED, 0)
@@ -99,7 +99,7 @@ def test_a_person_who_comes_after_the_write_changes_nothing_of_what_was_approved
     wants_two = world.instance(rules=lambda: TWO)
     record = wants_two.handle(cross("1")).remediation
     assert record
-    wants_two.approve(record.id, actor=ANA, lasts=HOUR)
+    wants_two.approve(record.id, actor=ANA, max_duration=HOUR)
 
     def written_and_lost(*args: Any, **kwargs: Any) -> None:
         world.registry.add_reader(*args, **kwargs)
@@ -107,7 +107,7 @@ def test_a_person_who_comes_after_the_write_changes_nothing_of_what_was_approved
 
     lost = world.instance(rules=lambda: TWO, registry=Registry(world, add_reader=written_and_lost))
     with pytest.raises(Crash):
-        lost.approve(record.id, actor=BO, lasts=HOUR)
+        lost.approve(record.id, actor=BO, max_duration=HOUR)
     approved = stored(world, record)
     done = wants_two.approve(record.id, actor=REVIEWER).remediation
     assert (done.state, done.approver, done.expires) == (State.GRANTED, approved.approver, approved.expires)
@@ -120,7 +120,7 @@ def test_a_deploy_during_a_persons_grant_for_a_day_earns_no_grant_by_rule(world:
     record = world.instance(Mode.ENFORCE, rules=rules).handle(same("1")).remediation
     assert record
     assert record.state is State.PROPOSED
-    world.instance(rules=rules).approve(record.id, actor=REVIEWER, lasts=DAY)
+    world.instance(rules=rules).approve(record.id, actor=REVIEWER, max_duration=DAY)
     world.now += 2 * DAY
     list(world.instance(rules=rules).sweep())
     assert state(world, record.id) is State.EXPIRED

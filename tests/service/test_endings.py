@@ -129,7 +129,7 @@ def test_a_revocation_that_crashed_is_finished_in_the_name_of_whoever_began_it(
 @pytest.mark.parametrize("end", ["revoked", "expired"])
 def test_a_crash_at_any_step_of_an_end_is_healed_by_the_next_sweep(world: World, end: str, after: bool) -> None:
     for at in itertools.count():
-        record = granted(world, lasts=DAY) if at == 0 else _again(world, at)
+        record = granted(world, max_duration=DAY) if at == 0 else _again(world, at)
         counter = itertools.count()
         parts = {
             "registry": Crashing(world.registry, counter, at, after),
@@ -157,7 +157,7 @@ def test_a_crash_at_any_step_of_an_end_is_healed_by_the_next_sweep(world: World,
 
 def _again(world: World, number: int) -> Remediation:
     record = proposed(world, str(number + 1))
-    return world.instance().approve(record.id, actor=REVIEWER, lasts=DAY).remediation
+    return world.instance().approve(record.id, actor=REVIEWER, max_duration=DAY).remediation
 
 
 def test_a_removal_that_google_refuses_leaves_the_grant_as_it_is(world: World) -> None:

@@ -153,7 +153,7 @@ def test_a_policy_sees_ancestors_and_deploys_of_before(world: World) -> None:
     handled = enforce(world, cross("2"), rules=lambda: rules)
     assert handled.written
     assert handled.remediation
-    assert (handled.remediation.rule, handled.remediation.because) == ("known pipelines", "It worked yesterday.")
+    assert (handled.remediation.rule, handled.remediation.rule_comment) == ("known pipelines", "It worked yesterday.")
     assert handled.remediation.expires == (world.now + timedelta(days=30)).isoformat(timespec="microseconds").replace(
         "+00:00", "Z"
     )
@@ -177,7 +177,9 @@ def test_a_rules_reviewers_alone_may_approve_what_it_asks(world: World) -> None:
     assert record
     with pytest.raises(Refused, match=r"rule 'security' leaves it to user:sec@example\.com, example\.org"):
         world.instance(rules=lambda: rules).approve(record.id, actor=REVIEWER)
-    done = world.instance(rules=lambda: rules).approve(record.id, actor="bo@example.org", lasts=timedelta(days=90))
+    done = world.instance(rules=lambda: rules).approve(
+        record.id, actor="bo@example.org", max_duration=timedelta(days=90)
+    )
     assert done.remediation.expires
     assert done.remediation.expires < (world.now + timedelta(days=57)).isoformat()
 

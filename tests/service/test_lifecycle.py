@@ -61,7 +61,7 @@ def test_a_grant_is_revoked_and_the_policy_is_as_it_was(world: World) -> None:
 def test_what_was_there_before_is_never_taken_away(world: World) -> None:
     record = proposed(world)
     world.registry.policies[REPOSITORY].append(Binding(ROLE, (MEMBER,)))
-    assert not world.instance().approve(record.id, actor=REVIEWER, lasts=DAY).written
+    assert not world.instance().approve(record.id, actor=REVIEWER, max_duration=DAY).written
     with pytest.raises(Refused, match="was a reader before"):
         world.instance().revoke(record.id, actor=REVIEWER, note="x")
     world.now += 2 * DAY
@@ -78,7 +78,7 @@ def test_a_rules_grant_can_be_revoked_by_the_deployer_too(world: World) -> None:
 
 def test_a_grant_for_a_time_ends_by_itself(world: World) -> None:
     record = proposed(world)
-    world.instance().approve(record.id, actor=REVIEWER, lasts=30 * DAY)
+    world.instance().approve(record.id, actor=REVIEWER, max_duration=30 * DAY)
     world.now += 29 * DAY
     assert record.id not in {each.remediation.id for each in swept(world)}
     world.now += DAY
@@ -114,14 +114,14 @@ def test_a_rejection_holds_for_a_month(world: World) -> None:
 @pytest.mark.parametrize("end", ["revoked", "expired"])
 def test_a_denial_after_the_end_opens_the_next_cycle_of_the_same_record(world: World, end: str) -> None:
     record = proposed(world)
-    world.instance().approve(record.id, actor=REVIEWER, lasts=DAY)
+    world.instance().approve(record.id, actor=REVIEWER, max_duration=DAY)
     if end == "revoked":
         world.instance().revoke(record.id, actor=REVIEWER, note="x")
     world.now += DAY
     swept(world)
     assert state(world, record.id) == end
     again = proposed(world, "2")
-    assert (again.id, again.state, again.cycle, again.expires, again.ours) == (
+    assert (again.id, again.state, again.cycle, again.expires, again.added_by_us) == (
         record.id,
         State.PROPOSED,
         2,
@@ -137,7 +137,7 @@ def test_a_sweep_carries_out_what_was_approved_and_not_applied(world: World) -> 
     assert stored
     from remediate.records.remediation import transition
 
-    approved, step = transition(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now, ours=True)
+    approved, step = transition(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now, added_by_us=True)
     world.ledger.commit(approved, trail=[step])
     [done] = [each for each in swept(world) if each.remediation.id == record.id]
     assert done.remediation.state is State.GRANTED
@@ -178,7 +178,7 @@ class Failing:
 @pytest.mark.parametrize("fault", [TerminalFault("403 no"), TransientFault("503 busy")])
 def test_a_sweep_goes_on_behind_what_cannot_be_done(world: World, fault: Exception) -> None:
     first = proposed(world)
-    world.instance().approve(first.id, actor=REVIEWER, lasts=DAY)
+    world.instance().approve(first.id, actor=REVIEWER, max_duration=DAY)
     world.instance(Mode.ENFORCE).handle(same())
     world.registry.policies[SAME_REPOSITORY] = []
     world.now += DAY
@@ -196,7 +196,7 @@ def test_what_may_not_be_read_is_not_gone(world: World) -> None:
     """A 403 for a while must not orphan a grant, nor undo what a person said."""
     granted, asked = proposed(world), world.instance().handle(same("x")).remediation
     assert asked
-    world.instance().approve(granted.id, actor=REVIEWER, lasts=DAY)
+    world.instance().approve(granted.id, actor=REVIEWER, max_duration=DAY)
     for repository, ident in ((REPOSITORY, granted.id), (SAME_REPOSITORY, asked.id)):
         before = state(world, ident)
         blind = world.instance(registry=Failing(world, repository, TerminalFault("403 no")))
@@ -207,7 +207,7 @@ def test_what_may_not_be_read_is_not_gone(world: World) -> None:
 
 def test_a_timed_grant_on_a_repository_that_is_gone_ends(world: World) -> None:
     record = proposed(world)
-    world.instance().approve(record.id, actor=REVIEWER, lasts=DAY)
+    world.instance().approve(record.id, actor=REVIEWER, max_duration=DAY)
     del world.registry.policies[REPOSITORY]
     world.now += DAY
     swept(world)
@@ -233,7 +233,7 @@ def test_a_second_approval_of_what_was_not_carried_out_is_an_approval_of_its_own
     record = crashed_before_the_write(world)
     with pytest.raises(Refused, match="not what you saw any more"):
         world.instance().approve(record.id, actor="bo@example.org", content="000000000000")
-    done = world.instance().approve(record.id, actor="bo@example.org", lasts=DAY, note="again")
+    done = world.instance().approve(record.id, actor="bo@example.org", max_duration=DAY, note="again")
     assert done.written
     assert (done.remediation.approver, done.remediation.expires is not None) == ("user:bo@example.org", True)
     steps = [(step.after, step.actor) for step in world.ledger.trail(record.id)]
@@ -251,7 +251,7 @@ def test_nobody_finishes_an_approval_that_would_be_refused_now(world: World, act
 
 
 def test_an_approval_whose_time_is_over_is_not_carried_out(world: World) -> None:
-    record = crashed_before_the_write(world, lasts=timedelta(hours=1))
+    record = crashed_before_the_write(world, max_duration=timedelta(hours=1))
     world.now += DAY
     swept(world)
     assert (state(world, record.id), world.registry.writes) == (State.LAPSED, 0)
@@ -262,7 +262,7 @@ def test_a_write_that_was_done_is_recorded_whatever_has_changed_since(world: Wor
     record = proposed(world)
     after = Crashing(world.registry, itertools.count(1), 3, after=True)
     with pytest.raises(Crash):
-        world.instance(registry=after).approve(record.id, actor=REVIEWER, lasts=DAY)
+        world.instance(registry=after).approve(record.id, actor=REVIEWER, max_duration=DAY)
     assert (state(world, record.id), world.registry.writes) == (State.APPROVED, 1)
     if later == "lapses":
         world.now += 8 * DAY
@@ -371,8 +371,8 @@ def test_approving_what_was_granted_and_taken_away_says_so(world: World) -> None
 def test_a_duration_is_not_promised_for_what_is_not_ours(world: World) -> None:
     record = proposed(world)
     world.registry.policies[REPOSITORY].append(Binding(ROLE, (MEMBER,)))
-    done = world.instance().approve(record.id, actor=REVIEWER, lasts=DAY).remediation
-    assert (done.ours, done.expires) == (False, None)
+    done = world.instance().approve(record.id, actor=REVIEWER, max_duration=DAY).remediation
+    assert (done.added_by_us, done.expires) == (False, None)
 
 
 def test_an_approval_names_what_was_seen(world: World) -> None:

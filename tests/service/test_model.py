@@ -96,23 +96,23 @@ class Lifecycle(RuleBasedStateMachine):
         assert self.instance(Mode.ENFORCE).handle(same("1")).duplicate
 
     @precondition(lambda self: self.state is not None)
-    @rule(lasts=st.sampled_from([None, 2 * HOUR]), actor=st.sampled_from([REVIEWER, "bo@example.org"]))
-    def approved(self, lasts: timedelta | None, actor: str) -> None:
+    @rule(max_duration=st.sampled_from([None, 2 * HOUR]), actor=st.sampled_from([REVIEWER, "bo@example.org"]))
+    def approved(self, max_duration: timedelta | None, actor: str) -> None:
         try:
-            self.instance().approve(self.ident, actor=actor, lasts=lasts)
+            self.instance().approve(self.ident, actor=actor, max_duration=max_duration)
         except Refused:
             if self.state is State.GRANTED and not self.reads:
                 self._move(State.REMOVED)
             elif self.state is State.GRANTED:
-                assert lasts is not None  # a grant's end is not changed by approving it again
+                assert max_duration is not None  # a grant's end is not changed by approving it again
             assert self.state is not State.PROPOSED
             return
         assert self.state in (State.PROPOSED, State.GRANTED)
         if self.state is not State.PROPOSED:
             return
-        if self.said.get(actor, ...) != lasts:
+        if self.said.get(actor, ...) != max_duration:
             self.since = self.world.now
-        self.said[actor] = lasts
+        self.said[actor] = max_duration
         if len(self.said) >= self.needed:
             self._granted(min((each for each in self.said.values() if each), default=None))
 

@@ -349,7 +349,7 @@ def test_digests_and_hashes_of_earlier_records_stay_what_they_were() -> None:
     record, one = open_remediation(found, asks, State.PROPOSED, actor="remediate", now=NOON)
     until = instant(NOON + timedelta(days=30))
     record, two = transition(
-        record, State.APPROVED, actor=f"user:{ANA}", now=NOON, note="yes", ours=True, expires=until
+        record, State.APPROVED, actor=f"user:{ANA}", now=NOON, note="yes", added_by_us=True, expires=until
     )
     record, three = transition(record, State.GRANTED, actor="remediate", now=NOON)
     assert (content_digest(record), terms_digest(record)) == ("dfeddeb244b9", "bf498ae818db")

@@ -102,7 +102,7 @@ class World:
         cloud |= {name: replaced.pop(name) for name in list(replaced) if name in cloud}
         parts: dict[str, Any] = {"ledger": self.ledger, "cloud": Cloud(**cloud), "mode": mode}
         parts |= {"organization": ORGANIZATION, "clock": lambda: self.now, "rules": lambda: WIDER}
-        parts |= {"ours": HomeNames(("example.com", "example.org"))}
+        parts |= {"home_names": HomeNames(("example.com", "example.org"))}
         parts |= {"reviewers": Reviewers(operators=(f"user:{REVIEWER}",))} | replaced
         return Remediator(**parts)
 

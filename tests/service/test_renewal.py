@@ -216,7 +216,7 @@ def test_a_persons_word_and_a_policy_files_rule_end_when_they_said(world: World)
     service = world.instance(rules=lambda: TIMED)
     proposed = service.handle(same()).remediation
     assert proposed
-    service.approve(proposed.id, actor=REVIEWER, lasts=LIFE)
+    service.approve(proposed.id, actor=REVIEWER, max_duration=LIFE)
     file = parse_policy(
         "rules: [{name: same project, when: evidence.same_project, then: grant, expires_after: 90d}]", "p"
     )
@@ -278,7 +278,9 @@ def test_a_grant_whose_trail_is_broken_is_not_renewed_and_the_others_are(world: 
     for member in (broken, whole):
         deploy(world, 80, member, insert_id=str(member))
     [record] = [each for each in world.ledger.find(Filter()) if each.member == str(broken)]
-    world.ledger.commit(replace(record, version=record.version + 1, lasts=7.0 * 86400 * 53))  # not what its trail says
+    world.ledger.commit(
+        replace(record, version=record.version + 1, max_duration=7.0 * 86400 * 53)
+    )  # not what its trail says
     world.now = NOON + 85 * DAY
     fault, done = swept(world)
     assert fault.remediation

@@ -113,7 +113,7 @@ def test_three_may_be_needed(world: World) -> None:
 def test_the_shorter_of_both_durations_counts(world: World, one: int | None, other: int | None) -> None:
     record = asked(world)
     for actor, days in ((ANA, one), (BO, other)):
-        done = careful(world).approve(record.id, actor=actor, lasts=days * DAY if days else None)
+        done = careful(world).approve(record.id, actor=actor, max_duration=days * DAY if days else None)
     assert done.remediation.expires
     assert datetime.fromisoformat(done.remediation.expires) == world.now + DAY
 
@@ -287,7 +287,7 @@ def test_without_a_log_what_the_record_says_counts(world: World) -> None:
 
 def test_an_approval_of_an_unknown_deployers_by_one_is_not_carried_out_later(world: World) -> None:
     record = unknown(world)
-    old, step = transition(record, State.APPROVED, actor=f"user:{ANA}", now=world.now, ours=True)
+    old, step = transition(record, State.APPROVED, actor=f"user:{ANA}", now=world.now, added_by_us=True)
     world.ledger.commit(old, trail=[step])
     list(world.instance(Mode.DRY_RUN).sweep())
     assert (state(world, record.id), world.registry.writes) == (State.PROPOSED, 0)
@@ -300,12 +300,12 @@ def test_an_approval_that_is_not_on_the_trail_is_found(world: World) -> None:
     assert broken_trail(record.id, done, trail) is None
     added = replace(done.approvals[0], actor=f"user:{EVA}")
     assert "eva@example.com" in str(broken_trail(record.id, replace(done, approvals=(*done.approvals, added)), trail))
-    assert broken_trail(record.id, replace(done, approvals=(replace(done.approvals[0], lasts=9.0),)), trail)
+    assert broken_trail(record.id, replace(done, approvals=(replace(done.approvals[0], max_duration=9.0),)), trail)
 
 
 def test_counting_is_by_people() -> None:
     one = Approval(f"user:{ANA}", "2026-01-01T00:00:00Z", "c", 2)
     assert people([one, replace(one, actor="user:ANA@example.com")]) == 1
-    assert shortest([one, replace(one, lasts=3600.0)]) == timedelta(hours=1)
+    assert shortest([one, replace(one, max_duration=3600.0)]) == timedelta(hours=1)
     assert shortest([one]) is None
     assert told([]) == told([replace(one, of=1)]) == ""

@@ -66,7 +66,7 @@ def by(member: str) -> dict[str, Any]:
 )
 def test_a_rule_grants_to_members_of_the_organization_alone(world: World, member: str, reason: Reason | None) -> None:
     everything = parse_policy("rules: [{name: all, when: true, then: grant}]", "p")
-    handled = decided(world, everything, by(member), ours=OURS)
+    handled = decided(world, everything, by(member), home_names=OURS)
     assert handled.written is (reason is None)
     if reason is not None:
         assert handled.decision.outcome is Outcome.ASK
@@ -75,7 +75,7 @@ def test_a_rule_grants_to_members_of_the_organization_alone(world: World, member
 
 def test_without_names_of_ours_people_are_unknown_and_asked(world: World) -> None:
     for member in ("ana@example.com", STAFF.format("staff")):
-        decision = decided(world, WIDER, by(member), ours=HomeNames()).decision
+        decision = decided(world, WIDER, by(member), home_names=HomeNames()).decision
         assert (decision.outcome, decision.reasons) == (Outcome.ASK, (Reason.MEMBER_ORGANIZATION_UNKNOWN,))
 
 
