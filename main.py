@@ -21,31 +21,12 @@ from remediate.entries.denial import understand
 from remediate.entries.envelope import entry_of
 from remediate.entries.log_entry import read_entry
 from remediate.errors import BadInput, LedgerFault, TerminalFault, TransientFault, Unreadable
-from remediate.notify.report import DeliveryResult
-from remediate.records.modes import ModeChange
-from remediate.records.remediation import TrailRecord
 from remediate.review.body import withhold
 from remediate.settings import load_settings
 from remediate.wiring import notifier_from, remediator_from, review_from, rules_from
 
 log = logs.configure()
-
-
-def told(step: TrailRecord | ModeChange) -> None:
-    """One line a transition, beside the ledger's own record of it."""
-    message, fields = logs.trail_line(step)
-    log.info(message, **fields)
-
-
-def warned(text: str) -> None:
-    """What somebody has to look at soon: a policy file that is not taken."""
-    log.critical(text)
-
-
-def said(sending: DeliveryResult) -> None:
-    """One line a post to a channel; one that failed is sent again by the next notice, or by a sweep."""
-    severity, message, fields = sending.line()
-    log.info(message, severity=severity, **fields)
+events = logs.LogEvents(log)
 
 
 def target() -> str:
@@ -57,9 +38,9 @@ def target() -> str:
 
 try:
     settings = load_settings(os.environ)
-    notifier = notifier_from(settings, said, background=True)
-    rules = rules_from(settings, warned)  # a policy that cannot be taken stops the start
-    remediator = remediator_from(settings, told, notifier=notifier, rules=rules)
+    notifier = notifier_from(settings, events, background=True)
+    rules = rules_from(settings, events)  # a policy that cannot be taken stops the start
+    remediator = remediator_from(settings, events, notifier=notifier, rules=rules)
     pages = review_from(settings, remediator) if target() == "review" else None
 except (BadInput, LedgerFault, TransientFault) as error:
     raise SystemExit(f"remediate cannot start:\n{error}\n{error.advice}") from None

@@ -16,6 +16,7 @@ from remediate.decisions.policy import Outcome
 from remediate.entries.denial import Denial
 from remediate.presentation.plaintext import json_text
 from remediate.reasons import BRAKES, Reason
+from remediate.records.delivery import DeliveryResult
 from remediate.records.modes import ModeChange, change_told
 from remediate.records.remediation import TrailRecord
 from remediate.records.results import Handled
@@ -41,6 +42,24 @@ def configure() -> structlog.typing.FilteringBoundLogger:
     )
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return logger
+
+
+class LogEvents:
+    """Events as log lines: one a transition, beside the ledger's own record of it, and one a post to a channel."""
+
+    def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
+        self._log = log
+
+    def on_transition(self, step: TrailRecord | ModeChange) -> None:
+        message, fields = trail_line(step)
+        self._log.info(message, **fields)
+
+    def on_delivery(self, result: DeliveryResult) -> None:
+        severity, message, fields = result.line()
+        self._log.info(message, severity=severity, **fields)
+
+    def on_policy_error(self, error: str) -> None:
+        self._log.critical(error)
 
 
 def trace_of(headers: Mapping[str, str], project: str | None) -> dict[str, str]:

@@ -15,8 +15,7 @@ from remediate.errors import BadInput
 from remediate.iam.member import Member, parse_member
 from remediate.ledger.interface import Ledger
 from remediate.ledger.opening import open_ledger
-from remediate.records.modes import ModeChange
-from remediate.records.remediation import TrailRecord
+from remediate.records.events import NO_EVENTS, Events
 from remediate.records.results import Limits
 from remediate.service.remediator import Remediator
 from remediate.service.reviewers import Reviewers
@@ -25,7 +24,6 @@ from remediate.settings import Settings
 if TYPE_CHECKING:
     from remediate.notify.dispatch import Dispatcher
     from remediate.notify.interface import Channel, Notifier
-    from remediate.notify.report import DeliveryResult
     from remediate.review.pages import Review
 
 
@@ -34,22 +32,22 @@ def ledger_from(settings: Settings) -> Ledger:
     return open_ledger(settings.ledger)
 
 
-def rules_from(settings: Settings, told: Callable[[str], None]) -> Callable[[], Rules]:
+def rules_from(settings: Settings, events: Events) -> Callable[[], Rules]:
     """The rules in force: the policy file's, reloaded as it changes, or the built-in ones. Raises BadInput."""
     if settings.policy is None:
         built_in = BuiltIn(settings.grant_days)
         return lambda: built_in
     from remediate.service.policy_source import PolicySource
 
-    return PolicySource(settings.policy, told, endpoint=settings.endpoints.get("STORAGE"))
+    return PolicySource(settings.policy, events, endpoint=settings.endpoints.get("STORAGE"))
 
 
-def rules_when_needed(settings: Settings, told: Callable[[str], None]) -> Callable[[], Rules]:
+def rules_when_needed(settings: Settings, events: Events) -> Callable[[], Rules]:
     """As `rules_from`, read when something is first decided: a switch or a revocation needs no policy file."""
 
     @cache
     def source() -> Callable[[], Rules]:
-        return rules_from(settings, told)
+        return rules_from(settings, events)
 
     return lambda: source()()
 
@@ -63,11 +61,11 @@ def logs_from(settings: Settings) -> Logs | None:
     return GoogleLogs(settings.endpoints.get("LOGGING"), settings.timeout)
 
 
-def trail_log_from(settings: Settings, failed: Callable[[str], None]) -> Callable[[TrailRecord | ModeChange], None]:
-    """Who writes the lines of what is decided outside of the service; nobody with the embedded ledger."""
+def trail_log_from(settings: Settings, failed: Callable[[str], None]) -> Events:
+    """Who writes the log lines of what a command decides; nobody with the embedded ledger."""
     project, _, _ = settings.ledger.removeprefix("firestore://").partition("/")
     if settings.ledger.startswith("sqlite:") or (_local(settings) and "LOGGING" not in settings.endpoints):
-        return lambda _: None
+        return NO_EVENTS
     from remediate.cloud.traillog import TrailLog
 
     return TrailLog(project, settings.endpoints.get("LOGGING"), settings.timeout, failed)
@@ -168,14 +166,14 @@ def review_from(settings: Settings, remediator: Remediator) -> Review:
 
 def notifier_from(
     settings: Settings,
-    said: Callable[[DeliveryResult], None] = lambda _: None,
+    events: Events = NO_EVENTS,
     clock: Callable[[], datetime] = clock,
     *,
     background: bool = False,
 ) -> Dispatcher | None:
     """Who sends notices on the channels that the settings name; None where they name none.
 
-    `said` hears of every post. `background`: what is stored is sent at once, beside the work that stored it.
+    `events` gets the result of every post. `background`: stored notices are sent at once, beside the work.
     """
     if not (settings.notify_topic or settings.slack_webhook or settings.chat_webhook):
         return None
@@ -193,33 +191,32 @@ def notifier_from(
     if settings.chat_webhook is not None:
         channels.append(Webhook("chat", settings.chat_webhook, cards.chat))
     terms = NoticeContext(settings.review_url, timedelta(days=settings.lapse_days), settings.proposals_an_hour)
-    return Dispatcher(ledger_from(settings), channels, terms, clock, said, background=background)
+    return Dispatcher(ledger_from(settings), channels, terms, clock, events, background=background)
 
 
 def remediator_from(
     settings: Settings,
-    told: Callable[[TrailRecord | ModeChange], None] = lambda _: None,
+    events: Events = NO_EVENTS,
     clock: Callable[[], datetime] = clock,
-    warned: Callable[[str], None] = lambda _: None,
     notifier: Notifier | None = None,
     rules: Callable[[], Rules] | None = None,
 ) -> Remediator:
     """The service as the settings want it; its rules are read when they are first needed, where none are given.
 
-    `told` hears of every transition once it is in the ledger, `warned` of a policy file that cannot be taken; the
-    `notifier` has notices of them stored and sent.
+    `events` gets every transition once it is in the ledger, and what is wrong with a policy file; the `notifier` has
+    notices of transitions stored and sent.
     """
     return Remediator(
         ledger=ledger_from(settings),
         cloud=cloud_from(settings),
-        rules=rules or rules_when_needed(settings, warned),
+        rules=rules or rules_when_needed(settings, events),
         opt_in_tag=settings.opt_in_tag,
         home_names=HomeNames(settings.domains, settings.workforce_pools),
         policy_confirmed=settings.policy_confirmed,
         mode=settings.mode,
         organization=settings.organization,
         reviewers=Reviewers(settings.reviewers, settings.identities, operators_from(settings)),
-        told=told,
+        events=events,
         notifier=notifier,
         limits=limits_from(settings),
         clock=clock,

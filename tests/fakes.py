@@ -25,11 +25,33 @@ from remediate.iam.allow_policy import (
 from remediate.iam.grant import ROLE, Grant
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
+from remediate.records.delivery import DeliveryResult
+from remediate.records.events import NoEvents
+from remediate.records.modes import ModeChange
+from remediate.records.remediation import TrailRecord
 from remediate.times import instant
 from sandbox.logfilter import compile_filter
 from tests.audit_entries import deployed
 
 ORGANIZATION = "400000000001"
+
+
+class Heard(NoEvents):
+    """Events, kept."""
+
+    def __init__(self) -> None:
+        self.transitions: list[TrailRecord | ModeChange] = []
+        self.deliveries: list[DeliveryResult] = []
+        self.policy_errors: list[str] = []
+
+    def on_transition(self, step: TrailRecord | ModeChange) -> None:
+        self.transitions.append(step)
+
+    def on_delivery(self, result: DeliveryResult) -> None:
+        self.deliveries.append(result)
+
+    def on_policy_error(self, error: str) -> None:
+        self.policy_errors.append(error)
 
 
 @dataclass

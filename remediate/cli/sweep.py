@@ -14,6 +14,7 @@ from remediate.cli.times import duration, moment
 from remediate.errors import BadInput, TerminalFault, TransientFault
 
 if TYPE_CHECKING:
+    from remediate.records.delivery import DeliveryResult
     from remediate.records.modes import ModeChange
     from remediate.records.remediation import TrailRecord
     from remediate.records.results import Swept
@@ -53,9 +54,10 @@ def sweep(
     settings = current_settings()
     now = _as_of(settings, as_of) if as_of is not None else clock()
     at = (lambda: now) if as_of is not None else clock
+    events = _SweepLines()
     notifier = notifier_from(settings, clock=at)
-    rules = rules_when_needed(settings, _warn)
-    remediator = remediator_from(settings, _print_step, at, notifier=notifier, rules=rules)
+    rules = rules_when_needed(settings, events)
+    remediator = remediator_from(settings, events, at, notifier=notifier, rules=rules)
     changed, refused = 0, 0
     try:
         rules()
@@ -98,16 +100,25 @@ def _count(swept: list[Swept]) -> tuple[int, int]:
     return len(swept) - faults, faults
 
 
-def _print_step(step: TrailRecord | ModeChange) -> None:
-    from remediate.records.modes import ModeChange
-    from remediate.records.steps import became
+class _SweepLines:
+    """Events of a sweep as lines, as they happen."""
 
-    if isinstance(step, ModeChange):
-        return  # a sweep switches no mode
-    change = f"{step.before or 'new'} -> {became(step)}"
-    about: dict[str, object] = {"remediation": step.remediation, "before": step.before, "state": step.after}
-    about |= {"member": step.member, "repository": step.repository}
-    _line("NOTICE", f"{step.remediation}: {change}", {**about, "trail": step})
+    def on_transition(self, step: TrailRecord | ModeChange) -> None:
+        from remediate.records.modes import ModeChange
+        from remediate.records.steps import became
+
+        if isinstance(step, ModeChange):
+            return  # a sweep switches no mode
+        change = f"{step.before or 'new'} -> {became(step)}"
+        about: dict[str, object] = {"remediation": step.remediation, "before": step.before, "state": step.after}
+        about |= {"member": step.member, "repository": step.repository}
+        _line("NOTICE", f"{step.remediation}: {change}", {**about, "trail": step})
+
+    def on_delivery(self, result: DeliveryResult) -> None:
+        """`deliver` gives the results too; they are printed together at the end."""
+
+    def on_policy_error(self, error: str) -> None:
+        _warn(error)
 
 
 def _warn(text: str) -> None:

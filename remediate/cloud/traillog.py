@@ -11,14 +11,15 @@ from collections.abc import Callable
 from remediate.cloud.rest import post
 from remediate.errors import TerminalFault, TransientFault
 from remediate.log_lines import trail_line
+from remediate.records.events import NoEvents
 from remediate.records.modes import ModeChange
 from remediate.records.remediation import TrailRecord
 
 _GOOGLE = "https://logging.googleapis.com"
 
 
-class TrailLog:
-    """Hears of transitions, once they are in the ledger; `failed` hears of a line that could not be written."""
+class TrailLog(NoEvents):
+    """Writes a line of each transition; `failed` gets the reason where a line could not be written."""
 
     def __init__(self, project: str, endpoint: str | None, timeout: float, failed: Callable[[str], None]) -> None:
         self._project = project
@@ -26,7 +27,7 @@ class TrailLog:
         self._timeout = timeout
         self._failed = failed
 
-    def __call__(self, step: TrailRecord | ModeChange) -> None:
+    def on_transition(self, step: TrailRecord | ModeChange) -> None:
         message, fields = trail_line(step)
         entry = {
             "logName": f"projects/{self._project}/logs/remediate",
@@ -39,4 +40,4 @@ class TrailLog:
         try:
             post(f"{self._address}/v2/entries:write", {"entries": [entry]}, self._timeout, "write the trail's line")
         except (TransientFault, TerminalFault) as fault:
-            self._failed(f"the log has no line of this, the ledger alone: {fault}")
+            self._failed(f"the ledger has this step, the log has not: {fault}")

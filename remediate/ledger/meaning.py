@@ -149,13 +149,14 @@ def nonsense(record: object) -> str | None:
     """
     for name, (expected, means_something) in FIELDS.get(type(record), {}).items():
         if not means_something(getattr(record, name)):
-            return f"expected {expected} - at `$.{_stored_name(record, name)}`"
+            return f"expected {expected} - at `$.{stored_name(record, name)}`"
     if isinstance(record, Remediation):
         return _contradiction(record)
     return None
 
 
-def _stored_name(record: object, name: str) -> str:
+def stored_name(record: object, name: str) -> str:
+    """What the stored JSON calls a field of a record."""
     fields = msgspec.structs.fields(record) if isinstance(record, msgspec.Struct) else ()
     return next((each.encode_name for each in fields if each.name == name), name)
 

@@ -16,9 +16,10 @@ from functools import partial
 from remediate.errors import Conflict, LedgerFault, RemediateError
 from remediate.ledger.interface import Ledger
 from remediate.notify.interface import Channel, DeliveryFailed
-from remediate.notify.report import DeliveryResult
 from remediate.reasons import Reason
 from remediate.records import outbox
+from remediate.records.delivery import DeliveryResult
+from remediate.records.events import Events
 from remediate.records.notice import (
     Notice,
     NoticeContext,
@@ -36,7 +37,7 @@ _AT_ONCE = 100  # messages per read, and at most in one post
 
 
 class Dispatcher:
-    """A Notifier for these channels. `said` receives the result of every post; `background`: send stored messages now.
+    """A Notifier for these channels. `events` gets the result of every post; `background`: send stored messages now.
 
     Without `background`, only `deliver` sends: commands end before a thread could.
     """
@@ -47,14 +48,14 @@ class Dispatcher:
         channels: Sequence[Channel],
         terms: NoticeContext,
         clock: Callable[[], datetime],
-        said: Callable[[DeliveryResult], None],
+        events: Events,
         *,
         background: bool,
     ) -> None:
         self._channels = channels
         self._terms = terms
         self._now = clock
-        self._said = said
+        self._events = events
         self._ledger = ledger
         self._lanes = [_Lane(each.name, partial(self._drain, each)) for each in channels] if background else []
 
@@ -107,7 +108,7 @@ class Dispatcher:
         for thread in threads:
             if thread.is_alive():
                 late = DeliveryResult(thread.name, (), f"{thread.name}: not finished after {seconds:g} seconds")
-                self._said(late)
+                self._events.on_delivery(late)
                 done.append(late)
         return list(done)
 
@@ -117,7 +118,7 @@ class Dispatcher:
         """Send what is due on one channel, until nothing is left, the channel is down, or the time is over."""
 
         def say(sending: DeliveryResult) -> None:
-            self._said(sending)
+            self._events.on_delivery(sending)
             heard(sending)
 
         try:

@@ -286,7 +286,8 @@ def transition(
     """The record in its next state; `decision` is what took it there, None for a person or time.
 
     `reasons` outrank the decision's; `added_by_us` and `expires` are said with an approval. `approvals` are all that
-    count, the actor's own last; in state `proposed` another one is missing. Raises Refused where no such transition exists.
+    count, the actor's own last; in state `proposed` another one is missing. Raises Refused where no such transition
+    exists.
     """
     if state not in TRANSITIONS[record.state]:
         raise Refused(f"{record.id} is {record.state}: it cannot become {state}")

@@ -21,6 +21,7 @@ from remediate.ledger.interface import Ledger
 from remediate.notify.interface import Notifier
 from remediate.reasons import BRAKES, Reason
 from remediate.records import remediation as records
+from remediate.records.events import Events
 from remediate.records.outbox import OutboxMessage
 from remediate.records.remediation import Ending, Remediation, State
 from remediate.records.results import Applied
@@ -40,13 +41,13 @@ class Executor:
         ledger: Ledger,
         registry: Registry,
         clock: Callable[[], datetime],
-        told: Callable[[records.TrailRecord], None],
+        events: Events,
         notifier: Notifier | None,
     ) -> None:
         self._ledger = ledger
         self._registry = registry
         self._now = clock
-        self._told = told
+        self._events = events
         self._notifier = notifier
 
     def commit(
@@ -77,7 +78,7 @@ class Executor:
             parcels = self._notifier.parcels(record, trail, brake=brake, known=self._ledger.get)
         self._ledger.commit(record, trail=trail, denial_key=denial_key, parcels=parcels)
         for step in trail:
-            self._told(step)
+            self._events.on_transition(step)
         if self._notifier is not None and parcels:
             self._notifier.flush()
         return record

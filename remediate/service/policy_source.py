@@ -13,23 +13,24 @@ from collections.abc import Callable
 from remediate.cloud.storage import read_policy
 from remediate.decisions.policy import Rules
 from remediate.decisions.policy_file import parse_policy
+from remediate.records.events import Events
 
 _FRESH = 60.0  # seconds
 
 
 class PolicySource:
-    """The rules of a policy file, reloaded as it changes. `told` hears what is wrong with a new one."""
+    """The rules of a policy file, reloaded as it changes. `events` learns what is wrong with a new one."""
 
     def __init__(
         self,
         place: str,
-        told: Callable[[str], None],
+        events: Events,
         *,
         endpoint: str | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._place = place
-        self._told = told
+        self._events = events
         self._endpoint = endpoint
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -53,4 +54,4 @@ class PolicySource:
             if text != self._text:
                 self._rules, self._text = parse_policy(text, self._place), text
         except Exception as error:  # whatever is wrong with a new one, the one before decides
-            self._told(f"the policy of before stays in force ({self._rules.digest}): {error}")
+            self._events.on_policy_error(f"the previous policy stays in force ({self._rules.digest}): {error}")

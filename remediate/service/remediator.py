@@ -23,7 +23,8 @@ from remediate.notify.interface import Notifier
 from remediate.reasons import Reason
 from remediate.records import remediation as records
 from remediate.records.approval_count import Approval
-from remediate.records.modes import ModeChange, Modes
+from remediate.records.events import NO_EVENTS, Events
+from remediate.records.modes import Modes
 from remediate.records.remediation import Ending, Remediation, State, content_digest
 from remediate.records.results import Applied, Check, Handled, Limits, Proposal, Swept
 from remediate.service.approvals import Approvals, require_record
@@ -60,7 +61,7 @@ class Remediator:
         policy_confirmed: str | None = None,
         reviewers: Reviewers = Reviewers(),  # noqa: B008  (frozen)
         limits: Limits = Limits(),  # noqa: B008  (frozen)
-        told: Callable[[records.TrailRecord | ModeChange], None] = lambda _: None,
+        events: Events = NO_EVENTS,
         notifier: Notifier | None = None,
     ) -> None:
         self._ledger = ledger
@@ -69,11 +70,11 @@ class Remediator:
         self._collector = EvidenceCollector(cloud, organization, opt_in_tag, clock, home_names)
         history = History(cloud, clock, own=reviewers.service)
         self._decider = Decider(ledger, self._collector, history, rules, mode, limits, clock, policy_confirmed)
-        self._executor = Executor(ledger, cloud.registry, clock, told, notifier)
+        self._executor = Executor(ledger, cloud.registry, clock, events, notifier)
         self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, limits, clock)
         self._recorder = Recorder(ledger, self._decider, self._executor, limits, clock)
         self._renewal = partial(Renewal, ledger, self._decider, self._executor, history, clock)
-        self.switching = Switching(ledger, self._executor, reviewers, clock, told)
+        self.switching = Switching(ledger, self._executor, reviewers, clock, events)
         self._now = clock
         self._reviewers = reviewers
         self._limits = limits

@@ -8,6 +8,7 @@ from datetime import datetime
 from remediate.decisions.policy import Mode
 from remediate.errors import BadInput, Refused, RemediateError
 from remediate.ledger.interface import Ledger
+from remediate.records.events import Events
 from remediate.records.modes import ModeChange, Modes, lapsed, policy_confirmed, switched
 from remediate.records.results import Swept
 from remediate.service.executor import ACTOR, Executor
@@ -23,13 +24,13 @@ class Switching:
         executor: Executor,
         reviewers: Reviewers,
         clock: Callable[[], datetime],
-        told: Callable[[ModeChange], None],
+        events: Events,
     ) -> None:
         self._ledger = ledger
         self._executor = executor
         self._reviewers = reviewers
         self._now = clock
-        self._told = told
+        self._events = events
 
     def switch(self, scope: str, mode: Mode | None, *, actor: str, note: str) -> Modes:
         """Set (None: clear) the mode of a scope, or ask for it where that takes a second person."""
@@ -81,7 +82,7 @@ class Switching:
             if found is None:
                 return modes
             self._ledger.switch(*found)
-            self._told(found[1])
+            self._events.on_transition(found[1])
             return found[0]
 
         return self._executor.retry_on_conflict(step)

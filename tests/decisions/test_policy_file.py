@@ -22,8 +22,10 @@ from remediate.decisions.policy_tests import parse_cases, run
 from remediate.decisions.variables import ASSUMED, STANDARD, Evidence
 from remediate.errors import BadInput, TransientFault
 from remediate.reasons import Reason
+from remediate.records.events import NO_EVENTS
 from remediate.service.policy_source import PolicySource
 from tests.audit_entries import DEPLOYER, PROJECT, activity, denial, user_text
+from tests.fakes import Heard
 from tests.policies import WIDER
 from tests.sandbox_fixture import ROOT
 
@@ -166,14 +168,14 @@ def test_whatever_is_no_policy_is_named_and_a_reload_of_it_keeps_the_old_one(tmp
         rules(text)
     with pytest.raises(BadInput, match=rf"^cases\.yaml{place}: "):
         parse_cases(text, "cases.yaml")
-    path, now, said = tmp_path / "policy.yaml", [0.0], list[str]()
+    path, now, heard = tmp_path / "policy.yaml", [0.0], Heard()
     path.write_text(GOOD)
-    source = PolicySource(str(path), said.append, monotonic=lambda: now[0])
+    source = PolicySource(str(path), heard, monotonic=lambda: now[0])
     before = source().digest
     path.write_text(text)
     now[0] = 61.0
     assert source().digest == before
-    assert len(said) == 1
+    assert len(heard.policy_errors) == 1
 
 
 def test_a_policy_without_an_end_is_not_read_to_its_end() -> None:
@@ -446,9 +448,9 @@ def test_a_case_that_is_none_is_told_with_its_place(change: tuple[str, str], tol
 
 
 def test_a_policy_is_reloaded_once_a_minute_and_a_broken_one_leaves_the_old(tmp_path: Path) -> None:
-    path, told, now = tmp_path / "policy.yaml", list[str](), [0.0]
+    path, heard, now = tmp_path / "policy.yaml", Heard(), [0.0]
     path.write_text("rules: []\n")
-    source = PolicySource(str(path), told.append, monotonic=lambda: now[0])
+    source = PolicySource(str(path), heard, monotonic=lambda: now[0])
     first = source()
     path.write_text(GOOD)
     now[0] = 59
@@ -462,9 +464,9 @@ def test_a_policy_is_reloaded_once_a_minute_and_a_broken_one_leaves_the_old(tmp_
     path.unlink()
     now[0] = 182
     assert source() is second
-    assert len(told) == 2
-    assert all(f"the policy of before stays in force ({second.digest})" in each for each in told)
-    assert "rules: Expected `array`" in told[0]
+    assert len(heard.policy_errors) == 2
+    assert all(f"the previous policy stays in force ({second.digest})" in each for each in heard.policy_errors)
+    assert "rules: Expected `array`" in heard.policy_errors[0]
     path.write_text("rules: []\n")
     now[0] = 243
     assert source().digest == first.digest
@@ -472,10 +474,10 @@ def test_a_policy_is_reloaded_once_a_minute_and_a_broken_one_leaves_the_old(tmp_
 
 def test_a_broken_policy_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"nothing\.yaml: No such file"):
-        PolicySource(str(tmp_path / "nothing.yaml"), print)
+        PolicySource(str(tmp_path / "nothing.yaml"), NO_EVENTS)
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadInput, match="no UTF-8 text"):
-        PolicySource(str(tmp_path / "binary.yaml"), print)
+        PolicySource(str(tmp_path / "binary.yaml"), NO_EVENTS)
     with pytest.raises(BadInput, match="expected gs://BUCKET/OBJECT"):
         read_policy("gs://bucket")
     with pytest.raises(TransientFault):
@@ -496,7 +498,10 @@ def test_a_policy_may_lie_in_cloud_storage() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Storage) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         endpoint = f"http://127.0.0.1:{server.server_port}"
-        assert PolicySource("gs://bucket/policies/policy.yaml", print, endpoint=endpoint)().digest == rules(GOOD).digest
+        assert (
+            PolicySource("gs://bucket/policies/policy.yaml", NO_EVENTS, endpoint=endpoint)().digest
+            == rules(GOOD).digest
+        )
         with pytest.raises(BadInput, match="404"):
             read_policy("gs://bucket/other.yaml", endpoint)
         with pytest.raises(TransientFault, match="503"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from remediate.decisions.policy import Mode
 from remediate.errors import LedgerFault
 from remediate.ledger import codec as stored
-from remediate.ledger.meaning import FIELDS, nonsense
+from remediate.ledger.meaning import FIELDS, nonsense, stored_name
 from remediate.records.modes import EVERYWHERE, Modes, switched
 from remediate.records.remediation import Ending, Remediation, State, transition, with_pending_removal
 from tests.ledger.test_contract import NOON, first, told
@@ -53,7 +53,7 @@ def whole() -> dict[stored.Reader[Any], Any]:
 def named_fields() -> Iterator[tuple[stored.Reader[Any], tuple[str, ...]]]:
     for read, record in whole().items():
         for name in FIELDS[type(record)]:
-            yield read, (name,)
+            yield read, (stored_name(record, name),)
             inner = getattr(record, name)
             yield from ((read, (name, below)) for below in FIELDS.get(type(inner), {}))
 
@@ -97,7 +97,7 @@ def test_a_damaged_field_is_a_fault_that_names_it_and_never_its_value(
         ({"member": "user:mallory@gmail.com"}, "id"),
         ({"id": "r-000000000000"}, "id"),
         ({"state": "proposed"}, "ending"),
-        ({"added_by_us": False}, "ending"),
+        ({"ours": False}, "ending"),
         ({"expires": None}, "expires"),
         ({"deployers": ["ana@example.com"]}, "deployers"),
         ({"partners": ["../r-1"]}, "partners"),

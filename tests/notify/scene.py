@@ -11,15 +11,15 @@ from remediate.cloud.interface import Cloud
 from remediate.decisions.policy import Mode
 from remediate.ledger.opening import open_ledger
 from remediate.notify.dispatch import Dispatcher
-from remediate.notify.report import DeliveryResult
 from remediate.records import outbox
+from remediate.records.delivery import DeliveryResult
 from remediate.records.remediation import Remediation
 from remediate.records.results import Limits
 from remediate.service.remediator import Remediator
 from remediate.settings import load_settings
 from remediate.wiring import notifier_from
 from tests.audit_entries import REPOSITORY, activity, denial, user_text
-from tests.fakes import ORGANIZATION, MemoryLogs, MemoryRegistry, MemoryRoles, projects
+from tests.fakes import ORGANIZATION, Heard, MemoryLogs, MemoryRegistry, MemoryRoles, projects
 from tests.policies import WIDER
 
 REVIEWER = "ana@example.com"
@@ -33,7 +33,7 @@ class Scene:
 
     def __init__(self, ledger_url: str, *, limits: Limits = Limits(), mode: str = "dry-run", **environ: str) -> None:  # noqa: B008
         self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
-        self.said: list[DeliveryResult] = []
+        self.heard = Heard()
         self.ledger_url = ledger_url
         self.environ = {"REMEDIATE_LEDGER": ledger_url, "REMEDIATE_REVIEW_URL": PAGES, **environ}
         self.ledger = open_ledger(ledger_url)
@@ -55,9 +55,7 @@ class Scene:
 
     def instance(self, *, background: bool = False) -> Dispatcher | None:
         """Another process's notifier on the same ledger."""
-        return notifier_from(
-            load_settings(self.environ), self.said.append, clock=lambda: self.now, background=background
-        )
+        return notifier_from(load_settings(self.environ), self.heard, clock=lambda: self.now, background=background)
 
     def pass_time(self, **span: float) -> None:
         self.now += timedelta(**span)

@@ -57,7 +57,7 @@ def test_every_channel_gets_every_notice_once(ledger_url: str, slack: Receiver, 
     for body, attributes in received:
         notice = json.loads(body)
         assert attributes == {"schema": "1"} | {name: notice[name] for name in ("id", "kind", "remediation")}
-    assert all(each.fault == "" for each in scene.said)
+    assert all(each.fault == "" for each in scene.heard.deliveries)
 
 
 def test_a_dead_channel_keeps_no_other_waiting_and_is_tried_again(ledger_url: str, chat: Receiver) -> None:
@@ -68,10 +68,10 @@ def test_a_dead_channel_keeps_no_other_waiting_and_is_tried_again(ledger_url: st
     scene.denied()
     scene.sweep()
     assert len(chat.posts) == 2
-    faults = [each for each in scene.said if each.fault]
+    faults = [each for each in scene.heard.deliveries if each.fault]
     assert [(each.channel, each.fault) for each in faults] == [("slack", "slack: no answer (ConnectionRefusedError)")]
     scene.sweep()  # at the same moment: the one that failed is not due yet, the other is tried
-    assert len([each for each in scene.said if each.fault]) == 2
+    assert len([each for each in scene.heard.deliveries if each.fault]) == 2
     scene.environ["REMEDIATE_SLACK_WEBHOOK"] = chat.url
     scene.notifier = scene.instance()
     scene.pass_time(minutes=1)
@@ -96,7 +96,7 @@ def test_a_webhook_that_never_answers_ends_a_sweep_in_bounded_time(tmp_path: Pat
         scene.pass_time(minutes=5)
         scene.notifier.deliver(20)
         assert time.monotonic() - started < 9.5  # one time-out, and then nothing else is tried
-    assert "slack: no answer (TimeoutError)" in {each.fault for each in scene.said}
+    assert "slack: no answer (TimeoutError)" in {each.fault for each in scene.heard.deliveries}
 
 
 def test_people_are_not_asked_what_was_decided_meanwhile_and_machines_hear_of_everything(
@@ -229,18 +229,18 @@ def test_what_never_arrives_is_given_up_after_days_and_says_so(tmp_path: Path) -
     )
     scene.denied_at_home()
     start, attempts = scene.now, 0
-    while not any(each.given_up for each in scene.said) and attempts < 200:
+    while not any(each.given_up for each in scene.heard.deliveries) and attempts < 200:
         assert scene.notifier
         scene.notifier.deliver(10)
         scene.pass_time(minutes=30)
         attempts += 1
     assert GIVEN_UP_AFTER - timedelta(hours=1) <= scene.now - start <= GIVEN_UP_AFTER + timedelta(hours=1)
-    assert scene.said[-1].line()[0] == "ERROR"
-    before = len(scene.said)
+    assert scene.heard.deliveries[-1].line()[0] == "ERROR"
+    before = len(scene.heard.deliveries)
     scene.pass_time(days=1)
     assert scene.notifier
     scene.notifier.deliver(10)
-    assert len(scene.said) == before
+    assert len(scene.heard.deliveries) == before
 
 
 def test_a_topic_that_is_not_there_is_told_by_name(tmp_path: Path, pubsub: PubSub) -> None:
@@ -271,9 +271,9 @@ def test_a_burst_in_the_background_ends_in_few_posts_and_loses_nothing(tmp_path:
     scene.remediator._executor._notifier = scene.instance(background=True)
     many(scene, 40)
     deadline = time.monotonic() + 15
-    while sum(len(each.notices) for each in scene.said) < 40 and time.monotonic() < deadline:
+    while sum(len(each.notices) for each in scene.heard.deliveries) < 40 and time.monotonic() < deadline:
         threading.Event().wait(0.05)
-    assert sum(len(each.notices) for each in scene.said) == 40
+    assert sum(len(each.notices) for each in scene.heard.deliveries) == 40
     assert len(slack.posts) < 12
 
 

@@ -132,5 +132,5 @@ def test_a_notice_of_a_flood_is_sent_though_its_first_was_decided_meanwhile(ledg
     assert scene.notifier
     scene.sweep()
     assert [each.notice.kind for each in scene.waiting("slack")] == []  # postponed: nothing listens
-    faults = {notice for sending in scene.said for notice in sending.notices if sending.channel == "slack"}
+    faults = {notice for sending in scene.heard.deliveries for notice in sending.notices if sending.channel == "slack"}
     assert [each.split(".")[0] for each in faults] == ["gathered"]

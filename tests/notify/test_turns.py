@@ -62,7 +62,7 @@ def test_what_is_given_up_is_an_error_line_though_others_wait_on(scene: Scene, s
             scene.denied_at_home(f"{hour}", email=f"deployer-{hour}@shop-frontend.iam.gserviceaccount.com")
         scene.sweep()
         scene.pass_time(hours=1)
-    given_up = [each for each in scene.said if each.given_up]
+    given_up = [each for each in scene.heard.deliveries if each.given_up]
     assert given_up
     assert {each.line()[0] for each in given_up} == {"ERROR"}
     named = {ident for each in given_up for ident in each.notices}

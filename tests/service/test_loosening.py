@@ -39,6 +39,7 @@ from remediate.records.trail_verification import broken_switches
 from remediate.service.reviewers import Reviewers
 from remediate.times import instant
 from tests.audit_entries import activity, denial, user_text
+from tests.fakes import Heard
 from tests.service.test_remediator import NOON, SAME_IMAGE, Crash, Crashing, World, world
 
 __all__ = ["world"]
@@ -113,17 +114,17 @@ def test_a_request_of_one_who_left_the_reviewers_confirms_nothing(world: World) 
 
 
 def test_a_sweep_records_that_a_request_lapsed(world: World) -> None:
-    told: list[object] = []
+    heard = Heard()
     asks(world, ANA, ENFORCE)
     asks(world, ANA, ENFORCE, "folders/421")
-    service = world.instance(told=told.append)
+    service = world.instance(events=heard)
     assert list(service.sweep()) == []
-    assert told == []
+    assert heard.transitions == []
     world.now += OPEN_FOR
     assert list(service.sweep()) == []
     assert list(service.sweep()) == []
     changes = list(world.ledger.mode_changes())
-    assert told == changes[2:]
+    assert heard.transitions == changes[2:]
     assert [(each.actor, each.scope, each.ended, each.after) for each in changes[2:]] == [
         ("remediate", EVERYWHERE, "lapsed", None),
         ("remediate", "folders/421", "lapsed", None),
