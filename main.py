@@ -8,7 +8,6 @@ in a 2xx, and a passing fault does not.
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 import flask
@@ -29,19 +28,12 @@ log = logs.configure()
 events = logs.LogEvents(log)
 
 
-def target() -> str:
-    """The function that this process serves, as functions-framework was told."""
-    arguments = sys.argv[sys.argv.index("--target") + 1 :] if "--target" in sys.argv else []
-    named = next((word.partition("=")[2] for word in sys.argv if word.startswith("--target=")), "")
-    return named or (arguments[0] if arguments else os.environ.get("FUNCTION_TARGET", "on_denial"))
-
-
 try:
     settings = load_settings(os.environ)
     notifier = notifier_from(settings, events, background=True)
     rules = rules_from(settings, events)  # a policy that cannot be taken stops the start
     remediator = remediator_from(settings, events, notifier=notifier, rules=rules)
-    pages = review_from(settings, remediator) if target() == "review" else None
+    pages = review_from(settings, remediator) if os.environ.get("FUNCTION_TARGET") == "review" else None
 except (BadInput, LedgerFault, TransientFault) as error:
     raise SystemExit(f"remediate cannot start:\n{error}\n{error.advice}") from None
 

@@ -94,10 +94,9 @@ PLACES: dict[str, Callable[[], Iterable[Text]]] = {
     "review": lambda: literals("remediate/review"),
     "README": lambda: documents("README.md"),
     "notices": lambda: literals("remediate/notify", "remediate/records/notice.py"),
-    # To add, each with its own plain texts:
-    # "cli": lambda: literals("remediate/cli"),
-    # "doctor": lambda: literals("remediate/doctor"),
-    # "docs": lambda: documents("docs/*.md"),
+    "cli": lambda: literals("remediate/cli"),
+    "doctor": lambda: literals("remediate/doctor"),
+    "docs": lambda: documents("docs/*.md"),
 }
 """The checked places. Add a place once its texts are plain."""
 
