@@ -7,14 +7,24 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
+_BEST = 8  # killers that a mutant meets before all others
 
-class Tracing:
+
+class AllTests:
+    """A pytest plugin that chooses nothing: all tests, in one go."""
+
+    def rounds(self, files: Sequence[str]) -> Iterator[list[str]]:
+        """The arguments of each run of pytest, one after another until a test fails."""
+        yield [*files]
+
+
+class Tracing(AllTests):
     """A pytest plugin that writes which functions of one module each test enters, as JSON: test, functions, seconds.
 
     Functions that run while the module is imported count for every test, as no test enters them alone.
@@ -45,20 +55,34 @@ class Tracing:
         self._report.write_text(json.dumps([self._by_test, self._seconds]))
 
 
-class Chosen:
-    """A pytest plugin that leaves out tests that do not enter the function, and runs those first that killed most.
+class Chosen(AllTests):
+    """A pytest plugin that leaves out tests that do not enter the function; a first round has the best killers alone.
 
-    `where` is the mutated function's qualified name, empty for the module's own statements and for a class's.
+    `where` is the mutated function's qualified name, empty for the module's own statements and for a class's. `killers`
+    counts the mutants that each test killed, by function and test.
     """
 
-    def __init__(self, where: str, entered: Mapping[str, list[str]], killers: Counter[str], report: Path) -> None:
-        self._where, self._entered, self._killers, self._report = where, entered, killers, report
+    def __init__(
+        self, where: str, entered: Mapping[str, list[str]], killers: Counter[tuple[str, str]], report: Path
+    ) -> None:
+        self._where, self._report = where, report
+        known = {name for names in entered.values() for name in names}
+        self._matter = {test for test, names in entered.items() if where in names} if where in known else {*entered}
+        of_all = Counter[str]()
+        for (_, test), count in killers.items():
+            of_all[test] += count
+        own = Counter({test: count for (function, test), count in killers.items() if function == where})
+        best = [test for test, _ in (*own.most_common(_BEST), *of_all.most_common(_BEST)) if test in self._matter]
+        self._best = list(dict.fromkeys(best))[:_BEST]
+
+    def rounds(self, files: Sequence[str]) -> Iterator[list[str]]:
+        if self._best:
+            yield self._best
+        wanted = {test.partition("::")[0] for test in self._matter}
+        yield [each for each in files if each in wanted]
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        known = {name for names in self._entered.values() for name in names}
-        if self._where in known:
-            items[:] = [each for each in items if self._where in self._entered.get(each.nodeid, [self._where])]
-        items.sort(key=lambda each: -self._killers[each.nodeid])
+        items[:] = [each for each in items if each.nodeid in self._matter]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:

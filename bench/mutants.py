@@ -35,7 +35,7 @@ from types import ModuleType
 
 import yaml
 
-from bench.mutant_tests import Chosen, Tracing
+from bench.mutant_tests import AllTests, Chosen, Tracing
 
 ROOT = Path(__file__).parents[1]
 KNOWN = ROOT / ".mutants"
@@ -229,7 +229,7 @@ def _fates(
     name: str, module: Module, mutants: list[Mutant], due: list[int], limit: float, entered: dict[str, list[str]]
 ) -> Iterator[tuple[int, str]]:
     """What becomes of each, a few at a time; one that takes longer than `limit` seconds has died."""
-    waiting, running, killers = list(reversed(due)), dict[int, tuple[int, float]](), Counter[str]()
+    waiting, running, killers = list(reversed(due)), dict[int, tuple[int, float]](), Counter[tuple[str, str]]()
     with TemporaryDirectory() as folder:
         try:
             while waiting or running:
@@ -246,7 +246,7 @@ def _fates(
                         _end(pid, ended=bool(ended))
                         del running[pid]
                         with contextlib.suppress(OSError):  # no test failed: it could not be imported, or it survives
-                            killers[Path(folder, str(number)).read_text()] += 1
+                            killers[mutants[number].where, Path(folder, str(number)).read_text()] += 1
                         code = os.waitstatus_to_exitcode(status)
                         yield number, "survived" if ended and code in (0, _NO_TESTS) else "died"
         finally:
@@ -285,7 +285,7 @@ class _Mutated(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoade
         return compile(self._source, self.path, "exec", dont_inherit=True)
 
 
-def _forked(name: str, module: Module, source: str, plugin: object) -> int:
+def _forked(name: str, module: Module, source: str, plugin: AllTests) -> int:
     """The process id of a fork that runs the tests on this source, and exits with what pytest says."""
     pid = os.fork()
     if pid:
@@ -307,8 +307,12 @@ def _forked(name: str, module: Module, source: str, plugin: object) -> int:
 
         settings.register_profile("mutants", derandomize=True, database=None)
         settings.load_profile("mutants")  # the same examples each time: what survives today survives tomorrow
-        plain = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", _SELECT)
-        code = int(pytest.main([*plain, *(f"tests/{each}" for each in module.tests)], [plugin]))
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # each plugin, and each rewritten assert, costs every mutant
+        plain = ("-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "pytest_timeout", "-k", _SELECT)
+        for arguments in plugin.rounds([f"tests/{each}" for each in module.tests]):
+            code = int(pytest.main([*plain, *arguments], [plugin])) if arguments else 0
+            if code not in (0, _NO_TESTS):
+                break
     except BaseException:  # a mutant that cannot be imported, or ends its process, has died
         code = code or 3
     finally:
