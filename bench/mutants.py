@@ -101,7 +101,15 @@ MODULES = {
             "service/test_read_back.py",
         )
     ),
-    "service.approvals": Module((*_SERVICE, "service/test_read_back.py", "records/test_gathering.py")),
+    "service.approvals": Module(
+        (
+            "service/test_each_approval.py",
+            "service/test_carried_out_later.py",
+            *_SERVICE,
+            "service/test_read_back.py",
+            "records/test_gathering.py",
+        )
+    ),
     "service.executor": Module(("service/test_endings.py", *_SERVICE, "service/test_renewal.py")),
 }
 
