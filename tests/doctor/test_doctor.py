@@ -17,8 +17,8 @@ import pytest
 
 from remediate.doctor.codes import Code
 from remediate.ledger.sqlite import SqliteLedger
+from tests.doctor.broken import BROKEN
 from tests.doctor.installation import PROJECT, REGION, SINK, Installation, clean_environment
-from tests.doctor.test_checks import BROKEN
 from tests.sandbox_fixture import ROOT
 
 WHERE = ("--project", PROJECT, "--region", REGION)

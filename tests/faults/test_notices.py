@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from remediate.records.outbox import LEASE
 from remediate.settings import load_settings
 from remediate.wiring import notifier_from
-from tests.faults.test_exactly_once import Incident, _fresh_url
+from tests.faults.incident import Incident, fresh_url
 from tests.notify.receivers import Receiver, receiving
 from tests.sandbox_fixture import SandboxProcess
 
@@ -39,7 +39,7 @@ def test_a_process_killed_between_a_grant_and_its_notice_loses_no_notice_and_dou
         sandbox = SandboxProcess()
         try:
             with receiving(Receiver()) as receiver:
-                incident = Incident(sandbox, _fresh_url(ledger_url), "grant")
+                incident = Incident(sandbox, fresh_url(ledger_url), "grant")
                 incident.settings["REMEDIATE_SLACK_WEBHOOK"] = receiver.url
                 assert incident.in_a_process(number, "after").returncode == -signal.SIGKILL, name
                 for late in (timedelta(0), LEASE, 2 * LEASE):

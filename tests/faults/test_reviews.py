@@ -18,7 +18,7 @@ from remediate.settings import load_settings
 from remediate.wiring import remediator_from
 from tests.audit_entries import denial, system_event
 from tests.faults.act import REVIEWER, SECOND
-from tests.faults.test_exactly_once import FAULTS, Incident, _fresh_url
+from tests.faults.incident import FAULTS, Incident, fresh_url
 from tests.sandbox_fixture import AGENT, DEPLOYER, SandboxProcess
 
 HALF_AN_HOUR, LATER = timedelta(minutes=30), timedelta(hours=2)
@@ -81,7 +81,7 @@ class Review(Incident):
 def reviewed(url: str, act: str) -> Iterator[Review]:
     sandbox = SandboxProcess()
     try:
-        yield Review(sandbox, _fresh_url(url), act)
+        yield Review(sandbox, fresh_url(url), act)
     finally:
         sandbox.close()
 
@@ -155,7 +155,7 @@ def test_two_approvals_killed_at_any_step_count_once_each(ledger_url: str, victi
     def begun() -> Iterator[TwoApprovals]:
         sandbox = SandboxProcess()
         try:
-            review = TwoApprovals(sandbox, _fresh_url(ledger_url))
+            review = TwoApprovals(sandbox, fresh_url(ledger_url))
             if victim == "second":
                 assert review.acted("approve", review.ident).returncode == 0
                 assert review.check_counted() is State.PROPOSED

@@ -17,8 +17,8 @@ from remediate.ledger.interface import Filter
 from remediate.ledger.opening import open_ledger
 from tests.audit_entries import DEPLOYER, activity, denial, user_text
 from tests.sandbox_fixture import ROOT
-from tests.service.test_lifecycle import DAY
-from tests.service.test_remediator import REVIEWER, World, cross, same
+from tests.service.helpers import DAY, cross, same
+from tests.service.world import REVIEWER, World
 
 HERE = Path(__file__).parent
 OTHER = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/api:v9"

@@ -19,8 +19,13 @@ from typing import Any
 from remediate.ledger.interface import Filter
 from remediate.ledger.sqlite import SqliteLedger
 from remediate.records.remediation import Remediation
+from tests.audit_entries import activity, user_text
 from tests.policies import BEFORE_2025
 from tests.sandbox_fixture import ROOT, SandboxProcess
+
+PAGES = "https://review.example.com"
+
+SAME_IMAGE = "asia-northeast1-docker.pkg.dev/shop-frontend/app/admin:v1"
 
 PUBSUB_TYPE = "google.cloud.pubsub.topic.v1.messagePublished"
 AUDIT_TYPE = "google.cloud.audit.log.v1.written"
@@ -134,3 +139,29 @@ class FunctionProcess:
     def records(self) -> list[Remediation]:
         """Every remediation in the function's ledger."""
         return SqliteLedger(self.ledger_path).find(Filter(), limit=1000)
+
+
+def same_project(insert_id: str = "1") -> dict[str, Any]:
+    return activity(user_text(SAME_IMAGE), images=(SAME_IMAGE,), insert_id=insert_id)
+
+
+class Command:
+    """`remediate ...` beside a function: on its ledger and its sandbox."""
+
+    def __init__(self, function: FunctionProcess, **environ: str) -> None:
+        assert function.sandbox
+        ledger = {"REMEDIATE_LEDGER": f"sqlite:///{function.ledger_path}"}
+        self._environ = {"PATH": os.environ["PATH"]} | function.sandbox.env | ledger | environ
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "remediate", *arguments]
+        return subprocess.Popen(
+            command, cwd=ROOT, env=self._environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def run(self, *arguments: str) -> str:
+        """Its output; it has to exit with 0."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, out + err
+        return out + err
