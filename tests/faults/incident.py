@@ -6,9 +6,11 @@ import copy
 import json
 import os
 import subprocess
-import sys
 import uuid
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from remediate.entries.denial import understand
 from remediate.entries.log_entry import read_entry
@@ -20,10 +22,12 @@ from remediate.records.remediation import State
 from remediate.records.results import Handled
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
+from tests import warm
 from tests.audit_entries import activity, user_text
 from tests.policies import BEFORE_2025
-from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, REPOSITORY, ROOT, SandboxProcess
+from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, REPOSITORY, SandboxProcess
 
+_Case = TypeVar("_Case")
 SAME_IMAGE = "asia-northeast1-docker.pkg.dev/shop-frontend/app/admin:v1"
 SAME_REPOSITORY = "projects/shop-frontend/locations/asia-northeast1/repositories/app"
 ENTRIES = {
@@ -60,9 +64,8 @@ class Incident:
         return self.acted("deliver", ENTRIES[self.kind], step, when)
 
     def acted(self, act: str, argument: str, step: int = 0, when: str = "before") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tests.faults.act", act, argument, str(step), when]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("REMEDIATE_")}
-        return subprocess.run(command, cwd=ROOT, env=clean | self.settings, capture_output=True, text=True, check=False)
+        return warm.run_text("tests.faults.act", act, argument, str(step), when, env=clean | self.settings)
 
     def deliver(self) -> Handled:
         """Deliver here, again and again as Pub/Sub does, until it ends."""
@@ -101,6 +104,30 @@ class Incident:
         projects = ["projects/shop-frontend", "projects/platform-images"]
         wanted = {"resourceNames": projects, "filter": 'protoPayload.methodName:"SetIamPolicy"'}
         return len(self.sandbox.call("POST", "/v2/entries:list", wanted)[1]["entries"])
+
+
+@contextmanager
+def running() -> Iterator[SandboxProcess]:
+    """A sandbox for as long as the block lasts."""
+    sandbox = SandboxProcess()
+    try:
+        yield sandbox
+    finally:
+        sandbox.close()
+
+
+def each(run: Callable[[_Case], None], cases: Iterable[_Case]) -> None:
+    """Run every case, several at once, as most of them wait; the first that fails is named."""
+
+    def one(case: _Case) -> None:
+        try:
+            run(case)
+        except BaseException as error:
+            error.add_note(f"case: {case}")
+            raise
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(one, cases))
 
 
 def fresh_url(url: str) -> str:

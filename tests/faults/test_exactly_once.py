@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.incident import ENTRIES, FAULTS, Incident, fresh_url
+from remediate.ledger.interface import Ledger
+from tests.faults.incident import ENTRIES, FAULTS, Incident, each, fresh_url, running
 from tests.sandbox_fixture import SandboxProcess
 
 
@@ -28,21 +29,22 @@ def test_a_process_killed_at_any_step_is_healed_by_the_next_delivery(
     done = whole.in_a_process(0, "before")
     assert done.returncode == 0, done.stderr
     steps: list[str] = json.loads(done.stdout)
-    assert {"ledger.commit", "ledger.counted"} <= set(steps)
+    assert {f"ledger.{call.__name__}" for call in (Ledger.commit, Ledger.is_counted)} <= set(steps)
     assert any(step.startswith("GET ") for step in steps)
     assert any("setIamPolicy" in step for step in steps) == (kind == "grant")
     whole.check()
     # Between one step and the next nothing is done outside: just after the one is just before the next.
-    for number, when in [(1, "before"), *((number, "after") for number in range(1, len(steps) + 1))]:
-        sandbox = SandboxProcess()
-        try:
+
+    def killed(case: tuple[int, str, str]) -> None:
+        number, when, _ = case
+        with running() as sandbox:
             incident = Incident(sandbox, fresh_url(ledger_url), kind)
-            assert incident.in_a_process(number, when).returncode == -signal.SIGKILL, (when, steps[number - 1])
+            assert incident.in_a_process(number, when).returncode == -signal.SIGKILL
             incident.deliver()
             incident.deliver()
             incident.check()
-        finally:
-            sandbox.close()
+
+    each(killed, [(1, "before", steps[0]), *((number, "after", name) for number, name in enumerate(steps, 1))])
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
@@ -53,12 +55,12 @@ def test_every_request_may_go_wrong_in_every_way(
     steps = json.loads(whole.in_a_process(0, "before").stdout)
     requests = sorted({step.partition("?")[0] for step in steps if not step.startswith("ledger.")})
     assert len(requests) >= 4
-    for request in requests:
-        sandbox = SandboxProcess()
-        try:
+
+    def wrong(request: str) -> None:
+        with running() as sandbox:
             incident = Incident(sandbox, fresh_url(ledger_url), kind)
             sandbox.faults({"match": request.replace(".", r"\."), **fault})
             incident.deliver()
             incident.check()
-        finally:
-            sandbox.close()
+
+    each(wrong, requests)
