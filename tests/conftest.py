@@ -7,9 +7,9 @@ import pytest
 pytest_plugins = ["tests.firestore_fixture", "tests.pubsub_fixture", "tests.sandbox_fixture", "tests.deploy.paper"]
 
 
-@pytest.fixture(params=["sqlite", "firestore"])
+@pytest.fixture
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty ledger of each implementation; Firestore's where its emulator is installed."""
-    if request.param == "firestore":
+    """An empty ledger: in a file, or in Firestore's emulator where a test asks for each implementation."""
+    if getattr(request, "param", "sqlite") == "firestore":
         return str(request.getfixturevalue("firestore"))
     return f"sqlite:///{tmp_path / 'ledger.db'}"

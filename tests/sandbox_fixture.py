@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests import warm
+
+ROOT = warm.ROOT
 DEPLOYER = "serviceAccount:github-deployer@shop-frontend.iam.gserviceaccount.com"
 AGENT = "serviceAccount:service-123456789012@serverless-robot-prod.iam.gserviceaccount.com"
 IMAGE = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/web:today"
@@ -24,10 +24,11 @@ class SandboxProcess:
     """A running sandbox: `url` is where, `env` what makes Google's clients and gcloud talk to it."""
 
     def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "sandbox", "serve", "--port", "0", *arguments]
-        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout
-        self.url = self.process.stdout.readline().strip()
+        reading, writing = os.pipe()
+        self.process = warm.Process("sandbox", "serve", "--port", "0", *arguments, stdout=writing, stderr=2)
+        os.close(writing)
+        with open(reading) as first_line:
+            self.url = first_line.readline().strip()
         assert self.url.startswith("http://"), "the sandbox did not start"
         services = (
             "ARTIFACTREGISTRY", "CLOUDRESOURCEMANAGER", "CLOUDSCHEDULER", "EVENTARC", "FIRESTORE", "IAM", "IAP", "LOGGING",
@@ -36,10 +37,8 @@ class SandboxProcess:
         self.env = {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{service}": f"{self.url}/" for service in services}
 
     def close(self) -> None:
-        self.process.terminate()
+        self.process.kill()
         self.process.wait(10)
-        if self.process.stdout:
-            self.process.stdout.close()
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and JSON of any request."""

@@ -9,19 +9,9 @@ from pathlib import Path
 import pytest
 
 from remediate.reasons import Reason
+from tests.modules import imports_of
 
 ROOT = Path(__file__).parents[1]
-
-
-def _imports(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
 
 
 def _modules(folder: str) -> list[Path]:
@@ -39,12 +29,12 @@ def _modules(folder: str) -> list[Path]:
 )
 def test_a_room_never_imports_upward(room: str, never: tuple[str, ...]) -> None:
     for path in _modules(room):
-        for name in _imports(path):
+        for name in imports_of(path):
             assert not any(name == banned or name.startswith(f"{banned}.") for banned in never), (path, name)
 
 
 def test_the_remediator_knows_google_cloud_and_the_ledger_as_protocols_alone() -> None:
-    imported = _imports(ROOT / "remediate" / "service" / "remediator.py")
+    imported = imports_of(ROOT / "remediate" / "service" / "remediator.py")
     for name in imported:
         if name.startswith(("remediate.cloud.", "remediate.ledger.")):
             assert ".interface" in name, name

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.organization import live_through_three_months, write_organization
-from tests.sandbox_fixture import SandboxProcess
-from tests.wire.function_fixture import FunctionProcess
+from tests.browser.organization import live_through_three_months
+from tests.browser.scene import _PATIENCE, LEAD, SECURITY, Scene
 
-LEAD, SECURITY = "platform-lead@example.com", "security@example.com"
-ORGANIZATION = "400000000001"
-PHONE, WIDE = (390, 844), (1280, 860)
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
-_PATIENCE = 20_000  # milliseconds that a page may take on a busy machine
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -33,72 +27,6 @@ def browser() -> Iterator[Browser]:
         opened = playwright.chromium.launch(executable_path=found, args=_FLAGS)
         yield opened
         opened.close()
-
-
-class Scene:
-    """A running sandbox whose denials reach a running function, and pages that each of two reviewers may open."""
-
-    def __init__(
-        self, folder: Path, browser: Browser, *, reviewers: tuple[str, ...] = (LEAD,), **settings: str
-    ) -> None:
-        self.browser = browser
-        organization = folder / "organization.yaml"
-        write_organization(organization)
-        self.sandbox = SandboxProcess("--org", str(organization))
-        settings = {"REMEDIATE_ORGANIZATION": ORGANIZATION, **settings}
-
-        def start(who: str) -> FunctionProcess:
-            target = "review" if who else "on_denial"
-            own = {"REMEDIATE_LOCAL_REVIEWER": who} if who else {}
-            return FunctionProcess(self.sandbox, folder, target=target, **settings, **own)
-
-        with ThreadPoolExecutor(3) as pool:
-            self.function, *pages = pool.map(start, ("", *reviewers))
-        self.pages = dict(zip(reviewers, pages, strict=True))
-        self.sandbox.subscribe(self.function.url)
-        self.environment = self.sandbox.env | settings | {"REMEDIATE_LEDGER": f"sqlite:///{self.function.ledger_path}"}
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        self.contexts: list[BrowserContext] = []
-
-    def url(self, who: str = LEAD) -> str:
-        """Where this reviewer's pages are."""
-        return self.pages[who].url
-
-    def open(
-        self, size: tuple[int, int] = WIDE, *, who: str = LEAD, scheme: str = "light", javascript: bool = True
-    ) -> Page:
-        """The inbox in a window of this size; whatever the browser asks for, and complains about, is written down."""
-        context = self.browser.new_context(
-            viewport={"width": size[0], "height": size[1]},
-            color_scheme="dark" if scheme == "dark" else "light",
-            java_script_enabled=javascript,
-        )
-        context.set_default_timeout(_PATIENCE)
-        self.contexts.append(context)
-        page = context.new_page()
-        page.on("request", self._asked)
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
-        page.goto(self.url(who))
-        return page
-
-    def _asked(self, request: Request) -> None:
-        self.requests.append(request.url)
-
-    def deny(self, **deploy: str) -> None:
-        """A deploy that fails, and has reached the function."""
-        assert self.sandbox.deploy(**deploy)["exit_code"] == 1
-        self.sandbox.drain()
-
-    def close(self) -> None:
-        for context in self.contexts:
-            context.close()
-        for process in (self.function, *self.pages.values()):
-            process.process.kill()  # a browser keeps connections, for which a server that is only asked to end waits
-            process.close()
-        self.sandbox.close()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from remediate.entries.denial import Deploy
 from remediate.ledger.opening import open_ledger
 from remediate.records.remediation import State, open_remediation, transition
 from tests.audit_entries import activity, denial, push_body, user_text
-from tests.browser.conftest import PHONE, WIDE, Scene
+from tests.browser.scene import PHONE, WIDE, Scene
 from tests.sandbox_fixture import ROOT
 
 PATHS = {

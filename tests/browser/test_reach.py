@@ -11,7 +11,7 @@ from remediate.decisions.policy import decide
 from remediate.ledger.opening import open_ledger
 from remediate.records.remediation import State, open_remediation
 from tests.audit_entries import activity, denial
-from tests.browser.conftest import PHONE, WIDE, Scene
+from tests.browser.scene import PHONE, WIDE, Scene
 
 _HIDDEN = """() => {
   const bar = document.querySelector(".bar").getBoundingClientRect();

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.audit_entries import activity, push_body, user_text
-from tests.browser.conftest import LEAD, PHONE, SECURITY, WIDE, Scene
+from tests.browser.scene import LEAD, PHONE, SECURITY, WIDE, Scene
 from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE
 
 WHO, AGENT_ADDRESS = DEPLOYER.partition(":")[2], AGENT.partition(":")[2]

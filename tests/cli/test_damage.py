@@ -16,8 +16,7 @@ from remediate.errors import LedgerFault, RemediateError
 from remediate.ledger.sqlite import SqliteLedger
 from tests.cli.shell import REVIEWER, Shell
 from tests.sandbox_fixture import SandboxProcess
-from tests.wire.function_fixture import FunctionProcess
-from tests.wire.test_function import same_project
+from tests.wire.function_fixture import FunctionProcess, same_project
 
 PAGE = 4096
 

@@ -39,7 +39,7 @@ from tests.audit_entries import (
     understood,
     user_text,
 )
-from tests.entries.test_corpus import CORPUS, ENTRIES, MESSAGES, published
+from tests.entries.corpus import CORPUS, ENTRIES, MESSAGES, published
 from tests.forged import FORGED
 from tests.sandbox_fixture import DEPLOYER, REPOSITORY, ROOT, SandboxProcess
 

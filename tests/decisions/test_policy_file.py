@@ -29,6 +29,13 @@ from tests.fakes import Heard
 from tests.policies import WIDER
 from tests.sandbox_fixture import ROOT
 
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cloud Storage is asked again for half a second, where it is half a minute."""
+    monkeypatch.setattr("remediate.cloud.storage._TIMEOUT", 0.2)
+
+
 POLICIES = sorted(path for path in (ROOT / "deploy" / "policies").glob("*.yaml") if ".test." not in path.name)
 IMAGE = f"us-docker.pkg.dev/{PROJECT}/app/web"
 SAME = denial(activity(user_text(IMAGE), images=(IMAGE,)))
@@ -472,6 +479,7 @@ def test_a_policy_is_reloaded_once_a_minute_and_a_broken_one_leaves_the_old(tmp_
     assert source().digest == first.digest
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_broken_policy_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"nothing\.yaml: No such file"):
         PolicySource(str(tmp_path / "nothing.yaml"), NO_EVENTS)
@@ -484,6 +492,7 @@ def test_a_broken_policy_stops_the_start(tmp_path: Path) -> None:
         read_policy("gs://bucket/policy.yaml", "http://127.0.0.1:9")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_policy_may_lie_in_cloud_storage() -> None:
     class Storage(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from typing import Any
 import pytest
 
 from tests.sandbox_fixture import ROOT
+
+SCRIPT = ROOT / "deploy" / "install.sh"
 
 Json = dict[str, Any]
 PROJECT, NUMBER, REGION = "remediate-ops", "987654321098", "europe-west1"
@@ -199,3 +203,41 @@ def _paper(factory: pytest.TempPathFactory, *, known: bool) -> Iterator[Paper]:
     made = Paper(factory.mktemp("paper"), known=known)
     yield made
     made.close()
+
+
+def grants(plan: Plan) -> dict[str, set[tuple[str, str]]]:
+    """Everything that anybody is given: member to (role, resource type), of members and bindings alike."""
+    found: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    for each in plan.resources.values():
+        kind = re.sub(r"_iam_(member|binding)$", "", each["type"])
+        if kind != each["type"]:
+            values = each["values"]
+            for member in values.get("members") or [values["member"]]:
+                found[member].add((values["role"], kind))
+    return found
+
+
+def permissions(plan: Plan) -> dict[str, set[str]]:
+    """What each custom role holds, by its name."""
+    return {
+        values["id"]: set(values["permissions"])
+        for kind in ("google_organization_iam_custom_role", "google_project_iam_custom_role")
+        for values in plan.of(kind).values()
+    }
+
+
+def environment(values: dict[str, Any]) -> dict[str, str | None]:
+    """A container's variables; those from a secret are None."""
+    template = values["template"][0]
+    [container] = (template["template"][0] if "template" in template else template)["containers"]
+    return {each["name"]: each["value"] for each in container["env"]}
+
+
+def containers(plan: Plan) -> dict[str, dict[str, Any]]:
+    """What runs, by what it is: receiver, review, sweep."""
+    services = plan.of("google_cloud_run_v2_service") | plan.of("google_cloud_run_v2_job")
+    return {name.rpartition(".")[2]: values for name, values in services.items()}
+
+
+def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(SCRIPT), *arguments], capture_output=True, text=True, check=False)

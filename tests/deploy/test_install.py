@@ -15,19 +15,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.paper import FIVE, NUMBER, ORGANIZATION, PROJECT, REGION, SCOPES, Paper, Plan
-from tests.deploy.test_module import containers, environment, grants, permissions
+from tests.deploy.paper import (
+    FIVE,
+    NUMBER,
+    ORGANIZATION,
+    PROJECT,
+    REGION,
+    SCOPES,
+    SCRIPT,
+    Paper,
+    Plan,
+    containers,
+    environment,
+    grants,
+    permissions,
+    ran,
+)
 from tests.sandbox_fixture import ROOT
 
-SCRIPT = ROOT / "deploy" / "install.sh"
 BOTH = [(scope, mode) for scope in SCOPES for mode in ("dry-run", "enforce")]
 
 
 Plans = dict[tuple[str, str], Plan]
-
-
-def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
 
 
 @cache

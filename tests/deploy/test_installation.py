@@ -17,8 +17,7 @@ from remediate.doctor.resources import newest_first
 from sandbox.deployment import resources
 from sandbox.deployment_seed import DeploymentSeed
 from sandbox.organization import load
-from tests.deploy.paper import FIVE, PROJECT, REGION, SCOPES, Paper, Plan
-from tests.deploy.test_install import ran
+from tests.deploy.paper import FIVE, PROJECT, REGION, SCOPES, Paper, Plan, ran
 from tests.sandbox_fixture import ROOT
 
 SAID: dict[str, Any] = generate.read()

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,21 @@ import yaml
 from remediate.entries.log_filter import DENIALS
 from remediate.settings import load_settings
 from tests.deploy import schema
-from tests.deploy.paper import FIVE, MODES, NUMBER, ORGANIZATION, PROJECT, REGION, SCOPES, Paper, Plan
+from tests.deploy.paper import (
+    FIVE,
+    MODES,
+    NUMBER,
+    ORGANIZATION,
+    PROJECT,
+    REGION,
+    SCOPES,
+    Paper,
+    Plan,
+    containers,
+    environment,
+    grants,
+    permissions,
+)
 from tests.sandbox_fixture import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -29,40 +42,6 @@ MODED = pytest.mark.parametrize("mode", MODES)
 
 def who(name: str) -> str:
     return f"serviceAccount:remediate-{name}@{PROJECT}.iam.gserviceaccount.com"
-
-
-def grants(plan: Plan) -> dict[str, set[tuple[str, str]]]:
-    """Everything that anybody is given: member to (role, resource type), of members and bindings alike."""
-    found: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
-    for each in plan.resources.values():
-        kind = re.sub(r"_iam_(member|binding)$", "", each["type"])
-        if kind != each["type"]:
-            values = each["values"]
-            for member in values.get("members") or [values["member"]]:
-                found[member].add((values["role"], kind))
-    return found
-
-
-def permissions(plan: Plan) -> dict[str, set[str]]:
-    """What each custom role holds, by its name."""
-    return {
-        values["id"]: set(values["permissions"])
-        for kind in ("google_organization_iam_custom_role", "google_project_iam_custom_role")
-        for values in plan.of(kind).values()
-    }
-
-
-def environment(values: dict[str, Any]) -> dict[str, str | None]:
-    """A container's variables; those from a secret are None."""
-    template = values["template"][0]
-    [container] = (template["template"][0] if "template" in template else template)["containers"]
-    return {each["name"]: each["value"] for each in container["env"]}
-
-
-def containers(plan: Plan) -> dict[str, dict[str, Any]]:
-    """What runs, by what it is: receiver, review, sweep."""
-    services = plan.of("google_cloud_run_v2_service") | plan.of("google_cloud_run_v2_job")
-    return {name.rpartition(".")[2]: values for name, values in services.items()}
 
 
 def test_it_is_formatted() -> None:

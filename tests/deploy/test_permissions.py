@@ -6,8 +6,6 @@ import html
 import json
 import os
 import re
-import subprocess
-import sys
 import urllib.parse
 import urllib.request
 from datetime import UTC, datetime
@@ -20,6 +18,7 @@ from remediate.cloud.registry import GoogleRegistry
 from remediate.iam.grant import Grant
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
+from tests import warm
 from tests.audit_entries import activity, deployed, push_body, system_event, user_text
 from tests.sandbox_fixture import DEPLOYER, IMAGE, REPOSITORY, ROOT, SandboxProcess
 from tests.wire.function_fixture import FunctionProcess
@@ -137,14 +136,8 @@ class Story:
         self.sandbox.deploy(SAME)
         for more in (("--since", "1d", "--scope", "organizations/400000000001"), ("--as-of", "2099-01-01T00:00:00Z")):
             ledger = {"REMEDIATE_LEDGER": f"sqlite:///{self.folder / 'ledger.db'}"}
-            done = subprocess.run(
-                [sys.executable, "-m", "remediate", "sweep", *more],
-                cwd=ROOT,
-                env=os.environ | self.sandbox.env | self.settings | ledger,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            environment = os.environ | self.sandbox.env | self.settings | ledger
+            done = warm.run_text("remediate", "sweep", *more, env=environment)
             assert done.returncode == 0, done.stderr
             assert done.stdout
         return self.during(before)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,8 +15,9 @@ import pytest
 
 from remediate.doctor.codes import Code
 from remediate.ledger.sqlite import SqliteLedger
+from tests import warm
+from tests.doctor.broken import BROKEN
 from tests.doctor.installation import PROJECT, REGION, SINK, Installation, clean_environment
-from tests.doctor.test_checks import BROKEN
 from tests.sandbox_fixture import ROOT
 
 WHERE = ("--project", PROJECT, "--region", REGION)
@@ -26,14 +25,8 @@ WHERE = ("--project", PROJECT, "--region", REGION)
 
 def doctor(installation: Installation | None, *arguments: str, code: int = 0, **environ: str) -> str:
     """The output of a run, which must end with this exit code."""
-    done = subprocess.run(
-        [sys.executable, "-m", "remediate", "doctor", *arguments],
-        cwd=ROOT,
-        env=clean_environment() | (installation.environ if installation else {}) | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    whole = clean_environment() | (installation.environ if installation else {}) | environ
+    done = warm.run_text("remediate", "doctor", *arguments, env=whole)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert code == 2 or done.stderr == ""  # quiet in a pipe

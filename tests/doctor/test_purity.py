@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from tests.modules import imports_of
 from tests.sandbox_fixture import ROOT
-from tests.test_house import _imports
 
 PURE = (
     "access", "canary", "checks", "codes", "configuration", "environment", "finding", "installation", "names",
@@ -19,7 +19,7 @@ NEVER = ("os", "sqlite3", "requests", "socket", "time", "concurrent", "google", 
 
 @pytest.mark.parametrize("module", PURE)
 def test_a_check_is_a_pure_function_of_facts(module: str) -> None:
-    imported = _imports(ROOT / "remediate" / "doctor" / f"{module}.py")
+    imported = imports_of(ROOT / "remediate" / "doctor" / f"{module}.py")
     for name in imported:
         assert not any(name == banned or name.startswith(f"{banned}.") for banned in NEVER), name
 

@@ -16,9 +16,8 @@ from remediate.entries.deploy import Deploy
 from remediate.entries.log_entry import AuditLog
 from remediate.reasons import Reason
 from tests.audit_entries import NUMBER, PROJECT, activity, denial, system_event, user_text
-from tests.service.test_remediator import SAME_IMAGE, World, world
+from tests.service.world import SAME_IMAGE, World
 
-__all__ = ["world"]  # the fixture
 WHERE = Deploy(project=PROJECT, number=NUMBER, location="asia-northeast1", name="web")
 V1 = f"namespaces/{PROJECT}/services/web"
 V2 = f"projects/{PROJECT}/locations/asia-northeast1/services/web"

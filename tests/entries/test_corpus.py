@@ -5,7 +5,6 @@ The corpus lies beside a checkout and is no part of it; where it is absent these
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,10 @@ from remediate.entries.denial import Denial, understand
 from remediate.entries.envelope import entries_in
 from remediate.entries.log_entry import read_entry
 from remediate.errors import Unreadable
-from tests.audit_entries import activity, denial, system_event, understood
+from tests.audit_entries import denial, system_event, understood
+from tests.entries.corpus import CORPUS, ENTRIES, MESSAGES, NUMBER, published
 
-CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of published texts is not beside this checkout")
-
-MESSAGES = (
-    [json.loads(line) for line in (CORPUS / "messages.jsonl").read_text().splitlines()] if CORPUS.is_dir() else []
-)
-ENTRIES = sorted((CORPUS / "entries").glob("*.json")) if CORPUS.is_dir() else []
-NUMBER = "444555666777"
-
-
-def published(message: dict[str, Any]) -> dict[str, Any]:
-    """The text in the entry where it would stand: the service that said it, and the number its agent has."""
-    number = message["agent_number"]
-    if message["denied"] == "service_agent":
-        entry = system_event(message["text"], images=(), number=number or NUMBER)
-    else:
-        entry = activity(message["text"], images=(), number=number or NUMBER)
-    if not message["context"].startswith("run.googleapis.com"):
-        entry["protoPayload"]["serviceName"] = "other.googleapis.com"
-    return entry
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=[message["id"] for message in MESSAGES])

@@ -17,7 +17,7 @@ from remediate.iam.member import Member
 from remediate.iam.repository import Repository, parse_image
 from sandbox.logfilter import compile_filter
 from tests.audit_entries import DEPLOYER, NUMBER, PROJECT, deployed
-from tests.entries.test_corpus import CORPUS, ENTRIES
+from tests.entries.corpus import CORPUS, ENTRIES
 from tests.forged import FORGED
 
 AT = datetime(2026, 11, 1, 8, tzinfo=UTC)

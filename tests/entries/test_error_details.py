@@ -13,7 +13,7 @@ from remediate.entries.denial import Denial, NotADenial
 from remediate.entries.error_details import troubleshooter_link
 from remediate.reasons import Reason
 from tests.audit_entries import IMAGE, REPOSITORY, activity, bare_text, denial, understood, user_text
-from tests.entries.test_properties import json_values
+from tests.entries.strategies import json_values
 
 READ = "artifactregistry.repositories.downloadArtifacts"
 OTHER = "projects/shop-frontend/locations/us/repositories/other"

@@ -38,9 +38,8 @@ from tests.audit_entries import (
     user_text,
 )
 from tests.forged import FORGED
-from tests.service.test_remediator import SAME_IMAGE, World, world
+from tests.service.world import SAME_IMAGE, World
 
-__all__ = ["world"]  # the fixture
 FIELD = Path(__file__).parents[3] / "shared" / "corpus" / "field"
 NOTED = {"run.googleapis.com/operation-id": OPERATION}
 ANNOTATED = NOTED | {"serving.knative.dev/creator": DEPLOYER}

@@ -17,12 +17,8 @@ from remediate.errors import Unreadable
 from remediate.iam.member import Member, parse_member
 from remediate.iam.repository import parse_image
 from tests.audit_entries import IMAGE, activity, agent_text, bare_text, system_event, user_text
+from tests.entries.strategies import json_values
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
-    max_leaves=12,
-)
 BASES = (
     activity(),
     activity(bare_text(), api="v2", kind="job"),

@@ -28,9 +28,8 @@ from tests.audit_entries import (
     understood,
 )
 from tests.forged import ACTIVITY, FORGED, LOGS
-from tests.service.test_remediator import SAME_IMAGE, World, same_entry, world
-
-__all__ = ["world"]  # the fixture
+from tests.service.helpers import same_entry
+from tests.service.world import SAME_IMAGE, World
 
 
 @pytest.mark.parametrize("name", [*FORGED, None])

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from remediate.records.outbox import LEASE
 from remediate.settings import load_settings
 from remediate.wiring import notifier_from
-from tests.faults.test_exactly_once import Incident, _fresh_url
+from tests.faults.incident import Incident, each, fresh_url, running
 from tests.notify.receivers import Receiver, receiving
 from tests.sandbox_fixture import SandboxProcess
 
@@ -35,18 +35,18 @@ def test_a_process_killed_between_a_grant_and_its_notice_loses_no_notice_and_dou
         assert steps[granted:] == [*looked, "ledger.mark", "webhook", "ledger.mark", "ledger.waiting"]
         assert len(receiver.posts) == 1
         whole.check()
-    for number, name in list(enumerate(steps, 1))[granted - 1 :]:
-        sandbox = SandboxProcess()
-        try:
-            with receiving(Receiver()) as receiver:
-                incident = Incident(sandbox, _fresh_url(ledger_url), "grant")
-                incident.settings["REMEDIATE_SLACK_WEBHOOK"] = receiver.url
-                assert incident.in_a_process(number, "after").returncode == -signal.SIGKILL, name
-                for late in (timedelta(0), LEASE, 2 * LEASE):
-                    _sweep(incident, late)
-                incident.deliver()
-                incident.check()
-                # Killed after the post and before it was written down, nobody can know: that one comes twice.
-                assert len(receiver.posts) == (2 if name == "webhook" else 1), (number, name)
-        finally:
-            sandbox.close()
+
+    def killed(case: tuple[int, str]) -> None:
+        number, name = case
+        with running() as sandbox, receiving(Receiver()) as receiver:
+            incident = Incident(sandbox, fresh_url(ledger_url), "grant")
+            incident.settings["REMEDIATE_SLACK_WEBHOOK"] = receiver.url
+            assert incident.in_a_process(number, "after").returncode == -signal.SIGKILL
+            for late in (timedelta(0), LEASE, 2 * LEASE):
+                _sweep(incident, late)
+            incident.deliver()
+            incident.check()
+            # Killed after the post and before it was written down, nobody can know: that one comes twice.
+            assert len(receiver.posts) == (2 if name == "webhook" else 1)
+
+    each(killed, list(enumerate(steps, 1))[granted - 1 :])

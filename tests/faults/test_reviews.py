@@ -18,7 +18,7 @@ from remediate.settings import load_settings
 from remediate.wiring import remediator_from
 from tests.audit_entries import denial, system_event
 from tests.faults.act import REVIEWER, SECOND
-from tests.faults.test_exactly_once import FAULTS, Incident, _fresh_url
+from tests.faults.incident import FAULTS, Incident, each, fresh_url, running
 from tests.sandbox_fixture import AGENT, DEPLOYER, SandboxProcess
 
 HALF_AN_HOUR, LATER = timedelta(minutes=30), timedelta(hours=2)
@@ -79,11 +79,8 @@ class Review(Incident):
 
 @contextmanager
 def reviewed(url: str, act: str) -> Iterator[Review]:
-    sandbox = SandboxProcess()
-    try:
-        yield Review(sandbox, _fresh_url(url), act)
-    finally:
-        sandbox.close()
+    with running() as sandbox:
+        yield Review(sandbox, fresh_url(url), act)
 
 
 @pytest.mark.timeout(600)
@@ -97,15 +94,18 @@ def test_a_review_killed_at_any_step_is_wholly_done_after_a_sweep_or_not_at_all(
     assert sum("setIamPolicy" in step for step in steps) == 1
     assert steps.count("ledger.commit") == 2
     outcomes = set()
-    for number, name in enumerate(steps, 1):
+
+    def killed(case: tuple[int, str]) -> None:
         with reviewed(ledger_url, act) as review:
-            killed = review.acted(act, review.ident, number, "after")  # which is before the next
-            assert killed.returncode == -signal.SIGKILL, name
+            victim = review.acted(act, review.ident, case[0], "after")  # which is before the next
+            assert victim.returncode == -signal.SIGKILL
             review.swept()
             outcomes.add(review.check_wholly_or_not_at_all())
             if review.record().state is not Review.acts[act][1]:  # nothing was recorded yet: it can be said again
                 assert review.acted(act, review.ident).returncode == 0
             assert review.check_wholly_or_not_at_all()
+
+    each(killed, enumerate(steps, 1))
     assert True in outcomes
 
 
@@ -153,15 +153,12 @@ class TwoApprovals(Review):
 def test_two_approvals_killed_at_any_step_count_once_each(ledger_url: str, victim: str) -> None:
     @contextmanager
     def begun() -> Iterator[TwoApprovals]:
-        sandbox = SandboxProcess()
-        try:
-            review = TwoApprovals(sandbox, _fresh_url(ledger_url))
+        with running() as sandbox:
+            review = TwoApprovals(sandbox, fresh_url(ledger_url))
             if victim == "second":
                 assert review.acted("approve", review.ident).returncode == 0
                 assert review.check_counted() is State.PROPOSED
             yield review
-        finally:
-            sandbox.close()
 
     with begun() as whole:
         done = whole.acted(victim, whole.ident)
@@ -169,12 +166,15 @@ def test_two_approvals_killed_at_any_step_count_once_each(ledger_url: str, victi
         steps: list[str] = json.loads(done.stdout)
         assert whole.check_counted() is (State.GRANTED if victim == "second" else State.PROPOSED)
     assert sum("entries:list" in step for step in steps) == 1
-    for number, name in enumerate(steps, 1):
+
+    def killed(case: tuple[int, str]) -> None:
         with begun() as review:
-            killed = review.acted(victim, review.ident, number, "after")
-            assert killed.returncode == -signal.SIGKILL, name
+            died = review.acted(victim, review.ident, case[0], "after")
+            assert died.returncode == -signal.SIGKILL
             review.swept()
             if review.check_counted() is not State.GRANTED:
                 for act in ("approve", "second"):
                     assert review.acted(act, review.ident).returncode == 0
-            assert review.check_counted() is State.GRANTED, name
+            assert review.check_counted() is State.GRANTED
+
+    each(killed, enumerate(steps, 1))

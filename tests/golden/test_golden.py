@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,10 +13,10 @@ import pytest
 from remediate.decisions.policy import Mode
 from remediate.ledger.interface import Filter
 from remediate.ledger.opening import open_ledger
+from tests import warm
 from tests.audit_entries import DEPLOYER, activity, denial, user_text
-from tests.sandbox_fixture import ROOT
-from tests.service.test_lifecycle import DAY
-from tests.service.test_remediator import REVIEWER, World, cross, same
+from tests.service.helpers import DAY, cross, same
+from tests.service.world import REVIEWER, World
 
 HERE = Path(__file__).parent
 OTHER = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/api:v9"
@@ -27,9 +25,9 @@ OTHER = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/api:v9"
 def printed(*words: str, ledger: str = "") -> str:
     """What a command prints, in an environment that sets the ledger alone."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("REMEDIATE_")}
-    command = [sys.executable, "-m", "remediate", *words]
-    done = subprocess.run(command, cwd=ROOT, env=clean | {"REMEDIATE_LEDGER": ledger}, capture_output=True, check=True)
-    return done.stdout.decode()
+    done = warm.run_text("remediate", *words, env=clean | {"REMEDIATE_LEDGER": ledger})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def told_story(path: Path) -> str:

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -19,22 +19,20 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from remediate.decisions.policy import Mode, decide
-from remediate.entries.denial import Denial
+from remediate.decisions.policy import Mode
 from remediate.errors import BadInput, Conflict
 from remediate.ledger.checked import checked_switches
 from remediate.ledger.interface import Cursor, Filter, Ledger, TrailFilter
 from remediate.ledger.opening import open_ledger
 from remediate.ledger.schema import MIGRATIONS
-from remediate.records import notice as notices
 from remediate.records.hash_chain import digest
 from remediate.records.modes import EVERYWHERE, Modes, switched
-from remediate.records.outbox import LEASE, OutboxMessage, delivered, leased, parcel, retry_later
-from remediate.records.remediation import Remediation, State, TrailRecord, open_remediation, transition, with_denial
+from remediate.records.outbox import LEASE, delivered, leased, retry_later
+from remediate.records.remediation import Remediation, State, TrailRecord, transition, with_denial
 from remediate.times import instant
 from tests.audit_entries import activity, denial
+from tests.ledger.helpers import NOON, denied, first, told
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 Open = Callable[[], Ledger]
 
 
@@ -42,16 +40,6 @@ Open = Callable[[], Ledger]
 def fresh(ledger_url: str) -> Open:
     """Opens the same ledger again and again, as each process does."""
     return lambda: open_ledger(ledger_url)
-
-
-def first(number: int = 0, at: datetime = NOON) -> tuple[Remediation, TrailRecord]:
-    found = denied(number, at)
-    return open_remediation(found, decide(found), State.PROPOSED, actor="remediate", now=at)
-
-
-def denied(number: int = 0, at: datetime = NOON) -> Denial:
-    entry = activity(email=f"deployer-{number}@example.com", insert_id=str(number))
-    return denial(entry | {"timestamp": at.isoformat()})
 
 
 def test_what_was_committed_is_there_for_everybody(fresh: Open) -> None:
@@ -199,14 +187,6 @@ def test_a_killed_writer_leaves_whole_steps_alone(ledger_url: str) -> None:
     assert len(records) > 20
     assert sorted(each.remediation for each in ledger.trail()) == sorted(each.id for each in records)
     ledger.commit(first(-1)[0])
-
-
-def told(number: int, channel: str = "slack", at: datetime = NOON) -> OutboxMessage:
-    """The parcel of a proposal."""
-    record, trail = first(number)
-    notice = notices.told(record, [trail], notices.NoticeContext(), lambda _: None)
-    assert notice
-    return parcel(notice, channel, at)
 
 
 def test_a_parcel_is_stored_with_its_step_or_not_at_all(fresh: Open) -> None:

@@ -17,7 +17,7 @@ from remediate.ledger.opening import open_ledger
 from remediate.records.modes import EVERYWHERE, Modes, switched
 from remediate.records.remediation import Remediation, State
 from remediate.times import instant
-from tests.ledger.test_contract import NOON, first, told
+from tests.ledger.helpers import NOON, first, told
 
 Open = Callable[[], Ledger]
 NO_RECORDS = ["{}", "not json", '{"id": 7}', "[]", "", '{"x": ' + "[" * 5000 + "]" * 5000 + "}"]

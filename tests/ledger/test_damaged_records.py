@@ -22,7 +22,7 @@ from remediate.ledger.sqlite import SqliteLedger
 from remediate.records.remediation import Remediation, State, transition
 from remediate.records.results import Swept
 from tests.audit_entries import REPOSITORY, activity, denial
-from tests.service.test_remediator import REVIEWER, World
+from tests.service.world import REVIEWER, World
 
 DAY = timedelta(days=1)
 DAMAGE: list[Any] = [

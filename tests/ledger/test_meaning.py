@@ -18,7 +18,7 @@ from remediate.ledger import codec as stored
 from remediate.ledger.meaning import FIELDS, nonsense, stored_name
 from remediate.records.modes import EVERYWHERE, Modes, switched
 from remediate.records.remediation import Ending, Remediation, State, transition, with_pending_removal
-from tests.ledger.test_contract import NOON, first, told
+from tests.ledger.helpers import NOON, first, told
 
 ANA = "user:ana@example.com"
 DAMAGE: list[Any] = [

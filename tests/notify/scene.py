@@ -13,7 +13,8 @@ from remediate.ledger.opening import open_ledger
 from remediate.notify.dispatch import Dispatcher
 from remediate.records import outbox
 from remediate.records.delivery import DeliveryResult
-from remediate.records.remediation import Remediation
+from remediate.records.notice import Notice, NoticeKind
+from remediate.records.remediation import Remediation, State
 from remediate.records.results import Limits
 from remediate.service.remediator import Remediator
 from remediate.settings import load_settings
@@ -81,3 +82,33 @@ class Scene:
     def waiting(self, channel: str) -> list[outbox.OutboxMessage]:
         """What is due on a channel now."""
         return self.ledger.waiting(channel, msgspec.to_builtins(self.now).replace("+00:00", "Z"), 1000)
+
+
+def notice(**fields: Any) -> Notice:
+    defaults: dict[str, Any] = {
+        "id": "r-000000000000.1.proposed",
+        "kind": NoticeKind.PROPOSED,
+        "at": "2026-11-23T12:00:00.000000Z",
+        "title": "Proposal opened",
+        "summary": "somebody could not read something.",
+        "advice": "Approve or reject it.",
+        "link": "https://review.example.com/r/r-000000000000",
+        "remediation": "r-000000000000",
+        "cycle": 1,
+        "state": State.PROPOSED,
+        "repository": "projects/p/locations/us/repositories/r",
+        "role": "roles/artifactregistry.reader",
+        "member": "user:a@example.com",
+        "actor": "remediate",
+        "denials": 1,
+        "first_seen": "2026-11-23T12:00:00.000000Z",
+        "last_seen": "2026-11-23T12:00:00.000000Z",
+    }
+    return Notice(**(defaults | fields))
+
+
+def many(scene: Scene, count: int) -> None:
+    """So many proposals, each for a member of its own."""
+    for number in range(count):
+        email = f"deployer-{number}@shop-frontend.iam.gserviceaccount.com"
+        scene.denied_at_home(f"many-{number}", email=email)

@@ -14,33 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remediate.notify import cards
-from remediate.records.notice import Notice, NoticeKind, Why
-from remediate.records.remediation import State
+from remediate.records.notice import NoticeKind, Why
+from tests.notify.scene import notice
 
 MAKERS = {"slack": cards.slack, "chat": cards.chat}
-
-
-def notice(**fields: Any) -> Notice:
-    defaults: dict[str, Any] = {
-        "id": "r-000000000000.1.proposed",
-        "kind": NoticeKind.PROPOSED,
-        "at": "2026-11-23T12:00:00.000000Z",
-        "title": "Proposal opened",
-        "summary": "somebody could not read something.",
-        "advice": "Approve or reject it.",
-        "link": "https://review.example.com/r/r-000000000000",
-        "remediation": "r-000000000000",
-        "cycle": 1,
-        "state": State.PROPOSED,
-        "repository": "projects/p/locations/us/repositories/r",
-        "role": "roles/artifactregistry.reader",
-        "member": "user:a@example.com",
-        "actor": "remediate",
-        "denials": 1,
-        "first_seen": "2026-11-23T12:00:00.000000Z",
-        "last_seen": "2026-11-23T12:00:00.000000Z",
-    }
-    return Notice(**(defaults | fields))
 
 
 def strings(value: Any) -> Iterator[str]:

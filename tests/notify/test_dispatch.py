@@ -19,8 +19,9 @@ from remediate.notify.interface import DeliveryFailed
 from remediate.notify.webhook import Webhook
 from remediate.records.outbox import GIVEN_UP_AFTER, LEASE
 from remediate.records.results import Limits
+from tests.firestore_fixture import EACH_LEDGER
 from tests.notify.receivers import TOKEN, Receiver, dead_port, receiving, silent_port
-from tests.notify.scene import REVIEWER, Scene
+from tests.notify.scene import REVIEWER, Scene, many
 from tests.pubsub_fixture import PubSub
 
 
@@ -34,13 +35,6 @@ def slack() -> Iterator[Receiver]:
 def chat() -> Iterator[Receiver]:
     with receiving(Receiver()) as receiver:
         yield receiver
-
-
-def many(scene: Scene, count: int) -> None:
-    """So many proposals, each for a member of its own."""
-    for number in range(count):
-        email = f"deployer-{number}@shop-frontend.iam.gserviceaccount.com"
-        scene.denied_at_home(f"many-{number}", email=email)
 
 
 def test_every_channel_gets_every_notice_once(ledger_url: str, slack: Receiver, chat: Receiver, pubsub: PubSub) -> None:
@@ -169,6 +163,7 @@ def test_many_at_once_are_one_digest_for_people_and_a_message_each_for_machines(
     assert len(pubsub.pull(subscription)) == 2
 
 
+@EACH_LEDGER
 def test_two_sweeps_at_once_send_each_notice_once(ledger_url: str, slack: Receiver) -> None:
     slack.delay = 0.05
     scene = Scene(ledger_url, REMEDIATE_SLACK_WEBHOOK=slack.url)

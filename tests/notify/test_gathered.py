@@ -13,8 +13,7 @@ from remediate.records.remediation import State
 from remediate.records.results import Limits
 from tests.audit_entries import bare_text
 from tests.notify.receivers import dead_port
-from tests.notify.scene import PAGES, REVIEWER, SAME_REPOSITORY, Scene
-from tests.notify.test_dispatch import many
+from tests.notify.scene import PAGES, REVIEWER, SAME_REPOSITORY, Scene, many
 
 TOPIC = "projects/remediate-ops/topics/notices"
 

@@ -14,9 +14,7 @@ from remediate.records.notice import Notice, NoticeKind
 from remediate.records.remediation import State
 from remediate.records.results import Limits
 from tests.notify.receivers import Receiver, receiving
-from tests.notify.scene import REVIEWER, Scene
-from tests.notify.test_cards import notice
-from tests.notify.test_dispatch import many
+from tests.notify.scene import REVIEWER, Scene, many, notice
 
 
 @pytest.fixture

@@ -19,9 +19,10 @@ from remediate.records.gathering import UNKNOWN, Group, group_named, group_of
 from remediate.records.remediation import Remediation, State
 from remediate.records.results import Limits
 from tests.audit_entries import activity, bare_text, denial, user_text
-from tests.service.test_remediator import NOON, REVIEWER, SAME_IMAGE, Crash, World, same, world
+from tests.firestore_fixture import EACH_LEDGER
+from tests.service.helpers import Crash, same
+from tests.service.world import NOON, REVIEWER, SAME_IMAGE, World
 
-__all__ = ["world"]
 LIMITS = Limits(proposals_an_hour=3)
 NAME = "2026-11-23T12/shop-frontend"
 
@@ -142,6 +143,7 @@ def _handle(url: str, start: Barrier, numbers: range) -> None:
         instance.handle(denied(number))
 
 
+@EACH_LEDGER
 def test_two_processes_agree_on_who_has_a_place(ledger_url: str) -> None:
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(2)
@@ -157,6 +159,7 @@ def test_two_processes_agree_on_who_has_a_place(ledger_url: str) -> None:
     assert sorted(marks(records)) == [""] * 7 + [NAME] * 18
 
 
+@EACH_LEDGER
 def test_each_ledger_finds_a_group_and_what_is_in_none(world: World) -> None:
     open_remediation(world, range(9))
     world.now += timedelta(hours=1)

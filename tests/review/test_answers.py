@@ -13,7 +13,7 @@ import pytest
 from remediate.decisions.policy import decide
 from remediate.records.remediation import State, open_remediation
 from tests.audit_entries import activity, denial, user_text
-from tests.review.conftest import Page
+from tests.review.page import Page
 from tests.review.records import NOON
 from tests.sandbox_fixture import SandboxProcess
 

@@ -11,7 +11,7 @@ import pytest
 
 from remediate.records.remediation import Remediation
 from tests.audit_entries import activity, denial, system_event, user_text
-from tests.review.conftest import LEAD, Page
+from tests.review.page import LEAD, Page
 from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, SandboxProcess
 
 Open = Callable[..., Page]

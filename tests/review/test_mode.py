@@ -16,10 +16,9 @@ from remediate.records.results import Limits
 from remediate.review.identity import HEADER, IapIdentity
 from remediate.review.pages import Review
 from remediate.service.reviewers import Reviewers
-from tests.review.test_identity import AUDIENCE, KEY, NOW, public, token
-from tests.service.test_remediator import World, world
+from tests.review.tokens import AUDIENCE, KEY, NOW, public, token
+from tests.service.world import World
 
-__all__ = ["world"]
 ANA, BO, OP = "ana@example.com", "bo@example.com", "op@example.net"
 REVIEWERS = Reviewers(("example.com",), operators=(f"user:{OP}",))
 GRANTS = "rules: [{name: '<b>all', when: 'true', then: grant}]"

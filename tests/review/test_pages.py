@@ -21,7 +21,7 @@ from remediate.ledger.opening import open_ledger
 from remediate.records.trail_verification import broken_trail
 from remediate.service.renewal import renewed
 from tests.audit_entries import activity, denial, user_text
-from tests.review.conftest import LEAD, Page
+from tests.review.page import LEAD, Page
 from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, ROOT, SandboxProcess
 
 HOSTILE = "<script>alert(1)</script>"

@@ -20,7 +20,7 @@ from remediate.records.results import Limits
 from remediate.records.transitions import unmet_partners
 from remediate.review.bulk import bulk_result
 from remediate.review.context import PageContext
-from tests.review.conftest import LEAD, Page
+from tests.review.page import LEAD, Page
 from tests.review.records import NOON, record
 from tests.sandbox_fixture import AGENT
 

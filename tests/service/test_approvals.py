@@ -29,49 +29,27 @@ from tests.audit_entries import (
     system_event,
     user_text,
 )
-from tests.service.test_endings import Registry
-from tests.service.test_lifecycle import DAY, MEMBER, proposed, state
-from tests.service.test_remediator import (
-    REVIEWER,
-    SAME_IMAGE,
-    SAME_REPOSITORY,
+from tests.service.helpers import (
+    ASKS,
+    DAY,
+    MEMBER,
     Crash,
-    World,
+    Overlaid,
+    Registry,
+    approved_by_a_rule,
+    crash,
     cross,
+    proposed,
     same,
     same_entry,
-    world,
+    state,
 )
+from tests.service.world import REVIEWER, SAME_IMAGE, SAME_REPOSITORY, World
 
-__all__ = ["world"]  # the fixture
 SECOND = "bo@example.org"
-ASKS = parse_policy("rules:\n- {name: nobody, when: true, then: ask}\n", "policy.yaml")
 SECURITY = parse_policy(
     "rules:\n- {name: sec, when: true, then: ask, reviewers: [security@example.com]}\n", "policy.yaml"
 )
-
-
-class Overlaid:
-    """A part of the world with some of its calls done otherwise."""
-
-    def __init__(self, part: Any, **calls: Callable[..., Any]) -> None:
-        self._part, self._calls = part, calls
-
-    def __getattr__(self, name: str) -> Any:
-        return self._calls.get(name) or getattr(self._part, name)
-
-
-def crash(*_: Any, **__: Any) -> None:
-    raise Crash
-
-
-def approved_by_a_rule(world: World) -> Remediation:
-    """A rule's approval whose write never came."""
-    with pytest.raises(Crash):
-        world.instance(Mode.ENFORCE, registry=Registry(world, add_reader=crash)).handle(same())
-    [record] = world.records().values()
-    assert (record.state, record.approver) == (State.APPROVED, "rule:same project")
-    return record
 
 
 class Bars:

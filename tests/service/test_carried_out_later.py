@@ -27,23 +27,26 @@ from tests.audit_entries import (
     user_text,
 )
 from tests.fakes import MemoryLogs
-from tests.service.test_approvals import ASKS, approved_by_a_rule, crash
-from tests.service.test_endings import Registry
-from tests.service.test_lifecycle import DAY, MEMBER, proposed, state
-from tests.service.test_loosening import ANA, BO, asks
-from tests.service.test_read_back import impersonated
-from tests.service.test_remediator import (
-    REVIEWER,
-    SAME_REPOSITORY,
+from tests.service.helpers import (
+    ANA,
+    ASKS,
+    BO,
+    DAY,
+    MEMBER,
     Crash,
-    World,
+    Registry,
+    approved_by_a_rule,
+    asks,
+    crash,
     cross,
+    impersonated,
+    proposed,
     same,
     same_entry,
-    world,
+    state,
 )
+from tests.service.world import REVIEWER, SAME_REPOSITORY, World
 
-__all__ = ["world"]  # the fixture
 HOUR = timedelta(hours=1)
 TWO = parse_policy("rules:\n- {name: two, when: true, then: ask, approvals: 2}\n", "policy.yaml")
 

@@ -13,21 +13,10 @@ from remediate.cloud.interface import PolicyChange
 from remediate.errors import Refused, TerminalFault
 from remediate.records.remediation import Remediation, State
 from tests.audit_entries import REPOSITORY
-from tests.service.test_lifecycle import DAY, MEMBER, proposed, state
-from tests.service.test_remediator import REVIEWER, Crash, Crashing, World, cross, world
+from tests.service.helpers import DAY, MEMBER, Crash, Crashing, Registry, cross, proposed, state
+from tests.service.world import REVIEWER, World
 
-__all__ = ["world"]  # the fixture
 SECOND = "bo@example.org"
-
-
-class Registry:
-    """The world's registry, with some of its calls done otherwise."""
-
-    def __init__(self, world: World, **calls: Callable[..., Any]) -> None:
-        self._world, self._calls = world, calls
-
-    def __getattr__(self, name: str) -> Any:
-        return self._calls.get(name) or getattr(self._world.registry, name)
 
 
 def granted(world: World, **approval: Any) -> Remediation:

@@ -37,18 +37,9 @@ from tests.audit_entries import (
     user_text,
 )
 from tests.fakes import MemoryLogs
-from tests.service.test_remediator import (
-    REVIEWER,
-    SAME_IMAGE,
-    SAME_REPOSITORY,
-    World,
-    cross,
-    same,
-    same_entry,
-    world,
-)
+from tests.service.helpers import cross, same, same_entry
+from tests.service.world import REVIEWER, SAME_IMAGE, SAME_REPOSITORY, World
 
-__all__ = ["world"]  # the fixture
 MEMBER = Member(f"serviceAccount:{DEPLOYER}")
 WRITER = "roles/artifactregistry.writer"
 CUSTOM = "projects/platform-images/roles/imageReader"

@@ -30,9 +30,8 @@ from tests.audit_entries import (
     user_text,
 )
 from tests.fakes import MemoryLogs, MemoryRegistry, MemoryRoles, projects
-from tests.service.test_remediator import NOON, SAME_IMAGE, SAME_REPOSITORY, World, same, same_entry, world
-
-__all__ = ["world"]
+from tests.service.helpers import same, same_entry
+from tests.service.world import NOON, SAME_IMAGE, SAME_REPOSITORY, World
 
 APP = Repository(PROJECT, "asia-northeast1", "app")
 CI = Member(f"serviceAccount:{DEPLOYER}")

@@ -23,23 +23,8 @@ from remediate.records.remediation import Remediation, State, content_digest
 from remediate.records.results import Swept
 from remediate.service.reviewers import Reviewers
 from tests.audit_entries import DEPLOYER, REPOSITORY, activity, denial
-from tests.service.test_remediator import REVIEWER, SAME_REPOSITORY, Crash, Crashing, World, cross, same, world
-
-__all__ = ["world"]  # the fixture
-MEMBER = f"serviceAccount:{DEPLOYER}"
-DAY = timedelta(days=1)
-
-
-def proposed(world: World, insert_id: str = "1") -> Remediation:
-    record = world.instance().handle(cross(insert_id)).remediation
-    assert record
-    return record
-
-
-def state(world: World, ident: str) -> State:
-    record = world.ledger.get(ident)
-    assert record
-    return record.state
+from tests.service.helpers import DAY, MEMBER, Crash, Crashing, cross, proposed, same, state
+from tests.service.world import REVIEWER, SAME_REPOSITORY, World
 
 
 def swept(world: World) -> list[Swept]:

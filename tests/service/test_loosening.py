@@ -40,13 +40,11 @@ from remediate.service.reviewers import Reviewers
 from remediate.times import instant
 from tests.audit_entries import activity, denial, user_text
 from tests.fakes import Heard
-from tests.service.test_remediator import NOON, SAME_IMAGE, Crash, Crashing, World, world
-
-__all__ = ["world"]
+from tests.firestore_fixture import EACH_LEDGER
+from tests.service.helpers import ANA, BO, NOBODY_ALONE, Crash, Crashing, asks
+from tests.service.world import NOON, SAME_IMAGE, World
 
 ENFORCE, DRY_RUN = Mode.ENFORCE, Mode.DRY_RUN
-ANA, BO = "ana@example.com", "bo@example.org"
-NOBODY_ALONE = Reviewers()
 OPERATED = Reviewers(operators=(f"user:{ANA}",))
 SCOPES = [EVERYWHERE, "organizations/4", "folders/421", "projects/shop-frontend", "projects/other"]
 PLACES = [
@@ -55,12 +53,6 @@ PLACES = [
     Place(frozenset()),
 ]
 GRANTS = "rules: [{name: all, when: 'true', then: grant}]"
-
-
-def asks(
-    world: World, who: str, mode: Mode | None, scope: str = EVERYWHERE, reviewers: Reviewers = NOBODY_ALONE
-) -> Modes:
-    return world.instance(reviewers=reviewers).switch(scope, mode, actor=who, note=f"{who} says so")
 
 
 def test_enforce_waits_for_a_second_person(world: World) -> None:
@@ -144,6 +136,7 @@ def race(world: World, *words: tuple[str, Mode | None]) -> list[Modes]:
         return list(pool.map(say, words))
 
 
+@EACH_LEDGER
 def test_of_two_who_confirm_at_once_one_does(world: World) -> None:
     asks(world, ANA, ENFORCE)
     people = [BO, "cy@example.com", "di@example.com"]
@@ -154,6 +147,7 @@ def test_of_two_who_confirm_at_once_one_does(world: World) -> None:
     assert (changes[1].asked_by, changes[1].after) == (f"user:{ANA}", ENFORCE)
 
 
+@EACH_LEDGER
 def test_of_a_confirmation_and_a_dry_run_at_once_the_stricter_stands(world: World) -> None:
     for number in range(5):
         asks(world, ANA, ENFORCE)

@@ -21,8 +21,8 @@ from remediate.records.remediation import State
 from remediate.records.results import Limits
 from remediate.service.remediator import Remediator
 from tests.audit_entries import DEPLOYER
-from tests.service.test_remediator import REVIEWER, SAME_REPOSITORY, World, same
-from tests.service.test_two_approvals import Wants
+from tests.service.helpers import Wants, same
+from tests.service.world import REVIEWER, SAME_REPOSITORY, World
 
 MEMBER = f"serviceAccount:{DEPLOYER}"
 HOUR = timedelta(hours=1)

@@ -17,9 +17,9 @@ from remediate.records.remediation import State
 from remediate.service.reviewers import Reviewers
 from tests.audit_entries import DEPLOYER
 from tests.fakes import ORGANIZATION
-from tests.service.test_remediator import REVIEWER, SAME_REPOSITORY, Crash, Crashing, World, same, world
+from tests.service.helpers import Crash, Crashing, same
+from tests.service.world import REVIEWER, SAME_REPOSITORY, World
 
-__all__ = ["world"]  # the fixture
 DRY_RUN, ENFORCE = Mode.DRY_RUN, Mode.ENFORCE
 HERE = Place(frozenset({"projects/shop", "projects/12", "folders/7", "organizations/4"}))
 THERE = Place(frozenset({"projects/images", "folders/8", "organizations/4"}))

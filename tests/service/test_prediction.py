@@ -10,7 +10,7 @@ from remediate.decisions.plan import Plan
 from remediate.ledger.interface import Filter
 from remediate.ledger.opening import open_ledger
 from tests.audit_entries import REPOSITORY, activity, call_entry, denial, understood
-from tests.service.test_remediator import World
+from tests.service.world import World
 
 IMAGES = (
     "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/web:v2",

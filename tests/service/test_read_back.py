@@ -17,21 +17,12 @@ from remediate.reasons import Reason
 from remediate.records.remediation import Remediation, State, open_remediation, transition
 from tests.audit_entries import AGENT, DEPLOYER, IMAGE, LOGGED, activity, denial, system_event, user_text
 from tests.fakes import MemoryLogs
-from tests.service.test_approvals import Overlaid
-from tests.service.test_lifecycle import MEMBER, proposed, state
-from tests.service.test_remediator import NOON, REVIEWER, World, cross, world
+from tests.service.helpers import MEMBER, Overlaid, cross, impersonated, proposed, state
+from tests.service.world import NOON, REVIEWER, World
 
-__all__ = ["world"]  # the fixture
 REVIEWERS = (REVIEWER, "bo@example.org", "security@example.com")
 ANA = "ana@example.com"
 OPERATION = "0c1f7c2e-5a7b-4f57-9d54-3f6f0c0d1e2f"
-
-
-def impersonated(entry: dict[str, Any], *people: str) -> dict[str, Any]:
-    """The entry of a call behind which these people stand."""
-    info = entry["protoPayload"]["authenticationInfo"]
-    info["serviceAccountDelegationInfo"] = [{"firstPartyPrincipal": {"principalEmail": each}} for each in people]
-    return entry
 
 
 def forged(which: int, *people: str, **more: Any) -> dict[str, Any]:

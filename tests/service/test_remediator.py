@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,119 +12,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from remediate.cloud.interface import Cloud
-from remediate.decisions.organization import HomeNames
 from remediate.decisions.policy import Mode, Outcome
 from remediate.entries.denial import Denial
 from remediate.errors import BadInput, Refused, TransientFault
 from remediate.iam.allow_policy import Binding
 from remediate.iam.grant import ROLE
-from remediate.ledger.interface import Filter, Ledger
-from remediate.ledger.opening import open_ledger
 from remediate.ledger.sqlite import SqliteLedger
 from remediate.reasons import Reason
-from remediate.records.hash_chain import digest
-from remediate.records.remediation import Remediation, State
-from remediate.service.remediator import Remediator
-from remediate.service.reviewers import Reviewers
+from remediate.records.remediation import State
 from tests.audit_entries import (
     AGENT,
     DEPLOYER,
-    LOGGED,
-    PROJECT,
     REPOSITORY,
     activity,
     bare_text,
     denial,
     system_event,
     understood,
-    user_text,
 )
-from tests.fakes import ORGANIZATION, MemoryLogs, MemoryProjects, MemoryRegistry, MemoryRoles, projects
-from tests.policies import WIDER
-
-SAME_IMAGE = f"asia-northeast1-docker.pkg.dev/{PROJECT}/app/web:v2"
-SAME_REPOSITORY = f"projects/{PROJECT}/locations/asia-northeast1/repositories/app"
-REVIEWER = "platform-lead@example.com"
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-
-
-def cross(insert_id: str = "1") -> Denial:
-    return denial(activity(insert_id=insert_id))
-
-
-def same_entry(insert_id: str = "1") -> dict[str, Any]:
-    return activity(user_text(SAME_IMAGE), images=(SAME_IMAGE,), insert_id=insert_id)
-
-
-def same(insert_id: str = "1") -> Denial:
-    return denial(same_entry(insert_id))
-
-
-class Crash(Exception):
-    """The process dies here."""
-
-
-class Crashing:
-    """Passes every call on, and dies just before or just after the n-th."""
-
-    def __init__(self, inner: Any, counter: itertools.count[int], at: int, after: bool) -> None:
-        self._inner, self._counter, self._at, self._after = inner, counter, at, after
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            number = next(self._counter)
-            if number == self._at and not self._after:
-                raise Crash
-            result = getattr(self._inner, name)(*args, **kwargs)
-            if number == self._at:
-                raise Crash
-            return result
-
-        return call
-
-
-class World:
-    """A ledger file, a registry with two repositories, and instances of the service over them."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        others = Binding("roles/artifactregistry.writer", ("user:builder@example.com",))
-        self.registry = MemoryRegistry({REPOSITORY: [others], SAME_REPOSITORY: []})
-        self.projects = projects()
-        self.logs = MemoryLogs(LOGGED.get)
-        self.roles = MemoryRoles()
-        self.now = NOON
-
-    def instance(self, mode: Mode | None = Mode.DRY_RUN, **replaced: Any) -> Remediator:
-        cloud = {"registry": self.registry, "projects": self.projects, "roles": self.roles, "logs": self.logs}
-        cloud |= {name: replaced.pop(name) for name in list(replaced) if name in cloud}
-        parts: dict[str, Any] = {"ledger": self.ledger, "cloud": Cloud(**cloud), "mode": mode}
-        parts |= {"organization": ORGANIZATION, "clock": lambda: self.now, "rules": lambda: WIDER}
-        parts |= {"home_names": HomeNames(("example.com", "example.org"))}
-        parts |= {"reviewers": Reviewers(operators=(f"user:{REVIEWER}",))} | replaced
-        return Remediator(**parts)
-
-    def records(self) -> dict[str, Remediation]:
-        return {record.member: record for record in self.ledger.find(Filter())}
-
-    def counts(self) -> list[tuple[str, str, int]]:
-        return sorted((each.repository, each.member, each.denials) for each in self.ledger.find(Filter()))
-
-    def check_trail(self) -> None:
-        """Every chain is whole, and every transition has exactly one record."""
-        for record in self.ledger.find(Filter()):
-            trail = list(self.ledger.trail(record.id))
-            assert [each.seq for each in trail] == list(range(1, record.trail + 1))
-            assert [each.before for each in trail] == [None, *(each.after for each in trail[:-1])]
-            assert trail[-1].after is record.state
-            assert [each.previous for each in trail] == ["", *(each.hash for each in trail[:-1])]
-            assert all(each.hash == digest(each) for each in trail)
-
-
-@pytest.fixture
-def world(ledger_url: str) -> World:
-    return World(open_ledger(ledger_url))
+from tests.fakes import MemoryProjects
+from tests.service.helpers import Crash, Crashing, cross, same
+from tests.service.world import REVIEWER, SAME_REPOSITORY, World
 
 
 def test_dry_run_proposes_both_hops_and_writes_nothing(world: World) -> None:

@@ -37,9 +37,8 @@ from remediate.review.drawing import days, standing
 from remediate.times import instant
 from tests.audit_entries import DEPLOYER, PROJECT, activity, denial, deployed, policy_set, user_text
 from tests.fakes import MemoryLogs
-from tests.service.test_remediator import NOON, REVIEWER, SAME_IMAGE, SAME_REPOSITORY, World, same, same_entry, world
-
-__all__ = ["world"]
+from tests.service.helpers import same, same_entry
+from tests.service.world import NOON, REVIEWER, SAME_IMAGE, SAME_REPOSITORY, World
 
 APP = Repository(PROJECT, "asia-northeast1", "app")
 CI = Member(f"serviceAccount:{DEPLOYER}")

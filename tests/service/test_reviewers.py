@@ -10,10 +10,9 @@ from remediate.iam.member import Member
 from remediate.records.remediation import Remediation
 from remediate.service.reviewers import Reviewers
 from tests.audit_entries import DEPLOYER
-from tests.service.test_lifecycle import proposed
-from tests.service.test_remediator import World, world
+from tests.service.helpers import proposed
+from tests.service.world import World
 
-__all__ = ["world"]  # the fixture
 ANA, BO, SERVICE = "ana@example.com", "bo@example.org", "serviceAccount:remediate@ops.iam.gserviceaccount.com"
 
 

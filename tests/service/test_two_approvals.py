@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from remediate.decisions.policy import Mode, Outcome, Rule
+from remediate.decisions.policy import Mode
 from remediate.errors import Refused, Stale
 from remediate.iam.member import Member
 from remediate.reasons import Reason
@@ -19,30 +19,11 @@ from remediate.records.results import Limits
 from remediate.records.trail_verification import broken_trail
 from remediate.service.remediator import Remediator
 from tests.audit_entries import REPOSITORY, denial, system_event
-from tests.service.test_approvals import crash
-from tests.service.test_endings import Registry
-from tests.service.test_lifecycle import DAY, proposed, state
-from tests.service.test_remediator import REVIEWER, Crash, Crashing, World, cross, world
+from tests.service.helpers import DAY, Crash, Crashing, Registry, Wants, crash, cross, proposed, state
+from tests.service.world import REVIEWER, World
 
-__all__ = ["world"]  # the fixture
 ANA, BO, EVA = "ana@example.com", "bo@example.org", "eva@example.com"
 DECLARE = Limits(one_may_declare=True)
-
-
-class Wants:
-    """Rules that ask for everything, and want so many approvals."""
-
-    digest = "wants"
-
-    def __init__(self, approvals: int, **more: Any) -> None:
-        self.rule = Rule("careful", Outcome.ASK, approvals=approvals, **more)
-
-    def judge(self, variables: Any) -> tuple[Rule, bool]:
-        assert variables
-        return self.rule, True
-
-    def mentions(self, variable: str) -> bool:
-        return not variable
 
 
 def careful(world: World, approvals: int = 2, **more: Any) -> Remediator:

@@ -18,7 +18,8 @@ from remediate.reasons import Reason
 from tests.audit_entries import DEPLOYER, activity, denial, user_text
 from tests.fakes import MemoryLogs
 from tests.policies import WIDER
-from tests.service.test_remediator import SAME_IMAGE, SAME_REPOSITORY, World, same_entry
+from tests.service.helpers import same_entry
+from tests.service.world import SAME_IMAGE, SAME_REPOSITORY, World
 
 MEMBER = f"serviceAccount:{DEPLOYER}"
 OURS = HomeNames(("example.com",), ("staff",))

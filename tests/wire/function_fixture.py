@@ -9,8 +9,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,8 +17,14 @@ from typing import Any
 from remediate.ledger.interface import Filter
 from remediate.ledger.sqlite import SqliteLedger
 from remediate.records.remediation import Remediation
+from tests import warm
+from tests.audit_entries import activity, user_text
 from tests.policies import BEFORE_2025
-from tests.sandbox_fixture import ROOT, SandboxProcess
+from tests.sandbox_fixture import SandboxProcess
+
+PAGES = "https://review.example.com"
+
+SAME_IMAGE = "asia-northeast1-docker.pkg.dev/shop-frontend/app/admin:v1"
 
 PUBSUB_TYPE = "google.cloud.pubsub.topic.v1.messagePublished"
 AUDIT_TYPE = "google.cloud.audit.log.v1.written"
@@ -40,30 +44,30 @@ class FunctionProcess:
         self.ledger_path = folder / "ledger.db"
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("REMEDIATE_", "CLOUDSDK_"))}
         environment = clean | (sandbox.env if sandbox else {}) | {"REMEDIATE_LEDGER": f"sqlite:///{self.ledger_path}"}
-        framework = str(Path(sys.executable).with_name("functions-framework"))
-        command = [framework, "--target", target, "--host", "127.0.0.1", "--port", str(self.port)]
+        arguments = ("--target", target, "--host", "127.0.0.1", "--port", str(self.port))
         self.output: list[str] = []
         self.sandbox = sandbox
         self._logged: set[str] = set()
         if sandbox:  # what follows a rule's grant is tested by the wider rule, where a test does not say otherwise
             settings = {"REMEDIATE_POLICY": str(BEFORE_2025)} | settings
-        self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
+        reading, writing = os.pipe()
+        self.process = warm.Process(
+            "functions_framework",
+            *arguments,
             env=environment | settings,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
+            stdout=writing,
+            stderr=writing,
+            new_session=True,
         )
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        os.close(writing)
+        self._reader = threading.Thread(target=self._read, args=(reading,), daemon=True)
         self._reader.start()
         self._wait_until_it_listens()
 
-    def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self.output.append(line.rstrip("\n"))
+    def _read(self, reading: int) -> None:
+        with open(reading, errors="replace") as stream:
+            for line in stream:
+                self.output.append(line.rstrip("\n"))
 
     def _wait_until_it_listens(self) -> None:
         deadline = time.monotonic() + 60
@@ -82,8 +86,6 @@ class FunctionProcess:
         self.process.terminate()
         self.process.wait(20)
         self._reader.join(5)
-        if self.process.stdout:
-            self.process.stdout.close()
 
     def lines(self, count: int = 1, *, trail: bool = False) -> list[dict[str, Any]]:
         """What the function itself logged, decoded, once it has logged that many lines (a pipe may lag behind).
@@ -134,3 +136,22 @@ class FunctionProcess:
     def records(self) -> list[Remediation]:
         """Every remediation in the function's ledger."""
         return SqliteLedger(self.ledger_path).find(Filter(), limit=1000)
+
+
+def same_project(insert_id: str = "1") -> dict[str, Any]:
+    return activity(user_text(SAME_IMAGE), images=(SAME_IMAGE,), insert_id=insert_id)
+
+
+class Command:
+    """`remediate ...` beside a function: on its ledger and its sandbox."""
+
+    def __init__(self, function: FunctionProcess, **environ: str) -> None:
+        assert function.sandbox
+        ledger = {"REMEDIATE_LEDGER": f"sqlite:///{function.ledger_path}"}
+        self._environ = {"PATH": os.environ["PATH"]} | function.sandbox.env | ledger | environ
+
+    def run(self, *arguments: str) -> str:
+        """Its output; it has to exit with 0."""
+        done = warm.run_text("remediate", *arguments, env=self._environ)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr

@@ -13,8 +13,7 @@ import pytest
 
 from tests.audit_entries import push_body
 from tests.sandbox_fixture import SandboxProcess
-from tests.wire.function_fixture import AUDIT_TYPE, FunctionProcess
-from tests.wire.test_function import same_project
+from tests.wire.function_fixture import AUDIT_TYPE, FunctionProcess, same_project
 
 LARGE = 300  # megabytes
 BLOCK = b"x" * (1 << 20)

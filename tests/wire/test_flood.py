@@ -23,10 +23,9 @@ from remediate.records.remediation import State
 from remediate.times import instant
 from tests.audit_entries import activity, push_body, user_text
 from tests.notify.receivers import dead_port
-from tests.review.conftest import LEAD, Page
+from tests.review.page import LEAD, Page
 from tests.sandbox_fixture import IMAGE, SandboxProcess
-from tests.wire.function_fixture import FunctionProcess
-from tests.wire.test_notices import PAGES, Command
+from tests.wire.function_fixture import PAGES, Command, FunctionProcess
 
 SAME_IMAGE = "asia-northeast1-docker.pkg.dev/shop-frontend/app/admin:v1"
 ROW = re.compile(r'<li class="row">')

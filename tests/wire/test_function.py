@@ -20,9 +20,8 @@ from remediate.ledger.sqlite import SqliteLedger
 from remediate.records.remediation import State
 from tests.audit_entries import AGENT, activity, bare_text, push_body, user_text
 from tests.sandbox_fixture import DEPLOYER, IMAGE, ROOT, SandboxProcess
-from tests.wire.function_fixture import AUDIT_TYPE, PUBSUB_TYPE, FunctionProcess
+from tests.wire.function_fixture import AUDIT_TYPE, PUBSUB_TYPE, SAME_IMAGE, FunctionProcess, same_project
 
-SAME_IMAGE = "asia-northeast1-docker.pkg.dev/shop-frontend/app/admin:v1"
 SAME_REPOSITORY = "projects/shop-frontend/locations/asia-northeast1/repositories/app"
 Start = Callable[..., FunctionProcess]
 
@@ -38,10 +37,6 @@ def start(sandbox_server: SandboxProcess, tmp_path: Path) -> Iterator[Start]:
     yield started
     for function in running:
         function.close()
-
-
-def same_project(insert_id: str = "1") -> dict[str, Any]:
-    return activity(user_text(SAME_IMAGE), images=(SAME_IMAGE,), insert_id=insert_id)
 
 
 def cross_project(insert_id: str = "1") -> dict[str, Any]:

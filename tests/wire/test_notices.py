@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,11 @@ import pytest
 from tests.audit_entries import activity, push_body, user_text
 from tests.notify.receivers import TOKEN, Receiver, dead_port, receiving, silent_port
 from tests.pubsub_fixture import PubSub
-from tests.review.test_pages import Page
+from tests.review.page import Page
 from tests.sandbox_fixture import IMAGE, ROOT, SandboxProcess
-from tests.wire.function_fixture import FunctionProcess
+from tests.wire.function_fixture import PAGES, Command, FunctionProcess
 
 SAME_IMAGE = "asia-northeast1-docker.pkg.dev/shop-frontend/app/admin:v1"
-PAGES = "https://review.example.com"
 
 
 @pytest.fixture
@@ -32,28 +32,6 @@ def slack() -> Iterator[Receiver]:
 
 def denial_of(image: str, insert_id: str = "1", **more: Any) -> dict[str, Any]:
     return push_body(activity(user_text(image), images=(image,), insert_id=insert_id, **more))
-
-
-class Command:
-    """`remediate ...` beside a function: on its ledger and its sandbox."""
-
-    def __init__(self, function: FunctionProcess, **environ: str) -> None:
-        assert function.sandbox
-        ledger = {"REMEDIATE_LEDGER": f"sqlite:///{function.ledger_path}"}
-        self._environ = {"PATH": os.environ["PATH"]} | function.sandbox.env | ledger | environ
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "remediate", *arguments]
-        return subprocess.Popen(
-            command, cwd=ROOT, env=self._environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def run(self, *arguments: str) -> str:
-        """Its output; it has to exit with 0."""
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == 0, out + err
-        return out + err
 
 
 def test_a_webhook_that_never_answers_delays_no_event_and_no_other_channel(
@@ -107,9 +85,8 @@ def test_what_the_function_could_not_send_a_sweep_sends_once_however_many_run(
     slack.delay = 0.3
     working = Command(function, REMEDIATE_SLACK_WEBHOOK=slack.url, REMEDIATE_REVIEW_URL=PAGES)
     much_later = ("--as-of", f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() + 7200))}")
-    sweeps = [working.start("sweep", *much_later) for _ in range(3)]
-    outputs = [sweep.communicate(timeout=60)[0] for sweep in sweeps]
-    assert [sweep.returncode for sweep in sweeps] == [0] * 3
+    with ThreadPoolExecutor(3) as pool:
+        outputs = list(pool.map(lambda _: working.run("sweep", *much_later), range(3)))
     assert len(slack.posts) == 2
     assert "".join(outputs).count("sent to slack") == 2
 

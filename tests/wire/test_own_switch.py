@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.audit_entries import activity, push_body, user_text
-from tests.sandbox_fixture import DEPLOYER, ROOT, SandboxProcess
+from tests.sandbox_fixture import DEPLOYER, SandboxProcess
 from tests.wire.function_fixture import FunctionProcess
 
 IMAGE = "asia-northeast1-docker.pkg.dev/shop-frontend/app/admin:v1"
@@ -37,14 +36,9 @@ def start(sandbox_server: SandboxProcess, tmp_path: Path) -> Iterator[Start]:
 def typed(function: FunctionProcess, *arguments: str) -> str:
     assert function.sandbox
     ledger = {"REMEDIATE_LEDGER": f"sqlite:///{function.ledger_path}", "REMEDIATE_REVIEWERS": "example.com"}
-    done = subprocess.run(
-        [sys.executable, "-m", "remediate", *arguments, "--reason", "it blocks us"],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **function.sandbox.env, **OURS, **ledger},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    environment = {"PATH": os.environ["PATH"], **function.sandbox.env, **OURS, **ledger}
+    done = warm.run_text("remediate", *arguments, "--reason", "it blocks us", env=environment)
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 

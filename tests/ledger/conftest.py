@@ -1,0 +1,11 @@
+"""Both implementations of the ledger have to pass its tests."""
+
+import pytest
+
+from tests.firestore_fixture import LEDGERS
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test that uses a ledger runs on each."""
+    if "ledger_url" in metafunc.fixturenames:
+        metafunc.parametrize("ledger_url", LEDGERS, indirect=True)

@@ -1,0 +1,32 @@
+"""First records, and what is told of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from remediate.decisions.policy import decide
+from remediate.entries.denial import Denial
+from remediate.records import notice as notices
+from remediate.records.outbox import OutboxMessage, parcel
+from remediate.records.remediation import Remediation, State, TrailRecord, open_remediation
+from tests.audit_entries import activity, denial
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def first(number: int = 0, at: datetime = NOON) -> tuple[Remediation, TrailRecord]:
+    found = denied(number, at)
+    return open_remediation(found, decide(found), State.PROPOSED, actor="remediate", now=at)
+
+
+def denied(number: int = 0, at: datetime = NOON) -> Denial:
+    entry = activity(email=f"deployer-{number}@example.com", insert_id=str(number))
+    return denial(entry | {"timestamp": at.isoformat()})
+
+
+def told(number: int, channel: str = "slack", at: datetime = NOON) -> OutboxMessage:
+    """The parcel of a proposal."""
+    record, trail = first(number)
+    notice = notices.told(record, [trail], notices.NoticeContext(), lambda _: None)
+    assert notice
+    return parcel(notice, channel, at)
