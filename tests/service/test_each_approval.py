@@ -18,12 +18,9 @@ from remediate.records.remediation import Remediation, State
 from remediate.records.results import Limits
 from remediate.service.reviewers import Reviewers
 from tests.audit_entries import AGENT, DEPLOYER, REPOSITORY, activity, denial, system_event
-from tests.service.test_approvals import crash
-from tests.service.test_endings import Registry
-from tests.service.test_lifecycle import DAY, MEMBER, proposed, state
-from tests.service.test_remediator import REVIEWER, SAME_REPOSITORY, Crash, World, cross, same, world
+from tests.service.helpers import DAY, MEMBER, Crash, Registry, crash, cross, proposed, same, state
+from tests.service.world import REVIEWER, SAME_REPOSITORY, World
 
-__all__ = ["world"]  # the fixture
 ANA, BO, EVA = "ana@example.com", "bo@example.org", "eva@example.com"
 DECLARE = Limits(one_may_declare=True)
 
