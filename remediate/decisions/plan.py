@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from remediate.decisions.organization import HomeNames, home_offline
-from remediate.decisions.policy import BUILT_IN, Decision, Outcome, Rules, assumed, decide
+from remediate.decisions.policy import BUILT_IN, Decision, Outcome, Rules, assumed_evidence, decide
 from remediate.decisions.prediction import predict_denials
 from remediate.decisions.variables import same_project
 from remediate.entries.denial import Denial, Deploy, EntryId, NotADenial, Reader
@@ -122,12 +122,12 @@ class Plan:
         self._added += 1
 
     def _end_waiting(self, place: int) -> None:
-        self.late[place] = self._decide(self._pairing.joined(self._waiting.pop(place)))
+        self.late[place] = self._decide(self._pairing.join(self._waiting.pop(place)))
 
     def _decide(self, subject: Denial | NotADenial) -> PlannedEntry:
         if subject.deploy and subject.deploy.project and subject.deploy.number:
             self._note_number(subject.deploy.project, subject.deploy.number)
-        decision = decide(subject, assumed(subject, self._inside), self._rules)
+        decision = decide(subject, assumed_evidence(subject, self._inside), self._rules)
         if isinstance(subject, Denial):
             identity = _identity(subject) if subject.entry.key else None
             if identity in self._seen:
@@ -196,7 +196,7 @@ class Plan:
             if each.member is None or each.reader is None:
                 continue
             key = (str(each.repository), each.member.key)
-            foreseen = decide(each, assumed(each, self._inside), self._rules, predicted=True)
+            foreseen = decide(each, assumed_evidence(each, self._inside), self._rules, predicted=True)
             if foreseen.outcome is Outcome.ASK and (key not in grants or grants[key].predicted):
                 _merge(grants, key, each, str(each.member), foreseen, [each.reader], denials=0)
 

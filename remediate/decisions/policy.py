@@ -195,11 +195,11 @@ def decide(
 def in_mode(decision: Decision, mode: Mode) -> Decision:
     """The decision as the mode carries it out: in dry-run, what would be granted is asked."""
     if mode is Mode.DRY_RUN and decision.outcome is Outcome.GRANT:
-        return asked(decision, Reason.DRY_RUN)
+        return downgrade_to_ask(decision, Reason.DRY_RUN)
     return decision
 
 
-def asked(decision: Decision, reason: Reason) -> Decision:
+def downgrade_to_ask(decision: Decision, reason: Reason) -> Decision:
     """A grant turned into a question, for one reason more."""
     return msgspec.structs.replace(decision, outcome=Outcome.ASK, reasons=(*decision.reasons, reason))
 
@@ -214,7 +214,7 @@ def service_agent_denied_next(denial: Denial) -> Member | None:
     return run_service_agent(denial.deploy.number) if same_project(denial) is False else None
 
 
-def assumed(denial: Denial | NotADenial, inside: Callable[[Member, Deploy], bool | None]) -> Evidence:
+def assumed_evidence(denial: Denial | NotADenial, inside: Callable[[Member, Deploy], bool | None]) -> Evidence:
     """What a plan assumes about an entry; `inside` says of a member and a deploy what an export tells."""
     if isinstance(denial, NotADenial) or denial.member is None:
         return ASSUMED
@@ -250,7 +250,7 @@ def _limits(denial: Denial, evidence: Evidence, rules: Rules, *, predicted: bool
         reasons.append(Reason.REPOSITORY_UNKNOWN)
     if denial.member is None:
         reasons.append(Reason.MEMBER_UNKNOWN)
-    elif denial.member.agent_identity:
+    elif denial.member.is_agent_identity:
         reasons.append(Reason.AGENT_IDENTITY)
     if denial.reader is None:
         reasons.append(Reason.READER_UNKNOWN)
@@ -294,7 +294,7 @@ def _facts(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
         case None if denial.repository is not None:
             known = denial.deploy.project or denial.deploy.number
             reasons.append(Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN)
-    if denial.shared:
+    if denial.is_shared:
         reasons.append(Reason.SHARED_IDENTITY)
     if evidence.redirected is False:
         reasons.append(Reason.NOT_REDIRECTED)

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from remediate.decisions.policy import INVARIANTS, OTHERWISE, Outcome, Rule, TextToConfirm
 from remediate.decisions.variables import VARIABLES
-from remediate.decisions.yaml_source import Marks, load_yaml, located, place_of
+from remediate.decisions.yaml_source import Marks, load_yaml, locate_error, place_of
 from remediate.errors import BadInput
 from remediate.iam.member import reviewer_key
 
@@ -184,7 +184,7 @@ def parse_policy(text: str, name: str) -> FileRules:
     try:
         written = msgspec.convert(content, PolicyText)
     except msgspec.ValidationError as error:
-        raise BadInput(located(str(error), name, marks, _ACCEPTED), advice=_ADVICE) from None
+        raise BadInput(locate_error(str(error), name, marks, _ACCEPTED), advice=_ADVICE) from None
     problems: list[str] = []
     names: set[str] = set()
     rules = []

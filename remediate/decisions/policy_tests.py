@@ -10,7 +10,7 @@ from msgspec import Meta
 from remediate.decisions.policy import Decision, Outcome, decide
 from remediate.decisions.policy_file import FileRules, Judged
 from remediate.decisions.variables import ASSUMED, STANDARD, Evidence
-from remediate.decisions.yaml_source import Marks, load_yaml, located, place_of
+from remediate.decisions.yaml_source import Marks, load_yaml, locate_error, place_of
 from remediate.entries.denial import Denial, Deploy, EntryId, Reader, ResourceKind
 from remediate.errors import BadInput
 from remediate.iam.member import Member, parse_member
@@ -128,7 +128,7 @@ def parse_cases(text: str, name: str) -> list[tuple[str, Case]]:
         cases = msgspec.convert(content, Cases).cases
     except msgspec.ValidationError as error:
         raise BadInput(
-            located(str(error), name, marks, _ACCEPTED), advice="docs/policy.md shows a file of cases."
+            locate_error(str(error), name, marks, _ACCEPTED), advice="docs/policy.md shows a file of cases."
         ) from None
     for number, case in enumerate(cases):
         _checked(case, name, marks, f"$.cases[{number}].given")

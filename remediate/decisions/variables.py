@@ -65,7 +65,7 @@ ASSUMED = Evidence(
     opted_in=True,
     verified=True,
 )
-"""What a plan of exported entries assumes, which asks nobody. Of the member it assumes nothing: see `assumed`."""
+"""What a plan assumes: it reads exported entries and asks no API. For the member, see `assumed_evidence`."""
 
 
 def same_project(denial: Denial) -> bool | None:
@@ -141,7 +141,7 @@ def variables(denial: Denial, evidence: Evidence, *, predicted: bool = False) ->
         values |= _named(repository)
     if member is not None:
         values |= {"member.id": member.id, "member.kind": str(member.kind), "member.domain": member.domain}
-        values |= {"member.project": member.project, "member.shared": denial.shared}
+        values |= {"member.project": member.project, "member.shared": denial.is_shared}
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -103,7 +103,7 @@ def place_of(name: str, marks: Marks, path: str) -> str:
     return f"{name}:{line}:{column}"
 
 
-def located(text: str, name: str, marks: Marks, accepted: Mapping[str, str]) -> str:
+def locate_error(text: str, name: str, marks: Marks, accepted: Mapping[str, str]) -> str:
     """msgspec's words (`Object missing required field ... - at `$.rules[0]``) with the place in the file.
 
     `accepted` says what a key takes, by its name, where msgspec's own words do not.

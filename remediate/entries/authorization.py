@@ -40,7 +40,7 @@ class _Named(msgspec.Struct, frozen=True):
         return cls(match[1], match[2], collection, match[4])
 
 
-def authorized(audit: AuditLog, where: Deploy) -> bool | None:
+def is_authorized(audit: AuditLog, where: Deploy) -> bool | None:
     """Whether IAM let the caller do this to the entry's own resource.
 
     True: at least one `run.*` permission was granted for `resourceName` (a create's is checked on the parent), and no

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from remediate.entries import deploy as deploys
-from remediate.entries.authorization import authorized
+from remediate.entries.authorization import is_authorized
 from remediate.entries.denied_image import denied_image
 from remediate.entries.deploy import Body
 from remediate.entries.deploy import Deploy as Deploy
@@ -89,7 +89,7 @@ class Denial(msgspec.Struct, frozen=True):
         return Grant(self.repository, self.member)
 
     @property
-    def shared(self) -> bool | None:
+    def is_shared(self) -> bool | None:
         """Whether many deploys run as the member; the deploying project's own Cloud Run agent reads for it alone.
 
         None where the project's number, and so whose agent this is, is not known.
@@ -98,7 +98,7 @@ class Denial(msgspec.Struct, frozen=True):
             return None
         agent_of = self.member.run_agent_of if self.reader is Reader.SERVICE_AGENT else None
         if agent_of is None:
-            return self.member.shared
+            return self.member.is_shared
         return None if self.deploy.number is None else agent_of != self.deploy.number
 
 
@@ -142,8 +142,8 @@ def understand(entry: LogEntry) -> Denial | IncompleteDenial | NotADenial:
         return NotADenial(ident, None, Reason.NOT_CLOUD_RUN if audit.service_name else Reason.NOT_AUDIT_LOG)
     source = source_of(entry.log_name)
     body = deploys.Body.of(audit)
-    where = deploys.where(entry, audit, body, source)
-    if entry.log_name is not None and (source is None or not deploys.logged_in(entry, source)):
+    where = deploys.deploy_of(entry, audit, body, source)
+    if entry.log_name is not None and (source is None or not deploys.has_matching_project_label(entry, source)):
         return NotADenial(ident, where, Reason.OTHER_LOG)
     system_event = source.log is Log.SYSTEM_EVENT if source else audit.authentication_info is None
     details = details_of(audit.status)
@@ -165,10 +165,10 @@ def _proved(denial: Denial, entry: LogEntry, audit: AuditLog, source: Source | N
     where, doubts = denial.deploy, list(denial.doubts)
     if source is None or source.project not in (where.project, where.number):
         doubts.append(Reason.SOURCE_UNKNOWN)
-    if deploys.named_elsewhere(audit, where):
+    if deploys.has_project_mismatch(audit, where):
         doubts.append(Reason.PROJECT_MISMATCH)
-    allowed, operation = authorized(audit, where), None
-    if deploys.without_call(entry, source):
+    allowed, operation = is_authorized(audit, where), None
+    if deploys.has_separate_call_entry(entry, source):
         operation = noted or deploys.bare_operation(entry.operation)
         allowed = False if allowed is False else None  # what the call's own entry says counts
     return msgspec.structs.replace(denial, doubts=tuple(doubts), operation=operation, authorized=allowed)
@@ -200,7 +200,7 @@ def _what_was_said(audit: AuditLog, body: Body, details: Details, *, system_even
         )  # what the text leaves out, the details tell
     if isinstance(said, ImageDenied) and details.cause:
         return details.cause
-    if isinstance(said, ImageDenied) and deploys.stopped_by_service_controls(audit):
+    if isinstance(said, ImageDenied) and deploys.is_blocked_by_vpc_service_controls(audit):
         return Reason.VPC_SERVICE_CONTROLS
     if said is None:
         return Reason.OTHER_FAILURE if code else Reason.SUCCEEDED

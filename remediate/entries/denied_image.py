@@ -41,7 +41,7 @@ class _Deployed(msgspec.Struct, frozen=True):
         return [each for each in self.images if each.repository and _agree(each.repository, repository, where)]
 
     def has(self, image: Image | None) -> bool:
-        return image is not None and any(image.same_name(other) for other in self.images)
+        return image is not None and any(image.has_same_name(other) for other in self.images)
 
 
 def denied_image(

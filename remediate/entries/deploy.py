@@ -95,7 +95,7 @@ class Condition(msgspec.Struct, frozen=True):
     own: bool
 
 
-def where(entry: LogEntry, audit: AuditLog, body: Body, source: Source | None) -> Deploy:
+def deploy_of(entry: LogEntry, audit: AuditLog, body: Body, source: Source | None) -> Deploy:
     """What was deployed where. Labels come first; resource name, request and response fill what they leave open.
 
     The project is what the label says, or the log's name without one; its number may also stand in the response. All
@@ -115,7 +115,7 @@ def where(entry: LogEntry, audit: AuditLog, body: Body, source: Source | None) -
     )
 
 
-def logged_in(entry: LogEntry, source: Source) -> bool:
+def has_matching_project_label(entry: LogEntry, source: Source) -> bool:
     """Whether the entry's label does not contradict that its log is the deploying project's.
 
     An id and a number cannot be compared here: that takes Resource Manager.
@@ -128,7 +128,7 @@ def logged_in(entry: LogEntry, source: Source) -> bool:
     )
 
 
-def named_elsewhere(audit: AuditLog, where: Deploy) -> bool:
+def has_project_mismatch(audit: AuditLog, where: Deploy) -> bool:
     """Whether the resource name, which the caller typed, names another project than the one deployed to."""
     match = _PROJECT.search(audit.resource_name or "")
     if match is None or not is_project(match[1]):
@@ -184,7 +184,7 @@ def bare_operation(operation: Operation | None) -> str | None:
     return name if _OPERATION_NAME.fullmatch(name) else None
 
 
-def without_call(entry: LogEntry, source: Source | None) -> bool:
+def has_separate_call_entry(entry: LogEntry, source: Source | None) -> bool:
     """Whether caller, request and permissions stand in another entry: of a system event, and of an operation's end."""
     operation = entry.operation
     ends = operation is not None and operation.last is True and not operation.first
@@ -207,7 +207,7 @@ def image_denied_conditions(body: Body) -> list[Condition]:
     return conditions
 
 
-def stopped_by_service_controls(audit: AuditLog) -> bool:
+def is_blocked_by_vpc_service_controls(audit: AuditLog) -> bool:
     """Whether VPC Service Controls denied the call: it can hide under the very sentence of an image denial."""
     details = decode(audit.status.details) if audit.status else None
     witness = msgspec.json.encode([details, decode(audit.metadata)])

@@ -110,7 +110,7 @@ def earlier_deploys(
             yield found
 
 
-def completed(begun: Iterable[Begun], entries: Iterable[bytes], place: DeployPlace) -> list[EarlierDeploy]:
+def completed_deploys(begun: Iterable[Begun], entries: Iterable[bytes], place: DeployPlace) -> list[EarlierDeploy]:
     """Those of the begun operations that went well, by their last entries; all of these have to say so."""
     ends: dict[str, list[_Call]] = {}
     for raw in entries:

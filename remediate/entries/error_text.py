@@ -14,7 +14,7 @@ import msgspec
 from remediate.entries.message_grammar import DENIAL_PATTERNS as DENIAL_PATTERNS
 from remediate.entries.message_grammar import ImageDenied as ImageDenied
 from remediate.entries.message_grammar import Reader as Reader
-from remediate.entries.message_grammar import flattened, plain, resources, whole_message
+from remediate.entries.message_grammar import flatten, resources, strip_quotes, whole_message
 from remediate.entries.registry_cause import names_registry, registry_cause
 from remediate.iam.repository import Repository
 from remediate.reasons import Reason
@@ -81,7 +81,7 @@ def read_text(text: str) -> ImageDenied | Reason | None:
 
     A denial whose text is not known as a whole says so (`unusual`): part of it may be what the caller typed.
     """
-    text = flattened(text)
+    text = flatten(text)
     for reason, pattern in _BEFORE:
         if pattern.search(text):
             return reason
@@ -149,7 +149,7 @@ def _addresses(text: str, reader: Reader) -> tuple[str, ...]:
     """The addresses that stand behind "Service Agent", or behind "User", without quotes or brackets around them."""
     agents = reader is Reader.SERVICE_AGENT
     named = (address for who, address in _ADDRESSED.findall(text) if who.lower().startswith("service") is agents)
-    return tuple(dict.fromkeys(plain(address) for address in named))
+    return tuple(dict.fromkeys(strip_quotes(address) for address in named))
 
 
 def _repositories(text: str) -> tuple[tuple[Repository, ...], bool]:

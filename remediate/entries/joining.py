@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from remediate.entries import deploy as deploys
-from remediate.entries.authorization import authorized
+from remediate.entries.authorization import is_authorized
 from remediate.entries.denial import CLOUD_RUN, Denial, EntryId, NotADenial, Reader, as_known, behind_of, deployer_of
 from remediate.entries.deploy import Body
 from remediate.entries.log_entry import AuditLog, LogEntry
@@ -40,7 +40,7 @@ def call_of(entry: LogEntry) -> Call | None:
     audit, source = entry.proto_payload, source_of(entry.log_name)
     if audit is None or audit.service_name != CLOUD_RUN or audit.authentication_info is None:
         return None
-    if source is None or source.log is not Log.ACTIVITY or not deploys.logged_in(entry, source):
+    if source is None or source.log is not Log.ACTIVITY or not deploys.has_matching_project_label(entry, source):
         return None
     operations = _operations(entry, audit)
     if not operations:
@@ -48,9 +48,9 @@ def call_of(entry: LogEntry) -> Call | None:
     deployer, doubts = deployer_of(audit, Body(None, None))
     if deployer is None or doubts:
         return None
-    where = deploys.where(entry, audit, Body(None, None), source)
+    where = deploys.deploy_of(entry, audit, Body(None, None), source)
     ident = EntryId(entry.insert_id, entry.log_name, entry.timestamp, entry.split.uid if entry.split else None)
-    return Call(ident, source.project, operations, deployer, behind_of(audit), authorized(audit, where))
+    return Call(ident, source.project, operations, deployer, behind_of(audit), is_authorized(audit, where))
 
 
 def _operations(entry: LogEntry, audit: AuditLog) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def _operations(entry: LogEntry, audit: AuditLog) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each for each in (deploys.bare_operation(entry.operation), noted) if each))
 
 
-def joined(denial: Denial, calls: Iterable[Call]) -> Denial:
+def join_call(denial: Denial, calls: Iterable[Call]) -> Denial:
     """The denial with the deployer, those behind them and their permissions out of the call of the same operation.
 
     Only calls in the deploying project's own log count. The call's caller outweighs an annotation, whose person is kept
@@ -97,7 +97,7 @@ def _denied(denial: Denial, caller: Member) -> Denial:
     return as_known(msgspec.structs.replace(denial, member=caller, doubts=doubts))
 
 
-def located(denial: Denial, project: str, number: str) -> Denial | NotADenial:
+def resolve_deploying_project(denial: Denial, project: str, number: str) -> Denial | NotADenial:
     """The denial with the deploying project's id and number as Resource Manager has them.
 
     A log of another project makes it no denial. What else names another project or number is a doubt.

@@ -18,7 +18,7 @@ from remediate.iam.member import Member, MemberKind
 from remediate.iam.repository import Repository
 
 
-def in_log(which: Log) -> str:
+def log_clause(which: Log) -> str:
     """The clause for entries of this log alone. `logName:"..."` would mean "contains", and so other logs as well."""
     return f'log_id("{which.value}")'
 
@@ -31,13 +31,13 @@ _CALLER = "protoPayload.authenticationInfo"
 DENIALS = "\n".join(
     (
         f'protoPayload.serviceName="{CLOUD_RUN}"',
-        f"({in_log(Log.ACTIVITY)} OR {in_log(Log.SYSTEM_EVENT)})",
+        f"({log_clause(Log.ACTIVITY)} OR {log_clause(Log.SYSTEM_EVENT)})",
         f"({_TEXTS} OR {_REASONS})",
     )
 )
 
 
-def entries_named(names: list[tuple[str, str, str]]) -> str:
+def entries_by_id(names: list[tuple[str, str, str]]) -> str:
     """The filter for these entries, each by log name, insert id and timestamp (RFC 3339, with any offset)."""
     times = sorted(_in_utc(timestamp) for _, _, timestamp in names)
     return "\n".join(
@@ -69,7 +69,7 @@ def deploys_by(repositories: Iterable[Repository], members: Sequence[Member], af
     return "\n".join(
         (
             f'protoPayload.serviceName="{CLOUD_RUN}"',
-            in_log(Log.ACTIVITY),
+            log_clause(Log.ACTIVITY),
             f'timestamp>="{after}" timestamp<"{before}"',
             f"({' OR '.join(callers)})",
             "NOT severity>=ERROR",
@@ -83,7 +83,7 @@ def ends_of(operations: Iterable[str], after: str) -> str:
     return "\n".join(
         (
             f'protoPayload.serviceName="{CLOUD_RUN}"',
-            in_log(Log.ACTIVITY),
+            log_clause(Log.ACTIVITY),
             f'timestamp>="{after}"',
             "operation.last=true",
             f"operation.id=({_any(operations)})",
@@ -99,7 +99,7 @@ def policy_changes(repository: Repository, after: str) -> str:
     return "\n".join(
         (
             f'protoPayload.serviceName=("{REGISTRY}" OR "{PROJECTS}")',
-            in_log(Log.ACTIVITY),
+            log_clause(Log.ACTIVITY),
             f'timestamp>="{after}"',
             'protoPayload.methodName:"SetIamPolicy"',
             f'(protoPayload.serviceName="{PROJECTS}" OR protoPayload.resourceName:'
@@ -123,7 +123,7 @@ def calls_of(operation: str, around: tuple[str, str]) -> str:
     return "\n".join(
         (
             f'protoPayload.serviceName="{CLOUD_RUN}"',
-            in_log(Log.ACTIVITY),
+            log_clause(Log.ACTIVITY),
             f'timestamp>="{around[0]}" timestamp<="{around[1]}"',
             f"(operation.id:{_quoted(operation)} OR {_quoted(operation)})",
         )

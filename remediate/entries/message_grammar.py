@@ -168,7 +168,7 @@ _RUN_AGENT = re.compile(r"service-[^\s@]{1,40}@serverless-robot-prod\.iam\.gserv
 _MOST = 64  # clauses looked at; the longest known text has about ten
 
 
-def flattened(text: str) -> str:
+def flatten(text: str) -> str:
     """The text on one line, with plain quotes: logs and terminals wrap and prettify."""
     return _BLANKS.sub(" ", text.translate(_QUOTES)).strip(" ")
 
@@ -211,11 +211,11 @@ def party(named: str | None, alone: str | None) -> Reader | None:
     if named:
         return Reader.DEPLOYER if named.lower() == "user" else Reader.SERVICE_AGENT
     if alone:
-        return Reader.SERVICE_AGENT if _RUN_AGENT.match(plain(alone)) else Reader.DEPLOYER
+        return Reader.SERVICE_AGENT if _RUN_AGENT.match(strip_quotes(alone)) else Reader.DEPLOYER
     return None
 
 
-def plain(address: str) -> str:
+def strip_quotes(address: str) -> str:
     """An address without the quotes or brackets around it."""
     return address.strip("[](){}<>'\"\\.,;:")
 
@@ -243,7 +243,7 @@ def _statement(text: str) -> tuple[re.Match[str], ImageDenied] | None:
     """The statement about an image that the text begins with."""
     if match := SENTENCE.match(text):
         named = match["address"] or match["alone"]
-        addresses = (plain(named),) if named else ()
+        addresses = (strip_quotes(named),) if named else ()
         reader = party(match["party"], match["alone"])
         return match, ImageDenied(reader, addresses, _reference(match["quoted"] or match["cited"] or match["image"]))
     if match := _BARE.match(text):
@@ -276,7 +276,9 @@ def _with_address(said: ImageDenied, text: str) -> ImageDenied:
     match = _GRANTED_TO.match(text)
     if match is None or party(match["party"], None) is not said.reader:
         return said
-    return msgspec.structs.replace(said, addresses=tuple(dict.fromkeys([*said.addresses, plain(match["address"])])))
+    return msgspec.structs.replace(
+        said, addresses=tuple(dict.fromkeys([*said.addresses, strip_quotes(match["address"])]))
+    )
 
 
 def _together(found: list[ImageDenied]) -> ImageDenied:

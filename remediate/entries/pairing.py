@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from remediate.entries.denial import Denial
-from remediate.entries.joining import Call, joined
+from remediate.entries.joining import Call, join_call
 
 _RECENT = 10_000  # operations whose denial has not come; an operation's entries lie minutes apart in a sorted export
 _MOST = 20  # calls of one operation; it has one or two
@@ -32,6 +32,6 @@ class Pairing:
         if operation not in self._wanted:
             self._wanted[operation] = self._recent.pop(operation, [])
 
-    def joined(self, denial: Denial) -> Denial:
+    def join(self, denial: Denial) -> Denial:
         """The denial with the call of its operation, once the whole export was read."""
-        return joined(denial, self._wanted.get(denial.operation or "", []))
+        return join_call(denial, self._wanted.get(denial.operation or "", []))

@@ -101,10 +101,10 @@ class Member(msgspec.Struct, frozen=True, order=True):
         return project if is_project(project) else None
 
     @property
-    def shared(self) -> bool:
+    def is_shared(self) -> bool:
         """Whether many deploys run as this identity, so that a grant to it widens far more than one deployer.
 
-        Every account that Google manages is one. `Denial.shared` knows Cloud Run's own agent.
+        Every account that Google manages is one. `Denial.is_shared` knows Cloud Run's own agent.
         """
         if self.kind is not MemberKind.SERVICE_ACCOUNT:
             return False
@@ -113,7 +113,7 @@ class Member(msgspec.Struct, frozen=True, order=True):
         return not customers or _MANAGED_NAME.match(name) is not None
 
     @property
-    def agent_identity(self) -> bool:
+    def is_agent_identity(self) -> bool:
         """Whether this is the identity of an AI agent."""
         return _AGENT_IDENTITY.match(self.id) is not None
 

@@ -91,7 +91,7 @@ class Image(msgspec.Struct, frozen=True):
     sovereign: bool = False
     """Whether a sovereign cloud's Artifact Registry holds it, whose repositories cannot be named here."""
 
-    def same_name(self, other: Image) -> bool:
+    def has_same_name(self, other: Image) -> bool:
         """Whether both name the same image, whatever its tag or digest (Cloud Run resolves a tag to a digest)."""
         return (self.repository, self.path) == (other.repository, other.path)
 
