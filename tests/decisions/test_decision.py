@@ -77,7 +77,7 @@ def test_the_built_in_rule_looks_at_what_it_decides_by() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "unmet", "lasts"),
+    ("values", "unmet", "max_duration"),
     [
         ({"evidence.same_project": False}, (), None),
         ({"evidence.same_project": True, "member.shared": True}, (), None),
