@@ -1,4 +1,4 @@
-"""Which tests a mutant has to survive, and in which order: those that enter what it changes, the best killers first."""
+"""Selects and orders the tests for a mutant: those that call the changed function, the most effective ones first."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 
 
 class Tracing:
-    """A pytest plugin that writes which functions of one module each test enters, as JSON: test, functions, seconds.
+    """A pytest plugin that writes which functions of one module each test calls, as JSON: test, functions, seconds.
 
-    Functions that run while the module is imported count for every test, as no test enters them alone.
+    A function that runs only while the module is imported is called by no single test, so every test counts for it.
     """
 
     def __init__(self, module: str, report: Path) -> None:
@@ -46,9 +46,9 @@ class Tracing:
 
 
 class Chosen:
-    """A pytest plugin that leaves out tests that do not enter the function, and runs those first that killed most.
+    """A pytest plugin that skips tests that do not call the function, and runs those first that killed most mutants.
 
-    `where` is the mutated function's qualified name, empty for the module's own statements and for a class's.
+    `where` is the mutated function's qualified name, empty for the statements of the module or of a class.
     """
 
     def __init__(self, where: str, entered: Mapping[str, list[str]], killers: Counter[str], report: Path) -> None:
