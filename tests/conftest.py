@@ -9,7 +9,7 @@ pytest_plugins = ["tests.firestore_fixture", "tests.pubsub_fixture", "tests.sand
 
 @pytest.fixture(params=["sqlite", "firestore"])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty ledger of each implementation; Firestore's where its emulator is installed."""
+    """The URL of an empty ledger of each implementation; Firestore's only if its emulator is installed."""
     if request.param == "firestore":
         return str(request.getfixturevalue("firestore"))
     return f"sqlite:///{tmp_path / 'ledger.db'}"

@@ -1,4 +1,4 @@
-"""A real Chromium without a window, and what it looks at: the sandbox, the function, and the pages over one ledger."""
+"""A headless Chromium, and the servers that it visits: the sandbox, the function, and the pages over one ledger."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests; each test opens contexts of its own."""
+    """One browser for all tests. Each test opens its own contexts."""
     found = next((path for name in _NAMES if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip("no Chromium is installed; `make test` as root installs Debian's")
@@ -36,7 +36,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Scene:
-    """A running sandbox whose denials reach a running function, and pages that each of two reviewers may open."""
+    """A running sandbox whose denials reach a running function, and pages for one or two reviewers."""
 
     def __init__(
         self, folder: Path, browser: Browser, *, reviewers: tuple[str, ...] = (LEAD,), **settings: str
@@ -62,13 +62,13 @@ class Scene:
         self.contexts: list[BrowserContext] = []
 
     def url(self, who: str = LEAD) -> str:
-        """Where this reviewer's pages are."""
+        """The address of this reviewer's pages."""
         return self.pages[who].url
 
     def open(
         self, size: tuple[int, int] = WIDE, *, who: str = LEAD, scheme: str = "light", javascript: bool = True
     ) -> Page:
-        """The inbox in a window of this size; whatever the browser asks for, and complains about, is written down."""
+        """The inbox in a window of this size. Records the browser's requests and its errors."""
         context = self.browser.new_context(
             viewport={"width": size[0], "height": size[1]},
             color_scheme="dark" if scheme == "dark" else "light",
@@ -88,7 +88,7 @@ class Scene:
         self.requests.append(request.url)
 
     def deny(self, **deploy: str) -> None:
-        """A deploy that fails, and has reached the function."""
+        """Run a deploy that fails, and wait until the function has its entry."""
         assert self.sandbox.deploy(**deploy)["exit_code"] == 1
         self.sandbox.drain()
 
@@ -96,14 +96,14 @@ class Scene:
         for context in self.contexts:
             context.close()
         for process in (self.function, *self.pages.values()):
-            process.process.kill()  # a browser keeps connections, for which a server that is only asked to end waits
+            process.process.kill()  # on SIGTERM the server would wait for the connections that the browser keeps open
             process.close()
         self.sandbox.close()
 
 
 @pytest.fixture
 def scene(tmp_path: Path, browser: Browser) -> Iterator[Scene]:
-    """An empty ledger, and one reviewer."""
+    """An empty ledger and one reviewer."""
     opened = Scene(tmp_path, browser)
     yield opened
     opened.close()
@@ -111,7 +111,7 @@ def scene(tmp_path: Path, browser: Browser) -> Iterator[Scene]:
 
 @pytest.fixture
 def two_reviewers(tmp_path: Path, browser: Browser) -> Iterator[Scene]:
-    """An empty ledger, and two reviewers, each with pages of their own."""
+    """An empty ledger and two reviewers, each with their own pages."""
     opened = Scene(tmp_path, browser, reviewers=(LEAD, SECURITY))
     yield opened
     opened.close()
@@ -119,7 +119,7 @@ def two_reviewers(tmp_path: Path, browser: Browser) -> Iterator[Scene]:
 
 @pytest.fixture(scope="module")
 def company(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Scene]:
-    """Three months of a company of some size; only to be looked at."""
+    """A ledger with three months of a mid-sized company; read-only."""
     opened = Scene(tmp_path_factory.mktemp("company"), browser)
     live_through_three_months(opened.environment)
     yield opened
