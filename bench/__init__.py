@@ -1,1 +1,1 @@
-"""Measurements, side by side with gcloud where it is installed. Nothing here is asserted."""
+"""Benchmarks, with gcloud for comparison if it is installed. No test asserts their results."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: cold start, events a second, one grant and 32 writers beside gcloud, a plan of 100,000 entries."""
+"""`python -m bench`: cold start, events a second, one grant and 32 writers (gcloud too), a plan of 100,000 entries."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SAME = "asia-northeast1-docker.pkg.dev/shop-frontend/app/admin:v1"
 
 
 def main() -> None:
-    """Measure everything and print a line each."""
+    """Run every benchmark and print one line for each."""
     with tempfile.TemporaryDirectory() as folder:
         for measure in (_cold_start, _events, _one_grant, _writers, _plan):
             measure(Path(folder))
@@ -54,7 +54,7 @@ def _cold_start(folder: Path) -> None:
         assert function.push(push_body(activity("Something else."))) == 200
         taken.append(time.perf_counter() - started)
         function.close()
-    _tell("process start to the first 200 on an ignored event", taken)
+    _tell("process start to the first 200 for an ignored event", taken)
 
 
 def _events(folder: Path) -> None:
@@ -111,13 +111,13 @@ def _writers(folder: Path) -> None:
         started = time.perf_counter()
         written = sum(pool.map(lambda member: grant(sandbox, member), members[:32]))
     seconds = time.perf_counter() - started
-    print(f"32 writers, a registry each: {written} succeed, {len(sandbox.readers()) - 2} there, {seconds:.1f} s")
+    print(f"32 writers, a client each: {written} succeed, {len(sandbox.readers()) - 2} members added, {seconds:.1f} s")
     sandbox.close()
     if shutil.which("gcloud"):
         sandbox, members = _sandbox(folder)
         with ThreadPoolExecutor(32) as pool:
             done = list(pool.map(lambda member: _gcloud(sandbox, folder, member), members[:32]))
-        print(f"32 gcloud writers: {done.count(0)} succeed, {len(sandbox.readers()) - 2} there")
+        print(f"32 gcloud writers: {done.count(0)} succeed, {len(sandbox.readers()) - 2} members added")
         sandbox.close()
 
 

@@ -1,4 +1,4 @@
-"""`python -m bench.ledger [COUNT]`: how long a look-up and a page take with so many remediations, on both ledgers."""
+"""`python -m bench.ledger [COUNT]`: the time of a look-up and of a page with COUNT remediations, on both ledgers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BATCH = 500
 
 
 def main() -> None:
-    """Fill each ledger and measure it; the Firestore emulator only where it is installed."""
+    """Fill and measure each ledger; the Firestore emulator only if it is installed."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
@@ -71,7 +71,7 @@ def _firestore(jar: Path, count: int) -> None:
 
 
 def _records(count: int) -> list[Remediation]:
-    """Remediations a second apart, over a hundred repositories, every tenth of them open."""
+    """Remediations one second apart, in a hundred repositories; every tenth one is open."""
     found = denial(activity())
     record, _ = open_remediation(found, decide(found), State.PROPOSED, actor="remediate", now=_NOON)
     states = (State.PROPOSED, *[State.GRANTED] * 9)

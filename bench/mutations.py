@@ -1,12 +1,12 @@
-"""Turns a module's source into mutants, as JSON on standard output: each the whole source with one small change.
+"""Prints the mutants of a module as JSON. Each one is the whole source with one small change.
 
     python -m bench.mutations remediate/iam/member.py [--no-prose]
 
-The changes are mutmut's own (its operators for numbers, strings, names, comparisons, calls, ...), made everywhere in a
-module, and three more: a condition negated, a statement left out, a value not returned. mutmut itself changes bodies of
-functions alone; here half of what decides is patterns and tables that stand outside of any.
-`--no-prose` leaves texts of four words and more as they are: what a description says to people, no test has to hold.
-It runs in an environment of its own, which has mutmut and nothing of the service.
+The changes are those of mutmut's operators (numbers, strings, names, comparisons, calls, ...), and three more: negate a
+condition, omit a statement, do not return a value. They apply everywhere in a module: mutmut itself changes only bodies
+of functions, but here half of the decisions are patterns and tables outside of functions.
+`--no-prose` keeps texts of four and more words: no test needs to check descriptions for people.
+It runs in its own environment, which has mutmut and not the service.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import libcst as cst
 from libcst.metadata import ByteSpanPositionProvider, CodeSpan, MetadataWrapper
 from mutmut.mutation.mutators import mutation_operators
 
-_PROSE = 4  # words from which on a text is prose
+_PROSE = 4  # the fewest words that make a text prose
 _NEVER = {"len", "isinstance", "cast", "TypeVar", "NewType"}
-"""Calls that say nothing without their arguments, or are for the type checker."""
+"""Calls that are meaningless without their arguments, or that are for the type checker."""
 
 
 class _Mutations(cst.CSTVisitor):
-    """Collects node, replacement and the name of what it is in. What no test sees is left out: see `_skipped`."""
+    """Collects node, replacement and the name of the enclosing function or class. Leaves out nodes of `_skipped`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def _skipped(node: cst.CSTNode) -> bool:
     if isinstance(node, cst.If) and isinstance(node.test, cst.Name) and node.test.value == "TYPE_CHECKING":
         return True
     if isinstance(node, cst.Assert):
-        return True  # it tells the type checker what holds
+        return True  # it is for the type checker
     called = node.func if isinstance(node, cst.Call) else None
     return isinstance(called, cst.Name) and called.value in _NEVER
 
@@ -79,7 +79,7 @@ def _ours(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
 
 
 def mutants(source: str, *, prose: bool = True) -> Iterator[dict[str, object]]:
-    """Each mutant: its source, the line, the name of what it is in, and the lines before and after."""
+    """Each mutant: its source, the line, the enclosing function or class, and the lines before and after."""
     wrapper = MetadataWrapper(cst.parse_module(source))
     spans = wrapper.resolve(ByteSpanPositionProvider)
     visitor = _Mutations()
@@ -101,7 +101,7 @@ def mutants(source: str, *, prose: bool = True) -> Iterator[dict[str, object]]:
 
 
 def _spliced(module: cst.Module, at: CodeSpan | None, node: cst.CSTNode, replacement: cst.CSTNode, text: bytes) -> str:
-    """The source with the node replaced: by its place in the text, or, where that is not sure, by a walk."""
+    """The source with the node replaced: by its position in the text, or in the tree if the position is unclear."""
     if at is not None:
         end = at.start + at.length
         if text[at.start : end].decode(errors="replace") == module.code_for_node(node):
@@ -112,7 +112,7 @@ def _spliced(module: cst.Module, at: CodeSpan | None, node: cst.CSTNode, replace
 
 
 def _difference(before: list[str], after: list[str]) -> tuple[int, str, str]:
-    """The first line that differs (from 1), and all that differ, on both sides."""
+    """The number of the first different line (from 1), and all different lines before and after."""
     blocks = [
         each
         for each in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()

@@ -1,4 +1,4 @@
-"""`python -m bench.pages [COUNT] [sqlite|firestore]`: what the server takes for each page, of so many."""
+"""`python -m bench.pages [COUNT] [sqlite|firestore]`: the server's time for each page with COUNT remediations."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _PAGES = {
 
 
 def main() -> None:
-    """Fill each ledger and measure it; the Firestore emulator only where it is installed."""
+    """Fill and measure each ledger; the Firestore emulator only if it is installed."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     if "firestore" not in sys.argv:
         _sqlite(count)
@@ -60,7 +60,7 @@ def main() -> None:
         with _emulator(jar):
             url = "firestore://bench/(default)"
             ledger = open_ledger(url)
-            ledger.counts()  # makes the schema, which is looked at once
+            ledger.counts()  # creates the schema, which is checked once
             _fill(count)
             _measure(f"Firestore emulator, {count:,} remediations", ledger, url, count)
 
@@ -80,7 +80,7 @@ def _sqlite(count: int) -> None:
 
 
 def open_row(record: Remediation) -> tuple[object, ...]:
-    """A remediation as the embedded ledger's table holds it."""
+    """A remediation as a row of the SQLite ledger's table."""
     from remediate.ledger.interface import words
 
     return (
@@ -90,7 +90,7 @@ def open_row(record: Remediation) -> tuple[object, ...]:
 
 
 def _lives(count: int) -> Iterator[tuple[Remediation, list[TrailRecord]]]:
-    """Remediations a minute apart over two hundred projects and forty repositories; a tenth of them still waits."""
+    """Remediations one minute apart, over two hundred projects and forty repositories; a tenth of them is proposed."""
     found = denial(activity())
     decision = decide(found)
     start = datetime(2026, 11, 20, tzinfo=UTC) - timedelta(minutes=count)
@@ -182,7 +182,7 @@ def _measure(what: str, ledger: Ledger, url: str, count: int) -> None:
                 worked.append((time.process_time() - busy) * 1000)
             assert answer.status_code == 200, (name, answer.get_data(as_text=True)[:500])
         whole, own = statistics.median(taken[1:]), statistics.median(worked[1:])
-        print(f"{what}: {name}: median {whole:.1f} ms, of it our own work {own:.1f} ms", flush=True)
+        print(f"{what}: {name}: median {whole:.1f} ms, of that {own:.1f} ms our own processor time", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-# Five variables are yours to set. Everything below them has a default that was measured or reasoned about.
+# You set the first four variables, and usually mode. The others have defaults.
 
 variable "project" {
-  description = "The project that the service runs in. Its own project is best: whoever administers it administers the service."
+  description = "The project that the service runs in. Use a separate project: its administrators administer the service."
   type        = string
 
   validation {
@@ -11,7 +11,7 @@ variable "project" {
 }
 
 variable "region" {
-  description = "Where everything runs and is kept, such as europe-west1."
+  description = "The region for all services and data, such as europe-west1."
   type        = string
 
   validation {
@@ -21,7 +21,7 @@ variable "region" {
 }
 
 variable "scope" {
-  description = "What is watched: [\"organizations/N\"], [\"folders/N\", ...], or [\"projects/ID\"], which has to be this project."
+  description = "The watched scope: [\"organizations/N\"], [\"folders/N\", ...], or [\"projects/ID\"], which must be this project."
   type        = list(string)
   nullable    = false
 
@@ -37,12 +37,12 @@ variable "scope" {
 
   validation {
     condition     = !startswith(try(var.scope[0], ""), "projects/") || try(var.scope[0], "") == "projects/${var.project}"
-    error_message = "scope: a single project is watched from within, so it has to be the project that the service runs in."
+    error_message = "scope: expected projects/ID of the project that the service runs in."
   }
 }
 
 variable "reviewers" {
-  description = "Who decides: addresses, domains, or group:ADDRESS. Identity-Aware Proxy lets them in, and nobody else."
+  description = "Who decides: addresses, domains, or group:ADDRESS. Identity-Aware Proxy admits only them."
   type        = list(string)
   nullable    = false
 
@@ -55,7 +55,7 @@ variable "reviewers" {
 }
 
 variable "mode" {
-  description = "dry-run proposes everything, and the receiver may write nothing anywhere; enforce lets it write what the rules grant."
+  description = "dry-run: everything is proposed, and the receiver may write nothing anywhere; enforce: the receiver may write what the rules grant."
   type        = string
   default     = "dry-run"
 
@@ -65,7 +65,7 @@ variable "mode" {
   }
 }
 
-# What may be written, and by which rules
+# What the service may write, and by which rules
 
 variable "registry_opt_in" {
   description = "none: the writer may change any repository in scope. tag: only those in projects that have the tag, with the value yes or deployers; IAM itself checks that."
@@ -79,18 +79,18 @@ variable "registry_opt_in" {
 
   validation {
     condition     = var.registry_opt_in == "none" || !startswith(try(var.scope[0], ""), "projects/")
-    error_message = "registry_opt_in: tags belong to an organization; in a single project there is nothing to opt in."
+    error_message = "registry_opt_in: expected none for a single project: tags belong to an organization."
   }
 }
 
 variable "policy_file" {
-  description = "A policy file of yours (docs/policy.md), uploaded as it is; null: the built-in rules decide."
+  description = "Your policy file (docs/policy.md), uploaded unchanged; null: the built-in rules decide."
   type        = string
   default     = null
 }
 
 variable "operators" {
-  description = "Who may loosen the mode, or confirm a policy text, without a second person: addresses."
+  description = "Addresses of those who may loosen the mode, or confirm a policy text, without a second person."
   type        = list(string)
   default     = []
 
@@ -101,7 +101,7 @@ variable "operators" {
 }
 
 variable "domains" {
-  description = "Your organization's own domains. People of other domains are outside, and rules ask; empty: rules ask about all people."
+  description = "Your organization's own domains. People of other domains are outside, and rules ask about them; empty: rules ask about all people."
   type        = list(string)
   default     = []
 
@@ -112,7 +112,7 @@ variable "domains" {
 }
 
 variable "workforce_pools" {
-  description = "The ids of your organization's own workforce pools. Identities of other pools are outside, and rules ask; empty: rules ask about all."
+  description = "The ids of your organization's own workforce pools. Identities of other pools are outside, and rules ask about them; empty: rules ask about all."
   type        = list(string)
   default     = []
 
@@ -123,7 +123,7 @@ variable "workforce_pools" {
 }
 
 variable "grant_days" {
-  description = "How many days a grant by the built-in rule lasts; the sweep renews it where the member deployed again."
+  description = "Days that a grant by the built-in rule lasts; the sweep renews it if the member deployed again."
   type        = number
   default     = 90
 
@@ -134,7 +134,7 @@ variable "grant_days" {
 }
 
 variable "grants_an_hour" {
-  description = "How many grants rules may make in an hour; what comes beyond is asked."
+  description = "The most grants that rules may make in an hour; beyond that a reviewer decides."
   type        = number
   default     = 60
 
@@ -145,7 +145,7 @@ variable "grants_an_hour" {
 }
 
 variable "grants_to_a_member" {
-  description = "How many of them to one member."
+  description = "The most grants of grants_an_hour to one member."
   type        = number
   default     = 10
 
@@ -156,7 +156,7 @@ variable "grants_to_a_member" {
 }
 
 variable "proposals_an_hour" {
-  description = "How many proposals one project's denials may open in an hour with a notice and an inbox row each; what comes beyond is gathered."
+  description = "The most proposals that one project's denials may open in an hour with a notice and an inbox row each; further ones share one of each."
   type        = number
   default     = 30
 
@@ -167,18 +167,18 @@ variable "proposals_an_hour" {
 }
 
 variable "troubleshooter" {
-  description = "Ask Policy Troubleshooter about deny policies. It needs iam.securityReviewer and iam.denyReviewer, which read much, so it is off."
+  description = "Ask Policy Troubleshooter about deny policies. It needs roles/iam.securityReviewer and roles/iam.denyReviewer, which read a lot, so it is off."
   type        = bool
   default     = false
 
   validation {
     condition     = !var.troubleshooter || !startswith(try(var.scope[0], ""), "projects/")
-    error_message = "troubleshooter: expected false for a single project: what it asks about is granted on what lies above."
+    error_message = "troubleshooter: expected false for a single project: it needs roles on the organization or folder."
   }
 }
 
 variable "unknown_deployer" {
-  description = "What an approval takes where the log does not say who deployed: two different reviewers (two), or also one who declares that the deploy was not theirs (declare)."
+  description = "What an approval needs if the log does not say who deployed: two different reviewers (two), or also one who declares that the deploy was not theirs (declare)."
   type        = string
   default     = "two"
 
@@ -188,10 +188,10 @@ variable "unknown_deployer" {
   }
 }
 
-# Who is told
+# Alerts and notices
 
 variable "alert_emails" {
-  description = "Who hears of alerts, by e-mail."
+  description = "Addresses that get alerts by e-mail."
   type        = list(string)
   default     = []
 
@@ -202,7 +202,7 @@ variable "alert_emails" {
 }
 
 variable "notification_channels" {
-  description = "Cloud Monitoring channels of yours that hear of alerts too (projects/P/notificationChannels/N)."
+  description = "Your Cloud Monitoring channels that get alerts too (projects/P/notificationChannels/N)."
   type        = list(string)
   default     = []
 }
@@ -225,20 +225,20 @@ variable "chat_webhook_secret" {
 
   validation {
     condition     = var.chat_webhook_secret == null || can(regex("^[A-Za-z0-9_-]{1,255}$", var.chat_webhook_secret))
-    error_message = "chat_webhook_secret: expected the id of a secret, such as slack-webhook, not the address itself."
+    error_message = "chat_webhook_secret: expected the id of a secret, such as chat-webhook, not the address itself."
   }
 }
 
 variable "documentation" {
-  description = "Where your people find docs/operations.md; alerts point at its sections."
+  description = "The address of docs/operations.md for your people; alerts link to its sections."
   type        = string
   default     = "docs/operations.md"
 }
 
-# What is kept
+# What the service keeps
 
 variable "trail_days" {
-  description = "Days that the trail's log bucket keeps every transition, and every policy write of ours."
+  description = "Days that the trail's log bucket keeps every transition and every policy write of the service."
   type        = number
   default     = 400
 
@@ -249,13 +249,13 @@ variable "trail_days" {
 }
 
 variable "trail_locked" {
-  description = "Lock the trail's bucket: nobody, you included, shortens it or deletes it before its days are over. Cannot be undone."
+  description = "Lock the trail's bucket: no one, you included, can shorten its retention or delete it before its days are over. Cannot be undone."
   type        = bool
   default     = false
 }
 
 variable "ledger_location" {
-  description = "Where the Firestore database lives, such as eur3 or nam5; null: the region. Cannot be changed later."
+  description = "The location of the Firestore database, such as eur3 or nam5; null: the region. Cannot be changed later."
   type        = string
   default     = null
 
@@ -265,10 +265,10 @@ variable "ledger_location" {
   }
 }
 
-# How it runs: see docs/operations.md, "Sizes", for what was measured
+# How the service runs. Measurements: docs/operations.md, "Sizes"
 
 variable "name" {
-  description = "What every resource's name begins with."
+  description = "The prefix of every resource's name."
   type        = string
   default     = "remediate"
 
@@ -279,7 +279,7 @@ variable "name" {
 }
 
 variable "threads" {
-  description = "Threads an instance, and requests that it is given at once: the two have to be the same."
+  description = "Threads of an instance, and the requests that it gets at once."
   type        = number
   default     = 8
 
@@ -290,7 +290,7 @@ variable "threads" {
 }
 
 variable "min_instances" {
-  description = "Receivers that are always there. With none, the first denial in a while waits for a cold start, which nobody notices."
+  description = "The fewest receivers. With 0, the first denial in a while waits for a cold start of less than a second."
   type        = number
   default     = 0
 
@@ -301,7 +301,7 @@ variable "min_instances" {
 }
 
 variable "max_instances" {
-  description = "Receivers at most. All instances share 60 log look-ups a minute, so more than a few do not go faster."
+  description = "The most receivers. All instances share 60 log look-ups a minute, so more of them are not faster."
   type        = number
   default     = 4
 
@@ -323,7 +323,7 @@ variable "memory" {
 }
 
 variable "timeout_seconds" {
-  description = "Seconds that one event, or one page, may take: of Cloud Run, and of the subscription, which is told so too."
+  description = "The time limit of one event or one page, in seconds, for Cloud Run and for the subscription."
   type        = number
   default     = 120
 
@@ -334,7 +334,7 @@ variable "timeout_seconds" {
 }
 
 variable "delivery_attempts" {
-  description = "How often an event is tried before it becomes a dead letter (5 to 100). 20 attempts take about two hours and a half."
+  description = "Attempts before an event becomes a dead letter (5 to 100). 20 attempts take about two and a half hours."
   type        = number
   default     = 20
 
@@ -367,7 +367,7 @@ variable "sweep_since" {
 }
 
 variable "labels" {
-  description = "Labels for everything that takes them."
+  description = "Labels for all resources that support them."
   type        = map(string)
   default     = {}
 

@@ -1,1 +1,1 @@
-"""A Google Cloud small enough for a laptop: the real REST APIs, as far as the remediator and gcloud call them."""
+"""A small Google Cloud for a laptop: serves the parts of the real REST APIs that `remediate` and gcloud call."""

@@ -1,6 +1,6 @@
-"""Turns REST requests into reads and writes of the sandbox's resources: Artifact Registry, Resource Manager, Logging.
+"""Serves REST requests for the sandbox's resources: Artifact Registry, Resource Manager, IAM, Logging.
 
-Paths, field names, error texts and status codes are those of the published REST references.
+Paths, field names, error texts and status codes follow the published REST references.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Call:
-    """One request: its query parameters, its decoded body and what its headers say of the caller."""
+    """One request: query parameters, decoded body, and the caller and reason from its headers."""
 
     query: dict[str, str]
     body: Json
@@ -33,14 +33,14 @@ class Call:
 
 @dataclass
 class Apis:
-    """The three services over one organization; `log` holds every written entry, oldest first."""
+    """The services over one organization. `log` has every written entry, oldest first."""
 
     organization: Organization
     delivering: Delivering
     log: list[Json] = field(default_factory=list)
 
     def answer(self, method: str, path: str, call: Call) -> Json:
-        """The JSON answer to a request. Raises ApiError for everything that Google would refuse."""
+        """The JSON answer to a request. Raises ApiError if Google would refuse the request."""
         for verb, pattern, handler in _ROUTES:
             match = pattern.fullmatch(path)
             if match and verb == method:
@@ -173,7 +173,7 @@ class Apis:
         prefix = "//cloudresourcemanager.googleapis.com/projects/"
         parent = call.query.get("parent", "")
         if not parent.startswith(prefix):
-            refuse("INVALID_ARGUMENT", f"parent: {parent!r}; the sandbox has tags on projects alone")
+            refuse("INVALID_ARGUMENT", f"parent: {parent!r}; the sandbox has tags only on projects")
         tags = self._project(parent.removeprefix(prefix)).fields.get("tags")
         found = []
         for tag in tags if isinstance(tags, list) else []:
@@ -191,7 +191,7 @@ class Apis:
             r"//artifactregistry\.googleapis\.com/projects/([^/]+)/locations/([^/]+)/repositories/(.+)", resource
         )
         if not match or asked.get("permission") != DOWNLOAD:
-            refuse("INVALID_ARGUMENT", "accessTuple: the sandbox troubleshoots downloads from repositories alone")
+            refuse("INVALID_ARGUMENT", "accessTuple: the sandbox troubleshoots only downloads from repositories")
         kind = "serviceAccount" if principal.endswith("gserviceaccount.com") else "user"
         member, node = f"{kind}:{principal}", self._repository(*match.groups())
         deny = "DENIED" if denied(self.organization, member, node.name) else "NOT_DENIED"
@@ -232,7 +232,7 @@ class Apis:
         return _page("entries", found, {name: str(call.body.get(name, "")) for name in ("pageSize", "pageToken")})
 
     def _projects_in(self, scope: str) -> list[str]:
-        """The project whose log this is; an organization's and a folder's log hold nothing of the projects beneath."""
+        """The project of this log scope. The log of an organization or folder has no entries of its projects."""
         kind, _, name = scope.partition("/")
         node = self._node(kind, name.split("/")[0])
         return [str(node.fields["projectId"])] if kind == "projects" else []

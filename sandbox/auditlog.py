@@ -1,4 +1,4 @@
-"""Turns what happened in the sandbox into audit log entries, in the shapes that Google publishes."""
+"""Writes audit log entries for events in the sandbox, in the published shapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _AUDIT_LOG = "type.googleapis.com/google.cloud.audit.AuditLog"
 
 
 def now() -> str:
-    """The present moment in RFC 3339, as log entries write it."""
+    """The current time in RFC 3339, as in log entries."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
@@ -30,7 +30,7 @@ def entry(project: str, log: str, severity: str, resource: dict[str, Any], paylo
 
 
 def request_metadata(agent: str) -> dict[str, Any]:
-    """Who called from where; the address is one that documentation may use (RFC 5737)."""
+    """`requestMetadata` of a call. The IP address is one for documentation (RFC 5737)."""
     attributes = {"time": now(), "auth": {}}
     return {
         "callerIp": "203.0.113.7",
@@ -41,7 +41,7 @@ def request_metadata(agent: str) -> dict[str, Any]:
 
 
 def authentication(member: str, via: str | None) -> dict[str, Any]:
-    """`authenticationInfo` of a member; `via` is the outside principal that impersonated the service account."""
+    """`authenticationInfo` of a member; `via` is the external principal that impersonated the service account."""
     if member.startswith("principal://"):
         return {"principalSubject": member}
     info: dict[str, Any] = {"principalEmail": member.partition(":")[2], "principalSubject": member}
@@ -51,7 +51,7 @@ def authentication(member: str, via: str | None) -> dict[str, Any]:
 
 
 def checked(permission: str, resource: str, *, granted: bool) -> dict[str, Any]:
-    """One item of `authorizationInfo`; like every false value, a refused `granted` is left out."""
+    """One item of `authorizationInfo`. A false `granted` is left out, as Google does."""
     check: dict[str, Any] = {"resource": resource, "permission": permission, "permissionType": "ADMIN_WRITE"}
     return check | ({"granted": True} if granted else {}) | {"resourceAttributes": {}}
 
@@ -59,7 +59,7 @@ def checked(permission: str, resource: str, *, granted: bool) -> dict[str, Any]:
 def policy_written(
     project: str, location: str, resource: str, caller: str, deltas: list[dict[str, str]], policy: dict[str, Any]
 ) -> dict[str, Any]:
-    """The Admin Activity entry that a SetIamPolicy on a repository leaves."""
+    """The Admin Activity entry of a SetIamPolicy on a repository."""
     payload = {
         "status": {},
         "authenticationInfo": {"principalEmail": caller},

@@ -1,6 +1,6 @@
-"""Turns a deploy into what Cloud Run makes of it: two image checks, the audit entries, and what gcloud would print.
+"""Deploys as Cloud Run does: two image checks, the audit entries, and the output of gcloud.
 
-Source: the two checks of "Deploying container images" (Cloud Run) and its troubleshooting page.
+Source: "Deploying container images" (Cloud Run) and its troubleshooting page.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SEE = "See https://cloud.google.com/run/docs/deploying#other-projects"
 
 
 class DeployRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """What to deploy where, and as whom; `via` is the outside principal that impersonates a service account."""
+    """What to deploy, where, and as which member; `via` is the external principal that impersonates it."""
 
     project: str
     member: str
@@ -48,7 +48,7 @@ class DeployRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass
 class Outcome:
-    """What gcloud would print, its exit code, and the audit entries that the deploy left."""
+    """The output and exit code of gcloud, and the audit entries of the deploy."""
 
     lines: list[str]
     exit_code: int
@@ -56,7 +56,7 @@ class Outcome:
 
 
 class Found(msgspec.Struct):
-    """The image's repository (resource name), its name with tag, and the project as the reference writes it."""
+    """The image's repository (resource name), its name with tag, and the project as written in the reference."""
 
     repository: str
     project: str
@@ -65,7 +65,7 @@ class Found(msgspec.Struct):
 
 
 def locate(reference: str) -> Found | None:
-    """Where an image reference points to in Artifact Registry, if it does."""
+    """The location of an image in Artifact Registry; None if the reference points elsewhere."""
     name, _, digest = reference.partition("@")
     host, *path = name.split("/")
     if len(path) > 1 and "." in path[0]:
@@ -82,14 +82,14 @@ def locate(reference: str) -> Found | None:
 
 
 class CloudRun:
-    """The services, jobs and worker pools that were deployed so far: name to the number of revisions."""
+    """Keeps the number of revisions of each service, job and worker pool deployed so far."""
 
     def __init__(self, organization: Organization) -> None:
         self._organization = organization
         self._revisions: dict[str, int] = {}
 
     def deploy(self, request: DeployRequest) -> Outcome:
-        """Deploy as Cloud Run does. Raises ApiError for a request that is no deploy at all."""
+        """Deploy as Cloud Run does. Raises ApiError if the request is not valid."""
         if request.kind not in _KINDS:
             refuse("INVALID_ARGUMENT", f"kind {request.kind!r}: expected one of {', '.join(_KINDS)}")
         if request.api not in ("v1", "v2"):
@@ -144,7 +144,7 @@ class CloudRun:
         return exists and holds(self._organization, member, DOWNLOAD, repository)
 
     def _stored(self, found: Found) -> bool:
-        """Whether the repository has the image; by digest, whether it has any of that name."""
+        """Whether the repository has the image; for a digest, whether it has any image of that name."""
         images = self._organization.images.get(self._repository(found), set())
         return any(image in (found.image, f"{found.image}:{image.rpartition(':')[2]}") for image in images)
 
@@ -164,7 +164,7 @@ class CloudRun:
 
 
 class _Call:
-    """One deploy's audit entries and output."""
+    """The audit entries and the output of one deploy."""
 
     def __init__(self, request: DeployRequest, project: str, number: str, exists: bool) -> None:
         self.request, self.project, self.number, self.exists = request, project, number, exists
@@ -177,11 +177,11 @@ class _Call:
         )
 
     def failed(self, code: int, message: str) -> list[dict[str, Any]]:
-        """The call's own entry where the call was refused."""
+        """The call's own entry if Cloud Run refused the call."""
         return [self._activity("ERROR", {"code": code, "message": message})]
 
     def ready(self, revision: str) -> Outcome:
-        """The entries and output of a deploy that went through."""
+        """The entries and output of a successful deploy."""
         what = _KINDS[self.request.kind]
         text = f"Ready condition status changed to True for {what} {self.request.name}."
         entries = [self._activity("NOTICE", {}), self._system_event("INFO", {"message": text}, revision, [])]
@@ -194,7 +194,7 @@ class _Call:
         return Outcome([f"{what} [{name}] has successfully been deployed."], 0, entries)
 
     def not_ready(self, revision: str, code: int, reason: str, text: str) -> Outcome:
-        """The call went through, and the revision could not become ready."""
+        """The entries and output if the call succeeded but the revision could not become ready."""
         status = {
             "code": code,
             "message": f"Ready condition status changed to False for Revision {revision} with message: {text}",
@@ -232,7 +232,7 @@ class _Call:
         return made
 
     def _answer(self, sent: dict[str, Any]) -> dict[str, Any]:
-        """v1's response: the resource, with the operation noted by which a system event is joined to this call."""
+        """v1's response: the resource, with the operation id that joins a system event to this call."""
         kind = _KINDS[self.request.kind]
         resource = sent["workerPool" if kind == "WorkerPool" else kind.lower()]
         annotations = {"run.googleapis.com/operation-id": self.operation}
@@ -245,7 +245,7 @@ class _Call:
         return {"id": name, "producer": "run.googleapis.com", **place}
 
     def _last(self, severity: str, status: dict[str, Any]) -> list[dict[str, Any]]:
-        """The entry that ends a v2 call's operation: it names no caller, no request and no permission."""
+        """The entry that ends a v2 call's operation: without caller, request and permissions."""
         if self.request.api != "v2":
             return []
         verb = "Update" if self.exists else "Create"

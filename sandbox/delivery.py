@@ -1,4 +1,4 @@
-"""Turns written log entries into Pub/Sub push requests to subscribers, at least once, as an organization sink does.
+"""Pushes written log entries to subscribers as Pub/Sub does for an organization sink, at least once.
 
 Sources: "Push subscriptions" (Pub/Sub) and "CloudEvents - HTTP event format" (Eventarc).
 """
@@ -23,7 +23,7 @@ SINK = (
     '(log_id("cloudaudit.googleapis.com/activity") OR log_id("cloudaudit.googleapis.com/system_event"))'
     ' AND protoPayload.serviceName="run.googleapis.com"'
 )
-"""What the sandbox's sink lets through unless told otherwise: every entry of Cloud Run in the two audit logs."""
+"""The default filter of the sandbox's sink: every entry of Cloud Run in the two audit logs."""
 
 _ACKNOWLEDGED = range(200, 300)
 _TIMEOUT = 60.0  # seconds
@@ -31,7 +31,7 @@ _TIMEOUT = 60.0  # seconds
 
 @dataclass
 class Subscriber:
-    """Where entries are pushed to. Delays are in seconds; real Pub/Sub waits 10 to 600."""
+    """A push endpoint. Delays are in seconds; real Pub/Sub waits 10 to 600."""
 
     url: str
     filter: str = SINK
@@ -41,7 +41,7 @@ class Subscriber:
 
 @dataclass
 class Delivery:
-    """One message on its way: how often it was tried and what the last answer was (None: no answer)."""
+    """One message: the number of attempts, and the status of the last answer (None: no answer)."""
 
     message_id: str
     insert_id: str
@@ -53,7 +53,7 @@ class Delivery:
 
 @dataclass
 class Delivering:
-    """Pushes messages in the background until each is acknowledged, or the sandbox is closed."""
+    """Pushes messages in the background until each is acknowledged or the sandbox closes."""
 
     subscribers: list[Subscriber] = field(default_factory=list)
     log: list[Delivery] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Delivering:
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     def send(self, entry: dict[str, Any]) -> None:
-        """Push the entry to every subscriber whose filter lets it through."""
+        """Push the entry to every subscriber whose filter matches it."""
         for subscriber in self.subscribers:
             if compile_filter(subscriber.filter)(entry):
                 delivery = Delivery(str(next(self._numbers)), entry["insertId"], subscriber.url)
@@ -71,7 +71,7 @@ class Delivering:
                 self._pool.submit(self._push, subscriber, delivery, json.dumps(entry).encode() + b"\n", entry)
 
     def publish(self, data: bytes, topic: str, *, heard: bool) -> str:
-        """Push what somebody published to every subscriber, whatever their filters; `heard`: a trigger listens."""
+        """Push a published message to every subscriber, ignoring filters, if a trigger listens (`heard`)."""
         moment = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         message_id = str(next(self._numbers))
         for subscriber in self.subscribers if heard else ():
@@ -81,12 +81,12 @@ class Delivering:
         return message_id
 
     def drain(self, timeout: float) -> bool:
-        """Wait until every message is acknowledged; False if the time (seconds) ran out first."""
+        """Wait until every message is acknowledged; False after `timeout` seconds."""
         with self._quiet:
             return self._quiet.wait_for(lambda: all(delivery.done for delivery in self.log), timeout)
 
     def close(self) -> None:
-        """Stop pushing; what was not acknowledged is dropped."""
+        """Stop pushing and drop messages that are not acknowledged."""
         self._closing.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 

@@ -1,7 +1,7 @@
-"""Turns the `deployment:` section into the resources that an installation consists of, each under its REST path.
+"""Creates the resources of a healthy installation from the `deployment:` section, each under its REST path.
 
-Healthy to begin with. Shapes are those of the published REST references: Pub/Sub v1, Eventarc v1, Cloud Run Admin v2,
-Cloud Scheduler v1, Logging v2, IAM v1, Firestore v1, Identity-Aware Proxy v1, Service Usage v1, Monitoring v3.
+The shapes follow the published REST references: Pub/Sub v1, Eventarc v1, Cloud Run Admin v2, Cloud Scheduler v1,
+Logging v2, IAM v1, Firestore v1, Identity-Aware Proxy v1, Service Usage v1, Monitoring v3.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from sandbox.installation import apis, indexes, named, permissions, tasks
 from sandbox.organization import Organization
 
 Json = dict[str, Any]
-_ALWAYS_ON = "serviceusage.googleapis.com"  # what says which others are on
+_ALWAYS_ON = "serviceusage.googleapis.com"  # the API that lists the enabled APIs
 _DECIDE = ("receiver", "review", "sweep")
 
 
 class Names:
-    """What the parts of an installation are called."""
+    """The names of an installation's parts. Raises SeedError if the file lacks the project or the scope."""
 
     def __init__(self, seed: DeploymentSeed, organization: Organization) -> None:
         if seed.project not in organization.project_ids or seed.scope not in organization.nodes:
-            raise SeedError(f"deployment: {seed.project} and {seed.scope} have to be described in the file")
+            raise SeedError(f"deployment: the file must describe {seed.project} and {seed.scope}")
         self.project = f"projects/{seed.project}"
         self.number = organization.number(seed.project)
         self.place = f"{self.project}/locations/{seed.region}"
@@ -56,7 +56,7 @@ class Names:
 def resources(seed: DeploymentSeed, organization: Organization) -> dict[str, Json]:
     """Every resource by its path; an allow policy by its resource's path and `:getIamPolicy`.
 
-    Gives the installation's identities their roles in the organization's own policies, too.
+    Also grants the installation's identities their roles in the organization's policies.
     """
     names = Names(seed, organization)
     _grant(seed, names, organization)
@@ -207,7 +207,7 @@ def _service(name: str, email: str, env: list[Json], *, ingress: str) -> Json:
 
 
 def _kept(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
-    """The database with its indexes and the number of its schema; the trail's log bucket."""
+    """The database with its indexes and its schema version, and the trail's log bucket."""
     database = f"{names.project}/databases/{names.of('databases', 'ledger')}"
     group = f"{database}/collectionGroups/remediations/indexes"
     kept = [
@@ -237,7 +237,7 @@ def _kept(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
 
 
 def _watched(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
-    """Identities without keys, APIs that are on, and what Monitoring has measured."""
+    """Service accounts without keys, the enabled APIs, and Monitoring's time series."""
     found: dict[str, Json] = {}
     for task in tasks():
         account = f"{names.project}/serviceAccounts/{names.email(task)}"

@@ -1,7 +1,7 @@
-"""Serves an installation's resources as Google's APIs do, and lets them be broken one at a time.
+"""Serves an installation's resources as Google's APIs do, and lets tests break them one at a time.
 
-GET (or POST, where Google asks so) a path, and its resource is the answer; 404 where there is none, 403 where the API
-is switched off. `publish` pushes to the subscribers as the trigger would.
+GET (or POST, if Google requires it) on a path returns its resource; 404 if there is none, 403 if the API is disabled.
+`publish` pushes to the subscribers as the trigger would.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _TERM = re.compile(r'(metric|resource)\.(type|labels?\.(\w+))\s*=\s*"([^"]*)"')
 
 
 class DeploymentApis:
-    """The APIs of one installation; `resources` is what they serve, by path."""
+    """The APIs of one installation. `resources` has the served resources by path."""
 
     def __init__(self, seed: DeploymentSeed, organization: Organization, delivering: Delivering) -> None:
         self.resources = resources(seed, organization)
@@ -53,11 +53,11 @@ class DeploymentApis:
         self._names = Names(seed, organization)
 
     def serves(self, path: str) -> str | None:
-        """The API that answers at this path; None where it is none of these."""
+        """The API that serves this path; None if none of them does."""
         return next((api for api, pattern in _SERVED if pattern.fullmatch(path)), None)
 
     def answer(self, api: str, method: str, path: str, query: dict[str, list[str]], body: Json) -> Json:
-        """The JSON answer to a request to this API. Raises ApiError for what Google would refuse."""
+        """The JSON answer to a request to this API. Raises ApiError if Google would refuse the request."""
         path = path.replace("/projects/-/serviceAccounts/", f"/{self._names.project}/serviceAccounts/")  # "any project"
         if path.startswith("/v1/projects/") and path.split("/")[3] not in self._organization.project_ids:
             project = path.split("/")[3]
@@ -89,7 +89,7 @@ class DeploymentApis:
         return _filtered(resource, query.get("filter", [""])[0]) if api == "monitoring" else resource
 
     def change(self, patches: dict[str, Any]) -> None:
-        """Break or mend: each path's resource is merged with a patch (RFC 7396), null takes it away.
+        """Break or repair: merge each path's resource with a patch (RFC 7396); null removes the resource.
 
         `policy NAME` is the allow policy of an organization, folder or project, `role NAME` the permissions of a role.
         """
@@ -107,7 +107,7 @@ class DeploymentApis:
                 self.resources[name] = _merged(self.resources.get(name, {}), patch)
 
     def heal(self) -> None:
-        """Everything as it was in the file."""
+        """Reset everything to the file."""
         self.resources, policies, self._organization.roles = copy.deepcopy(self._healthy)
         for name, policy in policies.items():
             self._organization.nodes[name].policy = policy
@@ -117,7 +117,7 @@ class DeploymentApis:
         return self.resources, above, self._organization.roles
 
     def tell(self, variables: dict[str, str]) -> None:
-        """Set these variables for every part that runs, as a redeploy would."""
+        """Set these environment variables for every deployed service and job, as a redeploy would."""
         for resource in self.resources.values():
             template = resource.get("template", {})
             for container in template.get("template", template).get("containers", []):
@@ -148,14 +148,14 @@ class DeploymentApis:
         return {"messageIds": ids}
 
     def _heard(self, topic: str) -> bool:
-        """Whether a trigger listens to the topic, and hands on what it hears to the receiver."""
+        """Whether a trigger listens to the topic and its destination is the receiver."""
         triggers = [each for name, each in self.resources.items() if "/triggers/" in name]
         mine = [each for each in triggers if each["transport"]["pubsub"]["topic"] == topic]
         receiver = self._names.of("services", "receiver")
         return any(each["destination"]["cloudRun"]["service"].rpartition("/")[2] == receiver for each in mine)
 
     def _patch(self, path: str, query: dict[str, list[str]], body: Json) -> Json:
-        """Change the fields of the mask, or all that the body has; Pub/Sub has resource and mask in the body."""
+        """Change the fields in the mask, or all fields in the body. Pub/Sub has resource and mask in the body."""
         if path not in self.resources:
             refuse("NOT_FOUND", f"Resource not found (resource={path.rpartition('/')[2]}).")
         mask = body.get("updateMask") or ",".join(query.get("updateMask", []))
@@ -173,7 +173,7 @@ class DeploymentApis:
 
 
 def _camel(name: str) -> str:
-    """A field of a mask as JSON has it; some clients write the API's own snake case."""
+    """A field of a mask in JSON's camel case. Some clients send snake case."""
     first, *others = name.strip().split("_")
     return first + "".join(word.title() for word in others)
 
@@ -189,7 +189,7 @@ def _predefined(name: str) -> Json:
 
 
 def _filtered(measured: Json, wanted: str) -> Json:
-    """The time series that every `metric.` and `resource.` term of the filter selects."""
+    """The time series that match every `metric.` and `resource.` term of the filter."""
     terms = _TERM.findall(wanted)
     found = [
         series

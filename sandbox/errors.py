@@ -1,4 +1,4 @@
-"""Turns a refusal into the JSON error body and status code that Google's REST APIs answer with."""
+"""Errors with the JSON body and status code of Google's REST APIs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _HTTP = {
     "DEADLINE_EXCEEDED": 504,
 }
 _STATUS = {code: status for status, code in _HTTP.items()} | {400: "INVALID_ARGUMENT", 412: "FAILED_PRECONDITION"}
-"""The canonical status that goes with each code (google/rpc/code.proto); of two for one code, the usual one."""
+"""The canonical status of each HTTP code (google/rpc/code.proto); of two for one code, the usual one."""
 
 
 class ApiError(Exception):
-    """A refusal by its canonical status (`NOT_FOUND`); `body` is Google's JSON for it; `code`: another than usual."""
+    """A refusal with a canonical status (`NOT_FOUND`). `body` is Google's JSON; `code` overrides the HTTP code."""
 
     def __init__(self, status: str, message: str, reason: str | None = None, *, code: int | None = None) -> None:
         super().__init__(message)
@@ -36,14 +36,14 @@ class ApiError(Exception):
 
 
 class SeedError(Exception):
-    """The organization file is not what it should be; names the place in the file and what is accepted there."""
+    """The organization file is not valid. The message names the place in the file and the accepted values."""
 
 
 def refuse(status: str, message: str, reason: str | None = None) -> NoReturn:
-    """Raise the ApiError of these."""
+    """Raise ApiError with this status, message and reason."""
     raise ApiError(status, message, reason)
 
 
 def fail(code: int, message: str) -> NoReturn:
-    """Raise the ApiError of an HTTP status code, 400 to 599; one that has no canonical status is UNKNOWN."""
+    """Raise ApiError for an HTTP status code, 400 to 599. A code without a canonical status is UNKNOWN."""
     raise ApiError(_STATUS.get(code, "UNKNOWN"), message, code=code)

@@ -1,4 +1,4 @@
-"""Turns a list of fault rules into what goes wrong with a request: late, refused, unanswered, or lost on the way."""
+"""Injects faults into requests by a list of rules: a late, refused, missing or lost answer, or a racing writer."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import msgspec
 
 
 class Effect(StrEnum):
-    """What a fault does to the request that it hits."""
+    """The effect of a fault on a request."""
 
     LATENCY = "latency"
     """The answer comes `seconds` late."""
     STATUS = "status"
-    """The answer is Google's error of this `code`, 400 to 599; nothing is done."""
+    """The answer is Google's error with this `code`, 400 to 599; the request changes nothing."""
     TIMEOUT = "timeout"
-    """No answer for `seconds`, then the connection is closed; nothing is done."""
+    """No answer for `seconds`, then the sandbox closes the connection; the request changes nothing."""
     LOST_ANSWER = "lost_answer"
-    """The request is carried out, and the connection is closed instead of an answer."""
+    """The sandbox carries out the request and closes the connection without an answer."""
     RACING_WRITER = "racing_writer"
-    """Just before a SetIamPolicy is carried out, somebody else adds `member` to the same policy."""
+    """Just before a SetIamPolicy, another writer adds `member` to the same policy."""
 
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True):
-    """Hits requests whose `METHOD /path` matches `match`: the `times` first (None: all) behind the first `after`."""
+    """Affects requests whose `METHOD /path` matches `match`: after the first `after`, the next `times` (None: all)."""
 
     match: str
     effect: Effect
@@ -38,14 +38,14 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Faults:
-    """The rules in force, and how often each was hit."""
+    """The active rules, and how many requests matched each."""
 
     def __init__(self, rules: list[Fault]) -> None:
         self._lock = threading.Lock()
         self.replace(rules)
 
     def replace(self, rules: list[Fault]) -> None:
-        """Put these rules in force; counting starts again. Raises ValueError for a pattern that is none."""
+        """Replace the active rules and reset the counts. Raises ValueError for an invalid pattern."""
         try:
             compiled = [(re.compile(rule.match), rule) for rule in rules]
         except re.error as error:
@@ -55,7 +55,7 @@ class Faults:
             self._seen = [0] * len(rules)
 
     def hit(self, method: str, path: str) -> list[Fault]:
-        """The faults that this request runs into; counts it."""
+        """The faults that affect this request. Counts the request."""
         hits = []
         with self._lock:
             for index, (pattern, rule) in enumerate(self._rules):

@@ -1,4 +1,4 @@
-"""IAM as Google does it: who holds a permission, and what reading and writing an allow policy does to it.
+"""IAM as in Google Cloud: which member holds a permission, and how to read and write an allow policy.
 
 Sources: "Policy" (IAM REST reference), "Allow policy versions" and "Understanding roles".
 """
@@ -23,7 +23,7 @@ _MEMBER = re.compile(
     r"|principal(?:Set)?://\S+|deleted:\S+\?uid=[0-9]+)\Z"
 )
 
-# The predefined roles that hold downloadArtifacts (August 2026).
+# The predefined roles that include downloadArtifacts (August 2026).
 _READERS = """owner editor viewer artifactregistry.admin artifactregistry.containerRegistryMigrationAdmin
 artifactregistry.createOnPushRepoAdmin artifactregistry.createOnPushWriter artifactregistry.editor
 artifactregistry.reader artifactregistry.repoAdmin artifactregistry.serviceAgent artifactregistry.viewer
@@ -46,7 +46,7 @@ _etags = itertools.count(2)
 
 
 def role_holds(role: str, permission: str) -> bool:
-    """Whether a predefined role holds a permission; only those that a deploy needs are known here."""
+    """Whether a predefined role includes a permission. Knows only the permissions that a deploy needs."""
     name = role.removeprefix("roles/")
     if permission == DOWNLOAD:
         return name in _READERS
@@ -58,12 +58,12 @@ def role_holds(role: str, permission: str) -> bool:
 
 
 def readers() -> list[str]:
-    """The predefined roles that hold downloadArtifacts."""
+    """The predefined roles that include downloadArtifacts."""
     return [f"roles/{name}" for name in _READERS]
 
 
 def denied(organization: Organization, member: str, resource: str) -> bool:
-    """Whether a deny policy of the resource's project keeps the member from downloading."""
+    """Whether a deny policy of the resource's project prevents the member from downloading."""
     return any(
         member in listed
         for node in organization.chain(resource)
@@ -72,7 +72,7 @@ def denied(organization: Organization, member: str, resource: str) -> bool:
 
 
 def holds(organization: Organization, member: str, permission: str, resource: str) -> bool:
-    """Whether the member holds the permission on the resource, by its own policy or an inherited one.
+    """Whether the member has the permission on the resource, by its own policy or an inherited one.
 
     A conditional binding never counts: the sandbox does not evaluate conditions.
     """
@@ -91,13 +91,13 @@ def holds(organization: Organization, member: str, permission: str, resource: st
 
 
 def bindings(policy: Policy) -> list[dict[str, Any]]:
-    """The policy's bindings, as they stand."""
+    """The policy's bindings, not copied."""
     found = policy.get("bindings")
     return found if isinstance(found, list) else []
 
 
 def read_policy(node: Node, version: int) -> Policy:
-    """The policy as a reader of this version sees it: below 3, conditions show only in the role's name."""
+    """A copy of the policy for a reader of this version: below 3, conditions show only in the role's name."""
     policy: Policy = json.loads(json.dumps(node.policy))
     if version >= 3:
         return policy
@@ -111,9 +111,9 @@ def read_policy(node: Node, version: int) -> Policy:
 
 
 def write_policy(organization: Organization, node: Node, policy: Any, mask: str | None) -> list[dict[str, str]]:
-    """Replace the policy, as SetIamPolicy does; returns what changed (`bindingDeltas` of the audit entry).
+    """Replace the policy, as SetIamPolicy does; returns the `bindingDeltas` of the audit entry.
 
-    A stale etag is ABORTED, an absent one overwrites whatever is there. Raises ApiError.
+    Raises ApiError, with ABORTED for a stale etag. Without an etag, the new policy overwrites the old one.
     """
     if not isinstance(policy, dict):
         refuse("INVALID_ARGUMENT", "Request must contain a policy.")
@@ -147,7 +147,7 @@ def _checked(organization: Organization, node: Node, policy: dict[str, Any]) -> 
             refuse("INVALID_ARGUMENT", f"Role {role} is not supported for this resource.")
         entry = {"role": role, "members": list(dict.fromkeys(members))}
         if condition := binding.get("condition"):
-            # Repositories take no conditions; one that stands there already may be sent back by a version-3 writer.
+            # Repositories accept no new conditions; a version-3 writer may send an existing one back.
             if policy.get("version") != 3 or (role, condition) not in conditions:
                 refuse("INVALID_ARGUMENT", "Conditions are not supported on this resource's allow policy.")
             entry["condition"] = condition

@@ -1,4 +1,4 @@
-"""Reads deploy/installation.yaml: what the installation in the sandbox consists of is what is installed elsewhere."""
+"""Reads deploy/installation.yaml, so that the sandbox's installation has the same parts as a real one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FILE = Path(__file__).parents[1] / "deploy" / "installation.yaml"
 
 @cache
 def installation() -> Json:
-    """What the file says."""
+    """The content of the file."""
     import yaml
 
     said: Json = yaml.safe_load(FILE.read_text())
@@ -20,17 +20,17 @@ def installation() -> Json:
 
 
 def apis() -> list[str]:
-    """The APIs that are needed without a condition."""
+    """The APIs that every installation needs."""
     return [each["api"] for each in installation()["apis"] if "only" not in each]
 
 
 def tasks() -> list[str]:
-    """What each service account is for."""
+    """The task of each service account."""
     return list(installation()["resources"]["accounts"])
 
 
 def named(kind: str, part: str, name: str) -> str:
-    """The name of a resource, of an installation with this name."""
+    """The name of a resource in an installation with this name."""
     first, *others = name.split("-")
     camel = first + "".join(word.title() for word in others)
     template = str(installation()["resources"][kind][part]["name"])
@@ -38,7 +38,7 @@ def named(kind: str, part: str, name: str) -> str:
 
 
 def permissions(role: str) -> list[str]:
-    """What a custom role of an organization holds."""
+    """The permissions of a custom role of an organization."""
     said = installation()
     if role == "ledger":
         return [each["permission"] for each in said["ledger"]]
@@ -46,7 +46,7 @@ def permissions(role: str) -> list[str]:
 
 
 def indexes(collection: str) -> list[list[Json]]:
-    """The fields of each composite index of a collection, as Firestore has them."""
+    """The fields of each composite index of a collection, in Firestore's form."""
     words = [
         [each.partition(" ") for each in index["by"]]
         for index in installation()["indexes"]

@@ -1,4 +1,4 @@
-"""Turns a Logging query language filter into a predicate over log entries (JSON objects).
+"""Compiles a filter in the Logging query language into a predicate over log entries (JSON objects).
 
 Source: "Logging query language": AND, OR, NOT, parentheses, field paths, comparisons, regular expressions, log_id().
 """
@@ -24,7 +24,7 @@ _SEVERITIES = ("DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITIC
 
 
 def compile_filter(text: str) -> Predicate:
-    """The predicate of a filter; an empty one matches everything. Raises ApiError (INVALID_ARGUMENT) like Google."""
+    """The predicate of a filter; an empty filter matches everything. Raises ApiError (INVALID_ARGUMENT) like Google."""
     tokens = _tokens(text)
     if not tokens:
         return lambda _: True
@@ -114,7 +114,7 @@ class _Parser:
         return self.comparison(_path(token), operator)
 
     def log_id(self) -> Predicate:
-        """`log_id("x/y")`: the log's id, decoded, is exactly this; a log's name has it URL-encoded."""
+        """`log_id("x/y")`: matches a log with exactly this id. A log's name has the id URL-encoded."""
         self.take()
         wanted = _unquote(self.take())
         if self.take() != ")":
@@ -183,7 +183,7 @@ def _comparable(path: list[str], value: object) -> float | str:
 
 
 def _seconds(text: str) -> float | str:
-    """A moment in any offset as seconds; a text that is none stays a text, and matches nothing but itself."""
+    """A timestamp in any offset as seconds. Any other text is returned as it is and matches only itself."""
     try:
         return datetime.fromisoformat(text).astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
@@ -191,7 +191,7 @@ def _seconds(text: str) -> float | str:
 
 
 def _at(value: object, path: list[str]) -> list[object]:
-    """Every value at the path; lists are looked into, as the language does for repeated fields."""
+    """Every value at the path. Searches the elements of lists, as the language does for repeated fields."""
     if isinstance(value, list):
         return [found for each in value for found in _at(each, path)]
     if not path:

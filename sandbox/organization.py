@@ -1,4 +1,4 @@
-"""Turns the organization file (YAML) into the resources of the sandbox: organization, folders, projects, identities."""
+"""Loads the organization file (YAML): the sandbox's organizations, folders, projects, repositories and identities."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Binding(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class RepositorySeed(msgspec.Struct, forbid_unknown_fields=True):
-    """An Artifact Registry repository; `images` are `NAME:TAG` inside it."""
+    """An Artifact Registry repository. `images` are its images as `NAME:TAG`."""
 
     name: str
     location: str
@@ -36,7 +36,7 @@ class RepositorySeed(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ProjectSeed(msgspec.Struct, forbid_unknown_fields=True):
-    """A project; `parent` is `folders/N`, `organizations/N`, or empty for one outside every organization."""
+    """A project. `parent` is `folders/N`, `organizations/N`, or empty for a project without an organization."""
 
     id: str
     number: str
@@ -44,11 +44,11 @@ class ProjectSeed(msgspec.Struct, forbid_unknown_fields=True):
     policy: list[Binding] = []
     repositories: list[RepositorySeed] = []
     denied: list[str] = []
-    """Members whom a deny policy keeps from reading images here."""
+    """Members that a deny policy prevents from reading images here."""
     tags: list[str] = []
     """Namespaced tag values, `ORGANIZATION/KEY/VALUE`."""
     redirection: str = "REDIRECTION_FROM_GCR_IO_ENABLED"
-    """Whether gcr.io's addresses lead to this project's repositories."""
+    """Whether gcr.io addresses lead to this project's repositories."""
 
 
 class FolderSeed(msgspec.Struct, forbid_unknown_fields=True):
@@ -76,7 +76,7 @@ class RoleSeed(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Seed(msgspec.Struct, forbid_unknown_fields=True):
-    """The whole file. `identities` are the members that exist; Google refuses any other."""
+    """The whole file. `identities` are the members that exist; a grant to any other is an error, as in Google Cloud."""
 
     organizations: list[OrganizationSeed]
     projects: list[ProjectSeed]
@@ -90,7 +90,7 @@ class Seed(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass
 class Node:
-    """A resource with an allow policy: `name` is `organizations/N`, `folders/N`, `projects/ID` or a repository's."""
+    """A resource with an allow policy. `name` is `organizations/N`, `folders/N`, `projects/ID` or a repository name."""
 
     name: str
     parent: str
@@ -100,13 +100,13 @@ class Node:
 
 @dataclass
 class Organization:
-    """Every resource by name, every project by id and number, every identity that exists."""
+    """All resources by name, all projects by id and number, and all existing identities."""
 
     nodes: dict[str, Node]
     project_ids: dict[str, str]
-    """Both the id and the number of each project, to its id."""
+    """Project id by id, and by number."""
     images: dict[str, set[str]]
-    """Repository name to its images (`NAME:TAG`)."""
+    """Images (`NAME:TAG`) by repository name."""
     identities: set[str]
     groups: dict[str, list[str]]
     roles: dict[str, list[str]] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class Organization:
         return str(self.nodes[f"projects/{project_id}"].fields["number"])
 
     def chain(self, name: str) -> list[Node]:
-        """The resource and everything it inherits allow policies from, nearest first."""
+        """The resource and its ancestors, whose allow policies it inherits, nearest first."""
         chain = []
         while node := self.nodes.get(name):
             chain.append(node)
@@ -127,7 +127,7 @@ class Organization:
 
 
 def load(path: Path) -> Organization:
-    """The resources that the file describes. Raises SeedError that names the file and the place in it."""
+    """Load the resources from a file. Raises SeedError with the file and the place in it."""
     try:
         import yaml
 
@@ -182,7 +182,7 @@ def _build(seed: Seed, path: Path) -> Organization:
         above, name = {node.name}, node.parent
         while name:
             if name in above:
-                raise SeedError(f"{path}: {node.name} lies below itself, by way of {name}")
+                raise SeedError(f"{path}: {node.name} is its own ancestor, through {name}")
             above.add(name)
             name = nodes[name].parent if name in nodes else ""
     roles = {role.name: role.permissions for role in seed.roles}
@@ -191,7 +191,7 @@ def _build(seed: Seed, path: Path) -> Organization:
 
 def _policy(bindings: list[Binding]) -> Policy:
     if not bindings:
-        return {"etag": "ACAB"}  # what Google answers for a policy that was never set
+        return {"etag": "ACAB"}  # Google's answer for a policy that was never set
     listed: list[dict[str, object]] = []
     for binding in bindings:
         listed.append({"role": binding.role, "members": list(binding.members)})

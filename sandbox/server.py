@@ -1,6 +1,6 @@
-"""Turns the sandbox into an HTTP server on loopback: Google's paths, and `/sandbox/...` to look inside and to meddle.
+"""Serves the sandbox over HTTP on loopback: Google's paths, and `/sandbox/...` to inspect and control it.
 
-Answers are written in one buffer and Nagle's algorithm is off; without either, each call costs 44 ms.
+Each answer is written in one buffer and Nagle's algorithm is off; without either, each call takes 44 ms.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Sandbox:
             return self.apis.answer(request.method, request.path, call)
 
     def _suffer(self, request: Request, hits: list[Fault]) -> bool:
-        """Carry out the faults that come before the request; True where its answer is to be lost."""
+        """Apply the faults before the request; True if its answer is to be lost."""
         for fault in hits:
             match fault.effect:
                 case Effect.LATENCY:
@@ -107,7 +107,7 @@ class Sandbox:
                 write_policy(self.organization, node, {"version": 3, "bindings": listed, "etag": policy["etag"]}, None)
 
     def _control(self, request: Request) -> dict[str, Any]:
-        """What no Google Cloud has: a look at all policies, counters, faults, subscribers, and the deploys."""
+        """Serve the controls that Google Cloud does not have: policies, counters, faults, subscribers, deploys."""
         match request.method, request.path.removeprefix("/sandbox/"):
             case "GET", "state":
                 with self._lock:
@@ -153,7 +153,7 @@ class Sandbox:
 
 
 class _Unanswered(Exception):
-    """The connection is closed without an answer."""
+    """The sandbox closes the connection without an answer."""
 
 
 def _hang_up(environ: dict[str, Any]) -> Iterable[bytes]:
@@ -168,9 +168,9 @@ class _Handler(WSGIRequestHandler):
     wbufsize = -1
 
     def log(self, *_: object, **__: object) -> None:
-        """Quiet: a request log is at /sandbox/requests."""
+        """Print nothing: /sandbox/requests counts the requests."""
 
 
 def listen(sandbox: Sandbox, port: int) -> BaseWSGIServer:
-    """A server on loopback; port 0 takes a free one. Raises OSError where the port is taken."""
+    """A server on loopback; port 0 takes a free port. Raises OSError if the port is in use."""
     return make_server("127.0.0.1", port, sandbox, threaded=True, request_handler=_Handler)

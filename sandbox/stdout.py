@@ -1,6 +1,6 @@
-"""Turns what a service writes to standard output into log entries, as Cloud Run's logging does.
+"""Converts a service's standard output into log entries, as Cloud Run's logging does.
 
-Source: "Logging and viewing logs in Cloud Run": a line of JSON is the payload; `severity` and `message` are understood.
+Source: "Logging and viewing logs in Cloud Run": a line of JSON becomes the payload; `severity` sets the severity.
 """
 
 from __future__ import annotations

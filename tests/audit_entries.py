@@ -1,4 +1,4 @@
-"""Audit log entries in the published shapes, built from what a test wants to say about a deploy."""
+"""Builds audit log entries in the published shapes from a test's parameters of a deploy."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _HINT = (
 
 
 def user_text(image: str = IMAGE, tail: str = "") -> str:
-    """What Cloud Run says when the deployer cannot read the image."""
+    """Cloud Run's error text if the deployer cannot read the image."""
     return f"User must have permission to read the image, {image}.{_HINT}{tail}"
 
 
 def agent_text(image: str = IMAGE, agent: str | None = AGENT) -> str:
-    """What Cloud Run says when its service agent cannot."""
+    """Cloud Run's error text if its service agent cannot read the image."""
     who = f"Google Cloud Run Service Agent {agent}" if agent else "Google Cloud Run Service Agent"
     return f"{who} must have permission to read the image, {image}.{_HINT}"
 
 
 def bare_text(resource: str | None = REPOSITORY, quote: str = '"', prefix: str = "") -> str:
-    """What Artifact Registry says, as v2 calls pass it on."""
+    """Artifact Registry's error text, which v2 calls return unchanged."""
     named = f" {quote}{prefix}{resource}{quote}" if resource else ""
     permission = f"{quote}artifactregistry.repositories.downloadArtifacts{quote}"
     return f"Permission {permission} denied on resource{named} (or it may not exist)."
@@ -76,7 +76,7 @@ def activity(
     insert_id: str = "abc123",
     granted: bool | None = True,
 ) -> dict[str, Any]:
-    """The entry of a failed API call; `granted` None leaves out what IAM checked."""
+    """The entry of a failed API call. `granted` None leaves out `authorizationInfo`'s items."""
     method, path = _TEMPLATES[api, kind]
     request: dict[str, Any] = {}
     node = request
@@ -123,7 +123,7 @@ def deployed(
     kind: str = "service",
     insert_id: str = "deployed",
 ) -> dict[str, Any]:
-    """The entry of a deploy of the repository's image that went well, as far as it takes one entry to say so."""
+    """The entry of a successful deploy of an image of the repository, as a call with one entry writes it."""
     address = member.id.partition(":")[2]
     federated = member.kind is MemberKind.PRINCIPAL
     image = f"{repository.location}-docker.pkg.dev/{repository.project.replace(':', '/')}/{repository.name}/web:v1"
@@ -149,7 +149,7 @@ def deployed(
 def policy_set(
     resource: str, *deltas: tuple[str, str, str], at: datetime, by: str = "owner@example.com", project: str = PROJECT
 ) -> dict[str, Any]:
-    """The entry of a SetIamPolicy on a repository or a project; `deltas` are action, role and member."""
+    """The entry of a SetIamPolicy on a repository or a project. Each of `deltas` is action, role and member."""
     registry = "/repositories/" in resource
     payload: dict[str, Any] = {
         "@type": "type.googleapis.com/google.cloud.audit.AuditLog",
@@ -218,7 +218,7 @@ def system_event(
 def call_entry(
     operation: str, email: str | None = DEPLOYER, *, api: str = "v1", place: str = "first", **more: Any
 ) -> dict[str, Any]:
-    """The entry of a call that went through and started an operation; in v2 the entry is its `first` or `last`."""
+    """The entry of a successful call that started an operation; in v2 it is the operation's `first` or `last` entry."""
     entry = activity("", email=email, api=api, code=0, **more)
     del entry["protoPayload"]["status"]
     if api == "v1":
@@ -237,7 +237,7 @@ def operation_of(operation: str, *places: str) -> dict[str, Any]:
 
 
 def last_entry(message: str, operation: str, *, code: int = 13, insert_id: str = "last1") -> dict[str, Any]:
-    """The entry that ends a v2 call's operation: no caller, no request, no permission."""
+    """The entry that ends a v2 call's operation: without caller, request and permissions."""
     entry = activity(message, api="v2", code=code, insert_id=insert_id, granted=None)
     for name in ("authenticationInfo", "authorizationInfo", "request"):
         del entry["protoPayload"][name]
@@ -251,23 +251,23 @@ def _condition(message: str, reason: str) -> dict[str, Any]:
 
 
 def push_body(entry: dict[str, Any]) -> dict[str, Any]:
-    """The entry as a sink's topic pushes it: base64 of the JSON and a newline."""
+    """The Pub/Sub push body of the entry: base64 of the JSON and a newline, as a sink publishes it."""
     data = base64.b64encode(json.dumps(entry).encode() + b"\n").decode()
     message = {"data": data, "messageId": "1", "publishTime": "2026-11-23T08:00:01Z", "attributes": {}}
     return {"subscription": "projects/ops/subscriptions/denials", "message": message}
 
 
 def understood(entry: dict[str, Any]) -> Denial | NotADenial:
-    """What `understand` makes of an entry."""
+    """The result of `understand` for an entry."""
     return understand(read_entry(json.dumps(entry).encode()))
 
 
 LOGGED: dict[str, dict[str, Any]] = {}
-"""The last entry of each insert id that `denial` made, for a Cloud Logging that has what a test speaks of."""
+"""The last entry of each insert id that `denial` got, so that a fake Cloud Logging can return it."""
 
 
 def denial(entry: dict[str, Any]) -> Denial:
-    """The Denial that an entry is; fails where it is none."""
+    """The Denial of an entry. Raises AssertionError if the entry is not a denial."""
     found = understood(entry)
     assert isinstance(found, Denial), found
     LOGGED[entry["insertId"]] = entry

@@ -1,4 +1,4 @@
-"""Google's emulators as tests run them: the Google Cloud SDK's jar, in a process of its own, on a free port."""
+"""Runs Google's emulators for tests: the Google Cloud SDK's jar, in its own process, on a free port."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def sdk_file(pattern: str) -> Path | None:
-    """The file in the SDK that `gcloud` belongs to; None without it, or without Java."""
+    """The file in `gcloud`'s SDK; None without the SDK, the file or Java."""
     gcloud = shutil.which("gcloud")
     if gcloud is None or shutil.which("java") is None:
         return None
@@ -23,7 +23,7 @@ def sdk_file(pattern: str) -> Path | None:
 
 @contextlib.contextmanager
 def running(*java: str) -> Iterator[str]:
-    """`HOST:PORT` of `java ARGUMENTS`, once it listens; killed at the end."""
+    """Run `java ARGUMENTS` for the block and yield its `HOST:PORT` when it listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

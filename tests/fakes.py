@@ -1,4 +1,4 @@
-"""A Registry and a Projects in memory: real implementations of the Protocols, so that a test can look inside."""
+"""Registry, Projects, Logs and Roles in memory: real implementations of the Protocols that a test can inspect."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ORGANIZATION = "400000000001"
 
 
 class Heard(NoEvents):
-    """Events, kept."""
+    """Keeps the events for a test to inspect."""
 
     def __init__(self) -> None:
         self.transitions: list[TrailRecord | ModeChange] = []
@@ -56,14 +56,14 @@ class Heard(NoEvents):
 
 @dataclass
 class MemoryRegistry:
-    """Repositories by resource name, each with its bindings; `writes` counts policy writes."""
+    """Repositories by resource name, each with its bindings. `writes` counts the policy writes."""
 
     policies: dict[str, list[Binding]] = field(default_factory=dict)
     writes: int = 0
     refuse_writes: bool = False
     kinds: dict[str, RepositoryDescription] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock, compare=False, repr=False)
-    """Google Cloud's compare-and-set, for threads."""
+    """Stands in for Google Cloud's compare-and-set if a test uses threads."""
 
     def describe(self, repository: Repository) -> RepositoryDescription | None:
         standard = RepositoryDescription("DOCKER", "STANDARD_REPOSITORY")
@@ -128,13 +128,13 @@ class MemoryRegistry:
 
 @dataclass
 class MemoryLogs:
-    """A Cloud Logging that has what `written` gives for an insert id; `reads` counts look-ups."""
+    """A Cloud Logging with the entry that `written` returns for an insert id. `reads` counts the look-ups."""
 
     written: Callable[[str], dict[str, Any] | None] = lambda _: None
     deployed: set[str] = field(default_factory=set)
-    """Members that deployed from whatever repository is asked about, a day before the moment that is asked about."""
+    """Members with a deploy from every repository, one day before the end of the requested time."""
     log: list[dict[str, Any]] = field(default_factory=list)
-    """Entries that are found by the filters alone, as Cloud Logging finds them."""
+    """Entries that only the filters find, as in Cloud Logging."""
     operations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     reads: int = 0
 
@@ -163,7 +163,7 @@ class MemoryLogs:
         return self._newest(policy_changes(repository, instant(since)), repository.project)
 
     def entries(self, keys: Sequence[EntryKey]) -> dict[EntryKey, list[bytes] | RemediateError]:
-        """As one look-up, however many are asked for."""
+        """Counts as one look-up for any number of keys."""
         reads, found = self.reads, dict[EntryKey, list[bytes] | RemediateError]()
         for key in keys:
             try:
@@ -191,7 +191,7 @@ class MemoryLogs:
 
 
 def _is(entry: dict[str, Any], key: EntryKey) -> bool:
-    """Whether an entry has this name; one that `written` makes up has whatever name it was asked by."""
+    """Whether an entry has this insert id and log name."""
     return (entry.get("insertId"), entry.get("logName")) == (key.insert_id, key.log_name)
 
 
@@ -219,7 +219,7 @@ class MemoryProjects:
 
 @dataclass
 class MemoryRoles:
-    """Custom roles: what each holds; nothing is known of any other."""
+    """Custom roles, each with whether it includes the permission. Any other role is unknown."""
 
     roles: dict[str, bool] = field(default_factory=dict)
 
@@ -228,7 +228,7 @@ class MemoryRoles:
 
 
 def projects() -> MemoryProjects:
-    """The deploying project, the registry's, and one of another organization."""
+    """The deploying project, the registry's project, and a project of another organization."""
     return MemoryProjects(
         [
             Project("shop-frontend", "123456789012", ORGANIZATION, ("folders/421", f"organizations/{ORGANIZATION}")),

@@ -1,4 +1,4 @@
-"""The Firestore emulator of the Google Cloud SDK, on a free port, for as long as a test session lasts."""
+"""The Firestore emulator of the Google Cloud SDK, on a free port, for the test session."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 
 @pytest.fixture(scope="session")
 def firestore_emulator() -> Iterator[str]:
-    """`HOST:PORT` of a running emulator; skips where the SDK does not have one."""
+    """`HOST:PORT` of a running emulator. Skips the test if the SDK has none."""
     jar = sdk_file(_JAR)
     if jar is None:
         pytest.skip("the Google Cloud SDK's Firestore emulator is not installed")

@@ -1,4 +1,4 @@
-"""Names of logs that are none of Google's two audit logs: users' own, of other kinds, and misspelt ones."""
+"""Log names that are not those of Google's two audit logs: users' own logs, other kinds of log, and misspelled names."""
 
 from __future__ import annotations
 
@@ -43,4 +43,4 @@ FORGED = (
     ACTIVITY,
     "",
 )
-"""Log names that are not exactly those of Google's two audit logs."""
+"""Log names that do not exactly equal those of Google's two audit logs."""

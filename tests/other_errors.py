@@ -1,7 +1,7 @@
-"""Errors of Cloud Run and of what stands before it that are no image denial, each with a hole for what a caller typed.
+"""Errors of a Cloud Run deploy that are not image denials, each with a placeholder for a text that a caller typed.
 
-The texts are those of troubleshooting pages, issue trackers and logs; `{}` stands where a name, an image, a label, an
-address, a description or another error's text is repeated.
+The texts are from troubleshooting pages, issue trackers and logs. `{}` is the place of a name, an image, a label, an
+address, a description or another error's text.
 """
 
 from __future__ import annotations

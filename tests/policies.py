@@ -1,4 +1,4 @@
-"""The wider rule of `deploy/policies/before-2025.yaml`: tests of what follows a rule's grant decide by it."""
+"""The wider rule of `deploy/policies/before-2025.yaml`, for tests that need a grant by rule."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ from remediate.decisions.variables import ASSUMED
 BEFORE_2025 = Path(__file__).parents[1] / "deploy" / "policies" / "before-2025.yaml"
 WIDER = parse_policy(BEFORE_2025.read_text(), BEFORE_2025.name)
 INSIDE = replace(ASSUMED, member_inside=True)
-"""What a plan assumes, of a member of the organization."""
+"""A plan's assumptions for a member of the organization."""

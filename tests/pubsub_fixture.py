@@ -1,6 +1,6 @@
-"""The Pub/Sub emulator of the Google Cloud SDK, for as long as a test session lasts, with topics and subscriptions by REST.
+"""The Pub/Sub emulator of the Google Cloud SDK for the test session, with topics and subscriptions by REST.
 
-Names are made anew for every test, so that tests of one session do not see each other's messages.
+Every test uses new names, so that the tests of a session do not see each other's messages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _JAR = "platform/pubsub-emulator/lib/cloud-pubsub-emulator-*.jar"
 
 
 class PubSub:
-    """A running emulator: `address` is `HOST:PORT`, `env` what makes Google's clients and ours talk to it."""
+    """A running emulator. `address` is `HOST:PORT`; with the variables `env`, Google's clients and ours use it."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -61,10 +61,10 @@ class PubSub:
         ack_seconds: int = 10,
         **more: Any,
     ) -> str:
-        """The full name of a new subscription: pulled, or pushed to a URL.
+        """The full name of a new subscription: pull, or push to a URL.
 
-        `dead_letter`: the topic that takes what was not acknowledged in so many `attempts`. `more` are further fields
-        of the REST resource, such as `retryPolicy={"minimumBackoff": "1s"}`.
+        `dead_letter`: the topic for messages that were not acknowledged after `attempts` attempts. `more` are further
+        fields of the REST resource, such as `retryPolicy={"minimumBackoff": "1s"}`.
         """
         body: dict[str, Any] = {"topic": topic, "ackDeadlineSeconds": ack_seconds, **more}
         if push_to is not None:
@@ -74,14 +74,14 @@ class PubSub:
         return self._made(f"projects/{PROJECT}/subscriptions/s-{uuid.uuid4().hex[:8]}", body)
 
     def publish(self, topic: str, *bodies: bytes, **attributes: str) -> list[str]:
-        """Publish these bodies, all with the same attributes; gives the message ids."""
+        """Publish these bodies, all with the same attributes; returns the message ids."""
         messages = [{"data": base64.b64encode(body).decode(), "attributes": attributes} for body in bodies]
         status, answer = self.call("POST", f"{topic}:publish", {"messages": messages})
         assert status == 200, answer
         return list(answer["messageIds"])
 
     def pull(self, subscription: str, limit: int = 100) -> list[tuple[bytes, dict[str, str]]]:
-        """What waits there now, acknowledged: each message's body and attributes; empty where nothing does."""
+        """Pull and acknowledge the waiting messages: the body and attributes of each."""
         asked = {"maxMessages": limit, "returnImmediately": True}
         status, answer = self.call("POST", f"{subscription}:pull", asked)
         assert status == 200, answer
@@ -95,7 +95,7 @@ class PubSub:
 
 @pytest.fixture(scope="session")
 def pubsub() -> Iterator[PubSub]:
-    """A running emulator; skips where the SDK does not have one."""
+    """A running emulator. Skips the test if the SDK has none."""
     jar = sdk_file(_JAR)
     if jar is None:
         pytest.skip("the Google Cloud SDK's Pub/Sub emulator is not installed")

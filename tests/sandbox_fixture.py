@@ -1,4 +1,4 @@
-"""The sandbox as tests use it: its own process on a free port, with its controls as methods."""
+"""The sandbox for tests: its own process on a free port, with its controls as methods."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REPOSITORY = "projects/platform-images/locations/asia-northeast1/repositories/co
 
 
 class SandboxProcess:
-    """A running sandbox: `url` is where, `env` what makes Google's clients and gcloud talk to it."""
+    """A running sandbox. `url` is its address; with the variables `env`, Google's clients and gcloud use it."""
 
     def __init__(self, *arguments: str) -> None:
         reading, writing = os.pipe()
@@ -52,7 +52,7 @@ class SandboxProcess:
                 return error.code, json.load(error)
 
     def deploy(self, image: str = IMAGE, member: str = DEPLOYER, project: str = "shop-frontend", **more: str) -> Any:
-        """Deploy; gives `lines`, `exit_code` and the `entries` that it left."""
+        """Deploy; returns `lines`, `exit_code` and the log `entries` of the deploy."""
         status, outcome = self.call(
             "POST", "/sandbox/deploy", {"project": project, "member": member, "image": image, **more}
         )
@@ -60,7 +60,7 @@ class SandboxProcess:
         return outcome
 
     def log(self, *entries: dict[str, Any]) -> None:
-        """Write these entries to the log, as if Google Cloud had."""
+        """Write these entries to the log, as Google Cloud would."""
         assert self.call("POST", "/v2/entries:write", {"entries": list(entries)})[0] == 200
 
     def policies(self) -> dict[str, Any]:
@@ -77,12 +77,12 @@ class SandboxProcess:
         ]
 
     def requests(self, containing: str = "") -> int:
-        """How many requests were made whose `METHOD /path` contains this."""
+        """The number of requests whose `METHOD /path` contains this text."""
         counted = self.call("GET", "/sandbox/requests")[1]["requests"]
         return sum(number for name, number in counted.items() if containing in name)
 
     def faults(self, *rules: dict[str, Any]) -> None:
-        """Put these fault rules in force; none at all: everything works again."""
+        """Replace the fault rules by these; without rules, nothing fails."""
         status, answer = self.call("PUT", "/sandbox/faults", list(rules))
         assert status == 200, answer
 
@@ -92,7 +92,7 @@ class SandboxProcess:
         assert self.call("PUT", "/sandbox/subscribers", [{"url": url, **settings}])[0] == 200
 
     def deliveries(self) -> list[dict[str, Any]]:
-        """Every message so far, with its attempts and last status."""
+        """Every message so far, with its attempts and its last status."""
         return list(self.call("GET", "/sandbox/deliveries")[1]["deliveries"])
 
     def drain(self) -> None:

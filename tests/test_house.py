@@ -1,4 +1,4 @@
-"""The house rules that import-linter's contracts do not say: sizes, docstrings, reasons, promises tied to tests."""
+"""House rules that import-linter's contracts do not cover: sizes, docstrings, reasons, guarantees with their tests."""
 
 from __future__ import annotations
 

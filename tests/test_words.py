@@ -97,6 +97,7 @@ PLACES: dict[str, Callable[[], Iterable[Text]]] = {
     "cli": lambda: literals("remediate/cli"),
     "doctor": lambda: literals("remediate/doctor"),
     "docs": lambda: documents("docs/*.md"),
+    "decisions": lambda: literals("remediate/entries", "remediate/iam", "remediate/decisions"),
 }
 """The checked places. Add a place once its texts are plain."""
 

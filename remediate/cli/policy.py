@@ -211,9 +211,9 @@ def diff(
 def _evidence_of(denial: Denial) -> Evidence:
     """What a plan assumes about a denial: the evidence that an export contains."""
     from remediate.decisions.organization import home_offline
-    from remediate.decisions.policy import assumed
+    from remediate.decisions.policy import assumed_evidence
 
-    return assumed(denial, home_offline(own_names()))
+    return assumed_evidence(denial, home_offline(own_names()))
 
 
 def _pair(file: str, cases: str | None) -> tuple[str, str]:
@@ -248,7 +248,7 @@ def _denials(name: str) -> Iterator[Denial]:
             waiting.append(subject)
         elif isinstance(subject, Denial):
             yield subject
-    yield from map(pairing.joined, waiting)
+    yield from map(pairing.join, waiting)
 
 
 def _row(judged: Judged) -> tuple[str, str, str, str, str]:

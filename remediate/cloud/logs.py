@@ -19,7 +19,7 @@ import msgspec
 
 from remediate.cloud.client import client_options, translate_errors, with_retries
 from remediate.cloud.interface import EntryKey
-from remediate.entries.log_filter import DENIALS, calls_of, deploys_by, ends_of, entries_named, policy_changes
+from remediate.entries.log_filter import DENIALS, calls_of, deploys_by, ends_of, entries_by_id, policy_changes
 from remediate.errors import RemediateError, TerminalFault, TransientFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
@@ -212,7 +212,7 @@ class GoogleLogs:
                 answer.done = True
 
     def _read_back(self, scopes: list[str], waiting: dict[EntryKey, _Answer]) -> None:
-        wanted = entries_named([(key.log_name, key.insert_id, key.timestamp) for key in waiting])
+        wanted = entries_by_id([(key.log_name, key.insert_id, key.timestamp) for key in waiting])
         for raw in self._looked_up(scopes, wanted, _PAGE, "read log entries back"):
             named = msgspec.json.decode(raw, type=_Named)
             for key, answer in waiting.items():

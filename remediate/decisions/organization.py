@@ -1,8 +1,8 @@
-"""Turns a member into whether it belongs to our organization, and into what lies above it; unknown is None.
+"""Determines whether a member belongs to our organization, and the ancestors of its project; None means unknown.
 
-An identity belongs to the organization of the project that it lives in (a service account's, a workload identity
-pool's), or to the organization that owns its domain or workforce pool, which the settings name. Source: "Principal
-identifiers" and "Service account types" (IAM).
+A service account or a workload identity pool belongs to the organization of its project. A person belongs to the
+organization that owns the domain or workforce pool; the settings list ours. Source: "Principal identifiers" and
+"Service account types" (IAM).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from remediate.iam.member import Member, MemberKind
 _POOL_OF = re.compile(r"principal://iam\.googleapis\.com/projects/([1-9][0-9]{0,18})/locations/global/")
 _WORKFORCE = re.compile(r"principal://iam\.googleapis\.com/locations/global/workforcePools/([^/]+)/subject/")
 _AGENT_OF = re.compile(r"principal://agents\.global\.org-([1-9][0-9]{0,18})\.system\.id\.goog/")
-# Anybody may call an account of theirs `service-123`, so the domain has to be one of Google's own, by its whole name.
-# Source: "Service agents" (IAM), of which these deploy, build or run. Another one is not known to be the project's.
+# Anyone can name an account `service-123`, so the domain must be exactly one of Google's. Source: "Service agents"
+# (IAM); these deploy, build or run. The project of any other agent is unknown.
 _AGENTS = (
     "cloudcomposer-accounts|compute-system|container-engine-robot|containerregistry|dataflow-service-producer-prod"
     "|gcf-admin-robot|serverless-robot-prod|gcp-sa-(?:aiplatform|aiplatform-cc|artifactregistry|cloudbuild|clouddeploy"
@@ -34,33 +34,33 @@ _GOOGLES = re.compile(
 
 
 class Home(NamedTuple):
-    """Where an identity lives: whether inside our organization, and what lies above it, nearest first."""
+    """Whether an identity is inside our organization, and the ancestors of its project, nearest first."""
 
     inside: bool | None = None
     ancestors: tuple[str, ...] | None = None
 
     def with_other(self, other: Home) -> Home:
-        """This home, as far inside as the less certain of both."""
+        """This home, but inside only if both are: False if one is outside, None if one is unknown."""
         both = (self.inside, other.inside)
         return Home(False if False in both else None if None in both else True, self.ancestors)
 
 
 class HomeNames(msgspec.Struct, frozen=True):
-    """What the settings name as ours: domains of people, and workforce pools. Empty: nothing is known."""
+    """Our domains and workforce pools, from the settings. Empty: unknown."""
 
     domains: tuple[str, ...] = ()
     workforce_pools: tuple[str, ...] = ()
 
 
 def home_project(member: Member) -> str | None:
-    """The project (id or number) that a service account, a Google-managed account or a workload's pool lives in."""
+    """The project (id or number) of a service account, a Google-managed account or a workload identity pool."""
     if match := _POOL_OF.match(member.id) or _GOOGLES.match(member.id):
         return next(number for number in match.groups() if number)
     return member.project
 
 
 def home_by_name(member: Member, home_names: HomeNames, organization: str | None) -> Home:
-    """Where an identity that lives in no project is at home, as far as its name and the settings tell."""
+    """The home of an identity without a project, from its name and the settings."""
     if match := _AGENT_OF.match(member.id):
         inside = None if organization is None else match[1] == organization
         return Home(inside, (f"organizations/{match[1]}",))
@@ -72,7 +72,10 @@ def home_by_name(member: Member, home_names: HomeNames, organization: str | None
 
 
 def home_offline(home_names: HomeNames) -> Callable[[Member, Deploy], bool | None]:
-    """What an export alone tells: what lives in the deploying project is inside; of other projects nothing is known."""
+    """A function that says from an export alone whether a member is inside.
+
+    A member of the deploying project is inside; members of other projects are unknown (None).
+    """
 
     def inside(member: Member, deploy: Deploy) -> bool | None:
         project = home_project(member)

@@ -1,4 +1,4 @@
-"""Turns a whole export of log entries into a plan: what enforce mode would decide about each, and all grants of it."""
+"""Makes a plan from an export of log entries: what enforce mode decides about each entry, and all grants."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from remediate.decisions.organization import HomeNames, home_offline
-from remediate.decisions.policy import BUILT_IN, Decision, Outcome, Rules, assumed, decide
+from remediate.decisions.policy import BUILT_IN, Decision, Outcome, Rules, assumed_evidence, decide
 from remediate.decisions.prediction import predict_denials
 from remediate.decisions.variables import same_project
 from remediate.entries.denial import Denial, Deploy, EntryId, NotADenial, Reader
@@ -20,13 +20,13 @@ from remediate.iam.grant import ROLE
 from remediate.reasons import Reason
 
 _STRICTEST = (Outcome.REFUSE, Outcome.ASK, Outcome.GRANT)
-_MOST_WAITING = 50_000  # denials that wait for their call until the last entry; the oldest beyond is decided without
-_MOST_PROJECTS = 100_000  # whose numbers are remembered; an organization has far fewer
+_MOST_WAITING = 50_000  # denials that wait for their call; beyond that, the oldest one is decided without its call
+_MOST_PROJECTS = 100_000  # projects whose number is kept; an organization has far fewer
 _ORDER = {outcome: place for place, outcome in enumerate((Outcome.GRANT, Outcome.ASK, Outcome.REFUSE))}
 
 
 class PlannedEntry(msgspec.Struct, frozen=True):
-    """What would be done about one log entry; unknown is None."""
+    """The decision about one log entry; None means unknown."""
 
     insert_id: str | None
     log_name: str | None
@@ -42,7 +42,7 @@ class PlannedEntry(msgspec.Struct, frozen=True):
 
 
 class PlannedGrant(msgspec.Struct):
-    """One (repository, member), with every denial of it; `predicted` where only the second hop is foreseen."""
+    """One repository and member, with all their denials. `predicted`: predicted from another denial only."""
 
     repository: str
     member: str
@@ -58,7 +58,7 @@ class PlannedGrant(msgspec.Struct):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """Counts: entries read, denials among them, the ignored by reason, and the pieces that could not be read."""
+    """Counts: entries read, denials among them, ignored entries by reason, and unreadable parts."""
 
     entries: int
     denials: int
@@ -67,7 +67,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The plan; this is also what `--format json` prints."""
+    """The plan, as `--format json` prints it."""
 
     entries: list[PlannedEntry]
     grants: list[PlannedGrant]
@@ -75,11 +75,11 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Plan:
-    """Takes entries in order and gives the Report. Pure: no network, no clock.
+    """Collects entries in order and gives the Report. Pure: no network, no clock.
 
-    `keep` takes each planned entry in the Report's place, so that an export of any length fits into memory: what stays
-    is bounded by the grants, sixteen bytes for each denial, and the denials that wait for their call. It gets None for
-    such a one, which `late` has in the end.
+    If `keep` is given, it gets each planned entry and the Report has none, so that an export of any length fits into
+    memory. Memory then grows with the grants, sixteen bytes for each denial, and the denials that wait for their call.
+    `keep` gets None for a waiting denial; `late` has its entry after `report`.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Plan:
         self._waiting: dict[int, Denial] = {}
         self._pairing = Pairing()
         self.late: dict[int, PlannedEntry] = {}
-        """What `keep` was given None for, by place in the input, once `report` was called."""
+        """After `report`: the planned entries that `keep` got None for, by place in the input (from 0)."""
         self._grants: dict[tuple[str, str], PlannedGrant] = {}
         self._crossing: dict[Denial, tuple[Denial, Denial]] = {}
         self._numbers: dict[str, str | None] = {}
@@ -106,9 +106,9 @@ class Plan:
         self.unreadable = 0
 
     def add(self, subject: Denial | NotADenial, call: Call | None = None) -> None:
-        """Decide about one entry; `call` is the call that it records, if it does.
+        """Decide about one entry; `call` is the call in the entry, if it has one.
 
-        A denial that belongs to an operation is decided in `report`: its call may stand behind it in the export.
+        `report` decides a denial of an operation, because its call may come later in the export.
         """
         if call is not None:
             self._pairing.note(call)
@@ -122,12 +122,12 @@ class Plan:
         self._added += 1
 
     def _end_waiting(self, place: int) -> None:
-        self.late[place] = self._decide(self._pairing.joined(self._waiting.pop(place)))
+        self.late[place] = self._decide(self._pairing.join(self._waiting.pop(place)))
 
     def _decide(self, subject: Denial | NotADenial) -> PlannedEntry:
         if subject.deploy and subject.deploy.project and subject.deploy.number:
             self._note_number(subject.deploy.project, subject.deploy.number)
-        decision = decide(subject, assumed(subject, self._inside), self._rules)
+        decision = decide(subject, assumed_evidence(subject, self._inside), self._rules)
         if isinstance(subject, Denial):
             identity = _identity(subject) if subject.entry.key else None
             if identity in self._seen:
@@ -141,7 +141,7 @@ class Plan:
         return _planned(subject, decision)
 
     def report(self) -> Report:
-        """The plan of everything that was added."""
+        """The plan of all added entries."""
         for place in list(self._waiting):
             self._end_waiting(place)
         grants = dict(self._grants)
@@ -175,9 +175,9 @@ class Plan:
         self._crossing[alike] = first, last
 
     def _note_number(self, project: str, number: str) -> None:
-        """Keep the number of a project that an entry names; None for one of which entries name several.
+        """Keep the number of a project; None if entries name several numbers for it.
 
-        Of projects beyond the limit no number is known, so that nothing is predicted of them.
+        Projects beyond the limit have no number, so nothing is predicted for them.
         """
         if project in self._numbers:
             if self._numbers[project] != number:
@@ -196,7 +196,7 @@ class Plan:
             if each.member is None or each.reader is None:
                 continue
             key = (str(each.repository), each.member.key)
-            foreseen = decide(each, assumed(each, self._inside), self._rules, predicted=True)
+            foreseen = decide(each, assumed_evidence(each, self._inside), self._rules, predicted=True)
             if foreseen.outcome is Outcome.ASK and (key not in grants or grants[key].predicted):
                 _merge(grants, key, each, str(each.member), foreseen, [each.reader], denials=0)
 
@@ -247,7 +247,7 @@ def _planned(subject: Denial | NotADenial, decision: Decision) -> PlannedEntry:
 
 
 def _identity(denial: Denial) -> bytes:
-    """Sixteen bytes that stand for one denial of one entry: exports are long, and overlap."""
+    """Sixteen bytes that identify one denial of one entry: exports are long, and overlap."""
     named = (denial.entry.key, denial.reader, _text(denial.member), _text(denial.repository))
     return hashlib.blake2b(msgspec.json.encode(named), digest_size=16).digest()
 
@@ -257,7 +257,7 @@ def _text(value: object | None) -> str | None:
 
 
 def _instant(timestamp: str | None) -> tuple[datetime, str] | None:
-    """A moment that can be compared to the nanosecond: Python's own stops at microseconds."""
+    """A timestamp that compares to the nanosecond: a datetime has only microseconds."""
     try:
         moment = datetime.fromisoformat(timestamp or "")
     except ValueError:

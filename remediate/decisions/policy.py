@@ -1,7 +1,7 @@
-"""Turns a Denial and the evidence about it into a Decision: grant, ask, refuse or ignore, and the reasons why.
+"""Decides about a Denial by its evidence: grant, ask, refuse or ignore, with reasons.
 
-Three layers, each stricter than the next: invariants that nothing overrides, limits that turn a grant into a question,
-and rules, built in or from a policy file. What is not known never makes a decision more generous.
+Three layers, strictest first: invariants that no rule overrides, limits that turn a grant into a proposal, and rules
+(built in, or from a policy file). Missing knowledge never makes a decision more generous.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ INVARIANTS, OTHERWISE, SAME_PROJECT = "invariants", "otherwise", "same project"
 
 
 class Outcome(StrEnum):
-    """What is to be done about an entry."""
+    """What the service does about an entry."""
 
     GRANT = "grant"
     ASK = "ask"
@@ -31,34 +31,34 @@ class Outcome(StrEnum):
 
 
 class Mode(StrEnum):
-    """Whether a decision `grant` is carried out at once, or only proposed."""
+    """Whether the service carries out a decision `grant` at once, or only proposes it."""
 
     DRY_RUN = "dry-run"
     ENFORCE = "enforce"
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """The outcome, the rule that made it (None where no rule had a say) and why; and what the rule says besides."""
+    """The outcome, the rule that decided (None if no rule did), the reasons, and the rule's terms."""
 
     outcome: Outcome
     rule: str | None
     reasons: tuple[Reason, ...]
     expires_after: float | None = None
-    """Seconds that a grant lasts; None: for good."""
+    """Seconds that a grant lasts; None: no expiry."""
     reviewers: tuple[str, ...] = ()
-    """Who may approve it, by key or domain; empty: whoever may review."""
+    """Who may approve it, by key or domain; empty: every reviewer."""
     rule_comment: str = ""
     """The rule's own sentence for reviewers."""
     policy: str = ""
-    """The digest of the rules that decided; empty where none did."""
+    """The digest of the rules that decided; empty if none did."""
     approvals: int = 1
-    """How many different reviewers have to approve."""
+    """How many different reviewers must approve."""
     note: str = ""
-    """Google's own words, where its final answer decided."""
+    """Google's error text, if its final answer decided."""
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """What a rule says once it matches."""
+    """The terms of a rule."""
 
     name: str
     then: Outcome
@@ -66,15 +66,15 @@ class Rule(msgspec.Struct, frozen=True):
     reviewers: tuple[str, ...] = ()
     rule_comment: str = ""
     approvals: int = 1
-    """How many different reviewers have to approve."""
+    """How many different reviewers must approve."""
     unmet: tuple[Reason, ...] = ()
     """Why a rule that would grant asks instead."""
 
 
 class TextToConfirm(msgspec.Struct, frozen=True):
-    """A policy text from a place that others than operators may write, with its SHA-256 (64 hexadecimal digits).
+    """A policy text from a place where others than operators can write, with its SHA-256 (64 hexadecimal digits).
 
-    The whole digest: two texts with the same twelve first digits are made within seconds.
+    The digest is complete, because two texts with the same first twelve digits can be found within seconds.
     """
 
     sha256: str
@@ -82,24 +82,24 @@ class TextToConfirm(msgspec.Struct, frozen=True):
 
 
 class Rules(Protocol):
-    """A policy: which rule is the first that does not say no."""
+    """A policy: an ordered list of rules."""
 
     def judge(self, variables: Mapping[str, object]) -> tuple[Rule, bool]:
-        """The first rule that is not false, or the one that stands for `otherwise`; and whether it is true.
+        """The first rule that is not false, or `otherwise`; and whether it is true.
 
-        What is missing from `variables` is not known. A rule that is neither true nor false hangs on that.
+        A variable that is missing from `variables` is unknown. A rule that depends on it is neither true nor false.
         """
 
     def mentions(self, variable: str) -> bool:
-        """Whether any rule looks at the variable, so that it is worth learning."""
+        """Whether any rule uses the variable, so that its value is needed."""
 
     @property
     def digest(self) -> str:
-        """What tells one policy from another: twelve hexadecimal digits, or the name of a built-in one."""
+        """The identity of the policy: twelve hexadecimal digits, or the name of a built-in policy."""
 
     @property
     def to_confirm(self) -> TextToConfirm | None:
-        """The text, where people have to confirm it before its rules grant; None where an operator put it there."""
+        """The text that people must confirm before its rules grant; None if an operator put it there."""
 
 
 _OWN_IMAGE: dict[str, object] = {
@@ -112,7 +112,7 @@ _PROOF = ("image.confirmed", "evidence.access_removed", "repository.newcomers", 
 
 
 class BuiltIn:
-    """The rules where no policy file is given: a deployer of the project reads again what it deployed before.
+    """The rules without a policy file: grant a deployer of the project images that it deployed before.
 
     `days` is how long such a grant lasts.
     """
@@ -124,13 +124,13 @@ class BuiltIn:
         self._lasts = days * 86_400.0
 
     def judge(self, variables: Mapping[str, object]) -> tuple[Rule, bool]:
-        """Grants the deploying project's own image, where a deploy or the registry's owner speaks for the member."""
+        """Grant an image of the deploying project if an earlier deploy or the registry's owner justifies it."""
         own = all(variables.get(name) == value for name, value in _OWN_IMAGE.items())
         perhaps = all(variables.get(name, value) == value for name, value in _OWN_IMAGE.items())
         unmet = _unmet(variables) if own else ()
         if own and not unmet:
             return Rule(SAME_PROJECT, Outcome.GRANT, self._lasts), True
-        # What more knowledge might have granted for a time, is not approved for longer because less is known.
+        # If more knowledge could have led to a grant with an expiry, an approval gets the same expiry.
         return Rule(OTHERWISE, Outcome.ASK, self._lasts if perhaps else None, unmet=unmet), True
 
     def mentions(self, variable: str) -> bool:
@@ -138,7 +138,7 @@ class BuiltIn:
 
 
 def _unmet(variables: Mapping[str, object]) -> tuple[Reason, ...]:
-    """What the built-in rule misses of an image of the deploying project."""
+    """The conditions of the built-in rule that an image of the deploying project does not meet."""
     reasons = [] if variables.get("image.confirmed") is True else [Reason.IMAGE_UNCONFIRMED]
     removed, before = variables.get("evidence.access_removed"), variables.get("evidence.previously_deployed")
     if removed is True:
@@ -160,9 +160,9 @@ def decide(
     *,
     predicted: bool = False,
 ) -> Decision:
-    """What enforce mode does about an entry. Pure: the same denial, evidence and rules, the same decision.
+    """What enforce mode does about an entry. Pure: the same denial, evidence and rules give the same decision.
 
-    A `predicted` denial is only foreseen: what a rule would grant is asked.
+    If the denial is only `predicted`, a grant becomes a proposal.
     """
     if isinstance(subject, NotADenial):
         return Decision(Outcome.IGNORE, None, (subject.reason,))
@@ -186,36 +186,37 @@ def decide(
     limits = _limits(subject, evidence, rules, predicted=predicted)
     if rule.then is Outcome.GRANT and not limits:
         return Decision(Outcome.GRANT, rule.name, facts, *says)
-    # A question shows what a person has to look at; that the project is the same is no such thing beside others.
+    # A proposal shows what the reviewer must check. `same_project` is left out if there are other reasons.
     cautions = tuple(reason for reason in facts if reason is not Reason.SAME_PROJECT)
     name = OTHERWISE if isinstance(rules, BuiltIn) else rule.name
     return Decision(Outcome.ASK, name, tuple(dict.fromkeys((*cautions, *limits))) or facts, *says)
 
 
 def in_mode(decision: Decision, mode: Mode) -> Decision:
-    """The decision as the mode carries it out: in dry-run, what would be granted is asked."""
+    """The decision in this mode: dry-run turns a grant into a proposal."""
     if mode is Mode.DRY_RUN and decision.outcome is Outcome.GRANT:
-        return asked(decision, Reason.DRY_RUN)
+        return downgrade_to_ask(decision, Reason.DRY_RUN)
     return decision
 
 
-def asked(decision: Decision, reason: Reason) -> Decision:
-    """A grant turned into a question, for one reason more."""
+def downgrade_to_ask(decision: Decision, reason: Reason) -> Decision:
+    """Turn a grant into a proposal and add the reason."""
     return msgspec.structs.replace(decision, outcome=Outcome.ASK, reasons=(*decision.reasons, reason))
 
 
 def service_agent_denied_next(denial: Denial) -> Member | None:
-    """The Cloud Run service agent that will be denied next, once a deployer's cross-project denial is cured.
+    """The Cloud Run service agent that Cloud Run denies next, after the deployer's cross-project denial is fixed.
 
-    Source: a cross-project deploy needs both readers, and the second is checked only after the first.
+    A cross-project deploy needs both readers, and Cloud Run checks the second one only after the first. Source:
+    "Deploying container images" (Cloud Run).
     """
     if denial.reader is not Reader.DEPLOYER or denial.deploy.number is None or denial.repository is None:
         return None
     return run_service_agent(denial.deploy.number) if same_project(denial) is False else None
 
 
-def assumed(denial: Denial | NotADenial, inside: Callable[[Member, Deploy], bool | None]) -> Evidence:
-    """What a plan assumes about an entry; `inside` says of a member and a deploy what an export tells."""
+def assumed_evidence(denial: Denial | NotADenial, inside: Callable[[Member, Deploy], bool | None]) -> Evidence:
+    """What a plan assumes about an entry. `inside` says from an export whether a member is in the organization."""
     if isinstance(denial, NotADenial) or denial.member is None:
         return ASSUMED
     if denial.reader is Reader.SERVICE_AGENT and denial.member.run_agent_of == denial.deploy.number is not None:
@@ -228,7 +229,7 @@ _REFUSED_MEMBERS = (Reason.PUBLIC_MEMBER, Reason.DELETED_MEMBER, Reason.GROUP_ME
 
 
 def _refusals(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
-    """The invariants: what no rule and no reviewer can override."""
+    """The invariants: no rule and no reviewer can override them."""
     reasons = [doubt for doubt in denial.doubts if doubt in _REFUSED_MEMBERS]
     if evidence.repository_exists is False:
         reasons.append(Reason.REPOSITORY_NOT_FOUND)
@@ -244,13 +245,13 @@ def _refusals(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
 
 
 def _limits(denial: Denial, evidence: Evidence, rules: Rules, *, predicted: bool) -> tuple[Reason, ...]:
-    """What turns a rule's grant into a question: nobody grants on what is doubtful, not known, or not denied yet."""
+    """The reasons that turn a rule's grant into a proposal: something is doubtful, unknown, or only predicted."""
     reasons = [Reason.PREDICTED, *denial.doubts] if predicted else list(denial.doubts)
     if denial.repository is None:
         reasons.append(Reason.REPOSITORY_UNKNOWN)
     if denial.member is None:
         reasons.append(Reason.MEMBER_UNKNOWN)
-    elif denial.member.agent_identity:
+    elif denial.member.is_agent_identity:
         reasons.append(Reason.AGENT_IDENTITY)
     if denial.reader is None:
         reasons.append(Reason.READER_UNKNOWN)
@@ -284,7 +285,7 @@ _MODES = {
 
 
 def _facts(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
-    """What the denial itself says for or against it, and what a grant on this repository means."""
+    """The reasons from the denial itself, for or against a grant, and the consequences of a grant here."""
     reasons = list(denial.doubts)
     match same_project(denial):
         case True:
@@ -294,7 +295,7 @@ def _facts(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
         case None if denial.repository is not None:
             known = denial.deploy.project or denial.deploy.number
             reasons.append(Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN)
-    if denial.shared:
+    if denial.is_shared:
         reasons.append(Reason.SHARED_IDENTITY)
     if evidence.redirected is False:
         reasons.append(Reason.NOT_REDIRECTED)

@@ -1,7 +1,7 @@
-"""Turns a policy file (YAML with CEL conditions) into Rules, type-checked as a whole; errors name line and column.
+"""Compiles a policy file (YAML with CEL conditions) into Rules. Errors name line and column.
 
-A condition is three-valued, as CEL itself is: a variable that is not known leaves it neither true nor false, unless the
-rest decides alone (`false && unknown` is false). Source: "Logical operators" (Common Expression Language definition).
+A condition has three values, as in CEL: with an unknown variable it is neither true nor false, unless the rest of it
+decides (`false && unknown` is false). Source: "Logical operators" (Common Expression Language definition).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from remediate.decisions.policy import INVARIANTS, OTHERWISE, Outcome, Rule, TextToConfirm
 from remediate.decisions.variables import VARIABLES
-from remediate.decisions.yaml_source import Marks, load_yaml, located, place_of
+from remediate.decisions.yaml_source import Marks, load_yaml, locate_error, place_of
 from remediate.errors import BadInput
 from remediate.iam.member import reviewer_key
 
@@ -33,7 +33,7 @@ MOST = 1 << 20  # characters of a policy file
 
 
 class Then(StrEnum):
-    """What a rule can do."""
+    """The outcomes that a rule can have."""
 
     GRANT = "grant"
     ASK = "ask"
@@ -41,44 +41,44 @@ class Then(StrEnum):
 
 
 class Otherwise(StrEnum):
-    """What is done where no rule matches; granting whatever comes is not offered."""
+    """The outcome if no rule matches. It cannot be `grant`."""
 
     ASK = "ask"
     REFUSE = "refuse"
 
 
 class RuleText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One rule; the first whose condition is true decides."""
+    """One rule. The first rule whose condition is true decides."""
 
     name: Annotated[str, Meta(min_length=1, max_length=80, description="A name that no other rule has.")]
     when: Annotated[str | bool, Meta(description="A condition in CEL, or true.")]
-    then: Annotated[Then, Meta(description="What is done where the condition is true.")]
+    then: Annotated[Then, Meta(description="The outcome if the condition is true.")]
     expires_after: Annotated[
         Annotated[str, Meta(pattern=_DURATION)] | None, Meta(description="How long a grant lasts: 12h, 90d, 8w.")
     ] = None
     reviewers: Annotated[
-        tuple[str, ...], Meta(description="Who may approve what this rule asks: addresses or domains.")
+        tuple[str, ...], Meta(description="Who may approve this rule's proposals: addresses or domains.")
     ] = ()
-    approvals: Annotated[int, Meta(ge=1, le=2, description="How many different reviewers have to approve: 1 or 2.")] = 1
+    approvals: Annotated[int, Meta(ge=1, le=2, description="How many different reviewers must approve: 1 or 2.")] = 1
     because: Annotated[str, Meta(max_length=500, description="A sentence that reviewers see.")] = ""
 
 
 class PolicyText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A policy: rules in order, and what is done where none matches."""
+    """A policy: rules in order, and the outcome if none matches."""
 
-    rules: Annotated[tuple[RuleText, ...], Meta(description="In order: the first that matches decides.")]
-    otherwise: Annotated[Otherwise, Meta(description="What is done where no rule matches.")] = Otherwise.ASK
+    rules: Annotated[tuple[RuleText, ...], Meta(description="In order: the first rule that matches decides.")]
+    otherwise: Annotated[Otherwise, Meta(description="The outcome if no rule matches.")] = Otherwise.ASK
 
 
 class CompiledRule(msgspec.Struct, frozen=True):
-    """A rule and its condition: `expression` as it is written, `when` gives True, False or (not known) None."""
+    """A rule and its condition: `expression` as written; `when` gives True, False or None (unknown)."""
 
     rule: Rule
     expression: str
     program: object
 
     def when(self, variables: Mapping[str, object]) -> bool | None:
-        """Whether the condition is true of these variables; None where it hangs on one that is missing."""
+        """Whether the condition is true for these variables; None if it depends on a missing one."""
         value = self.program.eval(data=variables).value()  # type: ignore[attr-defined]
         return value if isinstance(value, bool) else None
 
@@ -89,7 +89,7 @@ class CompiledRule(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """What one rule says of a denial: True, False or (not known) None; `saw` has the variables that it looks at."""
+    """What one rule says about a denial: True, False or None (unknown). `saw` has the variables that it uses."""
 
     rule: str
     says: bool | None
@@ -99,7 +99,7 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class FileRules:
-    """`Rules` out of a policy file."""
+    """`Rules` from a policy file."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class FileRules:
         return self._otherwise, True
 
     def explain(self, variables: Mapping[str, object]) -> list[Judged]:
-        """What each rule says of these variables, decisive or not."""
+        """What each rule says about these variables, also the rules that do not decide."""
         return [
             Judged(
                 each.rule.name,
@@ -154,9 +154,10 @@ class FileRules:
 
 
 def _restricted(rule: Rule, candidates: list[Rule]) -> Rule:
-    """The rule, for whom each of the rules that may turn out to be the one would let review, and for the least time.
+    """Narrow `rule` to the reviewers that every candidate rule allows, and to the shortest duration.
 
-    Where nobody is left, for those of the first that names any: knowing less must not let more people approve.
+    If no reviewer remains, use those of the first candidate with reviewers: less knowledge must not allow more people
+    to approve.
     """
     named = [each.reviewers for each in candidates if each.reviewers]
     allowed = named[0] if named else ()
@@ -174,24 +175,24 @@ def _covered(reviewer: str, allowed: tuple[str, ...]) -> bool:
 
 
 def parse_policy(text: str, name: str) -> FileRules:
-    """The rules that a policy file's text says. Raises BadInput with `name`, line and column of every problem.
+    """Compile the text of a policy file. Raises BadInput with `name`, line and column of every problem.
 
-    A text at `gs://` may have been written by others than operators, so people confirm it before it grants.
+    Others than operators may be able to write a text at `gs://`, so people confirm it before its rules grant.
     """
     if len(text) > MOST:
-        raise BadInput(f"{name}: larger than a policy can be ({MOST} characters)")
+        raise BadInput(f"{name}: the policy has more than {MOST} characters")
     content, marks = load_yaml(text, name)
     try:
         written = msgspec.convert(content, PolicyText)
     except msgspec.ValidationError as error:
-        raise BadInput(located(str(error), name, marks, _ACCEPTED), advice=_ADVICE) from None
+        raise BadInput(locate_error(str(error), name, marks, _ACCEPTED), advice=_ADVICE) from None
     problems: list[str] = []
     names: set[str] = set()
     rules = []
     for number, each in enumerate(written.rules):
         at = f"$.rules[{number}]"
         if each.name in names or each.name in _RESERVED:
-            taken = "is reserved" if each.name in _RESERVED else "stands twice"
+            taken = "is reserved" if each.name in _RESERVED else "occurs twice"
             problems.append(f"{place_of(name, marks, f'{at}.name')}: the name {each.name!r} {taken}")
         names.add(each.name)
         reviewers = tuple(reviewer_key(text) or "" for text in each.reviewers)
@@ -201,7 +202,7 @@ def parse_policy(text: str, name: str) -> FileRules:
                 problems.append(f"{where}: {each.reviewers[place]!r} is neither an address nor a domain")
         if each.then is Then.REFUSE and (each.expires_after or each.reviewers or each.approvals > 1):
             what = "no expires_after, no reviewers and no approvals"
-            problems.append(f"{place_of(name, marks, at)}: a rule that refuses has {what}")
+            problems.append(f"{place_of(name, marks, at)}: a rule that refuses takes {what}")
         expression = ("true" if each.when else "false") if isinstance(each.when, bool) else each.when
         try:
             program = compile_condition(expression)
@@ -224,7 +225,7 @@ _ACCEPTED = {
     "otherwise": ", ".join(Otherwise),
     "expires_after": "hours, days or weeks, as in 12h, 90d or 8w",
 }
-_ADVICE = "docs/policy.md tells the keys and the variables; `remediate policy schema` is for editors."
+_ADVICE = "docs/policy.md lists the keys and the variables; `remediate policy schema` prints a schema for editors."
 
 
 def policy_schema() -> dict[str, object]:
@@ -234,7 +235,7 @@ def policy_schema() -> dict[str, object]:
 
 
 def compile_condition(expression: str) -> cel.Expression:
-    """The compiled condition. Raises BadInput with CEL's own words and caret where it is none."""
+    """Compile a condition. Raises BadInput with CEL's own message and caret if it is not valid."""
     from cel_expr_python import cel
 
     try:
@@ -242,7 +243,7 @@ def compile_condition(expression: str) -> cel.Expression:
     except (RuntimeError, ValueError, TypeError) as error:
         raise BadInput(_in_cels_words(str(error))) from None
     if program.return_type() != cel.Type.BOOL:
-        raise BadInput(f"the condition is a {program.return_type().name()}, and has to be true or false")
+        raise BadInput(f"the condition has type {program.return_type().name()}, expected bool")
     return program
 
 
@@ -260,7 +261,7 @@ def _environment() -> cel.Env:
 
 
 def _in_cels_words(text: str) -> str:
-    """`INVALID_ARGUMENT: ERROR: <input>:1:6: undeclared ...` without what says nothing to whoever wrote the file."""
+    """CEL's error, `INVALID_ARGUMENT: ERROR: <input>:1:6: undeclared ...`, shortened for the author of the file."""
     text = text.removeprefix("INVALID_ARGUMENT: ").removesuffix(" [INVALID_ARGUMENT]")
     text = re.sub(r"ERROR: <input>:", "at ", text).replace(" (in container '')", "")
     unknown = re.search(r"undeclared reference to '([\w.]+)'", text)
@@ -268,7 +269,7 @@ def _in_cels_words(text: str) -> str:
 
 
 def _condition_problem(name: str, marks: Marks, path: str, rule: str, words: str) -> str:
-    """CEL's words with the place in the file, where what is written can be counted in; the rule's own otherwise."""
+    """CEL's message with line and column in the file: CEL's own if the YAML style allows to count, else the rule's."""
     line, column, style = marks.get(path, (1, 1, ""))
     if (at := _AT.match(words)) and style not in ("|", ">") and at[1] == "1":
         column += int(at[2]) - 1 + bool(style)

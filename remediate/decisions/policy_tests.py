@@ -1,4 +1,4 @@
-"""Turns cases beside a policy (given a denial and evidence, expect an outcome and a rule) into what became of each."""
+"""Runs the test cases of a policy: given a denial and evidence, expect an outcome and a rule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec import Meta
 from remediate.decisions.policy import Decision, Outcome, decide
 from remediate.decisions.policy_file import FileRules, Judged
 from remediate.decisions.variables import ASSUMED, STANDARD, Evidence
-from remediate.decisions.yaml_source import Marks, load_yaml, located, place_of
+from remediate.decisions.yaml_source import Marks, load_yaml, locate_error, place_of
 from remediate.entries.denial import Denial, Deploy, EntryId, Reader, ResourceKind
 from remediate.errors import BadInput
 from remediate.iam.member import Member, parse_member
@@ -19,7 +19,7 @@ from remediate.reasons import Reason
 
 
 class GivenDeploy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the image is deployed to."""
+    """The target of the deploy."""
 
     project: str | None = None
     number: str | None = None
@@ -30,7 +30,7 @@ class GivenDeploy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GivenEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What Google Cloud says; null is "not known". What is left out says nothing against a grant."""
+    """The evidence from Google Cloud; null means unknown. The defaults are in favor of a grant."""
 
     repository_exists: bool | None = True
     repository_format: str | None = "DOCKER"
@@ -52,7 +52,7 @@ class GivenEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A denial: who could not read which image, deployed where; and the evidence about it."""
+    """A denial (which member could not read which image, deployed where), and the evidence about it."""
 
     image: str
     member: str
@@ -61,17 +61,17 @@ class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     member_ancestors: tuple[str, ...] | None = None
     reader: Reader = Reader.DEPLOYER
     deployer: str | None = "user:deployer@example.com"
-    """Who deployed, where the reader is the service agent; null: not known."""
+    """The deployer, if the reader is the service agent; null: unknown."""
     doubts: tuple[Reason, ...] = ()
     authorized: bool | None = True
-    """Whether the caller may deploy there; null: the entry does not say."""
+    """Whether the caller may deploy there; null: not recorded."""
     image_confirmed: bool = True
     """Whether the error text and the deploy name the same image."""
     evidence: GivenEvidence = GivenEvidence()
 
 
 class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What has to come out; what is left out does not matter."""
+    """The expected result. A key that is left out is not compared."""
 
     outcome: Outcome
     rule: str | None = None
@@ -80,7 +80,7 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One case."""
+    """One test case."""
 
     name: Annotated[str, Meta(min_length=1)]
     given: Given
@@ -88,7 +88,7 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file beside a policy."""
+    """A file of test cases."""
 
     cases: tuple[Case, ...]
 
@@ -103,7 +103,7 @@ _ACCEPTED = {
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """What a policy says of one denial, and what each of its rules does."""
+    """A policy's decision about one denial, and what each of its rules says."""
 
     insert_id: str | None
     outcome: Outcome
@@ -113,7 +113,7 @@ class Explained(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What became of a case; `wrong` says what was expected and what came out, empty where both are the same."""
+    """The result of a test case; `wrong` has the expected and the actual values, empty if they are equal."""
 
     name: str
     place: str
@@ -122,13 +122,13 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def parse_cases(text: str, name: str) -> list[tuple[str, Case]]:
-    """The cases of a file, each with its place. Raises BadInput with line and column of what is none."""
+    """The test cases of a file, each with its place. Raises BadInput with line and column of an invalid one."""
     content, marks = load_yaml(text, name)
     try:
         cases = msgspec.convert(content, Cases).cases
     except msgspec.ValidationError as error:
         raise BadInput(
-            located(str(error), name, marks, _ACCEPTED), advice="docs/policy.md shows a file of cases."
+            locate_error(str(error), name, marks, _ACCEPTED), advice="docs/policy.md shows a file of test cases."
         ) from None
     for number, case in enumerate(cases):
         _checked(case, name, marks, f"$.cases[{number}].given")
@@ -136,7 +136,7 @@ def parse_cases(text: str, name: str) -> list[tuple[str, Case]]:
 
 
 def run(rules: FileRules, cases: list[tuple[str, Case]]) -> tuple[list[Result], list[str]]:
-    """What became of each case, and the names of the rules that no case reaches."""
+    """The result of each test case, and the names of the rules that no case reaches."""
     results, reached = [], set()
     for place, case in cases:
         denial, evidence = _denial(case.given), _evidence(case.given)
@@ -149,13 +149,13 @@ def run(rules: FileRules, cases: list[tuple[str, Case]]) -> tuple[list[Result], 
 def _wrong(expected: Expected, decision: Decision) -> str:
     said = []
     if decision.outcome is not expected.outcome:
-        said.append(f"expected {expected.outcome}, came out {decision.outcome}")
+        said.append(f"expected {expected.outcome}, got {decision.outcome}")
     if expected.rule is not None and decision.rule != expected.rule:
-        said.append(f"expected rule {expected.rule!r}, was decided by {decision.rule!r}")
+        said.append(f"expected rule {expected.rule!r}, got {decision.rule!r}")
     if expected.reasons is not None and set(decision.reasons) != set(expected.reasons):
-        said.append(f"expected reasons {', '.join(expected.reasons)}, came out {', '.join(decision.reasons)}")
+        said.append(f"expected reasons {', '.join(expected.reasons)}, got {', '.join(decision.reasons)}")
     if expected.approvals is not None and decision.approvals != expected.approvals:
-        said.append(f"expected approvals {expected.approvals}, came out {decision.approvals}")
+        said.append(f"expected approvals {expected.approvals}, got {decision.approvals}")
     return "; ".join(said)
 
 
@@ -163,11 +163,11 @@ def _checked(case: Case, name: str, marks: Marks, at: str) -> None:
     if parse_image(case.given.image) is None:
         where = place_of(name, marks, f"{at}.image")
         raise BadInput(
-            f"{where}: {case.given.image!r} is no image in Artifact Registry, as LOCATION-docker.pkg.dev/P/R/I"
+            f"{where}: {case.given.image!r}: expected an image in Artifact Registry, LOCATION-docker.pkg.dev/P/R/I"
         )
     if parse_member(case.given.member) is Reason.MEMBER_UNKNOWN:
         where = place_of(name, marks, f"{at}.member")
-        raise BadInput(f"{where}: {case.given.member!r} is no member, as serviceAccount:a@p.iam.gserviceaccount.com")
+        raise BadInput(f"{where}: {case.given.member!r}: expected a member, serviceAccount:a@p.iam.gserviceaccount.com")
 
 
 def _denial(given: Given) -> Denial:

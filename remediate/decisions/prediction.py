@@ -1,6 +1,6 @@
-"""Turns a denial into those that the same deploy runs into next, so that one review ends the chain.
+"""Predicts the next denials of the same deploy, so that one review covers them all.
 
-Cloud Run tells one denial at a time: the deployer before the service agent, one image before another.
+Cloud Run reports one denial at a time: the deployer before the service agent, and one image after another.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from remediate.iam.repository import Repository
 from remediate.reasons import Reason
 
 _OF_THE_DEPLOY = (Reason.SOURCE_UNKNOWN, Reason.PROJECT_MISMATCH)
-"""Doubts about the entry and the project, which hold for whatever else the same deploy is denied."""
+"""Doubts about the entry and the project. They apply to every denial of the same deploy."""
 
 
 def follow_up_denial(denial: Denial, reader: Reader, member: Member, repository: Repository) -> Denial:
-    """A denial of the same deploy that comes once the one of now is cured."""
+    """A denial of the same deploy that follows after the given one is fixed."""
     image = denial.image if repository == denial.repository else None
     doubts = tuple(doubt for doubt in denial.doubts if doubt in _OF_THE_DEPLOY)
     return msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""Turns a denial, and what Google Cloud says about it, into the variables that rules look at; unknown is left out."""
+"""Gives the variables of a denial and its evidence that rules can use. Unknown ones are left out."""
 
 from __future__ import annotations
 
@@ -10,50 +10,50 @@ from remediate.entries.denial import Denial
 from remediate.iam.repository import Repository
 
 NEWCOMERS = "deployers"
-"""The value of the opt-in tag, and of the label, by which a registry's owner lets rules grant to newcomers."""
+"""The value of the opt-in tag, and of the label, with which a registry's owner lets rules grant to new deployers."""
 
 STANDARD = "STANDARD_REPOSITORY"
-"""The mode of a repository that holds its own images, as Artifact Registry calls it."""
+"""Artifact Registry's name for the mode of a repository that stores its own images."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What Google Cloud says about a denial. None is "not known", never "no"."""
+    """What Google Cloud says about a denial. None means unknown, never no."""
 
     repository_exists: bool | None = None
     repository_format: str | None = None
-    """As Artifact Registry calls it; images are in `DOCKER` alone."""
+    """Artifact Registry's name of the format. Only `DOCKER` has container images."""
     repository_mode: str | None = None
-    """As Artifact Registry calls it, `VIRTUAL_REPOSITORY` for instance. Reading one opens other repositories too."""
+    """Artifact Registry's name, such as `VIRTUAL_REPOSITORY`. A virtual repository gives access to others too."""
     redirected: bool | None = None
-    """Of a gcr.io repository, whether gcr.io's addresses lead to it; None for every other."""
+    """For a gcr.io repository: whether gcr.io addresses lead to it. None for every other repository."""
     inside_organization: bool | None = None
-    """True as well where no organization is configured: then every repository counts as ours."""
+    """Also True if no organization is configured: then every repository counts as ours."""
     opted_in: bool | None = None
-    """Whether the registry project has the tag that lets rules grant; True where no tag is configured."""
+    """Whether the registry project has the tag that lets rules grant; True if no tag is configured."""
     newcomers: bool | None = None
-    """Whether the registry's owner lets rules grant to members that never deployed from it: by tag value or label."""
+    """Whether the registry's owner lets rules grant to members that never deployed from it, by tag value or label."""
     member_inside: bool | None = None
     """Whether the member belongs to our organization."""
     member_ancestors: tuple[str, ...] | None = None
-    """What lies above the member's own project, nearest first."""
+    """The ancestors of the member's own project, nearest first."""
     already_granted: bool | None = None
-    """In the repository's own reader binding."""
+    """Whether the member is in the repository's own reader binding."""
     inherited: bool | None = None
-    """Whether the member can read the repository by another role, or from further up."""
+    """Whether the member can read the repository through another role or through an ancestor's policy."""
     barred: bool | None = None
-    """Whether a deny policy or an access boundary keeps the member from reading, whatever is granted."""
+    """Whether a deny policy or a principal access boundary prevents the member from reading despite any grant."""
     propagating: bool = False
-    """Whether our own grant is so recent that IAM may not know it everywhere yet."""
+    """Whether our own grant is so recent that it may not have propagated in IAM yet."""
     verified: bool | None = None
-    """Whether Cloud Logging itself has the entry, and it says the same."""
+    """Whether Cloud Logging has the entry with the same content."""
     previously_deployed: bool | None = None
-    """Whether this member deployed an image of this repository successfully within 400 days, as the log proves."""
+    """Whether the log proves that this member deployed an image of this repository within 400 days."""
     access_removed: bool | None = None
-    """Whether somebody took the member's access to the repository away since that deploy."""
+    """Whether someone removed the member's access to the repository since that deploy."""
     denials: int | None = None
-    """How often it was denied, this time included."""
+    """The number of denials, including this one."""
     deploy_ancestors: tuple[str, ...] | None = None
-    """`projects/ID`, `folders/N`, ..., `organizations/N`, nearest first."""
+    """The deploying project and its ancestors, nearest first: `projects/ID`, `folders/N`, ..., `organizations/N`."""
     image_ancestors: tuple[str, ...] | None = None
 
 
@@ -65,11 +65,11 @@ ASSUMED = Evidence(
     opted_in=True,
     verified=True,
 )
-"""What a plan of exported entries assumes, which asks nobody. Of the member it assumes nothing: see `assumed`."""
+"""What a plan assumes: it reads exported entries and asks no API. For the member, see `assumed_evidence`."""
 
 
 def same_project(denial: Denial) -> bool | None:
-    """Whether the image lies in the deploying project; None where the entry cannot tell."""
+    """Whether the image is in the deploying project; None if the entry does not show it."""
     if denial.repository is None:
         return None
     project = denial.repository.project
@@ -81,7 +81,7 @@ def same_project(denial: Denial) -> bool | None:
 
 VARIABLES: dict[str, tuple[str, str]] = {
     "deploy.project": ("string", "id of the project deployed to"),
-    "deploy.number": ("string", "its number"),
+    "deploy.number": ("string", "number of the project deployed to"),
     "deploy.location": ("string", "region deployed to"),
     "deploy.kind": ("string", "service, job, worker_pool or instance"),
     "deploy.name": ("string", "name of what was deployed"),
@@ -104,16 +104,16 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "reader": ("string", "deployer or service_agent"),
     "evidence.same_project": ("bool", "whether the image lies in the deploying project"),
     "evidence.previously_deployed": ("bool", "whether this member deployed from this repository within 400 days"),
-    "evidence.access_removed": ("bool", "whether somebody took the member's access away since that deploy"),
-    "evidence.inherited": ("bool", "whether the member can read it by another role, or from further up"),
-    "evidence.predicted": ("bool", "whether it was foreseen, and not denied yet"),
-    "evidence.denials": ("int", "how often it was denied, this time included"),
+    "evidence.access_removed": ("bool", "whether the member's access was removed since that deploy"),
+    "evidence.inherited": ("bool", "whether the member can read it through another role, or through a parent"),
+    "evidence.predicted": ("bool", "whether it is predicted, and not denied yet"),
+    "evidence.denials": ("int", "number of denials, this one included"),
 }
-"""What a rule may look at: each variable's type and meaning."""
+"""The variables of a condition: type and meaning."""
 
 
 def variables(denial: Denial, evidence: Evidence, *, predicted: bool = False) -> dict[str, object]:
-    """The variables that are known of a denial, by name; what is missing is not known."""
+    """The known variables of a denial, by name. A missing one is unknown."""
     deploy, member, repository = denial.deploy, denial.member, denial.repository
     values: dict[str, object | None] = {
         "deploy.project": deploy.project,
@@ -141,7 +141,7 @@ def variables(denial: Denial, evidence: Evidence, *, predicted: bool = False) ->
         values |= _named(repository)
     if member is not None:
         values |= {"member.id": member.id, "member.kind": str(member.kind), "member.domain": member.domain}
-        values |= {"member.project": member.project, "member.shared": denial.shared}
+        values |= {"member.project": member.project, "member.shared": denial.is_shared}
     return {name: value for name, value in values.items() if value is not None}
 
 

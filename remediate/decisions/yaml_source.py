@@ -1,4 +1,4 @@
-"""Reads YAML and keeps the place of every value, so that whatever is wrong with one is told by line and column."""
+"""Reads YAML and keeps the position of every value, so that errors name line and column."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from yaml import Node
 
 Marks = dict[str, tuple[int, int, str]]
-"""Line and column (from 1) of each value by its path (`$.rules[0].when`), and how it is written (`|`, `"`, ...)."""
+"""Line, column (from 1) and style (`|`, `"`, ...) of each value, by its path (`$.rules[0].when`)."""
 
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = ("str", "bool", "int", "float", "null")
-"""What a value may be; the rest of YAML (dates, sets, binary, Python objects) is text here, in quotes."""
+"""The accepted types of a value. Other YAML types (dates, sets, binary, Python objects) need quotes and are text."""
 
 
 def load_yaml(text: str, name: str) -> tuple[object, Marks]:
-    """The content of a YAML document, and where each value stands.
+    """The content of a YAML document, and the position of each value.
 
-    Raises BadInput with `name`, line and column for what is no YAML, for a key that stands twice, and for a value that
-    is neither plain text, a number, true, false or null, nor a list or mapping of these.
+    Raises BadInput with `name`, line and column for invalid YAML, for a duplicate key, and for a value that is not
+    text, a number, true, false, null, or a list or mapping of these.
     """
     import yaml
 
@@ -37,24 +37,24 @@ def load_yaml(text: str, name: str) -> tuple[object, Marks]:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
         line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
-        hint = " (what begins with ! needs quotes around it)" if re.search(r":\s+!", line) else ""
-        raise BadInput(f"{place}: no YAML: {error.problem or error.context}{hint}") from None
+        hint = " (text that begins with ! needs quotes)" if re.search(r":\s+!", line) else ""
+        raise BadInput(f"{place}: invalid YAML: {error.problem or error.context}{hint}") from None
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         line_, column = before.count("\n") + 1, error.position - (before.rfind("\n") + 1) + 1
-        raise BadInput(f"{name}:{line_}:{column}: no YAML: {error.reason}") from None
+        raise BadInput(f"{name}:{line_}:{column}: invalid YAML: {error.reason}") from None
     except RecursionError:
         raise BadInput(f"{name}: nested too deeply") from None
 
 
 def _content(node: Node, path: str, marks: Marks, name: str, seen: set[int]) -> object:
-    """The value of a node; it and what is in it get their marks."""
+    """The value of a node. Adds the marks of the node and of its children."""
     import yaml
 
     line, column = node.start_mark.line + 1, node.start_mark.column + 1
     marks[path] = (line, column, getattr(node, "style", None) or "")
     if id(node) in seen:
-        raise BadInput(f"{name}:{line}:{column}: YAML's aliases are not taken here: write it out")
+        raise BadInput(f"{name}:{line}:{column}: YAML aliases are not supported: repeat the value")
     seen.add(id(node))
     if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
         return [_content(each, f"{path}[{number}]", marks, name, seen) for number, each in enumerate(node.value)]
@@ -63,10 +63,10 @@ def _content(node: Node, path: str, marks: Marks, name: str, seen: set[int]) -> 
         for key, inner in node.value:
             mark = (key.start_mark.line + 1, key.start_mark.column + 1)
             if key.tag != f"{_TAG}str":
-                raise BadInput(f"{name}:{mark[0]}:{mark[1]}: a key that is no text")
+                raise BadInput(f"{name}:{mark[0]}:{mark[1]}: a key must be text")
             word = _text(str(key.value), name, mark)
             if word in content:
-                raise BadInput(f"{name}:{mark[0]}:{mark[1]}: the key {word!r} stands twice")
+                raise BadInput(f"{name}:{mark[0]}:{mark[1]}: duplicate key {word!r}")
             marks[f"{path}.{word}!"] = (*mark, "")
             content[word] = None
             content[word] = _content(inner, f"{path}.{word}", marks, name, seen)
@@ -75,25 +75,25 @@ def _content(node: Node, path: str, marks: Marks, name: str, seen: set[int]) -> 
     if not isinstance(node, yaml.ScalarNode) or kind not in _PLAIN:
         ours = node.tag.startswith(_TAG)
         said = (
-            f"YAML takes this for a {kind}, text"
+            f"YAML reads this as a {kind}; text"
             if ours
-            else f"the tag {node.tag} is not taken here; what begins with !"
+            else f"the tag {node.tag} is not supported; text that begins with !"
         )
-        raise BadInput(f"{name}:{line}:{column}: {said} needs quotes around it")
+        raise BadInput(f"{name}:{line}:{column}: {said} needs quotes")
     if kind == "str":
         return _text(str(node.value), name, (line, column))
     try:
         value: object = yaml.SafeLoader("").construct_object(node)
     except (ValueError, LookupError, OverflowError):  # `!!bool x`
-        raise BadInput(f"{name}:{line}:{column}: {node.value[:40]!r} is no {kind}") from None
+        raise BadInput(f"{name}:{line}:{column}: {node.value[:40]!r} is not a valid {kind}") from None
     return value
 
 
 def _text(text: str, name: str, mark: tuple[int, int]) -> str:
     try:
         text.encode()
-    except UnicodeEncodeError:  # half a character ("\ud800") is text to YAML, and to nobody else
-        raise BadInput(f"{name}:{mark[0]}:{mark[1]}: half a character, which is no text") from None
+    except UnicodeEncodeError:  # YAML accepts half a surrogate pair ("\ud800"); UTF-8 cannot encode it
+        raise BadInput(f"{name}:{mark[0]}:{mark[1]}: the text has half a surrogate pair, which is not valid") from None
     return text
 
 
@@ -103,10 +103,10 @@ def place_of(name: str, marks: Marks, path: str) -> str:
     return f"{name}:{line}:{column}"
 
 
-def located(text: str, name: str, marks: Marks, accepted: Mapping[str, str]) -> str:
-    """msgspec's words (`Object missing required field ... - at `$.rules[0]``) with the place in the file.
+def locate_error(text: str, name: str, marks: Marks, accepted: Mapping[str, str]) -> str:
+    """msgspec's message (`Object missing required field ... - at `$.rules[0]``) with the place in the file.
 
-    `accepted` says what a key takes, by its name, where msgspec's own words do not.
+    `accepted` lists a key's accepted values, by its name, for keys where msgspec's message does not.
     """
     words, _, path = text.rpartition(" - at ")
     path = path.strip("`") if words else "$"

@@ -1,7 +1,8 @@
-"""Turns the log's SetIamPolicy entries of a repository and its project into whether a member's reading was taken away.
+"""Finds out from SetIamPolicy log entries whether someone removed a member's access to a repository.
 
-True and False only where the entries tell; None where one cannot be compared, or took away from many at once and
-the member may be among them. What folders and organizations grant, and who is in a group, these entries do not show.
+The entries are those of the repository and of its project. The answer is None if an entry cannot be compared, or if it
+removed many members at once and this one may be among them. The entries do not show what folders and organizations
+grant, nor who is in a group.
 Source: `AuditData.policyDelta` (`google.iam.v1.logging`), "IAM audit logging".
 """
 
@@ -42,7 +43,7 @@ class _Entry(msgspec.Struct, rename="camel"):
 
 
 class Change(Enum):
-    """What an entry did to the member's reading."""
+    """What an entry did to the member's read access."""
 
     GIVEN = "given"
     TAKEN = "taken"
@@ -62,11 +63,11 @@ def access_removed(
     holds: Callable[[str], bool | None],
     own: Iterable[str] = (),
 ) -> bool | None:
-    """Whether somebody took the member's reading away since then, and nobody gave it back later.
+    """Whether the member lost read access at `since` or later and did not get it back; None if that is unknown.
 
-    `entries` come newest first, out of the log of the repository's project; `number` is that project's. `holds` tells
-    whether a custom role reads images (None: not known). `own` are the keys of the service's own accounts: what these
-    did is on our own record, which says more.
+    `entries` are from the log of the repository's project, newest first; `number` is that project's number. `holds`
+    says whether a custom role includes the download permission (None: unknown). `own` are the keys of the service's
+    own accounts; their entries are skipped, because the ledger records those changes in more detail.
     """
     unknown, ours = False, frozenset(own)
     for change in _changes(entries, repository, number, member, since, holds, ours):
@@ -100,7 +101,7 @@ def _changes(
             continue
         source = source_of(entry.log_name) if isinstance(entry.log_name, str) else None
         if source is None or source.log is not Log.ACTIVITY or source.project not in names:
-            continue  # not Google's word: it neither takes away nor gives back
+            continue  # Google did not write this entry, so it proves nothing
         audit, at = entry.proto_payload, _moment(entry.timestamp)
         if audit is None or (at is not None and at < since) or not _about(audit, repository, names):
             continue
@@ -111,7 +112,7 @@ def _changes(
 
 
 def _about(audit: _Payload, repository: Repository, names: tuple[str, ...]) -> bool:
-    """Whether the entry sets the policy of the repository, or of its project; a resource without a name may be it."""
+    """Whether the entry sets the policy of the repository or of its project. A missing resource name counts as yes."""
     if not isinstance(audit.method_name, str) or not audit.method_name.endswith("SetIamPolicy"):
         return False
     resource = audit.resource_name
@@ -122,7 +123,7 @@ def _about(audit: _Payload, repository: Repository, names: tuple[str, ...]) -> b
 
 
 def _failed(audit: _Payload) -> bool | None:
-    """Whether nothing was changed; None where the status cannot be read."""
+    """Whether the call failed and changed nothing; None if the status cannot be read."""
     if audit.status is None:
         return False
     code = audit.status.get("code", 0) if isinstance(audit.status, dict) else None
@@ -141,14 +142,14 @@ def _change(audit: _Payload, member: Member, holds: Callable[[str], bool | None]
     if deltas is None:
         return Change.GIVEN if _shown(audit, member, holds) else Change.UNKNOWN
     found = {_delta(delta, member, holds) for delta in deltas}
-    for change in (Change.GIVEN, Change.TAKEN, Change.UNKNOWN):  # one who gives a role for another leaves the reading
+    for change in (Change.GIVEN, Change.TAKEN, Change.UNKNOWN):  # replacing one reading role by another keeps access
         if change in found:
             return change
     return Change.NONE
 
 
 def _deltas(audit: _Payload) -> list[object] | None:
-    """What the policy gained and lost; None where the entry does not say."""
+    """The bindings that the policy gained and lost; None if the entry does not list them."""
     for data in (audit.service_data, audit.metadata):
         delta = data.get("policyDelta") if isinstance(data, dict) else None
         if isinstance(delta, dict):
@@ -174,9 +175,9 @@ def _delta(delta: object, member: Member, holds: Callable[[str], bool | None]) -
 
 
 def _named(text: str, member: Member) -> bool | None:
-    """Whether a policy's member is this one, or everybody; None where it is many, and this one may be among them.
+    """Whether the text names this member or everyone; None if it names a set that may contain this member.
 
-    An account that was deleted counts as the one that has its address now: who that is, nobody can tell.
+    A deleted account counts as the account that now has its address, because the entries cannot tell them apart.
     """
     plain = text.removeprefix("deleted:").partition("?uid=")[0] if text.startswith("deleted:") else text
     if plain.casefold() in _EVERYBODY or key_of(plain) == member.key:
@@ -191,7 +192,7 @@ def _reads(role: str, holds: Callable[[str], bool | None]) -> bool | None:
 
 
 def _shown(audit: _Payload, member: Member, holds: Callable[[str], bool | None]) -> bool:
-    """Whether the policy as it was set names the member in a binding that reads, without a condition."""
+    """Whether the policy that was set has the member in an unconditional binding of a role that can read images."""
     shown = audit.response if isinstance(audit.response, dict) else None
     bindings = shown.get("bindings") if shown else None
     for binding in bindings if isinstance(bindings, list) else []:

@@ -1,7 +1,8 @@
-"""Turns an entry's `authorizationInfo` into whether its caller may deploy there: yes, no, or no such record.
+"""Reads from an entry's `authorizationInfo` whether the caller may deploy there: yes, no, or not recorded.
 
-Cloud Logging keeps refused calls too, with the names that their callers typed. Only this record, which IAM's check
-leaves, tells an authorized deploy from an attempt. Source: `AuthorizationInfo` in the Cloud Audit Logs reference.
+Cloud Logging also keeps refused calls, with names that the callers typed. Only `authorizationInfo`, which IAM's check
+writes, distinguishes an authorized deploy from an attempt. Source: `AuthorizationInfo` in the Cloud Audit Logs
+reference.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from remediate.entries.log_entry import AuditLog, decode
 from remediate.iam.repository import is_project, is_project_number
 
 _PERMISSION = re.compile(r"run\.[A-Za-z0-9_.]+")
-_MOST = 100  # checks of one call that are looked at; Cloud Run makes one or two
-# v1 and v2 names, with or without the service's host before them; the parent of a create ends before the collection.
+_MOST = 100  # permission checks of one call that are read; Cloud Run makes one or two
+# v1 and v2 names, with or without the service's host; the parent of a create ends before the collection.
 _NAME = re.compile(
     r"(?://[a-z0-9-]*\.?run\.googleapis\.com/|/)?(?:apis/[a-z.]+/v[0-9a-z]+/)?"
     r"(?:projects|namespaces)/([^/]+)(?:/(?:locations|regions)/([^/]+))?(?:/([A-Za-z-]+)/([^/]+))?/?"
@@ -24,7 +25,7 @@ _NAME = re.compile(
 
 
 class _Named(msgspec.Struct, frozen=True):
-    """The parts of a Cloud Run resource name; a parent has neither collection nor name."""
+    """The parts of a Cloud Run resource name. A parent has no collection and no name."""
 
     project: str
     location: str | None
@@ -40,11 +41,11 @@ class _Named(msgspec.Struct, frozen=True):
         return cls(match[1], match[2], collection, match[4])
 
 
-def authorized(audit: AuditLog, where: Deploy) -> bool | None:
-    """Whether IAM let the caller do this to the entry's own resource.
+def is_authorized(audit: AuditLog, where: Deploy) -> bool | None:
+    """Whether IAM allowed the call on the entry's own resource.
 
-    True: at least one `run.*` permission was granted for `resourceName` (a create's is checked on the parent), and no
-    `run.*` permission was refused. False: one was refused; an absent `granted` is false. None: no record of either.
+    True: IAM granted at least one `run.*` permission for `resourceName` (for a create: on the parent) and refused
+    none. False: IAM refused one; an absent `granted` means refused. None: the entry records neither.
     """
     checks = decode(audit.authorization_info)
     asked = [each for each in checks if _is_run(each)] if isinstance(checks, list) else []
@@ -62,7 +63,7 @@ def _is_run(check: object) -> bool:
 
 
 def _covers(check: dict[str, object], target: _Named, where: Deploy) -> bool:
-    """Whether a granted check is about the target, or, for a create, about the target's parent."""
+    """Whether a granted check is about the target or, for a create, about the target's parent."""
     attributes = check.get("resourceAttributes")
     named = check.get("resource") or (attributes.get("name") if isinstance(attributes, dict) else None)
     resource = _Named.of(named)
@@ -78,7 +79,7 @@ def _covers(check: dict[str, object], target: _Named, where: Deploy) -> bool:
 
 
 def _same_project(one: str, other: str, where: Deploy) -> bool:
-    """Whether both are one project: the same text, or the deploying project's id and its number."""
+    """Whether both texts name one project: they are equal, or they are the deploying project's id and number."""
     if one == other:
         return True
     if not (is_project(one) and is_project(other)) or is_project_number(one) == is_project_number(other):

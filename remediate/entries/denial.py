@@ -1,4 +1,4 @@
-"""Turns an audit log entry into a Denial (who could not read which repository), or says why it is none."""
+"""Turns an audit log entry into a Denial (which member could not read which repository), or says why it is not one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from remediate.entries import deploy as deploys
-from remediate.entries.authorization import authorized
+from remediate.entries.authorization import is_authorized
 from remediate.entries.denied_image import denied_image
 from remediate.entries.deploy import Body
 from remediate.entries.deploy import Deploy as Deploy
@@ -25,34 +25,34 @@ from remediate.reasons import Reason
 
 CLOUD_RUN = "run.googleapis.com"
 
-# 7 for the deployer's call, 9 for a failed revision, 13 in a v2 operation. Another code with the same text is asked.
+# 7 for the deployer's call, 9 for a failed revision, 13 in a v2 operation. With any other code a reviewer decides.
 _USUAL_CODES = (7, 9, 13)
-_ADDRESS = re.compile(r"[^\s@{}<>*\[\]]+@[^\s@{}<>*\[\]]+\Z")  # what is left of an address that nobody redacted
+_ADDRESS = re.compile(r"[^\s@{}<>*\[\]]+@[^\s@{}<>*\[\]]+\Z")  # an address that was not redacted
 _WEIGHTY = ("status", "authenticationInfo", "split", "operation", "resourceName", "logName")
 _REFUSED = (Reason.PUBLIC_MEMBER, Reason.DELETED_MEMBER, Reason.GROUP_MEMBER)
 
 
 class EntryId(msgspec.Struct, frozen=True):
-    """What identifies a log entry: Cloud Logging's natural key is log name, insert id and timestamp together."""
+    """The identity of a log entry. Cloud Logging's key is log name, insert id and timestamp together."""
 
     insert_id: str | None = None
     log_name: str | None = None
     timestamp: str | None = None
-    """RFC 3339, as the entry has it."""
+    """RFC 3339, as written in the entry."""
     split_uid: str | None = None
-    """The same in every part of an entry that was too large for one ("Split audit log entries")."""
+    """Equal in all parts of a split entry. Source: "Split audit log entries"."""
 
     @property
     def key(self) -> str | None:
-        """The same for every delivery of one entry, and for every part of a split one; None where it has no id."""
+        """Equal for every delivery of one entry, and for every part of a split entry; None if the entry has no id."""
         own = self.split_uid or self.insert_id
         return "\n".join((self.log_name or "", own, self.timestamp or "")) if own else None
 
 
 class Denial(msgspec.Struct, frozen=True):
-    """Cloud Run refused a deploy because `reader` (`member`) could not read `repository`. Unknown is None.
+    """Cloud Run refused a deploy because `reader` (`member`) could not read `repository`. None means unknown.
 
-    `doubts` says what is missing or contradictory: a denial with doubts is never granted without a person.
+    `doubts` lists what is missing or contradictory. A reviewer decides every denial that has doubts.
     """
 
     entry: EntryId
@@ -62,64 +62,64 @@ class Denial(msgspec.Struct, frozen=True):
     repository: Repository | None
     image: str | None
     deployer: Member | None = None
-    """Who deployed, where that is known; the same as `member` when the deployer was the one denied."""
+    """The identity that deployed; equal to `member` if the deployer was denied."""
     doubts: tuple[Reason, ...] = ()
     others: tuple[Repository, ...] = ()
-    """The repositories of the deploy's other images, which may be denied next."""
+    """The repositories of the deploy's other images. Cloud Run may deny them next."""
     behind: tuple[Member, ...] = ()
-    """Who else stands behind the call: the outside identity, and each that impersonated another."""
+    """The other identities of the call: the external identity, and each one that impersonated another."""
     operation: str | None = None
-    """What joins a system event, or the last entry of a call, with the call's own entry."""
+    """The operation id that joins a system event, or the last entry of a call, with the call's own entry."""
     call: EntryId | None = None
-    """The call's entry that named the deployer, where the denial's own entry does not."""
+    """The call's entry that named the deployer, if the denial's own entry does not."""
     authorized: bool | None = None
-    """Whether Google's own record says that the caller may deploy here; None where there is no such record."""
+    """Whether the caller may deploy here according to `authorizationInfo`; None if it is not recorded."""
     image_confirmed: bool = False
-    """Whether text and structure name the same image, or the same repository; False where one of them is silent."""
+    """Whether text and structure name the same image or repository; False if only one of them names any."""
     repository_number: str | None = None
-    """The number that the entry gives for the repository's project beside its id; Resource Manager has to agree."""
+    """The project number that the entry gives next to the repository project's id. Resource Manager must agree."""
     troubleshooter: str | None = None
-    """The link to Policy Troubleshooter that Google gives with the error; its host and path are checked."""
+    """The Policy Troubleshooter link from the error, with its host and path checked."""
 
     @property
     def grant(self) -> Grant:
-        """What would cure it. Raises ValueError where it does not name both: `IncompleteDenial` is for those."""
+        """The grant that would fix the denial. Raises ValueError for an `IncompleteDenial`."""
         if self.repository is None or self.member is None:
             raise ValueError("an incomplete denial has no grant")
         return Grant(self.repository, self.member)
 
     @property
-    def shared(self) -> bool | None:
-        """Whether many deploys run as the member; the deploying project's own Cloud Run agent reads for it alone.
+    def is_shared(self) -> bool | None:
+        """Whether many deploys run as the member. The deploying project's own Cloud Run agent is not shared.
 
-        None where the project's number, and so whose agent this is, is not known.
+        None if the project's number, and therefore the agent's project, is unknown.
         """
         if self.member is None:
             return None
         agent_of = self.member.run_agent_of if self.reader is Reader.SERVICE_AGENT else None
         if agent_of is None:
-            return self.member.shared
+            return self.member.is_shared
         return None if self.deploy.number is None else agent_of != self.deploy.number
 
 
 class IncompleteDenial(Denial, frozen=True):
-    """A denial that does not say of which member, or on which repository: there is nothing to grant yet."""
+    """A denial without a member or a repository, so there is nothing to grant yet."""
 
     @property
     def missing(self) -> tuple[Reason, ...]:
-        """What it does not say."""
+        """The reasons that name the missing parts."""
         lacks_repository = (Reason.REPOSITORY_UNKNOWN,) if self.repository is None else ()
         return (*lacks_repository, Reason.MEMBER_UNKNOWN) if self.member is None else lacks_repository
 
 
 def as_known(denial: Denial) -> Denial | IncompleteDenial:
-    """The same denial, incomplete or not by what is known of it now."""
+    """The same denial, as `Denial` if member and repository are known, otherwise as `IncompleteDenial`."""
     kind = IncompleteDenial if denial.repository is None or denial.member is None else Denial
     return denial if type(denial) is kind else kind(*msgspec.structs.astuple(denial))
 
 
 class NotADenial(msgspec.Struct, frozen=True):
-    """The entry is nothing that a reader grant cures, and `reason` says what it is instead."""
+    """A reader grant cannot fix this entry; `reason` says what the entry is instead."""
 
     entry: EntryId
     deploy: Deploy | None
@@ -127,10 +127,10 @@ class NotADenial(msgspec.Struct, frozen=True):
 
 
 def understand(entry: LogEntry) -> Denial | IncompleteDenial | NotADenial:
-    """Who could not read which repository, according to one audit log entry; or why the entry is no such denial.
+    """The denial that one audit log entry describes, or the reason why it describes none.
 
-    Pure and total: any entry that could be read gets an answer. Text and structure are read together; where they
-    contradict each other the denial says so in its doubts, and nothing is guessed.
+    Pure and total: every readable entry gets an answer. Reads text and structure together; a contradiction between
+    them becomes a doubt, and nothing is guessed.
     """
     ident = EntryId(entry.insert_id, entry.log_name, entry.timestamp, entry.split.uid if entry.split else None)
     audit = entry.proto_payload
@@ -142,8 +142,8 @@ def understand(entry: LogEntry) -> Denial | IncompleteDenial | NotADenial:
         return NotADenial(ident, None, Reason.NOT_CLOUD_RUN if audit.service_name else Reason.NOT_AUDIT_LOG)
     source = source_of(entry.log_name)
     body = deploys.Body.of(audit)
-    where = deploys.where(entry, audit, body, source)
-    if entry.log_name is not None and (source is None or not deploys.logged_in(entry, source)):
+    where = deploys.deploy_of(entry, audit, body, source)
+    if entry.log_name is not None and (source is None or not deploys.has_matching_project_label(entry, source)):
         return NotADenial(ident, where, Reason.OTHER_LOG)
     system_event = source.log is Log.SYSTEM_EVENT if source else audit.authentication_info is None
     details = details_of(audit.status)
@@ -158,33 +158,33 @@ def understand(entry: LogEntry) -> Denial | IncompleteDenial | NotADenial:
 
 
 def _proved(denial: Denial, entry: LogEntry, audit: AuditLog, source: Source | None, noted: str | None) -> Denial:
-    """The denial with what the entry proves of its source and of the caller, and with the operation it belongs to.
+    """The denial with its operation, and with doubts about the entry's source and caller.
 
-    `noted` is the operation that the platform notes on a system event's resource.
+    `noted` is the operation id that Cloud Run writes on a system event's resource.
     """
     where, doubts = denial.deploy, list(denial.doubts)
     if source is None or source.project not in (where.project, where.number):
         doubts.append(Reason.SOURCE_UNKNOWN)
-    if deploys.named_elsewhere(audit, where):
+    if deploys.has_project_mismatch(audit, where):
         doubts.append(Reason.PROJECT_MISMATCH)
-    allowed, operation = authorized(audit, where), None
-    if deploys.without_call(entry, source):
+    allowed, operation = is_authorized(audit, where), None
+    if deploys.has_separate_call_entry(entry, source):
         operation = noted or deploys.bare_operation(entry.operation)
-        allowed = False if allowed is False else None  # what the call's own entry says counts
+        allowed = False if allowed is False else None  # the call's own entry decides
     return msgspec.structs.replace(denial, doubts=tuple(doubts), operation=operation, authorized=allowed)
 
 
 def _with_field_doubts(denial: Denial, unusual: tuple[str, ...]) -> Denial:
-    """A field of an unusual type counts as absent; where that could make a decision more generous, it is a doubt."""
+    """A field of an unusual type counts as absent. If that could make a decision more generous, add a doubt."""
     if not any(each.removeprefix("protoPayload.").startswith(_WEIGHTY) for each in unusual):
         return denial
     return msgspec.structs.replace(denial, doubts=(*denial.doubts, Reason.UNUSUAL_FIELD))
 
 
 def _what_was_said(audit: AuditLog, body: Body, details: Details, *, system_event: bool) -> ImageDenied | Reason:
-    """The status text first, with its details; the resource's conditions where the text says nothing of images.
+    """What the status says about an image, or the resource's conditions if the status does not mention images.
 
-    Only a system event's conditions are this event's own: a call's answer still shows those of the deploy before.
+    Only a system event's conditions describe this event: a call's response still shows the previous deploy's.
     """
     code = audit.status.code if audit.status else None
     said = read_text(audit.status.message) if audit.status and audit.status.message else None
@@ -193,14 +193,14 @@ def _what_was_said(audit: AuditLog, body: Body, details: Details, *, system_even
         for condition in denied:
             said = said or read_text(condition.message)
         if denied and said is None:
-            said = ImageDenied()  # the reason says what happened, in a wording we do not know: a person reads it
+            said = ImageDenied()  # the reason is an image denial, but the wording is unknown: a reviewer decides
     if code and details.reads and said in (None, Reason.OTHER_PERMISSION):
         said = ImageDenied(
             Reader.DEPLOYER, registry_message_only=True, unusual=True
-        )  # what the text leaves out, the details tell
+        )  # the details name the permission that the text omits
     if isinstance(said, ImageDenied) and details.cause:
         return details.cause
-    if isinstance(said, ImageDenied) and deploys.stopped_by_service_controls(audit):
+    if isinstance(said, ImageDenied) and deploys.is_blocked_by_vpc_service_controls(audit):
         return Reason.VPC_SERVICE_CONTROLS
     if said is None:
         return Reason.OTHER_FAILURE if code else Reason.SUCCEEDED
@@ -223,7 +223,7 @@ def _denial(
     if denied.repository is None and denied.doubts == (Reason.NOT_ARTIFACT_REGISTRY,):
         return NotADenial(ident, where, Reason.NOT_ARTIFACT_REGISTRY)
     if said.registry_message_only and system_event:
-        said = msgspec.structs.replace(said, reader=None)  # nobody called, and the registry's words name nobody
+        said = msgspec.structs.replace(said, reader=None)  # the event has no caller, and the registry names no reader
     doubts = list(denied.doubts)
     if said.unusual:
         doubts.append(Reason.UNUSUAL_WORDING)
@@ -244,7 +244,7 @@ def _denial(
             doubts.append(Reason.MEMBER_UNKNOWN)
     if said.reader is None:
         doubts.append(Reason.READER_UNKNOWN)
-    # A system event may carry its failure in the conditions alone; a call's own entry has the code of its answer.
+    # A system event may have its failure only in the conditions; a call's own entry has the code of its response.
     code = (audit.status.code if audit.status else None) or 0
     if said.is_warning or code not in ((*_USUAL_CODES, 0) if system_event else _USUAL_CODES):
         doubts.append(Reason.UNUSUAL_STATUS)
@@ -258,9 +258,9 @@ def _denial(
 
 
 def people_behind(audit: AuditLog, body: Body, deployer: Member | None) -> tuple[Member, ...]:
-    """Everybody who may stand behind a deploy: by the entry's call, else by the notes on a system event's resource.
+    """Every identity that may have made a deploy: from the entry's call, or from a system event's resource annotations.
 
-    A workforce identity stands for the person whose address it is, wherever it is named.
+    A workforce identity also yields the person whose address is its subject.
     """
     named = behind_of(audit) or _noted(body)
     people = (each.person for each in (*named, deployer) if each)
@@ -268,17 +268,17 @@ def people_behind(audit: AuditLog, body: Body, deployer: Member | None) -> tuple
 
 
 def _noted(body: Body) -> tuple[Member, ...]:
-    """Who may have deployed by the notes on a system event's resource, where these name more than one."""
+    """The possible deployers from a system event's resource annotations, if these name more than one."""
     found = [parse_member(text) for text in deploys.people_in_response(body).values()]
     people = tuple(dict.fromkeys(member for member in found if isinstance(member, Member)))
     return people if len(people) > 1 else ()
 
 
 def behind_of(audit: AuditLog, own_pool: Callable[[str | None], bool] = lambda _: True) -> tuple[Member, ...]:
-    """Every identity that the call's authentication names; a person may stand behind a service account's deploy.
+    """Every identity in the call's authentication: a person may have impersonated the service account that deployed.
 
-    The subject of a workforce pool may be a person's address. `own_pool` says whether a pool is the organization's:
-    the subjects of another's pools are what strangers wrote, and name nobody.
+    The subject of a workforce pool may be a person's address. `own_pool` says whether a pool belongs to the
+    organization: outsiders choose the subjects of other pools, so these identify no one.
     """
     info = audit.authentication_info
     if info is None:
@@ -291,7 +291,7 @@ def behind_of(audit: AuditLog, own_pool: Callable[[str | None], bool] = lambda _
 
 
 def _principals(value: object, depth: int = 6) -> list[str]:
-    """The texts under `principalEmail` and `principalSubject`, however deep delegation info has them."""
+    """The texts under `principalEmail` and `principalSubject` in delegation info, at most `depth` levels deep."""
     if depth == 0:
         return []
     if isinstance(value, list):
@@ -304,7 +304,7 @@ def _principals(value: object, depth: int = 6) -> list[str]:
 
 
 def deployer_of(audit: AuditLog, body: Body) -> tuple[Member | None, list[Reason]]:
-    """The caller; in a system event, which has none, whoever the platform notes on the resulting resource."""
+    """The caller, with doubts. A system event has no caller, so Cloud Run's annotations on the resource name it."""
     info = audit.authentication_info
     texts = [info.principal_email, info.principal_subject] if info else []
     if not any(texts):
@@ -320,19 +320,19 @@ def deployer_of(audit: AuditLog, body: Body) -> tuple[Member | None, list[Reason
     if first.key == last.key:
         return first, []
     if last.kind is MemberKind.PRINCIPAL:
-        # An impersonated service account deployed, not the outside identity behind it; without one, it was the latter.
+        # With impersonation the service account deployed; otherwise the external identity did.
         return (first if first.kind is MemberKind.SERVICE_ACCOUNT else last), []
     return first, [Reason.MEMBER_MISMATCH]
 
 
 def _named(address: str) -> str | None:
-    """Whom an address in a text stands for, comparable; None where it was redacted or is none."""
+    """The key of the member that an address in a text names; None if it is redacted or no address."""
     member = parse_member(address) if _ADDRESS.match(address) else None
     return member.key if isinstance(member, Member) else None
 
 
 def _agent(said: ImageDenied, where: Deploy) -> tuple[Member | None, list[Reason]]:
-    """The deploying project's Cloud Run service agent: by the text's address, checked against the project's number."""
+    """The deploying project's Cloud Run service agent, by the text's address; checked against the project's number."""
     named = [parse_member(address) for address in said.addresses if _ADDRESS.match(address)]
     numbers = {member.run_agent_of if isinstance(member, Member) else None for member in named}
     if len(numbers) > 1 or None in numbers:

@@ -1,7 +1,7 @@
-"""Turns what text, details and structure of an entry say about images into the repository that was denied, and doubts.
+"""Determines which repository was denied from the text, details and structure of an entry, and what is doubtful.
 
-The resource that the text names is preferred, then the text's image, then the only repository that the deploy's
-containers come from. Whatever is named more than once has to agree.
+In order of preference: the resource that the text names, the image that the text names, the only repository of the
+deploy's containers. Parts that name the same thing must agree.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from remediate.entries.error_text import ImageDenied
 from remediate.iam.repository import Image, Repository, is_project_number, parse_image
 from remediate.reasons import Reason
 
-_MOST = 10  # Cloud Run takes ten containers, and no more are looked at
+_MOST = 10  # containers that are read; Cloud Run allows ten
 
 
 class DeniedImage(msgspec.Struct, frozen=True):
-    """Which repository, and which image, could not be read; None where that is not known."""
+    """The repository and the image that could not be read; None means unknown."""
 
     repository: Repository | None
     image: str | None
     doubts: tuple[Reason, ...]
     confirmed: bool = False
-    """Whether text and structure name the same image, or the same repository."""
+    """Whether text and structure name the same image or repository."""
     number: str | None = None
-    """The number that text or details give for the repository's project, where its id was taken from elsewhere."""
+    """The project number that text or details give, if the repository's project id comes from another part."""
     others: tuple[Repository, ...] = ()
-    """The repositories of other images that the text denies too, or that the deploy has besides."""
+    """The repositories of the other images that the text denies or that the deploy contains."""
 
 
 class _Deployed(msgspec.Struct, frozen=True):
-    """The images of a deploy: as written, and those that are well-formed references."""
+    """The images of a deploy: all as written, and the well-formed references among them."""
 
     written: tuple[str, ...]
     images: tuple[Image, ...]
@@ -41,14 +41,16 @@ class _Deployed(msgspec.Struct, frozen=True):
         return [each for each in self.images if each.repository and _agree(each.repository, repository, where)]
 
     def has(self, image: Image | None) -> bool:
-        return image is not None and any(image.same_name(other) for other in self.images)
+        return image is not None and any(image.has_same_name(other) for other in self.images)
 
 
 def denied_image(
     body: Body, where: Deploy, said: ImageDenied, details: tuple[Repository, ...], *, split: bool
 ) -> DeniedImage:
-    """What was denied. `details` are the repositories that the status details name; a split entry's structure counts
-    for nothing, as its strings may be cut anywhere."""
+    """The denied repository and image. `details` are the repositories that the status details name.
+
+    Ignores the structure of a split entry, because its strings may be cut at any character.
+    """
     deployed = _deployed(() if split else deploys.images(body))
     found = _one(body, where, said, details, deployed, split=split)
     if found.repository is None:
@@ -65,7 +67,7 @@ def denied_image(
 def _one(
     body: Body, where: Deploy, said: ImageDenied, details: tuple[Repository, ...], deployed: _Deployed, *, split: bool
 ) -> DeniedImage:
-    """What one sentence says was denied."""
+    """The repository and image that one sentence denies."""
     found = _by_text(body, where, said, details, deployed, split=split)
     doubts = list(found.doubts)
     if found.repository and (said.unread or any(not _agree(each, found.repository, where) for each in details)):
@@ -94,20 +96,20 @@ def _by_text(
 def _by_resource(
     resource: Repository, where: Deploy, deployed: _Deployed, doubts: tuple[Reason, ...], *, named: bool
 ) -> DeniedImage:
-    """A repository is known, but no image: the deploy's images of that repository are the ones that were denied."""
+    """The result if the repository is known but no image is: the deploy's images in that repository were denied."""
     inside = deployed.inside(resource, where)
     if deployed.written and not inside:
         doubts = (*doubts, Reason.IMAGE_MISMATCH)
     repository = _canonical(resource, inside[0].repository if inside else None, where)
     if len({each.repository for each in inside}) > 1:
-        doubts = (*doubts, Reason.IMAGE_MISMATCH)  # a project's number agrees with the ids of two projects
+        doubts = (*doubts, Reason.IMAGE_MISMATCH)  # one project number matches two project ids
     image = inside[0].reference if len(inside) == 1 else None
     confirmed = named and bool(inside) and not doubts
     return DeniedImage(repository, image, doubts, confirmed, _number_beside(resource, repository))
 
 
 def _by_image(text: str, resources: tuple[Repository, ...], where: Deploy, deployed: _Deployed) -> DeniedImage:
-    """The text names the image that was denied."""
+    """The result if the text names the image."""
     image = parse_image(text)
     doubts = [Reason.IMAGE_MISMATCH] if len(resources) > 1 else []
     if deployed.written and not deployed.has(image):
@@ -133,9 +135,9 @@ def _deployed(written: tuple[str, ...]) -> _Deployed:
 
 
 def _agree(one: Repository, other: Repository, where: Deploy) -> bool:
-    """Whether both name one repository.
+    """Whether both can be the same repository.
 
-    A project's number and a project's id contradict each other only where one of them is the deploying project's.
+    A project number and a project id contradict each other only if one of them is the deploying project's.
     """
     if (one.location, one.name) != (other.location, other.name):
         return False
@@ -147,7 +149,7 @@ def _agree(one: Repository, other: Repository, where: Deploy) -> bool:
 
 
 def _canonical(best: Repository, other: Repository | None, where: Deploy) -> Repository:
-    """The same repository with its project's id in place of the number, where the entry tells the id."""
+    """The same repository with its project's id in place of the number, if the entry has the id."""
     if not is_project_number(best.project):
         return best
     if best.project == where.number and where.project:
@@ -156,7 +158,7 @@ def _canonical(best: Repository, other: Repository | None, where: Deploy) -> Rep
 
 
 def _number_beside(named: Repository, repository: Repository) -> str | None:
-    """The project's number as it was named, where the repository has the id in its place."""
+    """The project number that was named, if the repository now has the id instead."""
     return named.project if named.project != repository.project else None
 
 

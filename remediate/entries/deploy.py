@@ -1,6 +1,6 @@
-"""Turns the structure of a Cloud Run audit entry into what was deployed where, with which images, by whom.
+"""Reads from the structure of a Cloud Run audit entry what was deployed where, with which images, by whom.
 
-Paths and labels are those of Cloud Run's v1 (Knative) and v2 resources as they stand in audit log entries.
+Paths and labels are those of Cloud Run's v1 (Knative) and v2 resources in audit log entries.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _PARENT_LABELS = (
     "run.googleapis.com/workerPool",
     "run.googleapis.com/instance",
 )
-# On a Service and on jobs the last modifier deployed; a Revision has its creator alone ("creator" on a Service is
-# whoever made it first). v2 resources have both as fields.
+# On a Service or a job the last modifier deployed; "creator" is the identity that first created it. A Revision has only
+# its creator. v2 resources have both as fields.
 _DEPLOYER_ANNOTATIONS = (
     "serving.knative.dev/lastModifier",
     "run.googleapis.com/lastModifier",
@@ -68,7 +68,7 @@ _OPERATION_NAME = re.compile(r"[0-9A-Za-z._~-]{1,128}")
 
 
 class Deploy(msgspec.Struct, frozen=True):
-    """Where an image was deployed to, as far as the entry tells. `project` is an id, `number` digits."""
+    """The target of a deploy; None means unknown. `project` is a project id, `number` a project number."""
 
     project: str | None = None
     number: str | None = None
@@ -78,7 +78,7 @@ class Deploy(msgspec.Struct, frozen=True):
 
 
 class Body(msgspec.Struct, frozen=True):
-    """The decoded request and response of a call (any JSON); kept no longer than it takes to read them."""
+    """The decoded request and response of a call (any JSON). They hold secrets, so they are not kept."""
 
     request: object
     response: object
@@ -89,17 +89,17 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """A failed condition that says the image could not be read. `own`: it is the resource's own final state."""
+    """A failed condition about an unreadable image. `own`: it is the resource's own final state."""
 
     message: str
     own: bool
 
 
-def where(entry: LogEntry, audit: AuditLog, body: Body, source: Source | None) -> Deploy:
-    """What was deployed where. Labels come first; resource name, request and response fill what they leave open.
+def deploy_of(entry: LogEntry, audit: AuditLog, body: Body, source: Source | None) -> Deploy:
+    """The target of the deploy: from the labels, and what they lack from resource name, request and response.
 
-    The project is what the label says, or the log's name without one; its number may also stand in the response. All
-    three are the platform's. Nothing that the caller typed (request, resource name) has a say about the project.
+    The project comes from the label, or without one from the log's name; the response may have its number. Google
+    writes all three. What the caller typed (request, resource name) never determines the project.
     """
     request, response = body.request, body.response
     names = [name for name in _resource_names(audit, request, response) if name]
@@ -115,10 +115,10 @@ def where(entry: LogEntry, audit: AuditLog, body: Body, source: Source | None) -
     )
 
 
-def logged_in(entry: LogEntry, source: Source) -> bool:
-    """Whether the entry's label does not contradict that its log is the deploying project's.
+def has_matching_project_label(entry: LogEntry, source: Source) -> bool:
+    """Whether the entry's project label is consistent with the project of its log.
 
-    An id and a number cannot be compared here: that takes Resource Manager.
+    An id and a number count as consistent: only Resource Manager can compare them.
     """
     label = _labels(entry).get("project_id")
     if label is None:
@@ -128,8 +128,8 @@ def logged_in(entry: LogEntry, source: Source) -> bool:
     )
 
 
-def named_elsewhere(audit: AuditLog, where: Deploy) -> bool:
-    """Whether the resource name, which the caller typed, names another project than the one deployed to."""
+def has_project_mismatch(audit: AuditLog, where: Deploy) -> bool:
+    """Whether the resource name, which the caller typed, names a different project from the deploy's."""
     match = _PROJECT.search(audit.resource_name or "")
     if match is None or not is_project(match[1]):
         return False
@@ -138,12 +138,12 @@ def named_elsewhere(audit: AuditLog, where: Deploy) -> bool:
 
 
 def images(body: Body) -> tuple[str, ...]:
-    """Every container's image, as the request or the resulting resource names it; empty where it names none."""
+    """The image of every container in the request or in the resulting resource."""
     return tuple(dict.fromkeys([*_containers(body.request), *_containers(body.response)]))
 
 
 def annotated_image(body: Body) -> str | None:
-    """The image that gcloud notes in an annotation: entries of 2023 and 2024 have no containers at all."""
+    """The image from gcloud's annotation. Entries of 2023 and 2024 have no containers."""
     for path in (("service", "spec", "template"), ("service",), ("job",), ("instance",)):
         image = _at(body.request, *path, "metadata", "annotations", _USER_IMAGE)
         if isinstance(image, str):
@@ -152,20 +152,20 @@ def annotated_image(body: Body) -> str | None:
 
 
 def deployer_in_response(body: Body) -> str | None:
-    """Who deployed, by the platform's own notes on the resulting resource; system events have no caller.
+    """The deployer from Cloud Run's annotations on the resulting resource: system events have no caller.
 
-    Never read from a request: a failed v1 Replace carries the *previous* deployer there.
+    Never reads the request: a failed v1 Replace has the *previous* deployer there.
     """
     notes = people_in_response(body)
-    revision = _at(body.response, "kind") == "Revision"  # the platform writes its creator alone
+    revision = _at(body.response, "kind") == "Revision"  # Cloud Run writes only its creator
     creators = [note for name, note in notes.items() if name.endswith("creator")] if revision else []
     return next(iter([*creators, *notes.values()]), None)
 
 
 def people_in_response(body: Body) -> dict[str, str]:
-    """Everybody whom the resulting resource notes as its creator or modifier, by the note's name.
+    """Every creator or modifier in the resulting resource, by the name of the annotation or field.
 
-    A template's author may add such notes, so that each of these people counts as one who may have deployed.
+    The author of a template can add such annotations, so each of these identities counts as a possible deployer.
     """
     notes = {name: _at(body.response, "metadata", "annotations", name) for name in _DEPLOYER_ANNOTATIONS}
     notes |= {name: _at(body.response, name) for name in ("lastModifier", "creator")}
@@ -173,26 +173,26 @@ def people_in_response(body: Body) -> dict[str, str]:
 
 
 def operation(body: Body) -> str | None:
-    """The id that joins a system event with the call that it comes from; None where there is no such note."""
+    """The operation id that joins a system event with its call; None if the resource has no such annotation."""
     note = _at(body.response, "metadata", "annotations", "run.googleapis.com/operation-id")
     return note if isinstance(note, str) and _OPERATION.match(note) else None
 
 
 def bare_operation(operation: Operation | None) -> str | None:
-    """The last part of an operation's name, as the annotation has it too; None where there is none."""
+    """The last part of an operation's name, which is also the annotation's value; None if there is none."""
     name = (operation.id or "").rpartition("/operations/")[2] if operation else ""
     return name if _OPERATION_NAME.fullmatch(name) else None
 
 
-def without_call(entry: LogEntry, source: Source | None) -> bool:
-    """Whether caller, request and permissions stand in another entry: of a system event, and of an operation's end."""
+def has_separate_call_entry(entry: LogEntry, source: Source | None) -> bool:
+    """Whether another entry has the caller, request and permissions: for a system event and for an operation's end."""
     operation = entry.operation
     ends = operation is not None and operation.last is True and not operation.first
     return ends or (source is not None and source.log is Log.SYSTEM_EVENT)
 
 
 def image_denied_conditions(body: Body) -> list[Condition]:
-    """The failed conditions of a system event's resource whose reason is that the image could not be read."""
+    """The failed conditions of a system event's resource with the reason that the image could not be read."""
     response = body.response
     lists = [_at(response, "status", "conditions"), _at(response, "conditions"), [_at(response, "terminalCondition")]]
     own_states = (*_OWN_STATE, _INSTANCES_STATE) if _is_instance(response) else _OWN_STATE
@@ -207,8 +207,8 @@ def image_denied_conditions(body: Body) -> list[Condition]:
     return conditions
 
 
-def stopped_by_service_controls(audit: AuditLog) -> bool:
-    """Whether VPC Service Controls denied the call: it can hide under the very sentence of an image denial."""
+def is_blocked_by_vpc_service_controls(audit: AuditLog) -> bool:
+    """Whether VPC Service Controls denied the call. The error text can then be the same as an image denial's."""
     details = decode(audit.status.details) if audit.status else None
     witness = msgspec.json.encode([details, decode(audit.metadata)])
     return any(sign in witness for sign in (b"VPC_SERVICE_CONTROLS", b"pcServiceControl", b"SECURITY_POLICY_VIOLATED"))
@@ -269,7 +269,7 @@ def _name(labels: dict[str, str], names: list[str], request: object, response: o
 
 
 def _containers(value: object, depth: int = 8) -> Iterator[str]:
-    """Follow only the steps that lead from a resource to its pod template; `containers` elsewhere is not ours."""
+    """The images along the path from a resource to its pod template. `containers` elsewhere means something else."""
     if not isinstance(value, dict) or depth == 0:
         return
     containers = value.get("containers")
@@ -282,7 +282,7 @@ def _containers(value: object, depth: int = 8) -> Iterator[str]:
 
 
 def _is_instance(response: object) -> bool:
-    """Whether the resource is an instance, whose container being ready is a final state of its own."""
+    """Whether the resource is an instance. For an instance, `ContainerReady` is a final state too."""
     name, kind = _at(response, "name"), _at(response, "kind")
     return kind == "Instance" or (isinstance(name, str) and "/instances/" in name)
 

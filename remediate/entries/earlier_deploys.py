@@ -1,7 +1,7 @@
-"""Turns audit log entries of Cloud Run into earlier deploys that prove that a member could read a repository.
+"""Finds earlier deploys in Cloud Run's audit log entries that prove that a member could read a repository.
 
-Pure. A filter only preselects entries; each is judged here as a denial is: the exact log, the caller, what Google let
-the caller do, success, no dry run, and an image of the containers. Whatever is missing proves nothing.
+Pure. A filter only preselects entries. This module checks each one as strictly as a denial: the exact log, the caller,
+the authorization, success, no dry run, and an image of the containers. An entry that lacks one of them proves nothing.
 Source: `AuditLog` (Cloud Audit Logs), `Service` and `Job` of Cloud Run's v1 and v2 API.
 """
 
@@ -29,27 +29,27 @@ _DEPLOYS = re.compile(
     r"\.(Service|Job|WorkerPool|Instance)s\.(?:Create|Replace|Update)\1\Z"
 )
 _QUIET = (None, "", "DEFAULT", "DEBUG", "INFO", "NOTICE")
-"""The severities of what went well. What Cloud Run warns of proves nothing."""
+"""The severities of a successful call. A warning proves nothing."""
 _NOT_DRY = (None, False, 0, "", "false", "False", "FALSE", "none", "None")
 _NO_LETTER = re.compile(r"[^a-z]+")
 _DRY_QUERY = re.compile(r"(?:dry[_-]?run|validate[_-]?only)=(?!(?:false|none)?(?:&|\Z))", re.I)
 _BODIES = {"Service": "service", "Job": "job", "WorkerPool": "workerPool", "Instance": "instance"}
-"""Which field of the request holds what is deployed, by the method's word for it."""
+"""The request field with the deployed resource, by the resource's name in the method."""
 _TEMPLATE = re.compile(
     r"(?:\*|(?:(?:service|job|worker_?[Pp]ool|instance)\.)?(?:template(?:\.template)?(?:\.containers)?|containers))\Z"
 )
-_DEPTH = 24  # of a request that is searched; what lies deeper is not believed
+_DEPTH = 24  # levels of a request that are searched; a deeper request proves nothing
 
 
 class DeployPlace(msgspec.Struct, frozen=True):
-    """Where earlier deploys count: the project's names (id, number), and the repository by each name of its project."""
+    """The deploying project (by id and number) and the repository (under each name of its project)."""
 
     projects: tuple[str, ...]
     repositories: tuple[Repository, ...]
 
 
 class EarlierDeploy(msgspec.Struct, frozen=True):
-    """A deploy of an image of the repository by this member. `at` is when the call was made."""
+    """A deploy of an image of the repository by this member. `at` is the time of the call."""
 
     member: Member
     at: datetime
@@ -58,7 +58,7 @@ class EarlierDeploy(msgspec.Struct, frozen=True):
 
 
 class Begun(msgspec.Struct, frozen=True):
-    """The first of an operation's two entries. It has the image; only the last entry says whether it went well."""
+    """The first of an operation's two entries. It has the image; only the last entry says whether it succeeded."""
 
     deploy: EarlierDeploy
     operation: str
@@ -76,7 +76,7 @@ class _Payload(msgspec.Struct, rename="camel"):
 
 
 class _More(msgspec.Struct, rename="camel"):
-    """What a judgement reads strictly for itself: here a field of an unusual type is no absent one."""
+    """The fields that need strict reading: here an unusual type does not count as absent."""
 
     severity: object = None
     split: object = None
@@ -99,9 +99,9 @@ _more = msgspec.json.Decoder(_More, strict=False)
 def earlier_deploys(
     entries: Iterable[bytes], place: DeployPlace, members: Iterable[Member], since: datetime, before: datetime
 ) -> Iterator[EarlierDeploy | Begun]:
-    """The deploys by these members that the entries prove, or begin, in the entries' order.
+    """The deploys by these members that the entries prove or begin, in the order of the entries.
 
-    An entry that cannot be read proves nothing, nor does a call made earlier than `since`, or at `before` and later.
+    Skips unreadable entries, and calls made before `since` or at `before` and later.
     """
     wanted = {member.key: member for member in members}
     for raw in entries:
@@ -110,8 +110,8 @@ def earlier_deploys(
             yield found
 
 
-def completed(begun: Iterable[Begun], entries: Iterable[bytes], place: DeployPlace) -> list[EarlierDeploy]:
-    """Those of the begun operations that went well, by their last entries; all of these have to say so."""
+def completed_deploys(begun: Iterable[Begun], entries: Iterable[bytes], place: DeployPlace) -> list[EarlierDeploy]:
+    """The deploys of the begun operations that succeeded, according to all of their last entries."""
     ends: dict[str, list[_Call]] = {}
     for raw in entries:
         call = _call(raw, place)
@@ -122,9 +122,9 @@ def completed(begun: Iterable[Begun], entries: Iterable[bytes], place: DeployPla
 
 
 def _call(raw: bytes, place: DeployPlace) -> _Call | None:
-    """The call in an entry that Google itself wrote, about a deploy to this project; None for every other entry.
+    """The call in an entry that Google wrote about a deploy to this project; None for every other entry.
 
-    A split entry is cut anywhere, and not believed.
+    A split entry may be cut at any character, so it proves nothing.
     """
     try:
         entry, more = read_entry(raw), _more.decode(raw)
@@ -153,7 +153,7 @@ def _judged(call: _Call, place: DeployPlace, members: Mapping[str, Member]) -> E
 
 
 def _went_well(call: _Call) -> bool:
-    """Whether neither status nor severity speaks of a failure, nor the text of a denied image."""
+    """Whether status and severity show no failure, and the text no denied image."""
     payload = call.more.proto_payload
     status = payload.status if payload else None
     if status is not None:
@@ -166,9 +166,9 @@ def _went_well(call: _Call) -> bool:
 
 
 def _caller(audit: AuditLog, members: Mapping[str, Member]) -> Member | None:
-    """Which of the members called; None where another did, or the entry names two callers that contradict each other.
+    """The member that called; None if another identity did, or if the entry names two contradictory callers.
 
-    An impersonated service account is the caller, not the outside identity behind it.
+    With impersonation, the caller is the service account and not the external identity.
     """
     info = audit.authentication_info
     texts = [info.principal_email, info.principal_subject] if info else []
@@ -183,7 +183,7 @@ def _caller(audit: AuditLog, members: Mapping[str, Member]) -> Member | None:
 
 
 def _authorized(audit: AuditLog) -> bool:
-    """Whether Google let the caller do it: a permission of Cloud Run granted, and none refused (absent is refused)."""
+    """Whether IAM granted at least one Cloud Run permission and refused none (an absent `granted` means refused)."""
     infos = decode(audit.authorization_info)
     if not isinstance(infos, list) or not all(isinstance(info, dict) for info in infos):
         return False
@@ -192,10 +192,10 @@ def _authorized(audit: AuditLog) -> bool:
 
 
 def _image(call: _Call, place: DeployPlace) -> str | None:
-    """The image of the request's containers that lies in the repository; None where there is none.
+    """The image of the request's containers that the repository holds; None if there is none.
 
-    Only the request is looked at: a response shows what was deployed before, too. An update whose mask leaves the
-    containers out deploys no image, whatever the request names.
+    Reads only the request: a response also shows earlier deploys. An update whose mask excludes the containers deploys
+    no image.
     """
     request = decode(call.audit.request)
     if not isinstance(request, dict) or not _writes_containers(request) or _keeps_revision(request, call):
@@ -208,9 +208,9 @@ def _image(call: _Call, place: DeployPlace) -> str | None:
 
 
 def _keeps_revision(request: dict[str, object], call: _Call) -> bool:
-    """Whether a call leaves the template as it is, as one that only moves traffic does: nobody's image is read for it.
+    """Whether a call keeps the template, for example to move traffic: Cloud Run then reads no image.
 
-    The v1 API takes a service as a whole: the template then still names the revision that is there already.
+    The v1 API takes the whole service: the template then still names the existing revision.
     """
     kept = _under(request, _BODIES[call.thing], "spec", "template", "metadata", "name")
     response = decode(call.audit.response) if kept else None
@@ -233,7 +233,7 @@ def _writes_containers(request: dict[str, object]) -> bool:
 
 
 def _is_dry(call: _Call) -> bool:
-    """Whether the call was only tried: `dryRun` of the v1 API, `validateOnly` of v2, in the body or in the address."""
+    """Whether the call was a dry run: `dryRun` in the v1 API, `validateOnly` in v2, in the body or in the URL."""
     audit, payload = call.audit, call.more.proto_payload
     attributes = payload.request_metadata.request_attributes if payload and payload.request_metadata else None
     named = any(_dry_name(decode(raw), _DEPTH) for raw in (audit.request, audit.metadata))
@@ -241,7 +241,7 @@ def _is_dry(call: _Call) -> bool:
 
 
 def _dry_name(value: object, depth: int) -> bool:
-    """Whether a field of this name, however it is spelled, says so anywhere; a text that somebody typed is no field."""
+    """Whether a field anywhere is set and has such a name, in any spelling. Only field names count, not typed texts."""
     if depth == 0:
         return True
     if isinstance(value, list):
@@ -273,7 +273,7 @@ def _ended_well(begun: Begun, ends: list[_Call]) -> bool:
 
 
 def _belongs(begun: Begun, end: _Call) -> bool:
-    """Whether the last entry is the begun call's own: what it names again has to agree."""
+    """Whether the last entry belongs to the begun call: everything that it names again must agree."""
     audit, info = end.audit, end.audit.authentication_info
     if end.at < begun.deploy.at or audit.method_name != begun.method:
         return False

@@ -1,4 +1,4 @@
-"""Turns what carries log entries (CloudEvent, Pub/Sub push, exported document) into the bytes of each LogEntry.
+"""Extracts the bytes of each LogEntry from a CloudEvent, a Pub/Sub push body or an exported document.
 
 Sources: "CloudEvents - HTTP event format" (Eventarc), "Push subscriptions" (Pub/Sub), `entries.list` (Logging).
 """
@@ -13,11 +13,11 @@ import msgspec
 
 from remediate.errors import Unreadable
 
-_MAX_WRAPPINGS = 4  # a CloudEvent in a Pub/Sub message in a list is three; deeper is no envelope we know
+_MAX_WRAPPINGS = 4  # a CloudEvent in a Pub/Sub message in a list is three; no known envelope is deeper
 
 
 class _Document(msgspec.Struct, rename="camel"):
-    """The fields by which an envelope is told from a log entry; anything else is left undecoded."""
+    """The fields that distinguish an envelope from a log entry. Other fields stay undecoded."""
 
     message: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -41,22 +41,22 @@ _texts = msgspec.json.Decoder(str)
 
 
 def entries_in(document: bytes) -> list[bytes]:
-    """The LogEntry JSON of every entry that one JSON document carries, in order.
+    """The LogEntry JSON of every entry in one JSON document, in order.
 
-    A document is a log entry, an array of documents, an `entries.list` answer, a Pub/Sub push body, what
-    `gcloud pubsub subscriptions pull` prints, or a structured CloudEvent. Raises Unreadable for anything else.
+    A document is a log entry, an array of documents, an `entries.list` response, a Pub/Sub push body, the output of
+    `gcloud pubsub subscriptions pull`, or a structured CloudEvent. Raises Unreadable for anything else.
     """
     try:
         return list(_unwrap(document, _MAX_WRAPPINGS))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Unreadable(f"not JSON that carries a log entry: {error}") from None
+        raise Unreadable(f"not JSON with a log entry: {error}") from None
 
 
 def entry_of(data: object) -> bytes:
-    """The LogEntry JSON that a CloudEvent carries, from its `data` as functions-framework hands it over.
+    """The LogEntry JSON in a CloudEvent's `data`, as functions-framework passes it.
 
-    functions-framework gives a dict for good JSON, but bytes, text, a list or None for anything else.
-    Raises Unreadable unless there is exactly one entry.
+    functions-framework passes a dict for a valid JSON object, and bytes, text, a list or None for anything else.
+    Raises Unreadable unless `data` has exactly one entry.
     """
     if isinstance(data, str):
         data = data.encode()
@@ -66,13 +66,13 @@ def entry_of(data: object) -> bytes:
         raise Unreadable(f"not JSON: {type(error).__name__}") from None
     entries = entries_in(document)
     if len(entries) != 1:
-        raise Unreadable(f"an event carries one log entry, this one {len(entries)}")
+        raise Unreadable(f"expected one log entry in the event, found {len(entries)}")
     return entries[0]
 
 
 def _unwrap(document: bytes, wrappings: int) -> Iterator[bytes]:
     if wrappings < 0:
-        raise Unreadable("an envelope in an envelope in an envelope: too deep")
+        raise Unreadable("envelopes are nested too deeply")
     if document.lstrip()[:1] == b"[":
         for element in _lists.decode(document):
             yield from _unwrap(bytes(element), wrappings - 1)

@@ -1,6 +1,6 @@
-"""Turns the details of a status into what they say beside its text: permission, resource, cause, a link.
+"""Reads a status's details: the permission, the resource, the cause and a link to Policy Troubleshooter.
 
-Source: `google.rpc.ErrorInfo` and `google.rpc.Help` of google.rpc, as IAM and Service Usage fill them.
+Source: `google.rpc.ErrorInfo` and `google.rpc.Help`, as IAM and Service Usage fill them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CAUSES = {
     "RESOURCE_USAGE_RESTRICTION_VIOLATED": Reason.REGISTRY_POLICY,
     "LOCATION_ORG_POLICY_VIOLATED": Reason.REGISTRY_POLICY,
 }
-_MOST = 20  # details looked at
+_MOST = 20  # details that are read
 _LINK = re.compile(
     r"https://console\.cloud\.google\.com(?P<path>/iam-admin/troubleshooter(?:[/;][A-Za-z0-9/;=%._~:@!$&*+,-]{0,1900})?)"
     r"(?![A-Za-z0-9_-])",
@@ -46,21 +46,21 @@ _LINK = re.compile(
 
 
 class Details(msgspec.Struct, frozen=True):
-    """What the details of a status say."""
+    """The content of a status's details."""
 
     reads: bool = False
-    """Whether they name the permission to read images."""
+    """Whether the details name the permission to download images."""
     repositories: tuple[Repository, ...] = ()
-    """The different repositories that they name as the resource."""
+    """The distinct repositories that the details name as the resource."""
     cause: Reason | None = None
-    """Why no reader grant cures it, where they say so."""
+    """The reason why a reader grant cannot fix the error, if the details give one."""
     foreign: bool = False
-    """Whether they name another permission or service, or a resource that is no repository."""
+    """Whether the details name another permission or service, or a resource that is not a repository."""
     troubleshooter: str | None = None
 
 
 def details_of(status: Status | None) -> Details:
-    """What the details of a status say; total, as anything may stand in them."""
+    """Read the details of a status. Total: any content is accepted."""
     infos = list(_infos(status))
     named = [_resource(info) for info in infos]
     parsed = [Repository.parse(each) for each in named if each]
@@ -80,7 +80,7 @@ def details_of(status: Status | None) -> Details:
 
 
 def troubleshooter_link(text: str) -> str | None:
-    """The first link to Policy Troubleshooter in a text: its host and path and no more, at most 2,000 characters."""
+    """The first Policy Troubleshooter link in a text: only host and path, at most 2,000 characters."""
     match = _LINK.search(text)
     return f"https://console.cloud.google.com{match['path'].rstrip('.,;:')}" if match else None
 

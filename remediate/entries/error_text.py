@@ -1,8 +1,8 @@
-"""Turns an error text into what it says: who could not read which image, or which look-alike it is.
+"""Reads an error text: which identity could not read which image, or which similar error it is.
 
-Wording is no contract of Google's, so every word that we rely on stands here and in the two modules beside it: the
-known messages as wholes in message_grammar.py, a registry's own causes in registry_cause.py. The texts are the
-published ones: Cloud Run's troubleshooting page, issue trackers and logs of 2020 to 2026.
+Google does not guarantee error wording, so three modules hold all of it: this one, message_grammar.py (known messages
+as a whole) and registry_cause.py (causes that a registry gives). The texts are published ones: Cloud Run's
+troubleshooting page, issue trackers and logs of 2020 to 2026.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 from remediate.entries.message_grammar import DENIAL_PATTERNS as DENIAL_PATTERNS
 from remediate.entries.message_grammar import ImageDenied as ImageDenied
 from remediate.entries.message_grammar import Reader as Reader
-from remediate.entries.message_grammar import flattened, plain, resources, whole_message
+from remediate.entries.message_grammar import flatten, resources, strip_quotes, whole_message
 from remediate.entries.registry_cause import names_registry, registry_cause
 from remediate.iam.repository import Repository
 from remediate.reasons import Reason
@@ -22,7 +22,7 @@ from remediate.reasons import Reason
 CONDITION_REASONS = ("ContainerPermissionDenied", "CONTAINER_PERMISSION_DENIED")
 """The reason on a failed condition of a revision, service, execution or job: v1's spelling, then v2's."""
 
-# How the words look in a text that is not known as a whole.
+# The wording in a text that is not known as a whole.
 _MUST_READ = re.compile(rf"{DENIAL_PATTERNS[0]}\b", re.I)
 _DOWNLOAD = re.compile(DENIAL_PATTERNS[1], re.I)
 _WARNED = re.compile(r"User does not have access to (?:the )?image\b", re.I)
@@ -34,7 +34,7 @@ _ADDRESSED = re.compile(r"(Service Agent|\bUser) ([^\s@]{1,200}@[^\s@]{1,200})",
 _CAUSE = re.compile(r"\bCause:|\berrors\\{0,3}\" ?:|\b(?:GET|HEAD) https://")
 _IMAGE = re.compile(r"[,:]? ?[\"'\[]?([^\s\"'\\,]+)")
 
-# A text that quotes what the caller typed, or that another control stopped, is never a denial, whatever else it says.
+# A text is never an image denial if it quotes what the caller typed, or if another control stopped the call.
 _BEFORE = (
     (Reason.VPC_SERVICE_CONTROLS, re.compile(r"vpcServiceControlsUniqueI|by VPC Service Controls", re.I)),
     (Reason.VPC_SERVICE_CONTROLS, re.compile(r"prohibited by organization.s policy", re.I)),
@@ -44,7 +44,7 @@ _BEFORE = (
     ),
     (Reason.UNSUPPORTED_REGISTRY, re.compile(r"Expected an image path like", re.I)),
 )
-# An error that is known by its name: our words behind it are what it quotes, an echo.
+# Other known errors. If the wording of a denial follows one of them, that error only quotes it.
 _KNOWN = (
     (
         Reason.ORGANIZATION_POLICY,
@@ -66,7 +66,7 @@ _KNOWN = (
         ),
     ),
 )
-# Only where our words are not in the text: a prefix may say as much before any error.
+# Checked only if the text has no wording of a denial: the same words can also be a prefix of any error.
 _VAGUE = (
     (Reason.RUN_PERMISSION, re.compile(r"does not have permission to access namespaces instance", re.I)),
     (
@@ -77,11 +77,11 @@ _VAGUE = (
 
 
 def read_text(text: str) -> ImageDenied | Reason | None:
-    """What an error text of Cloud Run says: an image-read denial, a known look-alike, or (None) something else.
+    """Read an error text of Cloud Run: an image-read denial, a known similar error, or None for anything else.
 
-    A denial whose text is not known as a whole says so (`unusual`): part of it may be what the caller typed.
+    A denial is `unusual` if its text is not known as a whole: the caller may have typed part of it.
     """
-    text = flattened(text)
+    text = flatten(text)
     for reason, pattern in _BEFORE:
         if pattern.search(text):
             return reason
@@ -96,7 +96,7 @@ def read_text(text: str) -> ImageDenied | Reason | None:
 
 
 def _unusual(text: str, words: int) -> ImageDenied | Reason:
-    """What a text says that holds our words at this place, and is not known as a whole."""
+    """Read a text that has the wording of a denial at position `words` but is not known as a whole."""
     if outer := next((reason for reason, pattern in _KNOWN if pattern.search(text, 0, words)), None):
         return outer
     sentence = _MUST_READ.search(text)
@@ -108,7 +108,7 @@ def _unusual(text: str, words: int) -> ImageDenied | Reason:
 
 
 def _answer(text: str, sentence: re.Match[str] | None) -> str:
-    """The part of a text in which the registry speaks: behind the sentence's image, and behind "Cause:" if there."""
+    """The registry's part of a text: after the sentence's image, and after "Cause:" if the text has it."""
     if sentence is None:
         return text
     image = _IMAGE.match(text, sentence.end())
@@ -118,7 +118,7 @@ def _answer(text: str, sentence: re.Match[str] | None) -> str:
 
 
 def _sentence(text: str, sentence: re.Match[str]) -> ImageDenied:
-    """`WHO must have permission to read the image, IMAGE.`, with or without the registry's own words behind it."""
+    """Read `WHO must have permission to read the image, IMAGE.`, with or without the registry's message after it."""
     who = text[max(0, sentence.start() - 300) : sentence.start()]
     reader = None
     alone = _RUN_AGENT.search(who)
@@ -134,7 +134,7 @@ def _sentence(text: str, sentence: re.Match[str]) -> ImageDenied:
 
 
 def _registrys(text: str) -> ImageDenied:
-    """The registry's own words, or the warning of before 2025-01-15."""
+    """Read the registry's own message, or the warning that Cloud Run wrote until 2025-01-15."""
     repositories, unread = _repositories(text)
     if warning := _WARNED.search(text):
         return ImageDenied(
@@ -146,14 +146,14 @@ def _registrys(text: str) -> ImageDenied:
 
 
 def _addresses(text: str, reader: Reader) -> tuple[str, ...]:
-    """The addresses that stand behind "Service Agent", or behind "User", without quotes or brackets around them."""
+    """The addresses that follow "Service Agent" or "User", without quotes or brackets around them."""
     agents = reader is Reader.SERVICE_AGENT
     named = (address for who, address in _ADDRESSED.findall(text) if who.lower().startswith("service") is agents)
-    return tuple(dict.fromkeys(plain(address) for address in named))
+    return tuple(dict.fromkeys(strip_quotes(address) for address in named))
 
 
 def _repositories(text: str) -> tuple[tuple[Repository, ...], bool]:
-    """Which repositories the text names as denied, and whether it names something else as well."""
+    """The repositories that the text names as denied, and whether it also names a resource of another form."""
     named = [Repository.parse(each) for each in resources(text)]
     return tuple(dict.fromkeys(each for each in named if each)), None in named
 

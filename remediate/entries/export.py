@@ -1,7 +1,7 @@
-"""Turns exported logs (files of JSON in any layout, plain or gzip) into one JSON document after another, with its line.
+"""Splits exported logs (files of JSON in any layout, plain or gzip) into JSON documents, each with its line number.
 
-A layout is an array as `gcloud logging read --format=json` prints it, JSON Lines, single documents, or all of them
-mixed. What cannot be read is told by its line, and reading goes on behind it.
+A layout is an array as `gcloud logging read --format=json` prints it, JSON Lines, single documents, or a mix. An
+unreadable part becomes a `Broken` with its line number, and reading continues after it.
 """
 
 from __future__ import annotations
@@ -23,29 +23,27 @@ from remediate.errors import BadInput
 
 _CHUNK = 1 << 20  # bytes read at a time
 _LARGEST = 1 << 26  # characters that one document may have; Cloud Logging's largest entry has half a million bytes
-_BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")  # what may stand between documents: array punctuation, white space, a BOM
+_BETWEEN = re.compile(r"[\s,\[\]\ufeff]*")  # allowed between documents: array punctuation, white space, a BOM
 _YAML = re.compile(r"---\s*$", re.M)
-_KEEP = 4096  # characters kept before the position, enough to see how far a line is indented
-# In an array on one line, what follows a broken element: only what a log entry or an envelope may begin with.
+_KEEP = 4096  # characters kept before the position, enough to see a line's indentation
+# The element after a broken one in an array on one line: it begins like a log entry or an envelope.
 _NEXT_ELEMENT = re.compile(r"\}\s*,\s*(?=\{\s*\"(?:insertId|logName|protoPayload|ackId|subscription|specversion)\")")
-_NEAR = (
-    1 << 16
-)  # characters looked through first, so that a line of a gigabyte is not searched for every broken element
-_PASSED = 1 << 13  # characters that are kept behind a broken piece; each one behind it counts their lines again
+_NEAR = 1 << 16  # characters searched first, so that a gigabyte line is not searched for every broken element
+_PASSED = 1 << 13  # characters kept after a broken piece; each later broken piece counts their lines again
 _GZIP = b"\x1f\x8b"
 
 _scan = json.JSONDecoder().raw_decode
 
 
 class Document(msgspec.Struct, frozen=True):
-    """The bytes of one JSON object, and the line it begins in."""
+    """The bytes of one JSON object, and the line in which it begins (from 1)."""
 
     line: int
     data: bytes
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """Something that is no JSON object, the line it begins in and why it could not be read."""
+    """A part that is not a JSON object: the line in which it begins (from 1), and why it could not be read."""
 
     line: int
     why: str
@@ -58,7 +56,7 @@ def check(path: str) -> None:
             raise BadInput("-: standard input is closed")
         return
     try:
-        # A named pipe is opened once only: its writer would take the first closing for the end.
+        # A named pipe is opened only once: its writer would take the first close for the end.
         if not Path(path).is_fifo():
             Path(path).open("rb").close()
     except OSError as error:
@@ -66,9 +64,9 @@ def check(path: str) -> None:
 
 
 def documents(path: str, advance: Callable[[int], None] = lambda _: None) -> Iterator[Document | Broken]:
-    """Every document of a file (`-`: standard input), in order; `advance` is told how many bytes were taken from it.
+    """Every document of a file (`-`: standard input), in order. Calls `advance` with the number of bytes read.
 
-    Raises BadInput for a file that cannot be opened, or is YAML.
+    Raises BadInput for a file that cannot be opened or that is YAML.
     """
     check(path)
     stream = sys.stdin.buffer if path == "-" else Path(path).open("rb")  # noqa: SIM115  (closed below)
@@ -77,12 +75,12 @@ def documents(path: str, advance: Callable[[int], None] = lambda _: None) -> Ite
 
 
 def split(chunks: Iterable[bytes], *, name: str = "input") -> Iterator[Document | Broken]:
-    """Every document in a stream of bytes, in order. Memory is bounded by the largest document, not by the stream."""
+    """Every document in a stream of bytes, in order. Memory depends on the largest document, not on the stream."""
     return _Splitter(chunks, name).documents()
 
 
 class _Truncated(Exception):
-    """The compressed stream ends, or goes bad, in the middle."""
+    """The compressed stream ends early or is damaged."""
 
 
 def _decompressed(stream: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes]:
@@ -101,7 +99,7 @@ def _decompressed(stream: BinaryIO, advance: Callable[[int], None]) -> Iterator[
 
 
 class _Counted:
-    """A stream that tells how much of it was read, and takes back what was read too early."""
+    """A stream that reports how many bytes were read, and takes bytes back with `unread`."""
 
     def __init__(self, stream: BinaryIO, advance: Callable[[int], None]) -> None:
         self._stream, self._advance, self._pushed = stream, advance, b""
@@ -119,12 +117,12 @@ class _Counted:
 
 
 class _Splitter:
-    """A buffer of text, a position in it, and the line that position is in."""
+    """A buffer of text, a position in it, and the line number of that position."""
 
     def __init__(self, chunks: Iterable[bytes], name: str) -> None:
         self._chunks = iter(chunks)
         self._name = name
-        # Bytes that are no UTF-8 survive as they are, so that only the document that holds them is unreadable.
+        # Bytes that are not UTF-8 are kept, so that only the document with these bytes is unreadable.
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._text, self._at, self._line = "", 0, 1
         self._ended = self._truncated = False
@@ -159,13 +157,13 @@ class _Splitter:
             except ValueError as error:  # a number with more digits than Python converts
                 return self._resynchronised(line, f"not JSON: {error}", self._at)
             if isinstance(value, (int, float)) and end == len(self._text) and self._fill(_CHUNK):
-                continue  # a number may go on in the next chunk
+                continue  # a number may continue in the next chunk
             data = self._text[self._at : end].encode("utf-8", "surrogateescape")
             self._move(end)
             return Document(line, data) if isinstance(value, dict) else Broken(line, "not a JSON object")
 
     def _resynchronised(self, line: int, why: str, failed: int) -> Broken:
-        """Go on at the next line that is indented no deeper than the broken piece, or at the array's next element."""
+        """Continue at the next line that is indented no deeper than the broken part, or at the array's next element."""
         start = self._text.rfind("\n", 0, self._at) + 1
         indentation = self._at - start if not self._text[start : self._at].strip() else 0
         following = re.compile(rf"\n[ \t]{{0,{indentation}}}(?=[^\s}}\]])")
@@ -187,7 +185,7 @@ class _Splitter:
             failed = self._at
 
     def _next_element(self, failed: int) -> re.Match[str] | None:
-        """Where the array's next element begins, if it does in the same line."""
+        """The start of the array's next element, if it begins in the same line."""
         for end in (failed + _NEAR, len(self._text)):
             newline = self._text.find("\n", failed, end)
             found = _NEXT_ELEMENT.search(self._text, failed, newline if newline >= 0 else end)
@@ -196,7 +194,7 @@ class _Splitter:
         return None
 
     def _skip_between(self) -> bool:
-        """Go to the next document; False at the end."""
+        """Move to the next document; False at the end."""
         while True:
             match = _BETWEEN.match(self._text, self._at)
             assert match
@@ -211,13 +209,13 @@ class _Splitter:
         self._at = position
 
     def _drop(self) -> None:
-        """Forget the text that was passed, but for the line's beginning."""
+        """Drop the text before the position, except the beginning of its line."""
         start = max(self._text.rfind("\n", 0, self._at) + 1, self._at - _KEEP)
         self._text = self._text[start:]
         self._at -= start
 
     def _fill(self, wanted: int) -> bool:
-        """Read at least so many characters more, dropping what was passed; False at the end of the stream."""
+        """Read at least `wanted` more characters and drop the text before the position; False at the end."""
         if self._ended:
             return False
         self._drop()

@@ -1,7 +1,7 @@
-"""Turns a denial, and what stands elsewhere (its operation's call, its project), into a denial that says more.
+"""Completes a denial with data from elsewhere: its operation's call, and its project in Resource Manager.
 
-A system event and the last entry of a v2 operation name no caller: the call's own entry does, with everybody behind
-the caller and with the permissions that IAM checked.
+A system event and the last entry of a v2 operation name no caller. The call's own entry does, with every impersonating
+identity and with the permissions that IAM checked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from remediate.entries import deploy as deploys
-from remediate.entries.authorization import authorized
+from remediate.entries.authorization import is_authorized
 from remediate.entries.denial import CLOUD_RUN, Denial, EntryId, NotADenial, Reader, as_known, behind_of, deployer_of
 from remediate.entries.deploy import Body
 from remediate.entries.log_entry import AuditLog, LogEntry
@@ -23,24 +23,24 @@ _NOTED = b"run.googleapis.com/operation-id"
 
 
 class Call(msgspec.Struct, frozen=True):
-    """Who made a call that started an operation, by the call's own entry in a project's activity log."""
+    """A call that started an operation, and its caller, from the call's own entry in a project's activity log."""
 
     entry: EntryId
     project: str
-    """The project of the log, as its name spells it."""
+    """The project (id or number) in the log's name."""
     operations: tuple[str, ...]
-    """The operation's id, by the entry's own field and by the platform's note on the resource; never by a request."""
+    """The operation ids, from the entry's own field and from Cloud Run's annotation; never from a request."""
     deployer: Member
     behind: tuple[Member, ...]
     authorized: bool | None
 
 
 def call_of(entry: LogEntry) -> Call | None:
-    """The call that an entry records; None unless Google's activity log has it, with one caller and an operation."""
+    """The call in an entry; None unless it is in Google's activity log and has one caller and an operation."""
     audit, source = entry.proto_payload, source_of(entry.log_name)
     if audit is None or audit.service_name != CLOUD_RUN or audit.authentication_info is None:
         return None
-    if source is None or source.log is not Log.ACTIVITY or not deploys.logged_in(entry, source):
+    if source is None or source.log is not Log.ACTIVITY or not deploys.has_matching_project_label(entry, source):
         return None
     operations = _operations(entry, audit)
     if not operations:
@@ -48,24 +48,24 @@ def call_of(entry: LogEntry) -> Call | None:
     deployer, doubts = deployer_of(audit, Body(None, None))
     if deployer is None or doubts:
         return None
-    where = deploys.where(entry, audit, Body(None, None), source)
+    where = deploys.deploy_of(entry, audit, Body(None, None), source)
     ident = EntryId(entry.insert_id, entry.log_name, entry.timestamp, entry.split.uid if entry.split else None)
-    return Call(ident, source.project, operations, deployer, behind_of(audit), authorized(audit, where))
+    return Call(ident, source.project, operations, deployer, behind_of(audit), is_authorized(audit, where))
 
 
 def _operations(entry: LogEntry, audit: AuditLog) -> tuple[str, ...]:
     noted = None
-    if _NOTED in bytes(audit.response):  # most responses are not worth decoding
+    if _NOTED in bytes(audit.response):  # decodes only the few responses that can have the annotation
         noted = deploys.operation(Body(None, Body.of(audit).response))
     return tuple(dict.fromkeys(each for each in (deploys.bare_operation(entry.operation), noted) if each))
 
 
-def joined(denial: Denial, calls: Iterable[Call]) -> Denial:
-    """The denial with the deployer, those behind them and their permissions out of the call of the same operation.
+def join_call(denial: Denial, calls: Iterable[Call]) -> Denial:
+    """The denial with the deployer, the identities behind them and their permissions from the same operation's call.
 
-    Only calls in the deploying project's own log count. The call's caller outweighs an annotation, whose person is kept
-    from approving as well. Where the calls name several callers nobody is taken for the deployer, and all are kept from
-    approving.
+    Only calls in the deploying project's own log count. The caller takes precedence over an annotation; the person in
+    the annotation cannot approve either. If the calls name several callers, the deployer stays unknown, and none of
+    the callers can approve.
     """
     places = {denial.deploy.project, denial.deploy.number} - {None}
     found = [
@@ -81,7 +81,7 @@ def joined(denial: Denial, calls: Iterable[Call]) -> Denial:
     denial = msgspec.structs.replace(denial, behind=behind)
     if len(callers) != 1:
         return denial
-    # The first entry has the permissions; the last, which may name the caller too, has none.
+    # Only the first entry has the permissions; the last one may also name the caller.
     best = next((call for call in found if call.authorized is not None), found[0])
     said = {denial.authorized, *(call.authorized for call in found)}
     allowed = False if False in said else True if True in said else None
@@ -90,17 +90,17 @@ def joined(denial: Denial, calls: Iterable[Call]) -> Denial:
 
 
 def _denied(denial: Denial, caller: Member) -> Denial:
-    """The caller is the one who was denied; an annotation that names another one is a doubt."""
+    """The denial with the caller as its member. An annotation that names another identity becomes a doubt."""
     doubts = tuple(doubt for doubt in denial.doubts if doubt is not Reason.MEMBER_UNKNOWN)
     if denial.member is not None and denial.member.key != caller.key:
         doubts = tuple(dict.fromkeys((*doubts, Reason.MEMBER_MISMATCH)))
     return as_known(msgspec.structs.replace(denial, member=caller, doubts=doubts))
 
 
-def located(denial: Denial, project: str, number: str) -> Denial | NotADenial:
-    """The denial with the deploying project's id and number as Resource Manager has them.
+def resolve_deploying_project(denial: Denial, project: str, number: str) -> Denial | NotADenial:
+    """The denial with the deploying project's id and number from Resource Manager.
 
-    A log of another project makes it no denial. What else names another project or number is a doubt.
+    `NotADenial` if the log belongs to another project. Any other part with another project or number becomes a doubt.
     """
     deploy, doubts = denial.deploy, list(denial.doubts)
     source = source_of(denial.entry.log_name)

@@ -1,8 +1,8 @@
-"""Turns the bytes of one Cloud Logging entry into the few audit log fields that a decision needs, typed.
+"""Decodes one Cloud Logging entry into the typed audit log fields that a decision needs.
 
-`request`, `response`, `metadata` and `details` stay undecoded until a denial asks for them: they hold environment
-variables in clear, and nine entries in ten are ignored without them. Source: `LogEntry` and `AuditLog` in the
-Cloud Logging and Cloud Audit Logs references.
+`request`, `response`, `metadata` and `details` stay undecoded until a denial needs them: they contain environment
+variables in plain text, and nine out of ten entries are ignored without them. Source: `LogEntry` and `AuditLog` in
+the Cloud Logging and Cloud Audit Logs references.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class AuthenticationInfo(msgspec.Struct, frozen=True, rename="camel"):
-    """Who called. With an impersonated service account, the e-mail is the service account's."""
+    """The caller. With impersonation, the e-mail is the service account's."""
 
     principal_email: str | None = None
     principal_subject: str | None = None
     service_account_delegation_info: msgspec.Raw = _NOTHING
-    """Who impersonated whom: a list of principals, by address or by subject."""
+    """The impersonating principals: a list, by address or by subject."""
 
 
 class ResourceLocation(msgspec.Struct, frozen=True, rename="camel"):
-    """Where the resource lies."""
+    """The locations of the resource."""
 
     current_locations: list[str] | None = None
 
@@ -48,7 +48,7 @@ class AuditLog(msgspec.Struct, frozen=True, rename="camel"):
     status: Status | None = None
     authentication_info: AuthenticationInfo | None = None
     authorization_info: msgspec.Raw = _NOTHING
-    """Which permissions were asked for, on which resource, and whether each was granted."""
+    """The permissions that IAM checked, each with its resource and whether IAM granted it."""
     resource_location: ResourceLocation | None = None
     request: msgspec.Raw = _NOTHING
     response: msgspec.Raw = _NOTHING
@@ -56,14 +56,14 @@ class AuditLog(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class MonitoredResource(msgspec.Struct, frozen=True):
-    """What the entry is about; Cloud Run's labels are strings."""
+    """The monitored resource of the entry. Cloud Run's labels are strings."""
 
     type: str | None = None
     labels: dict[str, object] | None = None
 
 
 class LogSplit(msgspec.Struct, frozen=True):
-    """Present in each part of an entry that was too large for one."""
+    """Present in each part of a split entry."""
 
     uid: str | None = None
 
@@ -77,7 +77,7 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 class LogEntry(msgspec.Struct, frozen=True, rename="camel"):
-    """A Cloud Logging entry; `proto_payload` is None where it is not an audit log entry."""
+    """A Cloud Logging entry. `proto_payload` is None if it is not an audit log entry."""
 
     insert_id: str | None = None
     log_name: str | None = None
@@ -87,7 +87,7 @@ class LogEntry(msgspec.Struct, frozen=True, rename="camel"):
     operation: Operation | None = None
     proto_payload: AuditLog | None = None
     unusual: tuple[str, ...] = msgspec.field(default=(), name="remediate.unusual")
-    """The fields that have an unusual type and so count as absent, by their path: `protoPayload.status.code`."""
+    """The paths of fields with an unusual type, such as `protoPayload.status.code`. They count as absent."""
 
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
@@ -95,9 +95,9 @@ _decoder = msgspec.json.Decoder(LogEntry, strict=False)
 
 
 def read_entry(raw: bytes) -> LogEntry:
-    """The entry in `raw`, the JSON of one LogEntry. A field of an unusual type counts as absent, and is named.
+    """The entry in `raw`, the JSON of one LogEntry. A field of an unusual type counts as absent and is in `unusual`.
 
-    Raises Unreadable where this, or the payload, is no JSON object; it says where, never what stands there.
+    Raises Unreadable if the entry or its payload is not a JSON object. The message gives the path, never the content.
     """
     try:
         try:
@@ -113,9 +113,9 @@ def read_entry(raw: bytes) -> LogEntry:
 
 
 def _tolerant(raw: bytes | msgspec.Raw, kind: type[_Struct], path: str, unusual: list[str]) -> _Struct:
-    """The struct in `raw` without the fields that have another type than they should, which are named in `unusual`.
+    """The struct in `raw` without the fields of an unexpected type; adds their paths to `unusual`.
 
-    Raises ValidationError where this is no JSON object.
+    Raises ValidationError if `raw` is not a JSON object.
     """
     fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     hints = get_type_hints(kind)
@@ -136,7 +136,7 @@ def _tolerant(raw: bytes | msgspec.Raw, kind: type[_Struct], path: str, unusual:
 
 
 def _struct_in(hint: object) -> type[msgspec.Struct]:
-    """The struct in `Struct | None`. Raises ValidationError where the type has none."""
+    """The struct in `Struct | None`. Raises ValidationError if the type has none."""
     for each in get_args(hint):
         if isinstance(each, type) and issubclass(each, msgspec.Struct):
             return each
@@ -144,7 +144,7 @@ def _struct_in(hint: object) -> type[msgspec.Struct]:
 
 
 def decode(raw: msgspec.Raw) -> object:
-    """The JSON value in a field that `read_entry` left undecoded; None where it cannot be read."""
+    """The JSON value of a field that `read_entry` left undecoded; None if it is not valid JSON."""
     try:
         value: object = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

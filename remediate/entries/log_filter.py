@@ -1,8 +1,8 @@
-"""The filter, in the Logging query language, that picks out of all logs what may be a denial: for sink and sweep.
+"""Builds Cloud Logging filters: for possible denials (used by sink and sweep), deploys and policy changes.
 
-It is made of the recogniser's own words, so that both always look for the same; it may let through a little more (a
-text that quotes the words), never less. No backslash stands in it, as how many a filter needs is easily got wrong.
-Source: "Logging query language".
+The filter for denials is built from `error_text`'s own patterns, so that both find the same entries. It may match a few
+more (a text that quotes the patterns), never fewer. It contains no backslashes, because filters need them escaped
+several times. Source: "Logging query language".
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from remediate.iam.member import Member, MemberKind
 from remediate.iam.repository import Repository
 
 
-def in_log(which: Log) -> str:
-    """The clause for entries of this log alone. `logName:"..."` would mean "contains", and so other logs as well."""
+def log_clause(which: Log) -> str:
+    """The clause for entries of exactly this log. `logName:"..."` means "contains" and would match other logs too."""
     return f'log_id("{which.value}")'
 
 
@@ -31,14 +31,14 @@ _CALLER = "protoPayload.authenticationInfo"
 DENIALS = "\n".join(
     (
         f'protoPayload.serviceName="{CLOUD_RUN}"',
-        f"({in_log(Log.ACTIVITY)} OR {in_log(Log.SYSTEM_EVENT)})",
+        f"({log_clause(Log.ACTIVITY)} OR {log_clause(Log.SYSTEM_EVENT)})",
         f"({_TEXTS} OR {_REASONS})",
     )
 )
 
 
-def entries_named(names: list[tuple[str, str, str]]) -> str:
-    """The filter for these entries, each by log name, insert id and timestamp (RFC 3339, with any offset)."""
+def entries_by_id(names: list[tuple[str, str, str]]) -> str:
+    """The filter for these entries, each given by log name, insert id and timestamp (RFC 3339, any offset)."""
     times = sorted(_in_utc(timestamp) for _, _, timestamp in names)
     return "\n".join(
         (
@@ -50,17 +50,17 @@ def entries_named(names: list[tuple[str, str, str]]) -> str:
 
 
 def _in_utc(timestamp: str) -> str:
-    """The moment in UTC to the nanosecond, so that texts sort as moments do: a datetime knows microseconds alone."""
+    """The timestamp in UTC with nanoseconds, so that texts sort by time. A datetime has only microseconds."""
     fraction = timestamp[19:].rstrip("Zz").partition("+")[0].partition("-")[0].removeprefix(".")
     moment = datetime.fromisoformat(timestamp).astimezone(UTC).replace(tzinfo=None)
     return f"{moment.isoformat(timespec='seconds')}.{fraction:0<9}Z"
 
 
 def deploys_by(repositories: Iterable[Repository], members: Sequence[Member], after: str, before: str) -> str:
-    """The filter for calls by these members, in that time, in which an address of the repository stands somewhere.
+    """The filter for calls by these members in that time that contain an address of the repository.
 
-    It only preselects: where the address stands, and how the call ended, its reader judges. `repositories` is one
-    repository by each name of its project. A host is no part of a word, so that each of Artifact Registry's is found.
+    It only preselects: `earlier_deploys` checks where the address is and how the call ended. `repositories` is one
+    repository under each name of its project. The search words contain no host, so that all hosts match.
     """
     addresses = [each.id.partition(":")[2] for each in members if each.kind is not MemberKind.PRINCIPAL]
     subjects = [each.id for each in members if each.kind is MemberKind.PRINCIPAL]
@@ -69,7 +69,7 @@ def deploys_by(repositories: Iterable[Repository], members: Sequence[Member], af
     return "\n".join(
         (
             f'protoPayload.serviceName="{CLOUD_RUN}"',
-            in_log(Log.ACTIVITY),
+            log_clause(Log.ACTIVITY),
             f'timestamp>="{after}" timestamp<"{before}"',
             f"({' OR '.join(callers)})",
             "NOT severity>=ERROR",
@@ -79,11 +79,11 @@ def deploys_by(repositories: Iterable[Repository], members: Sequence[Member], af
 
 
 def ends_of(operations: Iterable[str], after: str) -> str:
-    """The filter for the last entries of these operations of Cloud Run, from that moment on."""
+    """The filter for the last entries of these Cloud Run operations, from `after` on (RFC 3339)."""
     return "\n".join(
         (
             f'protoPayload.serviceName="{CLOUD_RUN}"',
-            in_log(Log.ACTIVITY),
+            log_clause(Log.ACTIVITY),
             f'timestamp>="{after}"',
             "operation.last=true",
             f"operation.id=({_any(operations)})",
@@ -92,14 +92,14 @@ def ends_of(operations: Iterable[str], after: str) -> str:
 
 
 def policy_changes(repository: Repository, after: str) -> str:
-    """The filter for who set the policy of this repository, or of its project, from that moment on.
+    """The filter for policy changes of this repository or of its project, from `after` on (RFC 3339).
 
-    By the repository's place and name alone, as its project goes by an id and by a number.
+    It matches the repository's location and name only, because entries name the project by id or by number.
     """
     return "\n".join(
         (
             f'protoPayload.serviceName=("{REGISTRY}" OR "{PROJECTS}")',
-            in_log(Log.ACTIVITY),
+            log_clause(Log.ACTIVITY),
             f'timestamp>="{after}"',
             'protoPayload.methodName:"SetIamPolicy"',
             f'(protoPayload.serviceName="{PROJECTS}" OR protoPayload.resourceName:'
@@ -110,7 +110,7 @@ def policy_changes(repository: Repository, after: str) -> str:
 
 
 def _addresses(repository: Repository) -> Iterator[str]:
-    """What stands in every address of the repository's images; a domain-scoped project is two parts of a path."""
+    """The part that every address of the repository's images has. A domain-scoped project is two path segments."""
     project = repository.project.replace(":", "/")
     yield f"/{project}/{repository.name}/"
     if repository.is_gcr_io:
@@ -119,11 +119,14 @@ def _addresses(repository: Repository) -> Iterator[str]:
 
 
 def calls_of(operation: str, around: tuple[str, str]) -> str:
-    """The filter for entries that hold an operation's id, within that time; whose it is, their structure tells."""
+    """The filter for entries with an operation's id, between these two times (RFC 3339).
+
+    The caller checks from each entry's structure whether the id is its own.
+    """
     return "\n".join(
         (
             f'protoPayload.serviceName="{CLOUD_RUN}"',
-            in_log(Log.ACTIVITY),
+            log_clause(Log.ACTIVITY),
             f'timestamp>="{around[0]}" timestamp<="{around[1]}"',
             f"(operation.id:{_quoted(operation)} OR {_quoted(operation)})",
         )
@@ -135,5 +138,5 @@ def _any(texts: Iterable[str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """The text as a string of the language; nothing in it can end the string or begin another clause."""
+    """The text as a quoted string of the query language. It cannot end the string or begin another clause."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

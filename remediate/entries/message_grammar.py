@@ -1,9 +1,9 @@
-"""Turns an error text, read from its first word to its last, into what it states; None where a part is not known.
+"""Parses an error text completely, from its first word to its last; None if any part is unknown.
 
-Cloud Run's errors repeat what a caller typed: names, labels, image paths. So a text is known only as a whole: known
-prefixes, then sentences about images with known tails behind them, then the end. No blank that a caller fills may hold
-a space or a quote. The texts are the published ones: Cloud Run's troubleshooting page, issue trackers and logs of 2020
-to 2026. Every quantifier is bounded or runs over one class of characters, so the time is linear.
+Cloud Run's errors repeat what a caller typed: names, labels, image paths. A text is therefore known only as a whole:
+known prefixes, then sentences about images, each with known tails, then the end. A placeholder that a caller fills
+cannot contain a space or a quote. The texts are published ones: Cloud Run's troubleshooting page, issue trackers and
+logs of 2020 to 2026. Every quantifier is bounded or covers one class of characters, so the time is linear.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from remediate.iam.repository import Repository
 
 
 class Reader(StrEnum):
-    """The two parties that Cloud Run wants to be able to read an image."""
+    """The two identities that Cloud Run requires to be able to read an image."""
 
     DEPLOYER = "deployer"
     SERVICE_AGENT = "service_agent"
 
 
 class ImageDenied(msgspec.Struct, frozen=True):
-    """What the text of an image-read denial tells; a field that it does not tell is None or empty."""
+    """The content of an image-read denial's text. A field that the text does not give is None or empty."""
 
     reader: Reader | None = None
     addresses: tuple[str, ...] = ()
-    """The different addresses that the text gives the one it names; more than one is a contradiction."""
+    """The distinct addresses that the text gives for the reader; more than one is a contradiction."""
     image: str | None = None
     """The image as written, without the sentence's full stop or quotes; not yet validated."""
     repositories: tuple[Repository, ...] = ()
-    """The different repositories that the text names as the resource that was denied."""
+    """The distinct repositories that the text names as the denied resource."""
     registry_message_only: bool = False
-    """The registry's own words alone, which name nobody: the caller was denied."""
+    """The text is only the registry's message, which names no reader: the caller was denied."""
     is_warning: bool = False
-    """The wording is that of the warning of before 2025-01-15, which failed no deploy."""
+    """The wording is the warning that Cloud Run wrote until 2025-01-15; it failed no deploy."""
     unread: bool = False
-    """The text names a resource in a form that is not known."""
+    """The text names a resource in an unknown form."""
     unusual: bool = False
-    """The text as a whole is not one of the known ones."""
+    """The text as a whole is not a known one."""
     also: tuple[ImageDenied, ...] = ()
-    """What further sentences of the same text state about other images."""
+    """The content of further sentences of the same text, about other images."""
 
 
 DENIAL_PATTERNS = (
     r"must\s+have\s+permission\s+to\s+read\s+the\s+image",
     r"artifactregistry\.repositories\.downloadArtifacts",
 )
-"""Regular expressions (RE2's syntax too), one of which stands in the text of every denial; case does not matter."""
+"""Regular expressions (valid in RE2 too). The text of every denial matches one of them, in any case."""
 
 _QUOTES = str.maketrans("“”‘’`", "\"\"'''")
 _BLANKS = re.compile(r"[ \t\r\n]+")
@@ -80,13 +80,13 @@ BARE = (
     rf"Permission (?:{_QUOTE})?{DENIAL_PATTERNS[1]}(?:{_QUOTE})? denied"
     rf"(?: on resource(?: (?:{_RESOURCE}))?(?: \(or (?:it|resource) may not exist\))?)?\.?"
 )
-"""The registry's own words: Permission "..." denied on resource "projects/..." (or it may not exist)."""
+"""The registry's own message: Permission "..." denied on resource "projects/..." (or it may not exist)."""
 
 _BARE = re.compile(BARE, re.I)
 _NAMED = re.compile(rf"denied on resource ({_RESOURCE})", re.I)
 _WARNED = re.compile(r"User does not have access to (?:the )?image (?P<image>[^\s\"'\\,]{1,1100})\.?", re.I)
 
-# gcloud's and Terraform's prefixes are no part of a log entry; people paste them with what follows.
+# Log entries do not have the prefixes of gcloud and Terraform; pasted texts do.
 _PREFIXES = [
     re.compile(pattern)
     for pattern in (
@@ -107,7 +107,7 @@ _PREFIXES = [
 ]
 _PASTED = re.compile(r"\"message\": \"")
 
-# A blank in braces stands for what differs from text to text.
+# A placeholder in braces is the part that differs from text to text.
 _TAILS = (
     "Ensure that the provided container image URL is correct and that the above account has permission to access the"
     " image.",
@@ -165,28 +165,28 @@ _CAUSE = re.compile(
 _GRANTED_TO = re.compile(rf"Permission must be granted to the (?P<party>{_PARTY}) (?P<address>{_ADDRESS})", re.I)
 _FORBIDDEN = re.compile(r", forbidden\Z")
 _RUN_AGENT = re.compile(r"service-[^\s@]{1,40}@serverless-robot-prod\.iam\.gserviceaccount\.com\Z", re.I)
-_MOST = 64  # clauses looked at; the longest known text has about ten
+_MOST = 64  # clauses that are read; the longest known text has about ten
 
 
-def flattened(text: str) -> str:
-    """The text on one line, with plain quotes: logs and terminals wrap and prettify."""
+def flatten(text: str) -> str:
+    """The text on one line, with straight quotes: logs and terminals wrap lines and change quotes."""
     return _BLANKS.sub(" ", text.translate(_QUOTES)).strip(" ")
 
 
 def whole_message(text: str) -> ImageDenied | None:
-    """What a flattened text states about images, where all of it is known wording; otherwise None."""
+    """The content of a flattened text about images, if all of its wording is known; otherwise None."""
     if not (text.isascii() and text.isprintable()):
-        return None  # no name that Google Cloud takes has other characters
+        return None  # names in Google Cloud have no other characters
     at, end = _begin(text)
     found: list[ImageDenied] = []
     for _ in range(_MOST):
         if at >= end:
             break
-        here = text[at:end]  # so that no clause reads past a closing quote
+        here = text[at:end]  # a clause ends before the closing quote
         if stated := _statement(here):
             match, said = stated
             if said.registry_message_only and found and not found[-1].registry_message_only:
-                found[-1] = _with_resources(found[-1], match[0])  # the cause of the sentence before it
+                found[-1] = _with_resources(found[-1], match[0])  # this gives the cause of the previous sentence
             else:
                 found.append(said)
         elif found and (tail := _tail(here)):
@@ -207,27 +207,27 @@ def whole_message(text: str) -> ImageDenied | None:
 
 
 def party(named: str | None, alone: str | None) -> Reader | None:
-    """Whom "User", "Service Agent" or an address alone names; no other identity is called as Cloud Run's agent is."""
+    """The reader that "User", "Service Agent" or a lone address names. Only Cloud Run's agent has its address form."""
     if named:
         return Reader.DEPLOYER if named.lower() == "user" else Reader.SERVICE_AGENT
     if alone:
-        return Reader.SERVICE_AGENT if _RUN_AGENT.match(plain(alone)) else Reader.DEPLOYER
+        return Reader.SERVICE_AGENT if _RUN_AGENT.match(strip_quotes(alone)) else Reader.DEPLOYER
     return None
 
 
-def plain(address: str) -> str:
+def strip_quotes(address: str) -> str:
     """An address without the quotes or brackets around it."""
     return address.strip("[](){}<>'\"\\.,;:")
 
 
 def resources(text: str) -> Iterator[str]:
-    """Every resource that the registry's words name in this text, as written."""
+    """Every resource that the registry's message names in this text, as written."""
     for match in _NAMED.finditer(text):
         yield match[1].strip("\\\"'").removeprefix("//artifactregistry.googleapis.com/").rstrip(".,;:")
 
 
 def _begin(text: str) -> tuple[int, int]:
-    """Where the known prefixes end, and where the text does: before the closing quote of a pasted JSON field."""
+    """The end of the known prefixes, and the end of the text: before the closing quote of a pasted JSON field."""
     at, end = 0, len(text)
     if pasted := _PASTED.match(text):
         at, end = pasted.end(), end - text.endswith('"')
@@ -243,7 +243,7 @@ def _statement(text: str) -> tuple[re.Match[str], ImageDenied] | None:
     """The statement about an image that the text begins with."""
     if match := SENTENCE.match(text):
         named = match["address"] or match["alone"]
-        addresses = (plain(named),) if named else ()
+        addresses = (strip_quotes(named),) if named else ()
         reader = party(match["party"], match["alone"])
         return match, ImageDenied(reader, addresses, _reference(match["quoted"] or match["cited"] or match["image"]))
     if match := _BARE.match(text):
@@ -272,15 +272,17 @@ def _with_resources(said: ImageDenied, text: str) -> ImageDenied:
 
 
 def _with_address(said: ImageDenied, text: str) -> ImageDenied:
-    """With the address that the tail gives the one whom the sentence names."""
+    """Adds the address that the tail gives, if it is about the reader that the sentence names."""
     match = _GRANTED_TO.match(text)
     if match is None or party(match["party"], None) is not said.reader:
         return said
-    return msgspec.structs.replace(said, addresses=tuple(dict.fromkeys([*said.addresses, plain(match["address"])])))
+    return msgspec.structs.replace(
+        said, addresses=tuple(dict.fromkeys([*said.addresses, strip_quotes(match["address"])]))
+    )
 
 
 def _together(found: list[ImageDenied]) -> ImageDenied:
-    """The first statement, with the others beside it: one deploy may be denied several images at once."""
+    """The first statement, with the others in `also`: Cloud Run can deny several images of one deploy at once."""
     first, *others = found
     addresses = tuple(dict.fromkeys(address for each in found for address in each.addresses))
     unusual = any(each.reader is not first.reader or each.is_warning is not first.is_warning for each in others)
@@ -288,7 +290,7 @@ def _together(found: list[ImageDenied]) -> ImageDenied:
 
 
 def _cut(text: str) -> bool:
-    """Whether this is the beginning of a known tail, cut off by the length that a field may have."""
+    """Whether this is the beginning of a known tail that a field's length limit cut off."""
     words = text[:500].split(" ")
     return len(text) < 500 and len(words) > 2 and any(_cut_from(words, each) for each in _WHOLE)
 
@@ -301,6 +303,6 @@ def _cut_from(words: list[str], known: list[str]) -> bool:
 
 
 def _fits(word: str, token: str) -> bool:
-    """Whether a word is the token of a tail, or may stand in its blank."""
+    """Whether a word equals the token of a tail, or matches its placeholder."""
     blank = re.match(r"\{([a-z]+)\}", token)
     return re.fullmatch(_BLANK[blank[1]] + r"[.,]?", word) is not None if blank else word == token

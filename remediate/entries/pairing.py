@@ -1,23 +1,23 @@
-"""Turns the denials and the calls of an export, in whatever order they come, into denials joined with their calls."""
+"""Joins the denials of an export with their calls, in any order of entries."""
 
 from __future__ import annotations
 
 from remediate.entries.denial import Denial
-from remediate.entries.joining import Call, joined
+from remediate.entries.joining import Call, join_call
 
-_RECENT = 10_000  # operations whose denial has not come; an operation's entries lie minutes apart in a sorted export
-_MOST = 20  # calls of one operation; it has one or two
+_RECENT = 10_000  # operations without a denial so far; a sorted export has an operation's entries minutes apart
+_MOST = 20  # calls kept for one operation; it has one or two
 
 
 class Pairing:
-    """Keeps the calls that a denial waits for, and the most recent others: memory grows with denials alone."""
+    """Keeps the calls that denials wait for, and the most recent others. Memory grows only with the denials."""
 
     def __init__(self) -> None:
         self._wanted: dict[str, list[Call]] = {}
         self._recent: dict[str, list[Call]] = {}
 
     def note(self, call: Call) -> None:
-        """A call of the export. The oldest that no denial waits for is forgotten."""
+        """Keep a call. Drops the oldest operation that no denial waits for if there are too many."""
         for operation in call.operations:
             calls = self._wanted.get(operation)
             if calls is None:
@@ -28,10 +28,10 @@ class Pairing:
                 calls.append(call)
 
     def want(self, operation: str) -> None:
-        """A denial waits for the calls of this operation: those that came before it, and those still to come."""
+        """Keep the calls of this operation, earlier and later ones: a denial waits for them."""
         if operation not in self._wanted:
             self._wanted[operation] = self._recent.pop(operation, [])
 
-    def joined(self, denial: Denial) -> Denial:
-        """The denial with the call of its operation, once the whole export was read."""
-        return joined(denial, self._wanted.get(denial.operation or "", []))
+    def join(self, denial: Denial) -> Denial:
+        """The denial joined with its operation's call. Call this after the whole export was read."""
+        return join_call(denial, self._wanted.get(denial.operation or "", []))

@@ -1,4 +1,4 @@
-"""Turns what a registry gives as the cause of a failed read into the reason why no reader grant cures it, if so."""
+"""Recognizes registry errors that a reader grant cannot fix, such as a disabled API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from remediate.reasons import Reason
 
-# In this order: an organization's policy may also name an API, and a refused API a project's billing.
+# The order matters: an organization policy error may also name an API, and an API error a project's billing.
 _CAUSES = (
     (
         Reason.REGISTRY_POLICY,
@@ -42,15 +42,15 @@ _CAUSES = (
     (Reason.IMAGE_NOT_FOUND, r"Cause:\W{0,4}404\b|\b(?:MANIFEST|NAME)_UNKNOWN\b"),
 )
 _PATTERNS = [(reason, re.compile(pattern, re.I)) for reason, pattern in _CAUSES]
-_LONGEST = 20_000  # characters looked through
+_LONGEST = 20_000  # characters searched
 _REGISTRY = re.compile(r"artifactregistry|Artifact Registry|Container ?Registry|\.pkg\.dev\b|\bgcr\.io\b", re.I)
 
 
 def registry_cause(text: str) -> Reason | None:
-    """Which known cause a registry's answer names; the text is on one line, and its beginning tells."""
+    """The known cause in a registry's answer, which is on one line; None if there is none. Searches its beginning."""
     return next((reason for reason, pattern in _PATTERNS if pattern.search(text, 0, _LONGEST)), None)
 
 
 def names_registry(text: str) -> bool:
-    """Whether the text speaks of a registry at all, so that a cause in it is the registry's."""
+    """Whether the text mentions a registry, so that a cause in it is the registry's."""
     return _REGISTRY.search(text) is not None

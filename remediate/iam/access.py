@@ -1,8 +1,8 @@
-"""Turns the allow policies from a repository up to its organization into whether a member can read the repository.
+"""Evaluates the allow policies from a repository up to its organization: can a member read the repository?
 
-A plain yes or no where the policies alone tell; None where a condition, a group, a custom role that nobody could look
-up, or a policy that may not be read has a say. Deny policies and access boundaries are not seen here.
-Source: "Policy evaluation" and "IAM roles and permissions index" (IAM).
+True or False if the policies alone decide. None if the answer depends on a condition, a group, an unknown custom role
+or an unreadable policy. Ignores deny policies and principal access boundaries. Source: "Policy evaluation" and "IAM
+roles and permissions index" (IAM).
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from remediate.iam.allow_policy import Binding
 from remediate.iam.member import Member
 
 DOWNLOAD = "artifactregistry.repositories.downloadArtifacts"
-"""The permission that reading an image takes."""
+"""The permission to read an image."""
 ROLES_FILE = Path(__file__).with_name("roles.json")
 _EVERYBODY = ("allUsers", "allAuthenticatedUsers")
 MANY = ("group:", "domain:", "principalSet:", "projectOwner:", "projectEditor:", "projectViewer:")
-"""How the members of a policy begin that stand for many: who they are cannot be told."""
+"""Prefixes of policy members that are sets. The policy does not say who is in the set."""
 
 
 def can_read(
     levels: Iterable[Sequence[Binding] | None], member: Member, holds: Callable[[str], bool | None]
 ) -> bool | None:
-    """Whether the member can download, by the bindings of each level (None: they could not be read).
+    """Whether the bindings of any level let the member download; None if that is unknown.
 
-    `holds` tells whether a custom role holds the permission, None where that is not known.
+    A level is None if its bindings could not be read. `holds` says whether a custom role includes the permission
+    (None: unknown).
     """
     unknown = False
     for bindings in levels:
@@ -49,24 +50,24 @@ def can_read(
 
 
 def _named(binding: Binding, member: Member) -> bool | None:
-    """Whether a binding means the member; None where it means many, and nobody can tell who they are."""
+    """Whether a binding names the member; None if it names a set that may contain the member."""
     if any(text in _EVERYBODY or key_of(text) == member.key for text in binding.members):
         return True
     return None if any(text.startswith(MANY) for text in binding.members) else False
 
 
 def _held(role: str, holds: Callable[[str], bool | None]) -> bool | None:
-    """Whether a role lets its members download; a predefined one that the shipped list does not have does not."""
+    """Whether a role includes the permission. A predefined role that is not in `roles.json` does not."""
     return role in predefined_readers() if role.startswith("roles/") else holds(role)
 
 
 def key_of(text: str) -> str:
-    """A policy's member as `Member.key` has it, to be compared."""
+    """The key of a policy's member, comparable to `Member.key`."""
     return text if text.startswith("principal://") else text.casefold()
 
 
 class ShippedRoles(msgspec.Struct, frozen=True):
-    """The predefined roles that hold the permission, and of when they are."""
+    """The predefined roles that include the permission, with the date of the list."""
 
     permission: str
     as_of: str
@@ -75,7 +76,7 @@ class ShippedRoles(msgspec.Struct, frozen=True):
 
 
 def shipped_roles() -> ShippedRoles:
-    """What `roles.json` says. Raises BadInput where it is no such file any more."""
+    """The content of `roles.json`. Raises BadInput if it is missing or not valid."""
     try:
         return msgspec.json.decode(ROLES_FILE.read_bytes(), type=ShippedRoles)
     except (OSError, msgspec.MsgspecError) as error:
@@ -83,10 +84,10 @@ def shipped_roles() -> ShippedRoles:
 
 
 def write_roles(roles: Iterable[str], as_of: str) -> None:
-    """Put these roles in place of the shipped ones, as a whole. Raises BadInput where there are none, or no right."""
+    """Replace the shipped roles by these. Raises BadInput if there are none, or if the file cannot be written."""
     found = ShippedRoles(DOWNLOAD, as_of, "roles.list (IAM API v1)", tuple(sorted(roles)))
     if not found.roles:
-        raise BadInput("IAM named no role at all; the shipped ones stay")
+        raise BadInput("IAM listed no role with the permission; the shipped list is unchanged")
     temporary = ROLES_FILE.with_suffix(".new")
     try:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
@@ -98,5 +99,5 @@ def write_roles(roles: Iterable[str], as_of: str) -> None:
 
 @cache
 def predefined_readers() -> frozenset[str]:
-    """The predefined roles that hold the permission, as of the date in `roles.json`."""
+    """The predefined roles that include the permission, as of the date in `roles.json`."""
     return frozenset(shipped_roles().roles)

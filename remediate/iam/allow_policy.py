@@ -1,7 +1,7 @@
-"""Turns an allow policy and a member into the one edit that lets the member read, or takes that away again.
+"""Computes the one edit of an allow policy that makes a member a reader, or removes the member again.
 
-Only the reader role, only an unconditional binding, only ever one member more or less. The caller applies the edit in
-place, so that whatever else a policy holds (other roles, conditions, audit configuration, order) stays as it is.
+An edit changes only an unconditional binding of the reader role, by exactly one member. The caller applies it in place,
+so everything else in the policy (other roles, conditions, audit configuration, order) is unchanged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from remediate.iam.member import Member
 
 
 class Binding(msgspec.Struct, frozen=True):
-    """What the arithmetic needs to know of a binding."""
+    """The parts of a binding that an edit needs."""
 
     role: str
     members: tuple[str, ...]
@@ -23,7 +23,7 @@ class Binding(msgspec.Struct, frozen=True):
 
 
 class AlreadyThere(msgspec.Struct, frozen=True):
-    """The member is in an unconditional reader binding; nothing is to be written."""
+    """The member is already in an unconditional reader binding, so there is nothing to write."""
 
 
 class AppendTo(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class AppendTo(msgspec.Struct, frozen=True):
 
 
 class NewBinding(msgspec.Struct, frozen=True):
-    """There is no unconditional reader binding yet: append one with this member alone."""
+    """There is no unconditional reader binding yet: append one with only this member."""
 
 
 Edit = AlreadyThere | AppendTo | NewBinding
@@ -48,14 +48,14 @@ def edit_to_add(bindings: Sequence[Binding], member: Member) -> Edit:
 
 
 class BindingChange(msgspec.Struct, frozen=True):
-    """The members of the one binding that a grant touches, before (None: there is no such binding yet) and after."""
+    """The members of the one binding that a grant changes, before (None: no such binding yet) and after."""
 
     before: tuple[str, ...] | None
     after: tuple[str, ...]
 
 
 def change_by_adding(bindings: Sequence[Binding], member: Member) -> BindingChange:
-    """What `edit_to_add` does to the binding, for people to look at before it is done."""
+    """What `edit_to_add` changes, for a reviewer to see before it is applied."""
     match edit_to_add(bindings, member):
         case AppendTo(index):
             return BindingChange(bindings[index].members, (*bindings[index].members, member.id))
@@ -67,18 +67,18 @@ def change_by_adding(bindings: Sequence[Binding], member: Member) -> BindingChan
 
 
 class NotThere(msgspec.Struct, frozen=True):
-    """The member is in no unconditional reader binding; there is nothing to take away."""
+    """The member is in no unconditional reader binding, so there is nothing to remove."""
 
 
 class RemoveFrom(msgspec.Struct, frozen=True):
-    """Take the member at this place out of the binding at this index; drop the binding where it was the last one."""
+    """Remove the member at this place from the binding at this index. Remove the binding if it is then empty."""
 
     index: int
     place: int
 
 
 def edit_to_remove(bindings: Sequence[Binding], member: Member) -> NotThere | RemoveFrom:
-    """The edit that takes a reader away, from the first unconditional reader binding that holds the member."""
+    """The edit that removes a reader from the first unconditional reader binding with the member."""
     for index, binding in enumerate(bindings):
         if binding.role == ROLE and not binding.conditional:
             for place, text in enumerate(binding.members):
@@ -88,11 +88,11 @@ def edit_to_remove(bindings: Sequence[Binding], member: Member) -> NotThere | Re
 
 
 def _holds(binding: Binding, member: Member) -> bool:
-    """Whether an unconditional reader binding holds the member."""
+    """Whether this is an unconditional reader binding with the member."""
     ours = binding.role == ROLE and not binding.conditional
     return ours and any(_key(text) == member.key for text in binding.members)
 
 
 def _key(text: str) -> str:
-    """A policy's member as `Member.key` would compare it; texts that are no members of ours compare as they stand."""
+    """The key of a policy's member, comparable to `Member.key`. Other texts are compared ignoring case."""
     return text if text.startswith("principal://") else text.casefold()

@@ -1,4 +1,4 @@
-"""The one thing that is ever granted: one member as a reader of one repository."""
+"""The only kind of grant: one member as a reader of one repository."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from remediate.iam.member import Member, parse_member
 from remediate.iam.repository import Repository
 
 ROLE = "roles/artifactregistry.reader"
-"""The one role. A constant on purpose: there is no way to ask for another."""
+"""The only role. It is a constant on purpose: no setting or rule can choose another."""
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -21,11 +21,11 @@ class Grant(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """The id that this repository and this member always have: `r-` and twelve hexadecimal digits."""
+        """The id, always the same for this repository and member: `r-` and twelve hexadecimal digits."""
         return "r-" + hashlib.sha256(f"{self.repository}\n{self.member.key}".encode()).hexdigest()[:12]
 
     @classmethod
     def parse(cls, repository: str, member: str) -> Grant | None:
-        """The grant that a repository's resource name and a member's text stand for; None where one is none."""
+        """The grant of a repository's resource name and a member's text; None if one of them is not valid."""
         place, who = Repository.parse(repository), parse_member(member)
         return cls(place, who) if place is not None and isinstance(who, Member) else None

@@ -1,4 +1,4 @@
-"""Turns an identity found in a log entry into the IAM member it stands for, and says what kind of member that is.
+"""Parses an identity from a log entry into an IAM member, and determines its kind.
 
 Source: "Principal identifiers", "Service account types" and "Agent identities" (IAM).
 """
@@ -22,8 +22,8 @@ _EMAIL = re.compile(
 )
 _DOMAIN = re.compile(r"@?((?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,63})\Z")
 _SERVICE_ACCOUNT_DOMAIN = re.compile(r"(?:.+\.)?gserviceaccount\.com\Z")
-# One federated identity; `principalSet://` is many and is never a member here. The pool of a GKE cluster or a fleet is
-# called by its project: `my-project.svc.id.goog`, `example.com:my-project.svc.id.goog`.
+# One federated identity. `principalSet://` is a set and never a member here. The pool of a GKE cluster or a fleet is
+# named after its project: `my-project.svc.id.goog`, `example.com:my-project.svc.id.goog`.
 _FEDERATED = re.compile(
     r"principal://iam\.googleapis\.com/"
     r"(?:projects/[1-9][0-9]{0,18}/locations/global/workloadIdentityPools"
@@ -31,15 +31,15 @@ _FEDERATED = re.compile(
     r"|locations/global/workforcePools/(?P<pool>[a-z][a-z0-9-]{2,62}))"
     r"/subject/(?P<subject>[\x21-\x7e]{1,127})\Z"
 )
-# The identity of an AI agent: of an organization's trust domain, or of a project's where there is no organization.
+# The identity of an AI agent, in the trust domain of an organization, or of a project without an organization.
 _AGENT_IDENTITY = re.compile(
     r"principal://agents\.[a-z0-9-]{1,40}\.(?:org|proj|project)-[1-9][0-9]{0,18}\.system\.id\.goog"
     r"(?:/[A-Za-z0-9][A-Za-z0-9._~:-]{0,99}){1,16}\Z"
 )
 _RUN_AGENT = re.compile(r"serviceAccount:service-([1-9][0-9]{0,18})@serverless-robot-prod\.iam\.gserviceaccount\.com\Z")
-# Accounts that Google makes and manages, and that many callers share: service agents (`service-N@...`), default
-# accounts (`N-compute@developer`, `P@appspot`, `N@cloudservices`, `N@cloudbuild`), and accounts in projects of Google's
-# own. An account that a customer makes lies in PROJECT.iam, and its name does not begin with a digit.
+# Accounts that Google creates and manages, and that many callers share: service agents (`service-N@...`), default
+# accounts (`N-compute@developer`, `P@appspot`, `N@cloudservices`, `N@cloudbuild`), and accounts in Google's projects.
+# An account that a customer creates is in PROJECT.iam, and its name does not begin with a digit.
 _MANAGED_NAME = re.compile(r"(?:service-(?:org-|folder-)?|(?:project-)(?=[0-9]{6}))?[0-9]+(?:-[a-z0-9-]+)?\Z")
 _MANAGED_DOMAIN = re.compile(r"(?:gcp-sa-[a-z0-9-]+|(?:.+\.)?google\.com)\.iam\.gserviceaccount\.com\Z")
 _NEVER = {
@@ -53,7 +53,7 @@ _NEVER = {
 
 
 class MemberKind(StrEnum):
-    """The kinds of member that may ever get a grant; the values are IAM's own prefixes."""
+    """The kinds of member that can get a grant. The values are IAM's own prefixes."""
 
     USER = "user"
     SERVICE_ACCOUNT = "serviceAccount"
@@ -61,7 +61,7 @@ class MemberKind(StrEnum):
 
 
 class Member(msgspec.Struct, frozen=True, order=True):
-    """One identity as an allow policy writes it, `serviceAccount:a@p.iam.gserviceaccount.com`; `str()` is that text."""
+    """One identity as in an allow policy, `serviceAccount:a@p.iam.gserviceaccount.com`; `str()` is that text."""
 
     id: str
 
@@ -74,7 +74,7 @@ class Member(msgspec.Struct, frozen=True, order=True):
 
     @property
     def key(self) -> str:
-        """What two spellings of one identity have in common: addresses are compared without regard to case."""
+        """Equal for two spellings of one identity: addresses are compared ignoring case."""
         return self.id if self.kind is MemberKind.PRINCIPAL else self.id.casefold()
 
     @property
@@ -84,7 +84,7 @@ class Member(msgspec.Struct, frozen=True, order=True):
 
     @property
     def project(self) -> str | None:
-        """The project (id, or number) that a service account lives in, where its address tells."""
+        """The project (id or number) of a service account, if its address contains it."""
         if self.kind is not MemberKind.SERVICE_ACCOUNT:
             return None
         local, _, domain = self.id.partition(":")[2].partition("@")
@@ -101,10 +101,10 @@ class Member(msgspec.Struct, frozen=True, order=True):
         return project if is_project(project) else None
 
     @property
-    def shared(self) -> bool:
-        """Whether many deploys run as this identity, so that a grant to it widens far more than one deployer.
+    def is_shared(self) -> bool:
+        """Whether many deploys run as this identity, so that a grant to it affects more than one deployer.
 
-        Every account that Google manages is one. `Denial.shared` knows Cloud Run's own agent.
+        True for every account that Google manages. `Denial.is_shared` makes an exception for Cloud Run's own agent.
         """
         if self.kind is not MemberKind.SERVICE_ACCOUNT:
             return False
@@ -113,40 +113,40 @@ class Member(msgspec.Struct, frozen=True, order=True):
         return not customers or _MANAGED_NAME.match(name) is not None
 
     @property
-    def agent_identity(self) -> bool:
+    def is_agent_identity(self) -> bool:
         """Whether this is the identity of an AI agent."""
         return _AGENT_IDENTITY.match(self.id) is not None
 
     @property
     def workforce_pool(self) -> str | None:
-        """The workforce pool that a federated person signed in by; None for every other identity."""
+        """The workforce pool of a federated person; None for every other identity."""
         match = _FEDERATED.match(self.id)
         return match["pool"] if match else None
 
     @property
     def person(self) -> Member | None:
-        """The person whose address is the subject of a workforce pool's identity.
+        """The person whose address is the subject of a workforce pool's identity; None for other identities.
 
-        A workload identity pool's subject is what its owner makes it, so it names nobody, even as an address.
+        The owner of a workload identity pool chooses its subjects, so these identify no person, even as an address.
         """
         match = _FEDERATED.match(self.id)
         if match is None or match["pool"] is None:
             return None
-        named = parse_member(unquote(match["subject"]))  # a subject may be written in either way
+        named = parse_member(unquote(match["subject"]))  # a subject may be URL-encoded
         return named if isinstance(named, Member) and named.kind is MemberKind.USER else None
 
     @property
     def run_agent_of(self) -> str | None:
-        """The number of the project whose Cloud Run service agent this is, if it is one."""
+        """The number of the project whose Cloud Run service agent this is; None for every other identity."""
         match = _RUN_AGENT.match(self.id)
         return match[1] if match else None
 
 
 def parse_member(text: str) -> Member | Reason:
-    """The member that an e-mail address, a prefixed address or a `principal://` subject stands for.
+    """The member that an e-mail address, a prefixed address or a `principal://` subject names.
 
-    A Reason says why there is none: `public_member`, `deleted_member`, `group_member` for identities that never
-    get a grant, `member_unknown` for anything that is not an identity.
+    Returns a Reason if there is none: `public_member`, `deleted_member` or `group_member` for identities that never
+    get a grant, `member_unknown` for any other text.
     """
     if len(text) > _MAX_MEMBER:
         return Reason.MEMBER_UNKNOWN
@@ -167,7 +167,7 @@ def parse_member(text: str) -> Member | Reason:
 
 
 def reviewer_key(text: str) -> str | None:
-    """An address's key, or a domain in lower case (a leading @ is left away); None for what is neither."""
+    """An address's key, or a domain in lower case (without a leading @); None for any other text."""
     member = parse_member(text)
     if isinstance(member, Member):
         return member.key

@@ -1,7 +1,7 @@
-"""Turns an image reference into the Artifact Registry repository that holds it.
+"""Parses an image reference and finds the Artifact Registry repository of the image.
 
 Source of the forms: "Repository and image names" (Artifact Registry), "Transition from Container Registry", and the
-regional endpoints that the Cloud SDK knows (`docker.LOCATION.rep.pkg.dev`).
+Cloud SDK's regional endpoints (`docker.LOCATION.rep.pkg.dev`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 _MAX_REFERENCE = 1024  # characters; a name has at most 255, a tag 128, a digest 135
 
-# Six to thirty characters by today's rule; older and Google-owned projects are shorter, so only the shape is
+# A new project id has six to thirty characters; older and Google-owned ones can be shorter, so only the shape is
 # checked. A domain-scoped id is `example.com:proj`, written `example.com/proj` inside an image's path.
 _DOMAIN = r"[a-z0-9][a-z0-9-]*(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+"
 _NAME = r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -23,7 +23,7 @@ _REPOSITORY = re.compile(r"[a-z](?:[a-z0-9.-]{0,61}[a-z0-9])?\Z")
 
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?\Z")
 _PKG_DEV = re.compile(r"(?:([a-z0-9-]+)-docker|docker\.([a-z0-9-]+)\.rep)\.pkg\.dev\Z")
-# Artifact Registry of a sovereign cloud: the same names under another domain, in another universe of projects.
+# Artifact Registry of a sovereign cloud: the same names under another domain, with separate projects.
 _REGION = r"(?:[a-z]+-){1,3}[a-z]+[0-9]{1,2}"
 _SOVEREIGN = re.compile(
     rf"(?:{_REGION}-docker\.|docker\.{_REGION}\.rep\.)(?:[a-z0-9-]+\.)+[a-z]{{2,63}}\Z|(?:[a-z0-9-]+\.)*s3nsregistry\.fr\Z"
@@ -43,7 +43,7 @@ def is_project(text: str) -> bool:
 
 
 def is_project_number(text: str) -> bool:
-    """Whether `text` has the shape of a project number: digits alone."""
+    """Whether `text` has the shape of a project number: only digits."""
     return _PROJECT_NUMBER.match(text) is not None
 
 
@@ -64,40 +64,40 @@ class Repository(msgspec.Struct, frozen=True, order=True):
 
     @property
     def is_gcr_io(self) -> bool:
-        """Whether it is one of those that serve an address of gcr.io."""
+        """Whether this repository serves a gcr.io address."""
         return _GCR_LOCATION.get(self.name) == self.location
 
     @classmethod
     def parse(cls, resource: str) -> Repository | None:
-        """The repository that a resource name (`projects/P/locations/L/repositories/R`) names, if it is one."""
+        """The repository with this resource name (`projects/P/locations/L/repositories/R`); None if it is not valid."""
         match = _RESOURCE.match(resource)
         return cls.of(*match.groups()) if match else None
 
     @classmethod
     def of(cls, project: str, location: str, name: str) -> Repository | None:
-        """The repository of these three, or None where one of them cannot be what it should be."""
+        """The repository with this project, location and name; None if one of them is not valid."""
         if is_project(project) and is_location(location) and _REPOSITORY.match(name) and ".." not in name:
             return cls(project, location, name)
         return None
 
 
 class Image(msgspec.Struct, frozen=True):
-    """A well-formed image reference. `repository` is None where another registry than ours holds it."""
+    """A well-formed image reference. `repository` is None if the image is not in Artifact Registry."""
 
     reference: str
     repository: Repository | None
     path: str
-    """The image's name inside the repository, or inside the other registry; no tag, no digest."""
+    """The image's name inside its repository or registry, without tag and digest."""
     sovereign: bool = False
-    """Whether a sovereign cloud's Artifact Registry holds it, whose repositories cannot be named here."""
+    """Whether the image is in a sovereign cloud's Artifact Registry. `repository` is then None too."""
 
-    def same_name(self, other: Image) -> bool:
-        """Whether both name the same image, whatever its tag or digest (Cloud Run resolves a tag to a digest)."""
+    def has_same_name(self, other: Image) -> bool:
+        """Whether both name the same image. Ignores tag and digest, because Cloud Run resolves a tag to a digest."""
         return (self.repository, self.path) == (other.repository, other.path)
 
 
 def parse_image(reference: str) -> Image | None:
-    """The image that `reference` names, or None where it is malformed: nothing is guessed of such a one."""
+    """The image that `reference` names; None if the reference is malformed."""
     if len(reference) > _MAX_REFERENCE:
         return None
     name, at, digest = reference.partition("@")
@@ -119,19 +119,19 @@ def parse_image(reference: str) -> Image | None:
     pkg_dev = _PKG_DEV.match(host)
     if port and port != "443":
         if location or pkg_dev:
-            return None  # Google's registries answer at 443 alone
+            return None  # Google's registries serve only port 443
         host = f"{host}:{port}"
     if location:
         return _in_project(reference, path, location, host)
     if pkg_dev:
         return _in_project(reference, path, pkg_dev[1] or pkg_dev[2], None)
     if host == "pkg.dev" or host.endswith(".pkg.dev"):
-        return None  # Artifact Registry, but no Docker repository's host
+        return None  # Artifact Registry, but not the host of Docker repositories
     return Image(reference, None, "/".join([host, *path]), sovereign=_SOVEREIGN.match(host) is not None)
 
 
 def _in_project(reference: str, path: list[str], location: str, name: str | None) -> Image | None:
-    """Take project (one component, or two when domain-scoped), repository and image off the path, in that order."""
+    """Split the path into project (one component, or two if domain-scoped), repository and image."""
     if "." in path[0]:
         if len(path) < 2:
             return None

@@ -1,4 +1,4 @@
-"""How texts are written for terminals, files and other tools. Knows no record.
+"""Formats texts for terminals, files and other tools. Does not depend on records.
 
-In: values and names. Out: safe text, gcloud and Terraform equivalents. Imports `iam` alone.
+In: values and names. Out: safe text, gcloud and Terraform equivalents. Imports only `iam`.
 """

@@ -1,4 +1,4 @@
-"""Turns a grant into the same grant for other tools: a gcloud command, a Terraform resource with its import."""
+"""Writes a grant for other tools: as a gcloud command, or as a Terraform resource with its import."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from remediate.iam.repository import Repository
 
 
 def gcloud_command(repository: str, role: str, member: str) -> str:
-    """The command that makes this grant, quoted for a shell. `repository` is a whole resource name."""
+    """The gcloud command for this grant, quoted for a shell. `repository` is a full resource name."""
     named = Repository.parse(repository)
     assert named is not None
     return shlex.join(
@@ -22,9 +22,9 @@ def gcloud_command(repository: str, role: str, member: str) -> str:
 
 
 def terraform_resource(repository: str, role: str, member: str, taken: set[str]) -> str:
-    """An additive `_member` resource, which changes no other access, and the import of an existing grant.
+    """A `_member` resource, which changes no other access, and an import block for the existing grant.
 
-    `taken` holds the names of other resources; this adds its own.
+    `taken` is the set of used resource names; the function adds the new one.
     """
     named = Repository.parse(repository)
     assert named is not None
@@ -45,7 +45,7 @@ def terraform_resource(repository: str, role: str, member: str, taken: set[str])
 
 
 def _hcl(text: str) -> str:
-    """A quoted HCL template that means exactly this text."""
+    """The text as a quoted HCL string, without template interpolation."""
     return json.dumps(text).replace("${", "$${").replace("%{", "%%{")
 
 

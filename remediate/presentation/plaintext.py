@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-_ODD = re.compile(r"[^\n -~]")  # everything but visible ASCII and line feeds
+_ODD = re.compile(r"[^\n -~]")  # everything except visible ASCII and line feeds
 _SEPARATORS = ",;\t\r\n"  # field separators of some spreadsheets: many locales use a semicolon
-# Where a field can begin, before the first sign of a formula (wide forms too).
+# The start of a field that begins with the first character of a formula (full-width forms too).
 _FORMULA = re.compile(rf"(^|[{_SEPARATORS}])(?=[\s\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
@@ -23,7 +23,7 @@ def printable(text: object) -> str:
 
 
 def _is_visible(char: str) -> bool:
-    """Whether it is visible. `isprintable` misses spaces but the common one; Japanese notes use the ideographic one."""
+    """Whether the character is visible. `isprintable` rejects all spaces except U+0020; Japanese notes use U+3000."""
     return char.isprintable() or unicodedata.category(char) == "Zs"
 
 
@@ -42,7 +42,7 @@ def json_text(value: object, *, indent: int = 0) -> str:
 
 
 def escape_json(text: str) -> str:
-    """The same JSON with invisible characters escaped; outside of strings JSON is ASCII."""
+    """The same JSON with invisible characters escaped. Outside of strings, JSON is ASCII."""
     if text.isascii() and "\x7f" not in text:
         return text
     return _ODD.sub(lambda found: found[0] if _is_visible(found[0]) else _escape(found[0]), text)
@@ -54,7 +54,7 @@ def _escape(char: str) -> str:
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """CSV, header first. No field is a formula, even if a spreadsheet splits it at semicolons or tabs."""
+    """CSV with a header. No field is a formula, even if a spreadsheet splits it at semicolons or tabs."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(columns)
@@ -64,6 +64,6 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _safe(text: str) -> str:
-    """The text with an apostrophe before what a spreadsheet may run as a formula, or take for the end of a field."""
+    """The text with an apostrophe before a possible formula, and before a leading separator."""
     text = _FORMULA.sub(r"\1'", text)
     return f"'{text}" if text[:1] and text[0] in _SEPARATORS else text

@@ -11,7 +11,17 @@ from datetime import datetime
 
 import msgspec
 
-from remediate.decisions.policy import INVARIANTS, BuiltIn, Decision, Mode, Outcome, Rules, TextToConfirm, asked, decide
+from remediate.decisions.policy import (
+    INVARIANTS,
+    BuiltIn,
+    Decision,
+    Mode,
+    Outcome,
+    Rules,
+    TextToConfirm,
+    decide,
+    downgrade_to_ask,
+)
 from remediate.decisions.variables import Evidence
 from remediate.entries.denial import Denial
 from remediate.errors import TerminalFault, TransientFault
@@ -71,19 +81,19 @@ class Decider:
         if decision.outcome is not Outcome.GRANT:
             return decision
         if hold := self.hold(denial):
-            return asked(decision, hold)
+            return downgrade_to_ask(decision, hold)
         if record and self._was_taken_away(record):
-            return asked(decision, Reason.TAKEN_AWAY)
+            return downgrade_to_ask(decision, Reason.TAKEN_AWAY)
         verified = from_log or self._collector.matches_log(denial)
         decision = decide(denial, msgspec.structs.replace(evidence, verified=verified), rules)
         if decision.outcome is Outcome.GRANT and (brake := self._brake(denial)):
-            return asked(decision, brake)
+            return downgrade_to_ask(decision, brake)
         return decision
 
     def recheck(self, decision: Decision, record: Remediation | None) -> Decision:
         """The decision on the record of the moment in which it is recorded: a revocation may have come in between."""
         if decision.outcome is Outcome.GRANT and record is not None and self._was_taken_away(record):
-            return asked(decision, Reason.TAKEN_AWAY)
+            return downgrade_to_ask(decision, Reason.TAKEN_AWAY)
         return decision
 
     def decide_without_evidence(self, denial: Denial) -> Decision:

@@ -17,7 +17,7 @@ from remediate.decisions.organization import Home, HomeNames, home_by_name, home
 from remediate.decisions.policy import Rules
 from remediate.decisions.variables import NEWCOMERS, Evidence
 from remediate.entries.denial import Denial, EntryId, NotADenial, Reader, understand
-from remediate.entries.joining import Call, call_of, joined, located
+from remediate.entries.joining import Call, call_of, join_call, resolve_deploying_project
 from remediate.entries.log_entry import read_entry
 from remediate.entries.source import source_of
 from remediate.errors import TerminalFault, TransientFault, Unreadable
@@ -96,7 +96,7 @@ class EvidenceCollector:
         self._organization = organization
 
     def resolve(self, denial: Denial) -> Denial | NotADenial:
-        """The denial as `located` has it, with what only the call behind it tells."""
+        """The denial as `resolve_deploying_project` has it, with what only the call behind it tells."""
         placed = self.resolve_projects(denial)
         return placed if isinstance(placed, NotADenial) else self._with_call(placed)
 
@@ -112,7 +112,7 @@ class EvidenceCollector:
             denial = denial if owner.number == denial.repository_number else _doubted(denial, Reason.IMAGE_MISMATCH)
         name = deploy.project or deploy.number
         if name and (found := self._projects.find(name)):
-            return located(denial, found.id, found.number)
+            return resolve_deploying_project(denial, found.id, found.number)
         return denial
 
     def _with_call(self, denial: Denial) -> Denial:
@@ -130,7 +130,7 @@ class EvidenceCollector:
             calls = [call for raw in found if (call := _call(raw)) and denial.operation in call.operations]
             if not calls and self._now() - at < LAG:
                 raise TransientFault("Cloud Logging does not have this operation's call yet; the event comes again")
-            return joined(denial, calls)
+            return join_call(denial, calls)
         return denial
 
     def snapshot(self) -> PolicySnapshot:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from remediate.cloud.interface import Cloud, Logs
 from remediate.entries.access_changes import access_removed
 from remediate.entries.denial import Denial, Reader
-from remediate.entries.earlier_deploys import Begun, DeployPlace, EarlierDeploy, completed, earlier_deploys
+from remediate.entries.earlier_deploys import Begun, DeployPlace, EarlierDeploy, completed_deploys, earlier_deploys
 from remediate.errors import TerminalFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
@@ -184,4 +184,4 @@ class History:
         if not begun:
             return []
         ends = logs.ends(project, [each.operation for each in begun], min(each.deploy.at for each in begun))
-        return completed(begun, ends, place)
+        return completed_deploys(begun, ends, place)

@@ -14,7 +14,7 @@ import msgspec
 from remediate.cloud.interface import EntryKey, Logs
 from remediate.decisions.prediction import predict_denials
 from remediate.entries.denial import Denial, Deploy, EntryId, IncompleteDenial, Reader, understand
-from remediate.entries.joining import call_of, joined
+from remediate.entries.joining import call_of, join_call
 from remediate.entries.log_entry import LogEntry, read_entry
 from remediate.errors import RemediateError, TransientFault, Unreadable
 from remediate.iam.member import Member, parse_member
@@ -121,7 +121,7 @@ class Testimony:
             return found if isinstance(found, Denial) else denial
         with suppress(TransientFault):  # who is named by it is barred all the same
             read = [each for call in calls if call for each in self._read(call) or ()]
-            return joined(denial, [call for each in read if (call := call_of(each))])
+            return join_call(denial, [call for each in read if (call := call_of(each))])
         return denial
 
     def _deployer_known(self, record: Remediation, denial: Denial) -> bool:

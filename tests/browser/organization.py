@@ -1,4 +1,4 @@
-"""A company of some size: projects that deploy, projects that hold images, and three months in which they were denied."""
+"""A mid-sized company: projects that deploy, projects with images, and three months of denials."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def numbers() -> dict[str, str]:
 
 
 def denied(team: str, registry: str, repository: str, at: datetime, *, name: str = "web", insert_id: str) -> Denial:
-    """The denial of a team's deployer."""
+    """A denial of a team's deployer."""
     image = f"asia-northeast1-docker.pkg.dev/{registry}/{repository}/{name}:v1"
     email = f"deployer@{team}.iam.gserviceaccount.com"
     entry: dict[str, Any] = activity(
@@ -79,7 +79,7 @@ def denied(team: str, registry: str, repository: str, at: datetime, *, name: str
 
 
 def live_through_three_months(environment: dict[str, str], now: datetime | None = None) -> None:
-    """Fill a ledger with what such a company is denied, asked and granted in three months, up to now."""
+    """Fill a ledger with three months of such a company's denials, proposals and grants, up to now."""
     now = now or datetime.now(UTC)
     clock = [now]
     remediator = remediator_from(load_settings(environment), clock=lambda: clock[0])
@@ -104,7 +104,7 @@ def live_through_three_months(environment: dict[str, str], now: datetime | None 
 
 
 def _log(environment: dict[str, str], entry: dict[str, Any]) -> None:
-    """Write the entry to the log of the small Google Cloud, where there is one."""
+    """Write the entry to the sandbox's log, if there is a sandbox."""
     if address := environment.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING"):
         body = json.dumps({"entries": [entry]}).encode()
         with urllib.request.urlopen(urllib.request.Request(f"{address.rstrip('/')}/v2/entries:write", body)) as answer:
@@ -132,7 +132,7 @@ def _partners(remediator: Any, record: Remediation) -> list[Remediation]:
 
 
 def _decide(remediator: Any, clock: list[datetime], record: Remediation, number: int, now: datetime) -> None:
-    """What became of it: most are granted, some for a time, some rejected or revoked; the last few still wait."""
+    """Decide the remediation: most are granted, some with an expiry, some rejected or revoked; the last few stay proposed."""
     who = REVIEWERS[number % 2]
     if record.state != "proposed" or number > 12:
         return

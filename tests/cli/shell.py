@@ -1,4 +1,4 @@
-"""Commands as a reviewer types them, run in this process: what they print, and the code that they exit with."""
+"""Runs a reviewer's commands in this process; gives their output and exit code."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ REVIEWER = "platform-lead@example.com"
 def call_main(
     arguments: tuple[str, ...], environment: dict[str, str], stdin: bytes
 ) -> subprocess.CompletedProcess[bytes]:
-    """What `python -m remediate` does in a process that has this environment alone."""
+    """Run `python -m remediate` in a process with only this environment."""
     out, err = io.BytesIO(), io.BytesIO()
     streams = {
         "stdin": io.TextIOWrapper(io.BytesIO(stdin), "utf-8"),
         "stdout": io.TextIOWrapper(out, "utf-8"),
         "stderr": io.TextIOWrapper(err, "utf-8"),
     }
-    streams["__stdout__"] = streams["stdout"]  # else a table is as wide as the terminal that pytest was started from
-    rest._session.cache_clear()  # a process has no connection from the command before
+    streams["__stdout__"] = streams["stdout"]  # otherwise a table is as wide as the terminal of pytest
+    rest._session.cache_clear()  # a new process has no connection of the previous command
     with (
         contextlib.chdir(ROOT),
         mock.patch.dict(os.environ, environment, clear=True),
@@ -63,7 +63,7 @@ def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.C
 
 
 def run_process(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-    """The same in a process of its own."""
+    """The same in a separate process."""
     command = [sys.executable, "-m", "remediate", *arguments]
     return subprocess.run(command, cwd=ROOT, env=outside() | environment, input=stdin, capture_output=True, check=False)
 
@@ -82,7 +82,7 @@ def remediate(*arguments: str, code: int = 0, **environment: str) -> str:
 
 
 class SandboxThread(SandboxProcess):
-    """A sandbox that is served from this process: it starts in a tenth of the time."""
+    """A sandbox in this process: it starts in a tenth of the time."""
 
     def __init__(self) -> None:
         self.sandbox = Sandbox(load(EXAMPLE))
@@ -99,7 +99,7 @@ class SandboxThread(SandboxProcess):
 
 
 class Shell:
-    """Runs commands as a reviewer does, against a ledger with one denial in it."""
+    """Runs commands as a reviewer does, with a ledger that has one denial."""
 
     def __init__(self, sandbox: SandboxProcess, folder: Path) -> None:
         self.environment = sandbox.env | {"REMEDIATE_LEDGER": f"sqlite:///{folder / 'ledger.db'}"}

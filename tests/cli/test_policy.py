@@ -69,7 +69,7 @@ def test_cases_are_run_and_what_they_do_not_reach_is_named(folder: Path) -> None
     policy = folder / "before-2025.yaml"
     policy.write_text(policy.read_text().replace("evidence.same_project && ", "evidence.same_project == false && "))
     told = remediate("policy", "test", str(policy), code=1)
-    assert "expected grant, came out ask" in told
+    assert "expected grant, got ask" in told
     assert "8 cases, 6 failed" in told
     found = json.loads(
         remediate("policy", "test", str(folder / "by-a-person.yaml"), "--cases", str(folder / "by-a-person.test.yaml"), "--format", "json")

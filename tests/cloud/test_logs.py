@@ -19,9 +19,9 @@ from remediate.cloud import logs
 from remediate.cloud.interface import EntryKey
 from remediate.cloud.logs import GoogleLogs
 from remediate.entries.denial import Denial, understand
-from remediate.entries.joining import call_of, joined
+from remediate.entries.joining import call_of, join_call
 from remediate.entries.log_entry import read_entry
-from remediate.entries.log_filter import DENIALS, calls_of, deploys_by, entries_named
+from remediate.entries.log_filter import DENIALS, calls_of, deploys_by, entries_by_id
 from remediate.entries.source import Log
 from remediate.errors import TerminalFault, TransientFault
 from remediate.iam.member import Member
@@ -146,7 +146,7 @@ def test_the_call_of_an_operation_is_found_by_its_structure(sandbox_server: Sand
         found = GoogleLogs(sandbox_server.url, 2.0).operation_entries("shop-frontend", each.operation, at)
         calls = [call for raw in found if (call := call_of(read_entry(raw)))]
         assert [call.entry.insert_id for call in calls] == [entries[0]["insertId"]]
-        assert joined(each, calls).authorized is True
+        assert join_call(each, calls).authorized is True
 
 
 def _keys(count: int) -> list[EntryKey]:
@@ -372,7 +372,7 @@ def test_an_answer_that_is_none_is_a_passing_fault_for_everybody_who_waits() -> 
 def test_entries_are_found_whatever_offset_a_timestamp_is_written_in() -> None:
     log = "projects/shop/logs/cloudaudit.googleapis.com%2Factivity"
     names = [(log, "real", "2026-11-23T08:00:00.12Z"), (log, "forged", "2026-11-23T09:00:00+09:00")]
-    matches = compile_filter(entries_named(names))
+    matches = compile_filter(entries_by_id(names))
     for name, ident, timestamp in names:
         assert matches({"logName": name, "insertId": ident, "timestamp": timestamp})
     assert not matches({"logName": log, "insertId": "real", "timestamp": "2026-11-23T09:00:00Z"})

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from remediate.decisions.policy import BUILT_IN, BuiltIn, Decision, Mode, Outcome, Rule, assumed, decide
+from remediate.decisions.policy import BUILT_IN, BuiltIn, Decision, Mode, Outcome, Rule, assumed_evidence, decide
 from remediate.decisions.policy_file import parse_policy
 from remediate.decisions.variables import ASSUMED, VARIABLES
 from remediate.entries.denial import Deploy, NotADenial, Reader
@@ -77,7 +77,7 @@ def test_the_built_in_rule_looks_at_what_it_decides_by() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "unmet", "lasts"),
+    ("values", "unmet", "max_duration"),
     [
         ({"evidence.same_project": False}, (), None),
         ({"evidence.same_project": True, "member.shared": True}, (), None),
@@ -171,14 +171,14 @@ def test_a_plan_assumes_that_a_projects_own_service_agent_is_as_inside_as_the_de
 
     deployer = Member(f"serviceAccount:{DEPLOYER}")
     assert AGENTS.reader is Reader.SERVICE_AGENT
-    assert assumed(AGENTS, inside) == replace(ASSUMED, member_inside=True)
+    assert assumed_evidence(AGENTS, inside) == replace(ASSUMED, member_inside=True)
     assert asked == [(deployer, AGENTS.deploy)]
-    assert assumed(AGENTS, lambda member, _: member != deployer).member_inside is False
-    assert assumed(replace(AGENTS, deployer=None), inside).member_inside is True
+    assert assumed_evidence(AGENTS, lambda member, _: member != deployer).member_inside is False
+    assert assumed_evidence(replace(AGENTS, deployer=None), inside).member_inside is True
     other = replace(AGENTS, member=run_service_agent("999"))
-    assert assumed(other, inside).member_inside is False
-    assert assumed(replace(other, deploy=replace(AGENTS.deploy, number=None)), inside).member_inside is False
-    assert assumed(SAME, inside).member_inside is True
-    assert assumed(replace(SAME, member=Member(f"serviceAccount:{AGENT}")), inside).member_inside is False
-    assert assumed(replace(SAME, member=None), inside) == ASSUMED
-    assert assumed(understood(activity("Something else.")), inside) == ASSUMED
+    assert assumed_evidence(other, inside).member_inside is False
+    assert assumed_evidence(replace(other, deploy=replace(AGENTS.deploy, number=None)), inside).member_inside is False
+    assert assumed_evidence(SAME, inside).member_inside is True
+    assert assumed_evidence(replace(SAME, member=Member(f"serviceAccount:{AGENT}")), inside).member_inside is False
+    assert assumed_evidence(replace(SAME, member=None), inside) == ASSUMED
+    assert assumed_evidence(understood(activity("Something else.")), inside) == ASSUMED

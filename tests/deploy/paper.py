@@ -1,4 +1,4 @@
-"""The module planned on paper: `Paper.plan(scope=..., mode=...)` gives every resource with its values."""
+"""Plans the Terraform module without a cloud: `Paper.plan(scope=..., mode=...)` gives every resource with its values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FIVE: Json = {"project": PROJECT, "region": REGION, "reviewers": ["ana@example.c
 
 
 def named(kind: str, values: Json) -> Json:
-    """As Google Cloud names things, so that a plan shows who is let in where."""
+    """The names that Google Cloud would give, so that a plan shows which member gets access to what."""
     name, project = values.get("name"), values.get("project")
     match kind:
         case "google_service_account":
@@ -77,7 +77,7 @@ def named(kind: str, values: Json) -> Json:
 
 
 def read(kind: str, values: Json) -> Json:
-    """What data sources read, which is known before an apply too."""
+    """The values of data sources, which are also known before an apply."""
     match kind:
         case "data.google_project":
             return {"number": NUMBER, "id": f"projects/{PROJECT}"}
@@ -89,7 +89,7 @@ def read(kind: str, values: Json) -> Json:
 
 
 class Plan:
-    """What would be made: `resources` by address, each with its type and values; `known` data sources beside them."""
+    """A plan: `resources` by address, each with its type and values; `known` has the data sources."""
 
     def __init__(self, shown: Json) -> None:
         self.resources: dict[str, Json] = {}
@@ -113,7 +113,7 @@ def _all(module: Json) -> Iterator[Json]:
 
 
 class Paper:
-    """Terraform with providers on paper, and a copy of the module to plan in. `known`: names are known in advance."""
+    """Terraform with offline providers, and a copy of the module to plan in. `known`: names are known in advance."""
 
     def __init__(self, folder: Path, *, known: bool) -> None:
         from tests.deploy.plugin import Provider  # gRPC is heavy, and every test session loads this file
@@ -164,7 +164,7 @@ class Paper:
         assert done.returncode == 0, done.stderr
 
     def plan(self, where: str = "deploy", **variables: Any) -> Plan:
-        """The plan with these variables. Raises AssertionError with what Terraform says where there is none."""
+        """The plan with these variables. Raises AssertionError with Terraform's output if planning fails."""
         self._made += 1
         given = self.folder / where / "given.auto.tfvars.json"
         given.write_text(json.dumps(variables))
@@ -181,7 +181,7 @@ class Paper:
 
 @pytest.fixture(scope="session")
 def paper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paper]:
-    """Terraform that plans with every name known."""
+    """Terraform that plans with all names known."""
     yield from _paper(tmp_path_factory, known=True)
 
 
@@ -193,7 +193,7 @@ def plans(paper: Paper) -> dict[tuple[str, str], Plan]:
 
 @pytest.fixture(scope="session")
 def blank_paper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paper]:
-    """Terraform that plans as before a first apply: what Google Cloud will name is unknown."""
+    """Terraform that plans as before a first apply: names that Google Cloud assigns are unknown."""
     yield from _paper(tmp_path_factory, known=False)
 
 

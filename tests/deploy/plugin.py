@@ -1,8 +1,8 @@
-"""Terraform providers that plan on paper: real `terraform plan`, with no network and no cloud behind it.
+"""Offline Terraform providers: a real `terraform plan` without network and cloud.
 
-Terraform speaks to a provider by gRPC ("Terraform plugin protocol", version 6), and takes one that runs already by
-TF_REATTACH_PROVIDERS. These know the arguments and attributes of every type that deploy/ uses (schema.json); what a
-real provider would only know after an apply they leave unknown, or, where told, fill in as Google Cloud would name it.
+Terraform calls a provider by gRPC ("Terraform plugin protocol", version 6), and uses a running one that
+TF_REATTACH_PROVIDERS names. These providers know the arguments and attributes of every type in deploy/ (schema.json). A
+value that a real provider knows only after an apply is unknown, or on request the name that Google Cloud would assign.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SCHEMA = json.loads((Path(__file__).parent / "schema.json").read_text())
 UNKNOWN = msgspec.msgpack.Ext(0, b"\0")
 _PACKAGE = "tfplugin6"
 
-# The messages that are needed: name -> fields as `number name type`, `*` for repeated, `%` for a map to that type.
+# The needed messages: name -> fields as `number name type`, `*` for repeated, `%` for a map to that type.
 _MESSAGES = {
     "DynamicValue": "1 msgpack bytes, 2 json bytes",
     "Diagnostic": "1 severity int64, 2 summary string, 3 detail string",
@@ -132,12 +132,12 @@ def _schema(arguments: Json) -> Any:
 
 
 def _nothing(answer: Any, *_: Any) -> Any:
-    """Nothing to say, as of a configuration that is fine."""
+    """The answer to a valid configuration: no diagnostics."""
     return answer()
 
 
 class Provider:
-    """One provider, serving on loopback. `names` says what is known of a resource before it is made, as values."""
+    """One provider, serving on loopback. `names` gives the values of a resource that are known before it exists."""
 
     def __init__(self, name: str, names: Callable[[str, Json], Json]) -> None:
         self.name = name
@@ -163,7 +163,7 @@ class Provider:
 
     @property
     def reattached(self) -> Json:
-        """What TF_REATTACH_PROVIDERS says of it."""
+        """The provider's value in TF_REATTACH_PROVIDERS."""
         address = {"Network": "tcp", "String": f"127.0.0.1:{self.port}"}
         return {"Protocol": "grpc", "ProtocolVersion": 6, "Pid": os.getpid(), "Test": True, "Addr": address}
 
@@ -179,7 +179,7 @@ class Provider:
     def PlanResourceChange(self, request: Any, _: Any) -> Any:  # noqa: N802
         proposed = _unpack(request.proposed_new_state)
         planned = self._filled(request.type_name, proposed) if proposed is not None else None
-        # As Google's provider does: where a block holds what only the provider knows, the plan says more than was asked.
+        # As Google's provider does: if a block has computed values, the plan has more than the configuration.
         return _CLASS["PlanResponse"](planned_state=_pack(planned), legacy_type_system=True)
 
     def ReadDataSource(self, request: Any, _: Any) -> Any:  # noqa: N802
@@ -190,9 +190,9 @@ class Provider:
         return _CLASS["Opened"](result=_pack(filled))
 
     def _filled(self, name: str, values: Json) -> Json:
-        """The values, with what only the provider knows: by name where that is told, unknown otherwise."""
+        """The values with the computed ones added: from `names`, otherwise unknown."""
         known = self._names(name, values)
-        later = UNKNOWN if "." not in name else None  # what is read is known before anything is made
+        later = UNKNOWN if "." not in name else None  # data sources are known before an apply
         filled = dict(values)
         for argument, each in self._types[name].items():
             if argument.endswith("_wo"):

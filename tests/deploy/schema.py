@@ -1,6 +1,6 @@
-"""Makes schema.json: of the provider schema that checks every block, the types that deploy/ uses, and what is computed.
+"""Writes schema.json: from the provider schema that checks every block, the types in deploy/ and their computed values.
 
-`python -m tests.deploy.schema SCHEMA.json` writes it, where a module needs a type that is not there yet.
+Run `python -m tests.deploy.schema SCHEMA.json` if a module needs a type that is missing.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from tests.sandbox_fixture import ROOT
 
 SHARED = ROOT.parent / "shared" / "tools"
 WRITTEN = Path(__file__).parent / "schema.json"
-_BOOLEAN = ("iap_enabled",)  # the frozen schema knows their names alone
+_BOOLEAN = ("iap_enabled",)  # the frozen schema has only their names
 
-# What is not Google's, and what Google's schema does not say of itself.
+# Types that are not Google's, and values that Google's schema does not mark as computed.
 _OTHERS: dict[str, Any] = {
     "ephemeral.random_password": {
         "length": {"req": True, "type": "number"},
@@ -35,10 +35,10 @@ def used() -> set[str]:
 
 
 def made(shared: dict[str, Any]) -> dict[str, Any]:
-    """What schema.json has to hold."""
+    """The content of schema.json."""
     types = {name: _type(shared[name]) for name in sorted(used())}
     if "google_eventarc_trigger" in types:
-        # Eventarc makes the subscription itself and says its name, whether or not the block is written.
+        # Eventarc creates the subscription and returns its name, with or without the block.
         transport = types["google_eventarc_trigger"]["transport"]
         transport["computed"] = "also"
         transport["block"]["pubsub"]["block"]["subscription"] = {"req": False, "type": "string"}

@@ -1,4 +1,4 @@
-"""An installation in the sandbox that tests break, one thing at a time, and runs of the doctor on it."""
+"""An installation in the sandbox that tests break one part at a time, and runs of the doctor on it."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ class Installation:
         return {finding.code for finding in self.run(**environ).findings}
 
     def finding(self, code: Code, **environ: str) -> Finding:
-        """The one finding of this code."""
+        """The only finding with this code."""
         [finding] = [each for each in self.run(**environ).findings if each.code is code]
         return finding
 
 
 class FakeClock:
-    """A clock that only `wait` moves."""
+    """A clock that moves only by `wait`."""
 
     def __init__(self) -> None:
         self.now = datetime.now(UTC)
@@ -132,5 +132,5 @@ def clean_environment() -> dict[str, str]:
 
 
 def empty_home(folder: Path) -> dict[str, str]:
-    """The environment of a home without credentials."""
+    """The environment of a home directory without credentials."""
     return {"HOME": str(folder), "GCE_METADATA_HOST": "127.0.0.1:9", "NO_GCE_CHECK": "true"}

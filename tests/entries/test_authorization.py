@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from remediate.decisions.policy import Mode, Outcome, decide
 from remediate.decisions.policy_file import parse_policy
-from remediate.entries.authorization import authorized
+from remediate.entries.authorization import is_authorized
 from remediate.entries.deploy import Deploy
 from remediate.entries.log_entry import AuditLog
 from remediate.reasons import Reason
@@ -30,7 +30,7 @@ def check(permission: Any = "run.services.update", resource: Any = V1, granted: 
 
 def told(checks: Any, resource: str | None = V1, where: Deploy = WHERE) -> bool | None:
     raw = msgspec.Raw(msgspec.json.encode(checks))
-    return authorized(AuditLog(resource_name=resource, authorization_info=raw), where)
+    return is_authorized(AuditLog(resource_name=resource, authorization_info=raw), where)
 
 
 @pytest.mark.parametrize(

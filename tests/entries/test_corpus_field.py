@@ -17,7 +17,7 @@ from remediate.decisions.policy import Outcome, decide
 from remediate.decisions.policy_file import parse_policy
 from remediate.entries.denial import Denial, NotADenial, understand
 from remediate.entries.envelope import entries_in
-from remediate.entries.joining import call_of, joined
+from remediate.entries.joining import call_of, join_call
 from remediate.entries.log_entry import LogEntry, read_entry
 from remediate.reasons import Reason
 from tests.policies import INSIDE
@@ -39,7 +39,7 @@ def _found(case: dict[str, Any]) -> list[Denial | NotADenial]:
     entries = _entries(case)
     calls = [call for entry in entries if (call := call_of(entry))]
     found = [understand(entry) for entry in entries]
-    return [joined(each, calls) if isinstance(each, Denial) and each.operation else each for each in found]
+    return [join_call(each, calls) if isinstance(each, Denial) and each.operation else each for each in found]
 
 
 def _outcome(found: Denial | NotADenial) -> Outcome:

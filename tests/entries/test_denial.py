@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from remediate.decisions.policy import Outcome, decide, service_agent_denied_next
 from remediate.entries.denial import Denial, NotADenial, Reader
-from remediate.entries.joining import located
+from remediate.entries.joining import resolve_deploying_project
 from remediate.reasons import Reason
 from tests.audit_entries import (
     AGENT,
@@ -208,12 +208,12 @@ def test_an_agent_identity_is_asked() -> None:
 
 def test_the_projects_own_agent_is_not_shared_and_anothers_is() -> None:
     own = denial(system_event(agent_text(SAME), images=(SAME,), annotations={"serving.knative.dev/creator": "a@b.com"}))
-    assert own.shared is False
+    assert own.is_shared is False
     assert decide(replace(own, authorized=True), INSIDE, WIDER).outcome is Outcome.GRANT
     as_deployer = denial(activity(user_text(SAME), images=(SAME,), email=AGENT))
-    assert as_deployer.shared
+    assert as_deployer.is_shared
     nameless = denial(system_event(agent_text(SAME), images=(SAME,), number=None))
-    assert (nameless.shared, decide(nameless).outcome) == (None, Outcome.ASK)
+    assert (nameless.is_shared, decide(nameless).outcome) == (None, Outcome.ASK)
     assert decide(as_deployer).outcome is Outcome.ASK
 
 
@@ -507,7 +507,7 @@ def test_a_same_project_deploy_is_granted_and_a_cross_project_one_asked_with_its
     cross = denial(activity())
     assert decide(cross, INSIDE).reasons == (Reason.CROSS_PROJECT,)
     assert service_agent_denied_next(cross) is None  # the number stands in the request alone
-    known = located(cross, PROJECT, NUMBER)
+    known = resolve_deploying_project(cross, PROJECT, NUMBER)
     assert isinstance(known, Denial)
     assert str(service_agent_denied_next(known)) == AGENT_MEMBER
     assert service_agent_denied_next(denial(system_event())) is None

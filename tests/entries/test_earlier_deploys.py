@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from remediate.entries.earlier_deploys import Begun, DeployPlace, EarlierDeploy, completed, earlier_deploys
+from remediate.entries.earlier_deploys import Begun, DeployPlace, EarlierDeploy, completed_deploys, earlier_deploys
 from remediate.entries.log_filter import deploys_by
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository, parse_image
@@ -282,9 +282,9 @@ def pair(**last: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return first, end
 
 
-def joined(first: dict[str, Any], *max_duration: dict[str, Any]) -> list[EarlierDeploy]:
+def joined(first: dict[str, Any], *ends: dict[str, Any]) -> list[EarlierDeploy]:
     begun = [each for each in found(first) if isinstance(each, Begun)]
-    return completed(begun, [json.dumps(each).encode() for each in max_duration], place())
+    return completed_deploys(begun, [json.dumps(each).encode() for each in ends], place())
 
 
 def test_two_entries_of_one_operation_prove_together() -> None:
@@ -314,9 +314,9 @@ BAD_ENDS: dict[str, tuple[dict[str, Any], ...]] = {
 }
 
 
-@pytest.mark.parametrize("lasts", BAD_ENDS.values(), ids=BAD_ENDS)
-def test_an_operation_is_proven_by_its_own_end_alone(max_duration: tuple[dict[str, Any], ...]) -> None:
-    assert joined(pair()[0], *max_duration) == []
+@pytest.mark.parametrize("ends", BAD_ENDS.values(), ids=BAD_ENDS)
+def test_an_operation_is_proven_by_its_own_end_alone(ends: tuple[dict[str, Any], ...]) -> None:
+    assert joined(pair()[0], *ends) == []
 
 
 # In general

@@ -1,4 +1,4 @@
-"""Whatever carries a log entry, the entry that comes out is the one that went in."""
+"""Every kind of envelope returns the log entry that was put into it."""
 
 from __future__ import annotations
 

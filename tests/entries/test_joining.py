@@ -15,7 +15,7 @@ from remediate.decisions.plan import Plan, Report
 from remediate.decisions.policy import Mode, Outcome
 from remediate.entries import pairing
 from remediate.entries.denial import Denial, Reader
-from remediate.entries.joining import call_of, joined
+from remediate.entries.joining import call_of, join_call
 from remediate.entries.log_entry import read_entry
 from remediate.errors import Refused, TransientFault
 from remediate.reasons import Reason
@@ -56,7 +56,7 @@ def impersonated(operation: str = OPERATION, **more: Any) -> dict[str, Any]:
 
 def with_calls(found: Denial, *entries: dict[str, Any]) -> Denial:
     calls = [call_of(read_entry(json.dumps(each).encode())) for each in entries]
-    return joined(found, [call for call in calls if call])
+    return join_call(found, [call for call in calls if call])
 
 
 @pytest.mark.parametrize("annotations", [NOTED, ANNOTATED])
@@ -235,7 +235,7 @@ def test_only_calls_that_a_denial_waits_for_are_kept(monkeypatch: pytest.MonkeyP
         kept.note(call)
     assert len(kept._recent) == 3
     assert len(kept._wanted[OPERATION]) == 20
-    assert str(kept.joined(waiting).deployer) == CI
+    assert str(kept.join(waiting).deployer) == CI
 
 
 @pytest.mark.skipif(not FIELD.is_dir(), reason="the corpus of published texts is not beside this checkout")

@@ -143,7 +143,7 @@ def test_any_text_is_a_member_or_a_reason(text: str) -> None:
 
 
 def test_the_callers_own_words_never_pass_for_the_registrys() -> None:
-    """A deployer who types a denial as an image gets a look-alike, not a grant on somebody else's repository."""
+    """If a deployer types a denial's text as an image, the result is another reason, not a grant on that repository."""
     typed = user_text("us-docker.pkg.dev/shop-frontend/secret/app")
     echoed = (
         f"spec.template.spec.containers[0].image: Expected an image path like [host/]repo-path but obtained {typed}"

@@ -1,8 +1,8 @@
-"""One act, a delivery or what a reviewer or the sweep does, in a process that kills itself (SIGKILL) at its n-th I/O step.
+"""Runs one act (a delivery, a reviewer's action, a sweep) in a process that kills itself (SIGKILL) at its n-th I/O step.
 
-Steps are counted, not listed: every HTTP request to Google Cloud or a webhook and every call of the ledger is one, so that
-a new step is found by itself. `python -m tests.faults.act ACT ARGUMENT STEP before|after`; step 0 kills nothing and prints
-the steps.
+Steps are counted, not listed: every HTTP request to Google Cloud or a webhook and every ledger call is one, so that tests
+cover new steps without a change. `python -m tests.faults.act ACT ARGUMENT STEP before|after`; step 0 kills nothing and
+prints the steps.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LEDGER_CALLS = [name for name in vars(Ledger) if not name.startswith("_")]
 
 
 class Steps:
-    """Counts I/O steps and ends the process, as nothing but a power cut does, at the one that is asked for."""
+    """Counts I/O steps and kills the process at the given one, as a power failure would."""
 
     def __init__(self, fatal: int, after: bool) -> None:
         self._fatal, self._after = fatal, after
@@ -71,7 +71,7 @@ def revoke(remediator: Remediator, ident: str) -> None:
 
 
 def sweep(remediator: Remediator, _: str) -> None:
-    """Do what is due."""
+    """Run the sweep."""
     list(remediator.sweep())
 
 
@@ -79,7 +79,7 @@ ACTS = {act.__name__: act for act in (deliver, approve, second, revoke, sweep)}
 
 
 def main() -> None:
-    """Act, and send what is to be told of it; print the names of the steps."""
+    """Run the act and send its notices; print the names of the steps."""
     act, argument, fatal, when = sys.argv[1:]
     steps = Steps(int(fatal), when == "after")
     later = timedelta(hours=2) if act == "sweep" else timedelta()

@@ -1,6 +1,6 @@
-"""What other tools read stays byte for byte what it is: the plan, the schemas, the list, the hashes of one fixed story.
+"""Output for other tools does not change by a byte: the plan, the schemas, the list, the hashes of one fixed story.
 
-`UPDATE_GOLDEN=1 pytest tests/golden` writes the files anew; a diff of them then says what changes for those tools.
+`UPDATE_GOLDEN=1 pytest tests/golden` rewrites the files; their diff shows what changes for those tools.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OTHER = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/api:v9"
 
 
 def printed(*words: str, ledger: str = "") -> str:
-    """What a command prints, in an environment that sets the ledger alone."""
+    """The output of a command in an environment that sets only the ledger."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("REMEDIATE_")}
     done = warm.run_text("remediate", *words, env=clean | {"REMEDIATE_LEDGER": ledger})
     assert done.returncode == 0, done.stderr
@@ -31,7 +31,7 @@ def printed(*words: str, ledger: str = "") -> str:
 
 
 def told_story(path: Path) -> str:
-    """A ledger with a grant, an approval, a rejection, a revocation, an expiry and a proposal; gives its address."""
+    """Fill a ledger with a grant, an approval, a rejection, a revocation, an expiry and a proposal; returns its URL."""
     url = f"sqlite:///{path}"
     world = World(open_ledger(url))
     world.instance(Mode.ENFORCE).handle(same("1"))

@@ -102,7 +102,7 @@ def test_what_is_not_one_living_identity_is_no_member(text: str, reason: Reason)
 def test_identities_that_many_deploys_share_are_known(address: str) -> None:
     member = parse_member(address)
     assert isinstance(member, Member)
-    assert member.shared
+    assert member.is_shared
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_identities_that_many_deploys_share_are_known(address: str) -> None:
 def test_one_deployers_own_identity_is_not_shared(address: str) -> None:
     member = parse_member(address)
     assert isinstance(member, Member)
-    assert not member.shared
+    assert not member.is_shared
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def test_two_spellings_of_one_address_are_one_identity() -> None:
 
 
 def test_an_agent_identity_is_told_from_other_federated_members() -> None:
-    assert all(Member(each).agent_identity for each in AGENTS)
-    assert not Member(GKE).agent_identity
+    assert all(Member(each).is_agent_identity for each in AGENTS)
+    assert not Member(GKE).is_agent_identity
 
 
 def test_a_workforce_pools_subject_may_be_a_person_and_a_workload_pools_never_is() -> None:

@@ -122,14 +122,14 @@ def test_another_registry_is_no_sovereign_clouds(reference: str) -> None:
 def test_two_spellings_of_one_host_name_one_image() -> None:
     hosts = ("us-central1-docker.pkg.dev", "us-central1-docker.pkg.dev:443", "docker.us-central1.rep.pkg.dev")
     images = [parse_image(f"{host}/p/r/i:v1") for host in hosts]
-    assert all(one and images[0] and one.same_name(images[0]) for one in images)
+    assert all(one and images[0] and one.has_same_name(images[0]) for one in images)
 
 
 def test_tag_and_digest_do_not_make_another_image() -> None:
     one, two = parse_image("us-docker.pkg.dev/p/r/i:v1"), parse_image("us-docker.pkg.dev/p/r/i@sha256:abcd")
     assert one
     assert two
-    assert one.same_name(two)
+    assert one.has_same_name(two)
 
 
 @pytest.mark.parametrize(

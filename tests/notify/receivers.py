@@ -1,4 +1,4 @@
-"""A webhook's receiver as it may really be: well, slow, dead, failing for a while, or asking for patience; over HTTP."""
+"""Webhook receivers over HTTP: healthy, slow, dead, failing for a while, or answering with Retry-After."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-TOKEN = "T0SECRET/B0SECRET/hunter2"  # what stands in a webhook's URL, and must stand nowhere else
+TOKEN = "T0SECRET/B0SECRET/hunter2"  # the secret of a webhook's URL, which must not appear anywhere else
 
 
 @dataclass
 class Receiver:
-    """A receiver at `url`; `answers` are its next statuses (200 when they are used up), `posts` what it took."""
+    """A receiver at `url`. `answers` are its next statuses (then 200), `posts` the requests that it received."""
 
     answers: list[int] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}/services/{TOKEN}"
 
     def wait_for(self, count: int, seconds: float = 15) -> list[Any]:
-        """What it took, once it took so many."""
+        """Wait for so many requests and return them."""
         deadline = time.monotonic() + seconds
         while len(self.posts) < count and time.monotonic() < deadline:
             threading.Event().wait(0.02)
@@ -41,7 +41,7 @@ class Receiver:
 
 @contextmanager
 def receiving(receiver: Receiver) -> Iterator[Receiver]:
-    """Serve it for as long as the block lasts."""
+    """Serve it for the duration of the block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -65,7 +65,7 @@ def receiving(receiver: Receiver) -> Iterator[Receiver]:
         daemon_threads = True
 
         def handle_error(self, *_: object) -> None:
-            pass  # who asked went away before the answer
+            pass  # the client closed the connection before the answer
 
     server = Server(("127.0.0.1", 0), Handler)
     receiver.port = server.server_port
@@ -79,7 +79,7 @@ def receiving(receiver: Receiver) -> Iterator[Receiver]:
 
 @contextmanager
 def silent_port() -> Iterator[int]:
-    """A port that takes connections and never says anything."""
+    """A port that accepts connections and never answers."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(64)
@@ -87,7 +87,7 @@ def silent_port() -> Iterator[int]:
 
 
 def dead_port() -> int:
-    """A port where nobody listens."""
+    """A port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""A ledger, a registry in memory, and a service that notifies real receivers: what a test of notices plays in."""
+"""A ledger, a registry in memory, and a service that notifies real receivers, for tests of notices."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PAGES = "https://review.example.com"
 
 
 class Scene:
-    """The service at one moment, `now`; `pass_time` makes it later. `said` is what became of each post."""
+    """The service at one moment, `now`; `pass_time` advances it. `said` has the result of each post."""
 
     def __init__(self, ledger_url: str, *, limits: Limits = Limits(), mode: str = "dry-run", **environ: str) -> None:  # noqa: B008
         self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -62,7 +62,7 @@ class Scene:
         self.now += timedelta(**span)
 
     def denied(self, insert_id: str = "1", **entry: Any) -> list[Remediation]:
-        """A denial arrives; gives the remediations of it, its partners' too."""
+        """Handle a denial; returns its remediation and the partners of it."""
         found = activity(**{"insert_id": insert_id, **entry}) | {"timestamp": self.now.isoformat()}
         self.entries[insert_id] = found
         handled = self.remediator.handle(denial(found))
@@ -74,13 +74,13 @@ class Scene:
         return self.denied(insert_id, message=user_text(SAME_IMAGE), images=(SAME_IMAGE,), **entry)
 
     def sweep(self) -> list[DeliveryResult]:
-        """What `sweep` does: what is due, then what waits to be sent."""
+        """Run the sweep's steps: first the due transitions, then the waiting notices."""
         for _ in self.remediator.sweep():
             pass
         return self.notifier.deliver(20) if self.notifier else []
 
     def waiting(self, channel: str) -> list[outbox.OutboxMessage]:
-        """What is due on a channel now."""
+        """The messages that are due on a channel now."""
         return self.ledger.waiting(channel, msgspec.to_builtins(self.now).replace("+00:00", "Z"), 1000)
 
 

@@ -1,1 +1,1 @@
-"""The package as others get it: what the wheel holds, and what works after it was installed; and the container image."""
+"""The package as users get it: the content of the wheel, the installed package, and the container image."""

@@ -1,4 +1,4 @@
-"""Remediations as tests of the pages want them: of a project, on a repository, in a state."""
+"""Creates remediations for tests of the pages: with a project, a repository and a state."""
 
 from __future__ import annotations
 

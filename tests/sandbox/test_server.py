@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from remediate.entries.denial import Denial, Reader, understand
-from remediate.entries.joining import call_of, joined
+from remediate.entries.joining import call_of, join_call
 from remediate.entries.log_entry import read_entry
 from sandbox.errors import ApiError
 from sandbox.logfilter import compile_filter
@@ -162,7 +162,7 @@ def test_each_denial_is_one_that_the_function_understands(sandbox_server: Sandbo
     agents = [each for each in denials if isinstance(each, Denial)]
     assert len(agents) == (2 if api == "v2" else 1)  # a v2 call's last entry tells it too
     calls = [call for each in outcome["entries"] if (call := call_of(read_entry(json.dumps(each).encode())))]
-    for agent in (joined(each, calls) for each in agents):
+    for agent in (join_call(each, calls) for each in agents):
         assert (agent.reader, str(agent.member), str(agent.repository), agent.doubts) == (
             Reader.SERVICE_AGENT,
             AGENT,

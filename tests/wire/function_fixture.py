@@ -1,4 +1,4 @@
-"""The function as it runs in production: its own process under functions-framework, fed over HTTP."""
+"""The function as in production: its own process under functions-framework, with events over HTTP."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ AUDIT_TYPE = "google.cloud.audit.log.v1.written"
 
 
 class FunctionProcess:
-    """`functions-framework --target on_denial`, talking to a sandbox; `lines` is what it logged."""
+    """`functions-framework --target on_denial` with a sandbox; `lines` are its log lines."""
 
     def __init__(
         self, sandbox: SandboxProcess | None, folder: Path, *, target: str = "on_denial", port: int = 0, **settings: str
@@ -48,7 +48,7 @@ class FunctionProcess:
         self.output: list[str] = []
         self.sandbox = sandbox
         self._logged: set[str] = set()
-        if sandbox:  # what follows a rule's grant is tested by the wider rule, where a test does not say otherwise
+        if sandbox:  # by default, tests that need a grant by rule use the wider rule
             settings = {"REMEDIATE_POLICY": str(BEFORE_2025)} | settings
         reading, writing = os.pipe()
         self.process = warm.Process(
@@ -78,7 +78,7 @@ class FunctionProcess:
         raise AssertionError(self.output)
 
     def kill(self) -> None:
-        """End it and its workers as a power cut does."""
+        """Kill it and its workers, as a power failure would."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(20)
 
@@ -88,9 +88,9 @@ class FunctionProcess:
         self._reader.join(5)
 
     def lines(self, count: int = 1, *, trail: bool = False) -> list[dict[str, Any]]:
-        """What the function itself logged, decoded, once it has logged that many lines (a pipe may lag behind).
+        """Wait for that many lines (a pipe may lag behind) and return the function's own lines, decoded.
 
-        Lines of decisions, or of the trail.
+        These are lines of decisions or of the trail.
         """
         deadline = time.monotonic() + 10
         while True:
@@ -101,7 +101,7 @@ class FunctionProcess:
             threading.Event().wait(0.02)
 
     def _log(self, body: Any) -> None:
-        """What Google Cloud delivers it has in its log too."""
+        """Google Cloud's log has every entry that it delivers."""
         with contextlib.suppress(TypeError, KeyError, ValueError, AttributeError):
             inner = body.get("data", body)
             entry = inner if "logName" in inner else json.loads(base64.b64decode(inner["message"]["data"]))
@@ -110,9 +110,9 @@ class FunctionProcess:
                 self.sandbox.log(entry)
 
     def post(self, body: Any, *, logged: bool = True, **headers: str) -> int:
-        """The status of a POST; `headers` are CloudEvent attributes (`type=` becomes `ce-type`).
+        """The status of a POST. `headers` are CloudEvent attributes (`type=` becomes `ce-type`).
 
-        `logged`: the sandbox's log has the entry, as Google's would.
+        `logged`: the sandbox's log has the entry too, as in Google Cloud.
         """
         if logged:
             self._log(body)

@@ -1,11 +1,12 @@
-# Two folders, rules that write, and only into registries that opted in by tag: IAM itself keeps the writer out of others.
+# Two folders, in enforce mode. The writer can change only registries that opted in by tag: IAM checks this. The person who
+# runs Terraform needs the roles of the organization example, and roles/resourcemanager.tagAdmin on the organization.
 module "remediate" {
   source = "../.."
 
   project   = "remediate-ops"
   region    = "europe-west1"
   scope     = ["folders/123456789012", "folders/210987654321"]
-  reviewers = ["example.com"]
+  reviewers = ["ana@example.com", "group:platform@example.com"]
   mode      = "enforce"
 
   registry_opt_in = "tag"

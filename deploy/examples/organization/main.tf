@@ -1,5 +1,6 @@
-# A whole organization, proposing only. Needs, on the organization: Logs Configuration Writer, Organization Role
-# Administrator and Organization Administrator (or Security Admin); on the project: Owner.
+# A whole organization, in dry-run mode. The person who runs Terraform needs these roles. On the organization:
+# roles/logging.configWriter, roles/iam.organizationRoleAdmin, roles/iam.securityAdmin and
+# roles/resourcemanager.folderViewer. On the project: roles/owner.
 module "remediate" {
   source = "../.."
 

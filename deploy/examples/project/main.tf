@@ -1,4 +1,5 @@
-# One project, for trying out: no right on its organization is needed. Reviewers are people of that organization.
+# One project, for trying out, in dry-run mode. The person who runs Terraform needs roles/owner on the project, and no role
+# on its organization. Reviewers must belong to that organization.
 module "remediate" {
   source = "../.."
 
