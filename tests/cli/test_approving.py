@@ -10,7 +10,7 @@ from tests.audit_entries import activity, agent_text, denial, system_event, user
 from tests.cli.shell import REVIEWER, Shell
 from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, SandboxProcess
 
-WAITING = "1 of 2 approvals: ana@example.com approved; a second reviewer has to"
+WAITING = "1 of 2 approvals: ana@example.com approved; a second reviewer must approve"
 
 
 def handle(shell: Shell, entry: dict[str, Any]) -> str:

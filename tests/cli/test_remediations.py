@@ -185,7 +185,7 @@ def test_a_tampered_trail_is_told_at_its_first_broken_link(shell: Shell) -> None
         connection.execute("DELETE FROM trail WHERE number = 2")
     told = shell.run("trail", "verify", code=1)
     assert "record 1 was changed after it was written" in told
-    assert "record 1 is missing, the last of 1" in told
+    assert "record 1 of 1 is missing at the end" in told
     assert "2 broken" in told
 
 
@@ -258,7 +258,7 @@ def test_the_mode_is_switched_shown_and_on_the_trail(shell: Shell) -> None:
     )
     shell.run("mode", "clear", "--scope", "folders/310000000001", "--as", REVIEWER, "--reason", "over")
     assert "has no switch" in shell.run("mode", "--scope", "folders/310000000001")
-    assert "no scope; accepted" in shell.run("mode", "enforce", "--scope", "shop", "--reason", "x", code=2)
+    assert "not a scope; accepted" in shell.run("mode", "enforce", "--scope", "shop", "--reason", "x", code=2)
     assert "3 hash chains checked, 0 broken" in shell.run("trail", "verify")
     assert "takes no filter" in shell.run("trail", "verify", "--actor", "ana", code=2)
 
@@ -348,7 +348,7 @@ def test_empty_words_are_not_taken(shell: Shell) -> None:
     for command in (["reject", shell.ids[0]], ["revoke", shell.ids[0]]):
         assert "the audit trail needs a reason" in shell.run(*command, "--as", REVIEWER, "--reason", " ", code=2)
     said = shell.run("mode", "enforce", "--scope", "", "--reason", "x", "--as", REVIEWER, code=2)
-    assert "'' is no scope" in said
+    assert "'' is not a scope" in said
     assert "--as-of ''" in shell.run("sweep", "--as-of", "", code=2)
     assert "before the year 1" in shell.run(
         "sweep", "--as-of", "0001-01-02", "--since", "9w", "--scope", "projects/shop-frontend", code=2
@@ -366,8 +366,8 @@ def test_a_mistyped_ledger_is_named_not_made(shell: Shell, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("tampering", "told"),
     [
-        ("UPDATE remediations SET record = replace(record, '\"state\":\"granted\"', '\"state\":\"revoked\"')", "says revoked"),
-        ("UPDATE remediations SET record = replace(record, '\"approver\":\"user:platform-lead', '\"approver\":\"user:x')", "stands on the word of"),
+        ("UPDATE remediations SET record = replace(record, '\"state\":\"granted\"', '\"state\":\"revoked\"')", "is revoked"),
+        ("UPDATE remediations SET record = replace(record, '\"approver\":\"user:platform-lead', '\"approver\":\"user:x')", "as approver"),
         ("UPDATE remediations SET record = replace(record, '\"ours\":true', '\"ours\":false')", "terms"),
         ("UPDATE remediations SET state = 'revoked' WHERE id = '{0}'", "indexed under another state"),
         ("UPDATE trail SET remediation = 'r-zzz' WHERE remediation = '{0}'", "is missing"),

@@ -118,7 +118,7 @@ def test_two_reviewers_approve_where_the_deployer_is_unknown(opened: Open) -> No
     assert "It needs 2 different approvers: the log does not say who deployed." in text
     assert 'name="not_mine"' not in text
     assert ana.say(f"/r/{record.id}/approve", content=ana.content(record.id), not_mine="yes")[0] == 303
-    waiting = "1 of 2 approvals: ana@example.com approved; a second reviewer has to"
+    waiting = "1 of 2 approvals: ana@example.com approved; a second reviewer must approve"
     assert waiting in ana.ask(f"/r/{record.id}")[1]
     assert AGENT not in ana.sandbox.readers()
     bo = opened("bo@example.org")

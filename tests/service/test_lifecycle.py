@@ -328,13 +328,13 @@ def test_tampering_deletion_and_reordering_are_found_at_the_first_broken_link(wo
         broken_link(final, [trail[0], replace(trail[1], actor="user:x@y.z"), trail[2]])
     )
     assert "record 2 is missing" in str(broken_link(final, [trail[0], trail[2]]))
-    assert "record 3 is missing, the last of 3" in str(broken_link(final, trail[:2]))
+    assert "record 3 of 3 is missing at the end" in str(broken_link(final, trail[:2]))
     assert "record 1 is missing" in str(broken_link(final, [trail[1], trail[0], trail[2]]))
     assert "missing" in str(broken_link(None, trail))
     forged = replace(trail[2], note="forged")
     from remediate.records.hash_chain import digest
 
-    assert "not the one" in str(broken_link(final, [*trail[:2], replace(forged, hash=digest(forged))]))
+    assert "is not the recorded" in str(broken_link(final, [*trail[:2], replace(forged, hash=digest(forged))]))
 
 
 def test_every_remediation_is_swept_however_many_there_are(world: World) -> None:
