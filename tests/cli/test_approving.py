@@ -45,7 +45,7 @@ def test_what_is_not_in_the_log_is_told_by_show_and_refused(shell: Shell) -> Non
     assert "it may be forged" in shell.run("show", ident)
     assert shell.json("show", ident)["verified"] is False
     text = shell.run("approve", ident, "--as", REVIEWER, code=1)
-    assert "is refused now: Cloud Logging has no such entry" in text
+    assert "is now refused: Cloud Logging has no such entry" in text
 
 
 def test_where_the_log_may_not_be_asked_show_says_so_before_and_approve_after(

@@ -101,7 +101,7 @@ def test_nobody_approves_their_own_deploy(shell: Shell, sandbox_server: SandboxP
 
 def test_only_reviewers_review_where_they_are_named(shell: Shell) -> None:
     told = shell.run("approve", shell.ids[0], "--as", REVIEWER, code=1, REMEDIATE_REVIEWERS="security@example.com")
-    assert "not among the reviewers" in told
+    assert "is not a reviewer" in told
     shell.run("approve", shell.ids[0], "--as", REVIEWER, REMEDIATE_REVIEWERS="security@example.org,example.com")
 
 
@@ -211,7 +211,7 @@ def test_show_tells_the_binding_and_names_the_content(shell: Shell, sandbox_serv
     assert sorted(found["policy"]["before"]) == sorted(sandbox_server.readers())
     assert f"approve {shell.ids[0]}@{found['content']} " in story
     said = shell.run("approve", f"{shell.ids[0]}@000000000000", "--as", REVIEWER, code=1)
-    assert f"not what you saw any more: its content is {found['content']}" in said
+    assert f"changed since you saw it: its content is now {found['content']}" in said
     assert DEPLOYER not in sandbox_server.readers()
     shell.run("approve", f"{shell.ids[0][:6]}@{found['content']}", "--as", REVIEWER)
     assert DEPLOYER in sandbox_server.readers()
@@ -338,8 +338,8 @@ def test_a_filter_with_an_empty_part_approves_nothing(shell: Shell, wrong: str) 
 def test_a_content_is_not_overridden_by_the_same_id_without_one(shell: Shell) -> None:
     stale = f"{shell.ids[0]}@000000000000"
     said = shell.run("approve", stale, shell.ids[0], "--as", REVIEWER, code=1)
-    assert "not what you saw any more" in said
-    assert f"Look again: remediate show {shell.ids[0]}" in said
+    assert "changed since you saw it" in said
+    assert f"Review it again: remediate show {shell.ids[0]}" in said
     other = f"{shell.ids[0]}@111111111111"
     assert "given twice, with different contents" in shell.run("approve", stale, other, "--as", REVIEWER, code=2)
 

@@ -167,7 +167,7 @@ def test_a_first_approver_who_turns_out_to_be_the_deployer_does_not_count(world:
 
 def test_a_rule_that_wants_two_since_it_was_proposed_proposes_it_anew(world: World) -> None:
     record = proposed(world)
-    with pytest.raises(Refused, match="proposed anew"):
+    with pytest.raises(Refused, match="changed since it was proposed"):
         careful(world).approve(record.id, actor=ANA)
     assert careful(world).approve(record.id, actor=ANA).remediation.state is State.PROPOSED
     assert careful(world).approve(record.id, actor=BO).written
