@@ -1,4 +1,4 @@
-"""Turns application default credentials into the address of whoever is calling: the name that goes on the trail.
+"""Turns application default credentials into the address of the caller, which the audit trail records.
 
 Source: "How Application Default Credentials works" and the OpenID Connect userinfo endpoint (Google Identity).
 """
@@ -15,7 +15,7 @@ _TIMEOUT = 10.0  # seconds
 def caller_address(userinfo: str = _USERINFO) -> str:
     """The address of the service account or user that the credentials are for.
 
-    Raises BadInput where there are no credentials, or they tell no address, TransientFault where nobody answers.
+    Raises BadInput if there are no credentials or they have no address, TransientFault if Google does not answer.
     """
     import google.auth
     from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
@@ -25,9 +25,7 @@ def caller_address(userinfo: str = _USERINFO) -> str:
         credentials, _ = google.auth.default(scopes=_SCOPES)
     except DefaultCredentialsError:
         advice = "Get credentials with: gcloud auth application-default login"
-        raise BadInput(
-            "who you are cannot be told: there are no application default credentials", advice=advice
-        ) from None
+        raise BadInput("cannot tell who you are: there are no application default credentials", advice=advice) from None
     address = getattr(credentials, "service_account_email", None)
     if isinstance(address, str) and "@" in address:
         return address
@@ -37,10 +35,10 @@ def caller_address(userinfo: str = _USERINFO) -> str:
         answer.raise_for_status()
         found = answer.json().get("email")
     except (OSError, ValueError, GoogleAuthError) as error:
-        raise TransientFault(f"who you are could not be asked: {type(error).__name__}") from error
+        raise TransientFault(f"cannot tell who you are: Google did not answer ({type(error).__name__})") from error
     if not isinstance(found, str):
         advice = (
             "gcloud auth application-default login --scopes=openid,https://www.googleapis.com/auth/userinfo.email,..."
         )
-        raise BadInput("the credentials do not tell an address", advice=advice)
+        raise BadInput("the credentials have no email address", advice=advice)
     return found

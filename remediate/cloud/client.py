@@ -1,7 +1,7 @@
-"""Turns an endpoint into how Google's clients are to be called: REST, credentials, retries, and errors of our own.
+"""How to call Google's clients: endpoint, credentials, retries, and the translation of errors.
 
-REST in production too, so that what is tested is what runs. Google's client for Artifact Registry has neither a
-time-out nor a retry of its own, so each call gets both here.
+Production uses REST like the tests do. Google's client for Artifact Registry has no default time-out and no default
+retry, so each call gets both here.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 2.0  # seconds; the wait doubles in between, with full jitter
-_BUDGETS = 2.5  # how many time-outs' worth of time all attempts of one call may take together
+_BUDGETS = 2.5  # the time for all attempts of one call together, in time-outs
 
 
 def client_options(endpoint: str | None) -> tuple[ClientOptions | None, Credentials | None]:
-    """Options and credentials for an overridden endpoint; none at all where Google's own is meant."""
+    """Options and credentials for an overridden endpoint; None for Google's own endpoint."""
     if endpoint is None:
         return None, None
     from google.api_core.client_options import ClientOptions
@@ -33,7 +33,7 @@ def client_options(endpoint: str | None) -> tuple[ClientOptions | None, Credenti
 
 
 def with_retries(call: Callable[[], _T], timeout: float, *, conflicts: bool = False, budgets: float = _BUDGETS) -> _T:
-    """The call's result, made again on passing faults (and on conflicts, where asked) while the budget lasts."""
+    """The result of the call. Retries temporary faults (and conflicts, with `conflicts`) while the budget lasts."""
     from google.api_core import exceptions
     from google.api_core.retry import Retry
 
@@ -46,7 +46,7 @@ def with_retries(call: Callable[[], _T], timeout: float, *, conflicts: bool = Fa
 
 @contextmanager
 def translate_errors(what: str) -> Iterator[None]:
-    """Raise TransientFault or TerminalFault, naming the call, in place of the client libraries' many errors."""
+    """Translate the errors of the client libraries into TransientFault or TerminalFault, which name the call."""
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
 
@@ -55,7 +55,7 @@ def translate_errors(what: str) -> Iterator[None]:
     except exceptions.RetryError as error:
         raise TransientFault(f"{what}: {_told(error.cause or error)}") from error
     except exceptions.GoogleAPICallError as error:
-        # 401: a token that could not be had just now; who may do what is told by a 403.
+        # 401 means that no token is available now. A missing permission is a 403.
         if _is_passing(error) or isinstance(error, (exceptions.Conflict, exceptions.Unauthorized)):
             raise TransientFault(f"{what}: {_told(error)}") from error
         kind = Missing if isinstance(error, exceptions.NotFound) else TerminalFault
@@ -73,7 +73,7 @@ def _is_passing(error: BaseException) -> bool:
 
 
 def _told(error: BaseException) -> str:
-    """The error in one line: Google's own message and code, or the kind of connection error."""
+    """The error in one line: Google's code and message, or the type of a connection error."""
     from google.auth.exceptions import DefaultCredentialsError
 
     if isinstance(error, DefaultCredentialsError):

@@ -1,7 +1,7 @@
-"""What the remediator sees of Google Cloud: two Protocols, so that deciding never depends on a client library.
+"""The port of Google Cloud: Protocols, so that decisions do not depend on a client library.
 
-Every call has a time limit. A passing fault raises TransientFault, a final answer TerminalFault; both say which
-call failed and what Google answered.
+Every call has a time limit. A temporary fault raises TransientFault, a permanent error TerminalFault; both name the
+failed call and the answer of Google.
 """
 
 from __future__ import annotations
@@ -21,72 +21,72 @@ from remediate.iam.repository import Repository
 
 
 class Project(msgspec.Struct, frozen=True):
-    """A Google Cloud project. `organization` is digits; None outside of any, UNSET where it cannot be told."""
+    """A Google Cloud project. `organization` is digits; None without an organization, UNSET if unknown."""
 
     id: str
     number: str
     organization: str | msgspec.UnsetType | None
     ancestors: tuple[str, ...] = ()
-    """`folders/N` and `organizations/N`, nearest first, as far as they may be seen."""
+    """`folders/N` and `organizations/N`, nearest first, up to the first one that the service may not see."""
 
 
 class RepositoryDescription(msgspec.Struct, frozen=True):
-    """What a repository is, in Artifact Registry's own words; None where it does not say."""
+    """The description of a repository, in Artifact Registry's terms; None if it does not say."""
 
     format: str | None
     """`DOCKER`, `MAVEN`, ..."""
     mode: str | None
     """`STANDARD_REPOSITORY`, `VIRTUAL_REPOSITORY`, `REMOTE_REPOSITORY`."""
     redirected: bool | None = None
-    """Whether the addresses of gcr.io lead to it; None for every other repository, or where that cannot be told."""
+    """Whether gcr.io addresses are redirected to it; None if unknown, or if it is not a gcr.io repository."""
     newcomers: bool = False
-    """Whether its owner lets rules grant to members that never deployed from it: label `remediate=deployers`."""
+    """Whether rules may grant to members that never deployed from it: its label is `remediate=deployers`."""
 
 
 class PolicyChange(msgspec.Struct, frozen=True):
-    """What became of a repository's allow policy: `written` is False when it was as wanted already."""
+    """The result of a change to a repository's allow policy; `written` is False if no change was needed."""
 
     written: bool
     etag: str
-    """Of the policy as it stands afterwards (base64 text, as the REST API shows it)."""
+    """The etag of the policy after the change, in base64, as in the REST API."""
 
 
 class Registry(Protocol):
-    """Artifact Registry: what a repository is, and its allow policy."""
+    """Artifact Registry: the description and the allow policy of a repository."""
 
     def describe(self, repository: Repository) -> RepositoryDescription | None:
-        """What the repository is; None where it does not exist.
+        """The description of the repository; None if it does not exist.
 
-        A 403 (not visible to us) raises TerminalFault, it is not a no.
+        A 403 raises TerminalFault: a repository that the service may not see can exist.
         """
 
     def bindings(self, repository: Repository) -> list[Binding]:
-        """The bindings of the repository's own policy."""
+        """The bindings in the policy of the repository itself."""
 
     def has_reader(self, grant: Grant) -> bool:
-        """Whether the member is in an unconditional reader binding of the repository's own policy."""
+        """Whether the member is in an unconditional reader binding of the repository itself."""
 
     def change_by_adding(self, grant: Grant) -> BindingChange:
-        """What `add_reader` would change now; reads, and writes nothing."""
+        """The change that `add_reader` would make now; writes nothing."""
 
     def add_reader(self, grant: Grant, *, request_reason: str, precondition: Callable[[], bool]) -> PolicyChange:
         """Add the member to the repository's one unconditional reader binding, by compare-and-set on the etag.
 
-        Nothing else of the policy changes. A conflict is re-read and redone with jitter; no write happens when the
-        member is there already. `request_reason` is an opaque id that Google's audit log may show. `still` is asked
-        between each read and its write, and where it says no nothing is written: as the write bears the etag of that
-        read, it is certain that nobody changed the policy since.
+        Changes nothing else in the policy. After a conflict, it reads and writes again with jitter. It writes nothing
+        if the member is in the binding already. `request_reason` is an opaque id that Google's audit log may show.
+        `precondition` is called between each read and its write; if it returns False, nothing is written. The write
+        contains the etag of that read, so it fails if another process changed the policy since.
         """
 
     def remove_reader(self, grant: Grant, *, request_reason: str, precondition: Callable[[], bool]) -> PolicyChange:
-        """Take the member out of the repository's unconditional reader binding, by the same compare-and-set.
+        """Remove the member from the repository's unconditional reader binding, by the same compare-and-set.
 
-        Nothing else changes; nothing is written when the member is not there, or `still` says no.
+        Changes nothing else. Writes nothing if the member is not in the binding, or if `precondition` returns False.
         """
 
 
 class EntryKey(msgspec.Struct, frozen=True):
-    """What names a log entry: Cloud Logging's natural key."""
+    """The natural key of a log entry in Cloud Logging."""
 
     log_name: str
     insert_id: str
@@ -94,19 +94,19 @@ class EntryKey(msgspec.Struct, frozen=True):
 
 
 class Logs(Protocol):
-    """Cloud Logging: what really happened. Calls are few a minute; TransientFault where they are spent."""
+    """Cloud Logging: the authentic entries. It has a quota per minute; TransientFault if the quota is used up."""
 
     def entry(self, key: EntryKey) -> list[bytes]:
-        """The entries that Cloud Logging itself has under this key: one, or none; each as its own JSON."""
+        """The entries that Cloud Logging has under this key, one or none, each as JSON."""
 
     def entries(self, keys: Sequence[EntryKey]) -> Mapping[EntryKey, list[bytes] | RemediateError]:
-        """As `entry`, for many at once and in as few calls as can be; in place of what could not be asked, the fault.
+        """As `entry`, for many keys in as few calls as possible; a key that could not be read has the error instead.
 
-        A TransientFault: ask again later. A TerminalFault: it may not be asked.
+        TransientFault: ask again later. TerminalFault: the service may not read the log.
         """
 
     def operation_entries(self, project: str, operation: str, at: datetime) -> list[bytes]:
-        """The entries of the calls in the project that belong to an operation, within an hour of then."""
+        """The entries in the project of the calls of an operation, within an hour before and after `at`."""
 
     def deploys(
         self,
@@ -116,61 +116,61 @@ class Logs(Protocol):
         since: datetime,
         before: datetime,
     ) -> Iterator[bytes]:
-        """The entries of the project's activity log that may be deploys by these members, newest first; preselected.
+        """The entries of the project's activity log that may be deploys by these members, newest first.
 
-        `repositories` is the one repository that was deployed from, by the id and by the number of its project. Raises
-        TerminalFault where the log may not be read, or has more entries than one look-up follows.
+        `repositories` is the deployed repository, once with the id and once with the number of its project. Raises
+        TerminalFault if the service may not read the log, or if the log has more entries than one search reads.
         """
 
     def ends(self, project: str, operations: Sequence[str], since: datetime) -> Iterator[bytes]:
-        """The entries that end these operations (some dozens at most), newest first. Raises as `deploys` does."""
+        """The last entries of these operations (some dozens at most), newest first. Raises as `deploys` does."""
 
     def policy_changes(self, repository: Repository, since: datetime) -> Iterator[bytes]:
-        """The entries of who set the policy of the repository, or of its project, newest first. Raises likewise."""
+        """The entries of policy changes on the repository or its project, newest first. Raises as `deploys` does."""
 
     def denials(self, projects: Sequence[str], since: datetime) -> Iterator[bytes]:
-        """The entries of these projects (`projects/ID`) since then that may be denials.
+        """The entries of these projects (`projects/ID`) since that time that may be denials.
 
-        Each as its own JSON, exactly as Cloud Logging has it, oldest first among the projects that are asked at once.
+        Each as JSON, exactly as Cloud Logging has it, oldest first within each batch of projects.
         """
 
 
 class Projects(Protocol):
-    """Resource Manager: turns a project id or number into the project, its number, its id and its organization."""
+    """Resource Manager: projects by id or number, with their ancestors, policies and tags."""
 
     def find(self, project: str) -> Project | None:
-        """The project with this id or number; None where it does not exist or may not be seen (Google says 403)."""
+        """The project with this id or number; None if it does not exist or the service may not see it (403)."""
 
     def list_projects(self, scope: str) -> list[str]:
-        """Every project (`projects/ID`) at or beneath this scope (`organizations/N`, `folders/N`, `projects/ID`)."""
+        """All projects (`projects/ID`) at or below this scope (`organizations/N`, `folders/N`, `projects/ID`)."""
 
     def bindings(self, scope: str) -> list[Binding] | None:
-        """The bindings of the allow policy of `projects/ID`, `folders/N` or `organizations/N`; None: not to be seen."""
+        """The allow policy of `projects/ID`, `folders/N` or `organizations/N`; None if the service may not see it."""
 
     def tags(self, project: Project) -> frozenset[str] | None:
-        """The project's effective tags, as `tagValues/N` and as `ORGANIZATION/KEY/VALUE`; None: not to be seen."""
+        """The effective tags, as `tagValues/N` and `ORGANIZATION/KEY/VALUE`; None if the service may not see them."""
 
 
 class Troubleshooter(Protocol):
-    """Policy Troubleshooter: what no grant overrides."""
+    """Policy Troubleshooter: deny policies and access boundaries, which a grant does not override."""
 
     def denied_by_policy(self, repository: Repository, member: Member) -> bool | None:
-        """Whether a deny policy or an access boundary keeps the member from reading; None where it cannot tell."""
+        """Whether a deny policy or an access boundary denies the member access; None if unknown."""
 
 
 class Roles(Protocol):
-    """IAM: what custom roles hold."""
+    """IAM: the permissions of custom roles."""
 
     def holds(self, role: str) -> bool | None:
-        """Whether a custom role lets its members download images; None where that may not be looked up."""
+        """Whether a custom role lets its members download images; None if the service may not see the role."""
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """Google Cloud as the remediator sees it.
+    """The services of Google Cloud that the remediator uses.
 
-    `logs` is None only beside a local Google Cloud without Cloud Logging: then events are believed. `troubleshooter` is
-    None where it is not switched on.
+    `logs` is None only with a local Google Cloud without Cloud Logging: then events are trusted. `troubleshooter` is
+    None if it is off.
     """
 
     registry: Registry

@@ -1,7 +1,7 @@
-"""Cloud Logging by Google's client: entries read back, denials that never arrived, earlier deploys, policy changes.
+"""Cloud Logging by Google's client: reads back entries, and finds missed denials, earlier deploys and policy changes.
 
-Asked for as JSON, not as the client's entries: these round a timestamp to microseconds, and the timestamp is part of
-what identifies an entry. Source: `entries.list` (Cloud Logging API v2), which takes 60 calls a minute and project.
+Reads JSON and not the client's entry objects, which round timestamps to microseconds: the timestamp is part of the key
+of an entry. Source: `entries.list` (Cloud Logging API v2), with a quota of 60 calls per minute and project.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from remediate.times import instant
 if TYPE_CHECKING:
     from google.cloud.logging_v2 import Client
 
-_PAGE = 1000  # entries, the most that Google gives at once
-_SCOPES = 100  # projects that one call may name
-_PATIENCE = 6  # as many times the time-out: a page may have to wait for the next minute's quota
-_CALLS = 50  # requests a minute that one instance makes; the rest of the 60 is for people and for the sweep
+_PAGE = 1000  # entries per page, Google's maximum
+_SCOPES = 100  # projects in one call, Google's maximum
+_PATIENCE = 6  # time-outs for one page, which may wait for the quota of the next minute
+_CALLS = 50  # calls per minute of one instance; the rest of the 60 is for people and the sweep
 _MINUTE = 60.0
-_MOST_NAMED = 100  # entries that one query asks for
-_LONGEST_NAMES = 15_000  # characters of their names; a filter holds 20,000
-_PAGES = 5  # that one look-up follows
-_NEWEST = 100  # entries a page, where the newest come first and the first that tells ends the search
-_MOST_CALLS = 20  # of one operation; it has one or two
+_MOST_NAMED = 100  # entries in one query
+_LONGEST_NAMES = 15_000  # characters of their names; a filter may have 20,000
+_PAGES = 5  # pages that one search reads
+_NEWEST = 100  # entries per page in a search that reads the newest first and stops at the first proof
+_MOST_CALLS = 20  # entries of one operation, which usually has one or two
 _OPERATION_LASTS = timedelta(hours=1)
 
 _Q = TypeVar("_Q")
@@ -55,7 +55,7 @@ class _Named(msgspec.Struct, rename="camel"):
 
 
 class _Answer:
-    """What a look-up comes to; shared by the threads that ask for the same entry."""
+    """The result of a look-up, shared by the threads that ask for the same entry."""
 
     def __init__(self) -> None:
         self.done = False
@@ -64,14 +64,14 @@ class _Answer:
 
 
 def _fail(waiting: dict[EntryKey, _Answer], error: RemediateError) -> None:
-    """What was found before the fault is found all the same."""
+    """Set the error on all answers without entries. Entries that were found before the error stay valid."""
     for answer in waiting.values():
         if not answer.entries:
             answer.error = error
 
 
 class _Remembered(Generic[_Q, _A]):
-    """Answers by their question, each for so many seconds, and only so many."""
+    """A cache of answers with a lifetime of `window` seconds and at most `most` answers."""
 
     def __init__(self, window: float, most: int, monotonic: Callable[[], float]) -> None:
         self._window, self._most, self._monotonic = window, most, monotonic
@@ -89,7 +89,7 @@ class _Remembered(Generic[_Q, _A]):
 
 
 class GoogleLogs:
-    """A `Logs`. `endpoint` overrides Google's address; `timeout` is seconds a call."""
+    """A `Logs`. `endpoint` overrides Google's address; `timeout` is in seconds per call."""
 
     def __init__(self, endpoint: str | None, timeout: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._endpoint = endpoint
@@ -133,15 +133,15 @@ class GoogleLogs:
     def entries(self, keys: Sequence[EntryKey]) -> Mapping[EntryKey, list[bytes] | RemediateError]:
         with self._queueing:
             answers = {key: self._wanted.setdefault(key, _Answer()) for key in keys}
-        with self._asking:  # whoever is first asks for all that wait; the others find their answer at their turn
+        with self._asking:  # the first thread asks for all that wait; the others then find their answer
             while not all(answer.done for answer in answers.values()):
                 self._ask()
         return {key: answer.error or answer.entries for key, answer in answers.items()}
 
     def operation_entries(self, project: str, operation: str, at: datetime) -> list[bytes]:
-        """Remembered for a minute: one decision asks twice, for the denial and for the entry that is read back.
+        """Cached for a minute: one decision asks twice, for the denial and for the entry that it reads back.
 
-        That there are none is not remembered: logs take a moment to be readable.
+        An empty result is not cached: a new entry needs a moment until it is readable.
         """
         remembered = self._operations.get((project, operation))
         if remembered is not None:
@@ -173,15 +173,15 @@ class GoogleLogs:
         return self._newest(repository.project, wanted, f"list who set the policy of {repository}")
 
     def _newest(self, project: str, wanted: str, what: str) -> Iterator[bytes]:
-        """What is found, newest first. Where it is more than a few pages that is final: the next search finds no end.
+        """The matching entries, newest first. Raises TerminalFault after too many pages: another search ends the same.
 
-        Raises TransientFault where the minute's calls are spent.
+        Raises TransientFault if the calls of this minute are used up.
         """
         found = self._looked_up([f"projects/{project}"], wanted, _NEWEST, what, order="timestamp desc", final=True)
         return (bytes(each) for each in found)
 
     def _ask(self) -> None:
-        """One query for everything that waits, so that a burst of denials costs one of the minute's calls."""
+        """One query for all waiting keys, so that a burst of denials needs only one call."""
         with self._queueing:
             waiting: dict[EntryKey, _Answer] = {}
             room = _LONGEST_NAMES
@@ -195,7 +195,7 @@ class GoogleLogs:
             scopes.setdefault("/".join(key.log_name.split("/")[:2]), []).append(key)
         try:
             self._read_back(list(scopes), waiting)
-        except TerminalFault:  # one scope that may not be read must not keep the others from being answered
+        except TerminalFault:  # one scope without permission must not block the others
             for scope, keys in scopes.items():
                 part = {key: waiting[key] for key in keys}
                 try:
@@ -207,7 +207,7 @@ class GoogleLogs:
         except BaseException as error:
             _fail(waiting, TransientFault(f"read log entries back: {type(error).__name__}"))
             raise
-        finally:  # whatever it was, nobody waits for an answer that does not come any more
+        finally:  # after any error, no thread keeps waiting
             for answer in waiting.values():
                 answer.done = True
 
@@ -229,11 +229,11 @@ class GoogleLogs:
         order: str = "timestamp asc",
         final: bool = False,
     ) -> Iterator[msgspec.Raw]:
-        """The entries, `size` a page, each page one of the minute's calls and each of its attempts too.
+        """The entries, `size` per page. Each page and each retry counts as one call of this minute.
 
-        A page without entries is no "no" while a token comes with it: the search had no time to look everywhere
-        (`nextPageToken`, `entries.list`). Raises TransientFault (`final`: TerminalFault) where it has not after a few
-        pages.
+        An empty page with a token does not mean "none": Google ran out of time before it searched everything
+        (`nextPageToken`, `entries.list`). Raises TransientFault (`final`: TerminalFault) if the search is not complete
+        after `_PAGES` pages.
         """
         body: dict[str, object] = {
             "resourceNames": scopes,
@@ -256,13 +256,13 @@ class GoogleLogs:
         return self._page(wanted)
 
     def _spend(self) -> None:
-        """Take one of the minute's calls. Raises TransientFault where they are spent: the event comes again."""
+        """Take one of the calls of this minute. Raises TransientFault if they are used up; the event is redelivered."""
         with self._counting:
             now = self._monotonic()
             while self._calls and now - self._calls[0] >= _MINUTE:
                 self._calls.popleft()
             if len(self._calls) >= _CALLS:
-                raise TransientFault(f"{_CALLS} log look-ups were made within a minute, which is as many as we make")
+                raise TransientFault(f"the limit of {_CALLS} log look-ups per minute is reached")
             self._calls.append(now)
 
     def _page(self, wanted: dict[str, object]) -> _Page:
@@ -271,5 +271,5 @@ class GoogleLogs:
         )
         try:
             return msgspec.json.decode(answer, type=_Page)
-        except msgspec.MsgspecError as error:  # a proxy's own page, for instance
+        except msgspec.MsgspecError as error:  # for example the error page of a proxy
             raise TransientFault(f"Cloud Logging's answer cannot be read: {error}") from None

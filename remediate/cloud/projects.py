@@ -1,4 +1,4 @@
-"""Resource Manager by Google's client: a project's id, number and organization, remembered for a few minutes."""
+"""Resource Manager by Google's client: projects, their ancestors, policies and tags, cached for a few minutes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from remediate.iam.allow_policy import Binding
 if TYPE_CHECKING:
     from google.cloud.resourcemanager_v3 import FoldersClient, ProjectsClient
 
-_REMEMBERED = 300.0  # seconds; a project that moves to another organization is noticed after that
-_FRESH = 60.0  # seconds that a policy or a tag is remembered
+_REMEMBERED = 300.0  # seconds that a project is cached: a move to another organization shows after that
+_FRESH = 60.0  # seconds that a policy or a tag is cached
 _MOST = 10_000
 _T = TypeVar("_T")
 _DEEPEST = 12  # "Resource hierarchy": folders nest ten levels deep
 
 
 class GoogleProjects:
-    """A `Projects`. `endpoint` overrides Google's address; `timeout` is seconds a call."""
+    """A `Projects`. `endpoint` overrides Google's address; `timeout` is in seconds per call."""
 
     def __init__(self, endpoint: str | None, timeout: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._endpoint = endpoint
@@ -65,7 +65,7 @@ class GoogleProjects:
         return found
 
     def list_projects(self, scope: str) -> list[str]:
-        """Logs are kept by each project for itself, so what a folder holds has to be known one by one."""
+        """Lists the projects one by one, because each project has its own log."""
         if scope.startswith("projects/"):
             return [scope]
         above: dict[str, tuple[str, ...]] = {}
@@ -134,7 +134,7 @@ class GoogleProjects:
         try:
             answer = self._get(self._projects.get_project, f"projects/{project}")
         except DefaultCredentialsError:
-            return None  # no credentials at all see nothing, however often they ask
+            return None  # without credentials a retry cannot succeed
         if answer is None:
             return None
         number = answer.name.partition("/")[2]
@@ -142,7 +142,7 @@ class GoogleProjects:
         return Project(answer.project_id, number, organization, ancestors)
 
     def _ancestry(self, parent: str) -> tuple[str | msgspec.UnsetType | None, tuple[str, ...]]:
-        """The organization, and every folder and organization above, nearest first."""
+        """The organization (UNSET if unknown), and the visible folders and organization above, nearest first."""
         ancestors: list[str] = []
         for _ in range(_DEEPEST):
             kind, _, name = parent.partition("/")
@@ -158,11 +158,11 @@ class GoogleProjects:
         return msgspec.UNSET, tuple(ancestors)
 
     def _get(self, get: Callable[..., Any], name: str) -> Any:
-        """The resource, or None where it does not exist or may not be seen."""
+        """The resource; None if it does not exist or the service may not see it."""
         return self._seen(lambda: get(name=name, timeout=self._timeout, retry=None))
 
     def _seen(self, call: Callable[[], _T]) -> _T | None:
-        """The answer, or None where Google says 403 or 404; it says 403 for a project that does not exist."""
+        """The answer; None for a 403 or 404. Google answers 403 for a project that does not exist."""
         from google.api_core.exceptions import Forbidden, NotFound
 
         try:

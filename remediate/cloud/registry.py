@@ -1,4 +1,4 @@
-"""Artifact Registry by Google's client: whether a repository exists, who reads it, and the one policy write."""
+"""Artifact Registry by Google's client: descriptions of repositories, their policies, and the one policy write."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 Edit = AlreadyThere | AppendTo | NewBinding | NotThere | RemoveFrom
 _LABEL = "remediate"
-"""The label by whose value `deployers` a repository's owner opts in to newcomers."""
-_POLICY_VERSION = 3  # below it, conditional bindings are read without their conditions, and written back broken
+"""The label of a repository. With the value `deployers`, its owner opts in to grants to newcomers."""
+_POLICY_VERSION = 3  # older versions lose the conditions of bindings between read and write
 
 
 class GoogleRegistry:
-    """A `Registry`. `endpoint` overrides Google's address; `timeout` is seconds a call."""
+    """A `Registry`. `endpoint` overrides Google's address; `timeout` is in seconds per call."""
 
     def __init__(self, endpoint: str | None, timeout: float) -> None:
         self._endpoint = endpoint
@@ -71,7 +71,7 @@ class GoogleRegistry:
         return RepositoryDescription(_name(found.format_), _name(found.mode), redirected, newcomers)
 
     def _redirected(self, project: str) -> bool | None:
-        """Whether gcr.io's addresses lead to this project's repositories ("Transition from Container Registry")."""
+        """Whether gcr.io addresses are redirected to this project ("Transition from Container Registry")."""
         what = f"get projects/{project}/projectSettings"
         name = what.removeprefix("get ")
         with suppress(TerminalFault, TransientFault), translate_errors(what):
@@ -111,7 +111,7 @@ class GoogleRegistry:
         perhaps_written = False
 
         def attempt() -> PolicyChange:
-            """The whole read-modify-write: also what heals an answer that was lost after the write was done."""
+            """One read-modify-write. A retry also recovers from an answer that was lost after the write."""
             nonlocal perhaps_written
             policy = self._policy(repository)
             edit = edit_of(_bindings(policy), member)
@@ -126,7 +126,7 @@ class GoogleRegistry:
                 perhaps_written = True
                 raise
 
-        # Our own threads take turns; other writers are met by the etag.
+        # A lock serializes our own threads; the etag detects other writers.
         with translate_errors(f"setIamPolicy {repository}"), self._writing[repository]:
             return with_retries(attempt, self._timeout, conflicts=True)
 
@@ -149,7 +149,7 @@ class GoogleRegistry:
 
 
 def _name(value: object) -> str | None:
-    """The name of an enum's value; None for its zero, which says nothing. A value that is too new is its number."""
+    """The name of an enum value; None for zero, which means unspecified; the number of a value that is too new."""
     return str(getattr(value, "name", value)) if value else None
 
 
@@ -158,7 +158,7 @@ def _bindings(policy: Policy) -> list[Binding]:
 
 
 def _apply(policy: Policy, edit: AppendTo | NewBinding | RemoveFrom, member: Member) -> None:
-    """The edit, in place: everything that the policy holds besides stays as it was read."""
+    """Applies the edit in place; the rest of the policy stays as it was read."""
     match edit:
         case AppendTo(index):
             policy.bindings[index].members.append(member.id)

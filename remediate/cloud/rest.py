@@ -1,4 +1,4 @@
-"""Reads JSON by plain REST where Google has no client that speaks it, or none that is worth its weight here."""
+"""Reads JSON by plain REST, where Google has no REST client or only a large one."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 def get(url: str, timeout: float, what: str) -> bytes:
-    """The body of the answer. Raises TransientFault or TerminalFault that name `what` was read."""
+    """The body of the answer. Raises TransientFault or TerminalFault; both begin with `what`."""
     return _asked("GET", url, None, timeout, what)
 
 
 def get_public(url: str, timeout: float, what: str) -> bytes:
-    """As `get`, of what anybody may read: no credentials go there."""
+    """As `get`, for public data: sends no credentials."""
     return _asked("GET", url, None, timeout, what, anonymous=True)
 
 
 def post(url: str, body: dict[str, object], timeout: float, what: str) -> bytes:
-    """The body of the answer to a question that changes nothing. Raises as `get` does."""
+    """The body of the answer to a POST. Retries, so a repeated request must be harmless. Raises as `get` does."""
     return _asked("POST", url, body, timeout, what)
 
 
@@ -51,7 +51,7 @@ def _asked(
 
 @cache
 def _session(*, anonymous: bool) -> requests.Session:
-    """A session with the credentials of this environment, or none at all: where no TLS protects them, for one."""
+    """A session with application default credentials, or without any, for example where no TLS protects them."""
     import google.auth
     import requests
     from google.auth.transport.requests import AuthorizedSession

@@ -1,4 +1,4 @@
-"""IAM: whether a custom role lets its members download images, remembered for a minute; and the predefined that do.
+"""IAM: whether a custom role lets its members download images, cached for a minute; and the predefined roles that do.
 
 Source: `projects.roles.get`, `organizations.roles.get` and `roles.list` (IAM API v1).
 """
@@ -17,7 +17,7 @@ from remediate.iam.access import DOWNLOAD
 
 _GOOGLE = "https://iam.googleapis.com"
 _CUSTOM = re.compile(r"(?:projects|organizations)/[A-Za-z0-9.:-]{1,80}/roles/[A-Za-z0-9_.]{1,64}\Z")
-_REMEMBERED = 60.0  # seconds
+_REMEMBERED = 60.0  # seconds that a role is cached
 
 
 class _Role(msgspec.Struct, rename="camel"):
@@ -32,16 +32,16 @@ class _Roles(msgspec.Struct, rename="camel"):
 
 
 class UnknownRoles:
-    """Beside a local Google Cloud without IAM: nothing is known of custom roles."""
+    """For a local Google Cloud without IAM: custom roles are unknown."""
 
     def holds(self, role: str) -> bool | None:
-        """Not known."""
+        """Always None: unknown."""
         del role
         return None
 
 
 class GoogleRoles:
-    """What roles hold. `endpoint` overrides Google's address; `timeout` is seconds a call."""
+    """A `Roles`. `endpoint` overrides Google's address; `timeout` is in seconds per call."""
 
     def __init__(self, endpoint: str | None, timeout: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._address = endpoint or _GOOGLE
@@ -50,7 +50,7 @@ class GoogleRoles:
         self._found: dict[str, tuple[float, bool | None]] = {}
 
     def holds(self, role: str) -> bool | None:
-        """Whether a custom role lets its members download; None where that may not be looked up."""
+        """Whether a custom role lets its members download images; None if the service may not see the role."""
         if not _CUSTOM.match(role):
             return None
         remembered = self._found.get(role)
@@ -68,7 +68,7 @@ class GoogleRoles:
         return DOWNLOAD in found.included_permissions and not found.deleted
 
     def predefined_readers(self) -> Iterator[str]:
-        """Every predefined role that holds the permission now. Raises TransientFault or TerminalFault."""
+        """The predefined roles that have the permission now. Raises TransientFault or TerminalFault."""
         token = ""
         while True:
             url = f"{self._address}/v1/roles?view=FULL&pageSize=1000&pageToken={token}"

@@ -1,4 +1,4 @@
-"""Reads a policy's text from a file or a Cloud Storage object. Source: `objects.get`, `alt=media` (JSON API v1)."""
+"""Reads a policy from a file or a Cloud Storage object. Source: `objects.get`, `alt=media` (JSON API v1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TIMEOUT = 10.0  # seconds
 
 
 def object_text(place: str, endpoint: str | None) -> str:
-    """The text at `gs://BUCKET/OBJECT`. Raises BadInput where there is none, TransientFault where nobody answers."""
+    """The text at `gs://BUCKET/OBJECT`. Raises BadInput if there is none, TransientFault if Google does not answer."""
     bucket, _, name = place.removeprefix("gs://").partition("/")
     if not bucket or not name:
         raise BadInput(f"{place}: expected gs://BUCKET/OBJECT")
@@ -28,12 +28,12 @@ def object_text(place: str, endpoint: str | None) -> str:
 
 
 def read_policy(place: str, endpoint: str | None = None) -> str:
-    """The text at a path or `gs://BUCKET/OBJECT`. Raises BadInput or TransientFault where it cannot be read."""
+    """The text at a path or `gs://BUCKET/OBJECT`. Raises BadInput or TransientFault if it cannot be read."""
     if place.startswith("gs://"):
         return object_text(place, endpoint)
     try:
         with Path(place).open(encoding="utf-8") as file:
-            return file.read(MOST + 1)  # what is longer is none, and `/dev/zero` has no end
+            return file.read(MOST + 1)  # a longer text is rejected later; `/dev/zero` never ends
     except OSError as error:
         raise BadInput(f"{place}: {error.strerror or error}") from None
     except UnicodeDecodeError:

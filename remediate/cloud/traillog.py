@@ -1,7 +1,7 @@
-"""Writes the line of a transition to Cloud Logging, where somebody decides from their own machine, not in the service.
+"""Writes the log line of each transition to Cloud Logging when a person decides from the command line.
 
-Ledger and log are two witnesses of one thing; a service's own lines come from its standard output. Source:
-`entries.write` (Cloud Logging API v2); the hash as insert id makes a line that is sent twice one entry.
+The ledger and the log both record every transition; the service itself logs to standard output. Source:
+`entries.write` (Cloud Logging API v2). The insert id is the hash, so that a line sent twice becomes one entry.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _GOOGLE = "https://logging.googleapis.com"
 
 
 class TrailLog(NoEvents):
-    """Writes a line of each transition; `failed` gets the reason where a line could not be written."""
+    """Writes a line for each transition; `failed` gets the reason if a line could not be written."""
 
     def __init__(self, project: str, endpoint: str | None, timeout: float, failed: Callable[[str], None]) -> None:
         self._project = project
@@ -40,4 +40,4 @@ class TrailLog(NoEvents):
         try:
             post(f"{self._address}/v2/entries:write", {"entries": [entry]}, self._timeout, "write the trail's line")
         except (TransientFault, TerminalFault) as fault:
-            self._failed(f"the ledger has this step, the log has not: {fault}")
+            self._failed(f"the ledger has this transition, but writing it to Cloud Logging failed: {fault}")

@@ -1,7 +1,7 @@
-"""Policy Troubleshooter: whether a deny policy or an access boundary keeps a member from reading, whatever is granted.
+"""Policy Troubleshooter: whether a deny policy or an access boundary denies a member access in spite of a grant.
 
-Advisory, and only where it is switched on: it needs roles of its own. Source: `iam.troubleshoot` (Policy Troubleshooter
-API v3beta), the version that tells of principal access boundaries.
+Advisory, and off by default, because it needs additional roles. Source: `iam.troubleshoot` (Policy Troubleshooter API
+v3beta), the version that reports principal access boundaries.
 """
 
 from __future__ import annotations
@@ -30,16 +30,19 @@ class _Answer(msgspec.Struct, rename="camel"):
 
 
 class GoogleTroubleshooter:
-    """A `Troubleshooter`. `endpoint` overrides Google's address; `timeout` is seconds a call."""
+    """A `Troubleshooter`. `endpoint` overrides Google's address; `timeout` is in seconds per call."""
 
     def __init__(self, endpoint: str | None, timeout: float) -> None:
         self._address = endpoint or _GOOGLE
         self._timeout = timeout
 
     def denied_by_policy(self, repository: Repository, member: Member) -> bool | None:
-        """Whether something that no grant overrides bars the member. Raises TransientFault or TerminalFault."""
+        """Whether a deny policy or an access boundary denies the member access; None if unknown.
+
+        Raises TransientFault or TerminalFault.
+        """
         if member.kind is MemberKind.PRINCIPAL:
-            return None  # it knows users and service accounts alone
+            return None  # it supports only users and service accounts
         name = f"//artifactregistry.googleapis.com/{repository}"
         asked = {"principal": member.id.partition(":")[2], "fullResourceName": name, "permission": DOWNLOAD}
         url = f"{self._address}/v3beta/iam:troubleshoot"

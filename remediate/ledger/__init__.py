@@ -1,5 +1,5 @@
-"""Where remediations live: `interface.py` is the port; SQLite and Firestore implement it.
+"""The store of remediations: `interface.py` is the port; SQLite and Firestore implement it.
 
-In: records and the transitions that led to them. Out: the same, by compare-and-set. Imports `records` and what lies
-below; `open_ledger` in `opening.py` chooses the implementation by URL.
+In: records and their transitions, stored by compare-and-set. Out: the same, by id or by filter. Imports `records` and
+the layers below it. `open_ledger` in `opening.py` chooses the implementation by URL.
 """

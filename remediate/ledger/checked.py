@@ -1,4 +1,4 @@
-"""Reads a chain and what it belongs to, and checks them: two look-ups, and somebody may move them on in between."""
+"""Reads a trail and its record, and verifies them. These are two reads, so another process may write in between."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from remediate.records.modes import ModeChange, Modes
 from remediate.records.remediation import TrailRecord
 from remediate.records.trail_verification import broken_switches, broken_trail
 
-_LOOKS = 3  # what is broken each time is broken
-_CURE = "`remediate trail verify` checks every chain; compare the record with a backup and the log's trail."
+_LOOKS = 3  # a trail that is broken each time is really broken
+_CURE = "`remediate trail verify` checks every trail. Compare the record with a backup and with Cloud Logging."
 
 
 def checked_trail(ledger: Ledger, ident: str) -> tuple[list[TrailRecord], str | None]:
-    """A remediation's trail, and its first broken link in words; None where it is whole."""
+    """The trail of a remediation, and a description of its first broken link; None if the trail is intact."""
     steps: list[TrailRecord] = []
     link: str | None = None
     for _ in range(_LOOKS):
@@ -28,7 +28,7 @@ def checked_trail(ledger: Ledger, ident: str) -> tuple[list[TrailRecord], str | 
 
 
 def checked_switches(ledger: Ledger) -> tuple[Modes, list[ModeChange], str | None]:
-    """The switches in force, every change of them, and the first broken link in words; None where they are whole."""
+    """The switches in force, all their changes, and a description of the first broken link; None if intact."""
     modes, changes = Modes(), list[ModeChange]()
     link: str | None = None
     for _ in range(_LOOKS):
@@ -43,10 +43,10 @@ def checked_switches(ledger: Ledger) -> tuple[Modes, list[ModeChange], str | Non
 
 
 def require_whole(ledger: Ledger, ident: str) -> None:
-    """Raise LedgerFault, which names the broken link, where a record and its trail do not prove each other.
+    """Raise LedgerFault, which names the broken link, if a record and its trail do not agree.
 
-    Asked before anything is done on a record's word: what was changed behind the trail's back is not carried out, and
-    no transition of ours covers it up. Raises TransientFault where the record keeps changing meanwhile.
+    Called before every action on a record: a record that was changed without its trail is not acted on, and no new
+    transition hides the change. Raises TransientFault if the record keeps changing during the check.
     """
     record = ledger.get(ident)
     for _ in range(_LOOKS):
@@ -55,5 +55,7 @@ def require_whole(ledger: Ledger, ident: str) -> None:
             return
         before, record = record, ledger.get(ident)
         if record == before:
-            raise LedgerFault(f"the hash chain of {ident} is broken, so nothing is done about it: {link}", advice=_CURE)
+            raise LedgerFault(
+                f"the hash chain of {ident} is broken, so remediate does not act on it: {link}", advice=_CURE
+            )
     raise TransientFault(f"the record of {ident} kept changing while its trail was checked")

@@ -1,4 +1,4 @@
-"""Reads what a ledger stores: JSON of the records. One that cannot be read, or means nothing, is named, and nothing is
+"""Decodes stored records from JSON. A record that is unreadable or invalid raises an error that names it; nothing is
 decided on it."""
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _QUOTED = re.compile(r"Invalid enum value .*(?= - at `)", re.S)  # the one error
 
 
 class RecordDecoder(Generic[_Record]):
-    """Reads one kind of record back, as this version or an older one wrote it."""
+    """Decodes one type of record, as this version or an older one wrote it."""
 
     def __init__(self, kind: type[_Record], name: str) -> None:
         self._decoder = msgspec.json.Decoder(kind)
         self._name = name
 
     def __call__(self, stored: object, ident: object = "") -> _Record:
-        """The record. Raises LedgerFault that names `ident`, and says what was expected where, never the content."""
+        """The record. Raises LedgerFault, which names `ident` and what was expected where, and never the content."""
         try:
             if not isinstance(stored, str | bytes):
                 raise msgspec.ValidationError(f"expected JSON, got {type(stored).__name__}")
@@ -35,18 +35,18 @@ class RecordDecoder(Generic[_Record]):
             if problem := nonsense(record):
                 raise msgspec.ValidationError(problem)
             if ident and isinstance(record, Remediation) and record.id != ident:
-                raise msgspec.ValidationError("expected the id that it is filed under - at `$.id`")
+                raise msgspec.ValidationError("expected the id that it is stored under - at `$.id`")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             why = _QUOTED.sub("Invalid enum value", str(error))
             raise LedgerFault(
                 f"{' '.join(filter(None, (self._name, str(ident))))} cannot be read: {why}",
-                advice="`remediate trail verify` checks every record; a backup of the ledger has it whole.",
+                advice="`remediate trail verify` checks every record. Restore this one from a backup of the ledger.",
             ) from None
         return record
 
 
 class Gathered(NamedTuple, Generic[_Record]):
-    """What was found among rows; `more`: another one matches. `damaged`: what could not be read."""
+    """The matching records among some rows. `more`: another one matches. `damaged`: rows that cannot be read."""
 
     found: list[_Record]
     more: bool
@@ -62,9 +62,9 @@ def gather(
     *,
     most: int | None = None,
 ) -> Gathered[_Record]:
-    """The first `limit` that match. A row is what is stored, and whose it is; one that cannot be read stops no other.
+    """The first `limit` records that match. A row is the stored JSON and its id; an unreadable row is skipped.
 
-    `most` says after how many rows they were cut off: where one of them could not be read, others may follow.
+    `most` is the number of rows after which the query was cut off: if one of them is unreadable, more may match.
     """
     found, damaged, looked_at = list[_Record](), list[LedgerFault](), 0
     for looked_at, row in enumerate(rows, start=1):
@@ -81,7 +81,7 @@ def gather(
 
 
 remediation = RecordDecoder(Remediation, "the record of")
-step = RecordDecoder(TrailRecord, "a record on the trail of")
+step = RecordDecoder(TrailRecord, "a trail record of")
 modes = RecordDecoder(Modes, "the record of the switches in force")
 change = RecordDecoder(ModeChange, "a record of a switch")
 parcel = RecordDecoder(OutboxMessage, "a notice")

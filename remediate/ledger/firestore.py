@@ -1,7 +1,7 @@
-"""The ledger in production: Firestore, by preconditions in one batch, without transactions.
+"""The ledger in production: Firestore, with preconditions in one batch and without transactions.
 
-A contended transaction waits and is aborted; a batch whose preconditions fail says so at once, and the remediator reads
-again. Each remediation is one document, with its trail and the denials it counted in collections beneath it.
+A contended transaction waits and is aborted. A batch with a failed precondition fails at once, and the remediator reads
+again. Each remediation is one document; its trail and its counted denials are subcollections.
 Sources: "Transactions and batched writes" and "Understand reads and writes at scale" (Firestore).
 """
 
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
         WriteBatch,
     )
 
-_TIMEOUT = 10.0  # seconds a call
+_TIMEOUT = 10.0  # seconds per call
 SCHEMA = 5
-"""What the documents look like. Collections make themselves; `_migrate` adds what older documents do not have."""
+"""Version of the documents. Firestore creates collections by itself; `_migrate` adds fields to older documents."""
 
 _REMEDIATIONS, _TRAIL, _DENIALS, _SETTINGS, _CHANGES = "remediations", "trail", "denials", "settings", "mode_changes"
 _PLACES, _PARCELS = "places", "parcels"
-_SCANNED = 10_000  # documents looked at, newest first, for a filter that no index serves
+_SCANNED = 10_000  # documents that a query without an index reads, newest first
 
 
 class FirestoreLedger:
-    """A `Ledger` in one Firestore database. `FIRESTORE_EMULATOR_HOST` is honoured by Google's client."""
+    """A `Ledger` in one Firestore database. Google's client obeys `FIRESTORE_EMULATOR_HOST`."""
 
     def __init__(self, project: str, database: str) -> None:
         self._project, self._database = project, database
@@ -63,10 +63,10 @@ class FirestoreLedger:
                 raise BadInput(f"there is no Firestore database {self._project}/{self._database}") from None
             version = _field(found, "version") if found.exists else 0
             if not isinstance(version, int):
-                raise LedgerFault(f"settings/schema holds {version!r}: expected the schema's number")
+                raise LedgerFault(f"settings/schema has version {version!r}: expected a number")
             if version > SCHEMA:
                 name = f"firestore://{self._project}/{self._database}"
-                raise BadInput(f"{name} has schema {version}; this version reads up to {SCHEMA}: use a newer one")
+                raise BadInput(f"{name} has schema {version}; this version reads up to {SCHEMA}: upgrade remediate")
             if version < SCHEMA:
                 _migrate(client)
                 schema.set({"version": SCHEMA}, timeout=_TIMEOUT)
@@ -111,7 +111,7 @@ class FirestoreLedger:
             else:
                 stored = document.get(["version"], timeout=_TIMEOUT)
                 if not stored.exists or _field(stored, "version") != record.version - 1:
-                    raise Conflict(f"{record.id} was changed by somebody else")
+                    raise Conflict(f"another process changed {record.id} first")
                 option = self._client.write_option(last_update_time=stored.update_time)
                 batch.update(document, fields, option=option)
             if denial_key is not None:
@@ -150,7 +150,7 @@ class FirestoreLedger:
         return Page(got.found, got.more, _part(got), got.damaged)
 
     def counts(self, states: Sequence[State] = tuple(State), *, most: int | None = None) -> Mapping[State, int]:
-        """By a count aggregation for each state, all at the same time; each reads an index alone."""
+        """Uses one count aggregation per state, all in parallel; each reads only an index."""
         from google.cloud.firestore import FieldFilter
         from google.cloud.firestore_v1.aggregation import AggregationQuery
 
@@ -165,7 +165,7 @@ class FirestoreLedger:
             return dict(zip(states, pool.map(count, states), strict=True))
 
     def groups(self, state: State | None, *, limit: int, most: int) -> Mapping[str, int]:
-        """Group after group by an index, so that it takes as long as there are groups, however large they are."""
+        """Reads one group after another from an index: the time depends on the number of groups, not on their size."""
         from google.cloud.firestore import FieldFilter
         from google.cloud.firestore_v1.aggregation import AggregationQuery
 
@@ -203,7 +203,7 @@ class FirestoreLedger:
                         yield str(each.id)
 
     def damage(self) -> Iterator[str]:
-        """Nothing: Firestore keeps its own pages, and makes a collection with its first document."""
+        """Always empty: Firestore checks its own storage, and creates a collection with its first document."""
         return iter(())
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
@@ -216,7 +216,7 @@ class FirestoreLedger:
                 yield stored.step(*_row(each))
 
     def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Cursor | None = None) -> TrailPage:
-        """The time is looked up by an index; whatever else is wanted is looked for among so many, the newest first."""
+        """An index serves the time; the other fields need a scan of at most `_SCANNED` transitions, newest first."""
         from google.cloud.firestore import FieldFilter
 
         query: Query = self._client.collection_group(_TRAIL).order_by("at", direction="DESCENDING")
@@ -234,9 +234,9 @@ class FirestoreLedger:
         return TrailPage(got.found, got.more, _part(got), got.damaged)
 
     def take(self, name: str, limit: int, holder: str) -> bool:
-        """Each place is a document of its own, and each holder looks from a place of its own on: none is contended.
+        """Each place is one document, and each holder starts at a different place, so that no document is contended.
 
-        Where that one is taken, a query tells which are free, and at once where none is: in a flood most find that.
+        If that place is taken, one query returns all taken places: in a flood, it mostly shows that none is free.
         """
         from google.cloud.firestore import FieldFilter
 
@@ -272,7 +272,7 @@ class FirestoreLedger:
             else:
                 stored = self._modes.get(["version"], timeout=_TIMEOUT)
                 if not stored.exists or _field(stored, "version") != modes.version - 1:
-                    raise Conflict("the mode was switched by somebody else")
+                    raise Conflict("another process switched the mode first")
                 option = self._client.write_option(last_update_time=stored.update_time)
                 batch.update(self._modes, fields, option=option)
             step = self._modes.collection(_CHANGES).document(f"{change.seq:08d}")
@@ -303,12 +303,12 @@ class FirestoreLedger:
         with _translated():
             stored = document.get(["version"], timeout=_TIMEOUT)
             if not stored.exists or _field(stored, "version") != parcel.version - 1:
-                raise Conflict(f"{parcel.id} was taken by somebody else")
+                raise Conflict(f"another process took {parcel.id} first")
             option = self._client.write_option(last_update_time=stored.update_time)
             document.update(_fields(parcel), option=option, timeout=_TIMEOUT)
 
     def _add(self, batch: WriteBatch, parcels: Sequence[OutboxMessage]) -> int:
-        """Have the batch create those that are not there; gives how many. One stored meanwhile is a conflict."""
+        """Add the missing messages to the batch; returns how many. The batch fails if another process stores one."""
         absent = [each for each in parcels if not self._parcel(each).get(["version"], timeout=_TIMEOUT).exists]
         for each in absent:
             batch.create(self._parcel(each), _fields(each))
@@ -324,25 +324,25 @@ class FirestoreLedger:
         return document
 
     def _denial(self, remediation: str, key: str) -> DocumentReference:
-        """Keys hold slashes and have any length, ids neither."""
+        """The document of a denial. Keys contain slashes and have any length, document ids must not."""
         name = hashlib.sha256(key.encode()).hexdigest()
         denial: DocumentReference = self._document(remediation).collection(_DENIALS).document(name)
         return denial
 
 
 def _field(document: DocumentSnapshot[DocumentReference], name: str) -> object:
-    """What the document holds under this name; None where it holds nothing, where Google's own `get` has a KeyError."""
+    """The field with this name; None if there is none, where Google's `get` raises KeyError."""
     return (document.to_dict() or {}).get(name)
 
 
 def _row(document: DocumentSnapshot[DocumentReference]) -> tuple[object, str]:
-    """The record that a document holds, and the id of the remediation, switch or notice that it belongs to."""
+    """The stored record of a document, and the id of its remediation, switch or notice."""
     path = str(document.reference.path).split("/")
     return _field(document, "record"), path[1] if path[0] == _REMEDIATIONS else path[-1]
 
 
 def _part(got: stored.Gathered[Remediation] | stored.Gathered[TrailRecord]) -> int | None:
-    """How many documents were looked at, where it ended there though more may match."""
+    """How many documents the scan read, if it stopped before the end; None if it read all."""
     return got.looked_at if got.looked_at == _SCANNED and not got.more else None
 
 
@@ -352,14 +352,14 @@ def _fields(parcel: OutboxMessage) -> dict[str, object]:
 
 
 def _migrate(client: Client) -> None:
-    """Give remediations of older schemas the fields that they are found by since: `updated` (4), `gathered` (5)."""
+    """Add the indexed fields of newer schemas to older remediations: `updated` (4), `gathered` (5)."""
     query = client.collection(_REMEDIATIONS).order_by("__name__").limit(500)
     page = list(_streamed(query))
     while page:
         for each in page:
             if not {"updated", "gathered"} <= (each.to_dict() or {}).keys():
                 option = client.write_option(last_update_time=each.update_time)
-                with suppress(Conflict), _translated():  # whoever was faster wrote the field
+                with suppress(Conflict), _translated():  # another process wrote the field first
                     record = stored.remediation(*_row(each))
                     fields = {"updated": record.updated, "gathered": record.gathered}
                     each.reference.update(fields, option=option, timeout=_TIMEOUT)
@@ -367,9 +367,9 @@ def _migrate(client: Client) -> None:
 
 
 def _streamed(query: Query | CollectionReference) -> Iterator[DocumentSnapshot[DocumentReference]]:
-    """The documents of a query. Its own idea of retrying fails with an AttributeError when a stream breaks off.
+    """The documents of a query. The client's default retry fails with an AttributeError when a stream breaks off.
 
-    A query has no precondition of ours: one that fails wants an index ("Query requires an index", Firestore).
+    A query has no precondition, so FailedPrecondition means a missing index ("Query requires an index", Firestore).
     """
     from google.api_core.exceptions import FailedPrecondition, ServiceUnavailable
     from google.api_core.retry import Retry, if_exception_type
@@ -378,7 +378,7 @@ def _streamed(query: Query | CollectionReference) -> Iterator[DocumentSnapshot[D
     try:
         yield from query.stream(timeout=_TIMEOUT, retry=retry)
     except FailedPrecondition as error:
-        advice = "deploy/installation.yaml has the indexes; after they are made they take minutes to be ready."
+        advice = "deploy/installation.yaml lists the indexes. A new index needs some minutes until it is ready."
         raise LedgerFault(f"the ledger refused: {error.message}", advice=advice) from error
 
 
@@ -390,8 +390,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (exceptions.Conflict, exceptions.FailedPrecondition, exceptions.NotFound) as error:
-        raise Conflict("the ledger's record was changed by somebody else") from error
+        raise Conflict("another process changed the record first") from error
     except (exceptions.ServerError, exceptions.TooManyRequests, exceptions.RetryError, GoogleAuthError) as error:
-        raise TransientFault(f"the ledger could not answer: {type(error).__name__}") from error
+        raise TransientFault(f"the ledger did not answer: {type(error).__name__}") from error
     except exceptions.GoogleAPICallError as error:
         raise LedgerFault(f"the ledger refused: {error.message}") from error

@@ -1,6 +1,7 @@
-"""What the remediator sees of a ledger: where remediations and their trail live, by compare-and-set.
+"""The port of the ledger, which stores remediations and their trails by compare-and-set.
 
-Each commit is one atomic step on one remediation, so that a store with preconditions and no transactions can do it.
+Each commit is one atomic step on one remediation, so that a store with preconditions and without transactions can
+implement it.
 """
 
 from __future__ import annotations
@@ -20,37 +21,37 @@ from remediate.records.remediation import Remediation, State, TrailRecord
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """Which remediations are wanted; what is None (or empty) does not matter."""
+    """Selects remediations; a field that is None (or empty) selects all."""
 
     states: tuple[State, ...] = ()
     repository: str | None = None
-    """The whole resource name (`projects/...`), which an index serves, or a part of it, which has to be looked for."""
+    """The full resource name (`projects/...`), which an index serves, or a part of it, which needs a scan."""
     member: str | None = None
-    """The whole member (`user:...`), which an index serves, or a part of it."""
+    """The full member (`user:...`), which an index serves, or a part of it, which needs a scan."""
     project: str | None = None
-    """A part of a project that was deployed to, or that holds the repository; id or number."""
+    """A part of the id or number of the deploying project, or of the repository's project."""
     words: tuple[str, ...] = ()
-    """What each has to stand somewhere in a record's `words`."""
+    """Texts that the record's `words` must all contain."""
     since: str | None = None
-    """Last denied from this moment on, as records write it; an index serves it where the newest come first."""
+    """Last denied at this time or later, in the format of the records; an index serves it if the newest come first."""
     until: str | None = None
-    """Last denied before this moment."""
+    """Last denied before this time."""
     gathered: str | None = None
-    """Only those of this group of a flood (`gathering.Group.name`); empty: only those that stand for themselves. An
-    index serves it beside one state; whatever else is asked for is looked for among those."""
+    """Only the members of this group of a flood (`gathering.Group.name`); empty: only records without a group. An
+    index serves it together with one state; other fields need a scan of the group."""
 
     def whole(self) -> dict[str, str]:
-        """The fields that are wanted by their whole value."""
+        """The fields that have full values, which an index serves."""
         return _whole(self.repository, self.member)
 
     def parts(self) -> tuple[str, ...]:
-        """What no index serves and has to be looked for in a record's `words`, in small letters."""
+        """The texts that no index serves and that a record's `words` must contain, in lower case."""
         fields = {"repository": self.repository, "member": self.member}.items() - self.whole().items()
         wanted = (*(text for _, text in fields), self.project, *self.words)
         return tuple(sorted(text.casefold() for text in wanted if text))
 
     def matches(self, record: Remediation) -> bool:
-        """Whether a record has what is asked of its texts; case does not matter in parts."""
+        """Whether a record matches, apart from its state; parts match in any case."""
         pairs = (
             (record.repository, self.repository),
             (record.member, self.member),
@@ -63,31 +64,31 @@ class Filter(msgspec.Struct, frozen=True):
 
 
 class TrailFilter(msgspec.Struct, frozen=True):
-    """Which transitions are wanted; what is None (or empty) does not matter. Parts match in any case."""
+    """Selects transitions; a field that is None (or empty) selects all. Parts match in any case."""
 
     since: str | None = None
-    """From this moment on, as records write it; an index serves it."""
+    """At this time or later, in the format of the records; an index serves it."""
     until: str | None = None
-    """Before this moment."""
+    """Before this time."""
     actor: str | None = None
     repository: str | None = None
     member: str | None = None
     project: str | None = None
-    """Where the denied deploy went, or what holds the repository."""
+    """The deploying project, or the repository's project."""
     outcome: Outcome | None = None
     states: tuple[State, ...] = ()
-    """Only transitions into these."""
+    """Only transitions into these states."""
 
     def whole(self) -> dict[str, str]:
-        """The fields that are wanted by their whole value."""
+        """The fields that have full values, which an index serves."""
         return _whole(self.repository, self.member)
 
     def timeless(self) -> bool:
-        """Whether nothing but the time matters."""
+        """Whether it selects by time only."""
         return self == TrailFilter(self.since, self.until)
 
     def matches(self, step: TrailRecord) -> bool:
-        """Whether a transition is wanted; of its time the ledger takes care."""
+        """Whether a transition matches, apart from its time."""
         own = step.project if isinstance(step.project, str) else ""
         holder = Repository.parse(step.repository)
         pairs = (
@@ -102,7 +103,7 @@ class TrailFilter(msgspec.Struct, frozen=True):
 
 
 def filed(record: Remediation) -> dict[str, str | int]:
-    """What a record is found by, by the name of the field: each ledger files it so."""
+    """The indexed fields of a record, by name, in every ledger."""
     return {
         "version": record.version,
         "state": str(record.state),
@@ -115,7 +116,7 @@ def filed(record: Remediation) -> dict[str, str | int]:
 
 
 class Cursor(msgspec.Struct, frozen=True):
-    """Where a page ended, so that the next one begins behind it: a moment, an id, and a transition's number."""
+    """The end of a page, where the next one begins: a time, an id, and the sequence number of a transition."""
 
     at: str
     id: str
@@ -123,24 +124,24 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A page of remediations. `more`: others follow, or may where one could not be read."""
+    """A page of remediations. `more`: others follow, or may follow if one cannot be read."""
 
     records: list[Remediation]
     more: bool
     looked_at: int | None = None
-    """How many were looked at, where that was not all: what matches further on was not found. None: all were."""
+    """How many records the scan read before it stopped; matches after them are missing. None: it read all."""
     damaged: Sequence[LedgerFault] = ()
-    """Those among them that cannot be read: whether they match is not known."""
+    """The records that cannot be read; they may match."""
 
     def whole(self) -> list[Remediation]:
-        """The records. Raises LedgerFault where one cannot be read."""
+        """The records. Raises LedgerFault if one cannot be read."""
         for fault in self.damaged:
             raise fault
         return self.records
 
 
 class TrailPage(msgspec.Struct, frozen=True):
-    """A page of transitions, as `Page` is one of remediations."""
+    """A page of transitions, with the fields of `Page`."""
 
     steps: list[TrailRecord]
     more: bool
@@ -149,14 +150,14 @@ class TrailPage(msgspec.Struct, frozen=True):
 
 
 def projects(record: Remediation) -> list[str]:
-    """The projects that a record is about: deployed to, by id and number, and the one that holds the repository."""
+    """The projects of a record: the deploying ones, by id and number, and the repository's."""
     holder = Repository.parse(record.repository)
     named = [name for each in record.deploys for name in (each.project, each.number) if name]
     return list(dict.fromkeys([*named, *([holder.project] if holder else [])]))
 
 
 def words(record: Remediation) -> str:
-    """What a record is found by, in small letters: id, member, repository and projects."""
+    """The searched text of a record, in lower case: id, member, repository and projects."""
     return " ".join([record.id, record.member, record.repository, *projects(record)]).casefold()
 
 
@@ -171,20 +172,20 @@ def _whole(repository: str | None, member: str | None) -> dict[str, str]:
 
 
 class Ledger(Protocol):
-    """Remediations, their trail, and which denials were counted already.
+    """Stores remediations, their trails, and the keys of counted denials.
 
-    Whatever reads raises LedgerFault where it cannot read a record, and names it, save where a page or an iterator says
-    what else it does with one; TransientFault where the ledger does not answer.
+    Every read raises LedgerFault, which names the record, if a record cannot be read, except where a method says
+    otherwise. Every method raises TransientFault if the ledger does not answer.
     """
 
     def get(self, remediation: str) -> Remediation | None:
-        """The record with this id."""
+        """The record with this id; None if there is none."""
 
     def named(self, prefix: str) -> list[Remediation]:
-        """The records whose ids begin so; at most a handful, for abbreviated ids."""
+        """The records whose ids begin with this prefix, at most ten, to resolve abbreviated ids."""
 
     def is_counted(self, denial_key: str, remediation: str) -> bool:
-        """Whether this denial was counted in this remediation."""
+        """Whether this remediation has counted this denial."""
 
     def commit(
         self,
@@ -194,78 +195,78 @@ class Ledger(Protocol):
         denial_key: str | None = None,
         parcels: Sequence[OutboxMessage] = (),
     ) -> None:
-        """Store the record in place of the version before it, with its trail records and the denial it counts.
+        """Replace the previous version of the record; also store its trail records and the denial that it counts.
 
-        With them the parcels that tell of it, save those that are there already. All or nothing. Raises Conflict where
-        the stored version is not `record.version - 1` (absent for 1), or the denial was counted already.
+        Also stores the outbox messages about it, except those that exist already. All or nothing. Raises Conflict if
+        the stored version is not `record.version - 1` (absent for 1), or if the denial was counted already.
         """
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
-        """The remediations that match, most recently seen first; `after` is the last one of the page before.
+        """The remediations that match, most recently seen first; `after` is the last one of the previous page.
 
-        Raises LedgerFault where one on the way cannot be read.
+        Raises LedgerFault if one of the records read cannot be decoded.
         """
 
     def look(
         self, wanted: Filter, *, limit: int = 100, after: Cursor | None = None, longest_waiting: bool = False
     ) -> Page:
-        """A page of those that match, most recently seen first, or `longest_waiting` first: by their last change.
+        """A page of matching remediations, most recently seen first; with `longest_waiting`, oldest change first.
 
-        `after` marks the last one of the page before: its `last_seen`, or its `updated`.
+        `after` marks the last one of the previous page: its `last_seen`, or its `updated`.
         """
 
     def counts(self, states: Sequence[State] = tuple(State), *, most: int | None = None) -> Mapping[State, int]:
-        """How many remediations there are in each of these states.
+        """The number of remediations in each of these states.
 
-        With `most`, counting ends behind it, so that it takes no longer the more there are: one more than `most` means
-        more than that.
+        With `most`, counting stops after `most + 1`, which limits its time: a result of `most + 1` means "more than
+        `most`".
         """
 
     def groups(self, state: State | None, *, limit: int, most: int) -> Mapping[str, int]:
-        """The groups of floods that have remediations in this state (None: in any), the latest hour first.
+        """The groups of floods with remediations in this state (None: in any), the latest hour first.
 
-        At most `limit`, each with how many there are; counting ends at one more than `most`.
+        At most `limit` groups, each with its number of remediations; counting stops at `most + 1`.
         """
 
     def ids(self, states: Sequence[State] = ()) -> Iterator[str]:
-        """The id of every remediation, or of every one in these states; no record is read for it."""
+        """The ids of all remediations, or of those in these states; decodes no record."""
 
     def index_mismatches(self) -> Iterator[str]:
-        """The ids of those that are filed under another state, name or time than their record says.
+        """The ids of remediations whose indexed fields differ from their record: another state, name or time.
 
-        Such a one is looked up by its id as ever, and found by no filter: no sweep would end it. Those that cannot be
-        read are not among them.
+        `get` returns such a record, but filters miss it, so that a sweep may never expire it. Unreadable records are
+        not included.
         """
 
     def damage(self) -> Iterator[str]:
-        """What is damaged or missing in the store itself, beneath the records, in words; nothing where it is whole."""
+        """Descriptions of damage in the store itself, not in its records; empty if it is intact."""
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
         """The trail records of one remediation, or of all, oldest first."""
 
     def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Cursor | None = None) -> TrailPage:
-        """A page of the transitions that match, newest first; `before` marks the last one of the page before."""
+        """A page of matching transitions, newest first; `before` marks the last one of the previous page."""
 
     def take(self, name: str, limit: int, holder: str) -> bool:
-        """Take one of `limit` places that go by this name; whoever holds one already keeps it. False: all are taken."""
+        """Take one of `limit` places with this name; a holder that has one keeps it. False if all are taken."""
 
     def modes(self) -> Modes:
-        """The switches in force; an empty one where none was ever set."""
+        """The switches in force; empty if none was ever set."""
 
     def switch(self, modes: Modes, change: ModeChange) -> None:
-        """Store the switches in place of the version before them, with the record of the change. All or nothing.
+        """Replace the previous version of the switches, and store the record of the change. All or nothing.
 
-        Raises Conflict where the stored version is not `modes.version - 1`.
+        Raises Conflict if the stored version is not `modes.version - 1`.
         """
 
     def mode_changes(self) -> Iterator[ModeChange]:
-        """Every change of a switch, oldest first."""
+        """All changes of the switches, oldest first."""
 
     def enqueue(self, parcels: Sequence[OutboxMessage]) -> None:
-        """Store these parcels, save those that are there already. Raises Conflict where one was stored meanwhile."""
+        """Store these outbox messages, except those that exist. Raises Conflict if another process stores one now."""
 
     def waiting(self, channel: str, now: str, limit: int) -> list[OutboxMessage]:
-        """The parcels for this channel that are due, the longest due first; one that cannot be read stops no other."""
+        """The outbox messages for this channel that are due, the longest due first; skips unreadable ones."""
 
     def mark(self, parcel: OutboxMessage) -> None:
-        """Store the parcel in place of the version before it. Raises Conflict where somebody else was faster."""
+        """Replace the previous version of the message. Raises Conflict if another process changed it first."""

@@ -1,7 +1,7 @@
-"""Turns a record that was read back into the fields of it that mean nothing: a time that is none, a foreign role.
+"""Finds invalid fields in a record that was read back: a malformed time, an unknown role.
 
-JSON of the right types is not enough: a damaged time or repository would stop whatever computes with it. One line of a
-table for each field that has a meaning; a field without a line may hold anything of its type.
+JSON of the right types is not enough: later computations would fail on a damaged time or repository. A table has one
+line for each field with a constraint; other fields may have any value of their type.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from remediate.records.remediation import Ending, Remediation, State, TrailRecor
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z"
 )
-_LAST_YEAR = 9000  # of any time: what is computed from it still has a year of four digits
-_LONGEST = 1e10  # seconds that a grant may last: three centuries
+_LAST_YEAR = 9000  # of any time: times computed from it still have a year of four digits
+_LONGEST = 1e10  # seconds, the longest duration of a grant: three centuries
 _ID = re.compile(r"r-[0-9a-f]{12}\Z")
 
 _Check = tuple[str, Callable[[Any], bool]]
-"""What is expected of a field, in words, and whether a value is that."""
+"""What a field must be, in words, and the check."""
 
 
 def _is_time(text: str) -> bool:
@@ -38,7 +38,7 @@ def _is_time(text: str) -> bool:
         return False
     try:
         return datetime.fromisoformat(text).astimezone(UTC).year < _LAST_YEAR
-    except (ValueError, OverflowError):  # no such day; or the first and last hours of the calendar
+    except (ValueError, OverflowError):  # no such day, or out of range in UTC
         return False
 
 
@@ -74,23 +74,23 @@ def _perhaps(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def _inside(value: object) -> bool:
-    """For a record within a record: whether each of its own fields means something."""
+    """For a nested record: whether all its fields are valid."""
     return nonsense(value) is None
 
 
 _DIGEST = re.compile(r"[0-9a-f]{12}\Z")
 _TIMED: _Check = ("a time (RFC 3339)", _is_time)
 _TIMED_OR_NOT: _Check = ("a time (RFC 3339), or null", _perhaps(_is_time))
-_REPOSITORY: _Check = ("a repository's resource name", _is_repository)
+_REPOSITORY: _Check = ("the resource name of a repository", _is_repository)
 _MEMBER: _Check = ("an IAM member", _is_member)
-_COUNTED: _Check = ("a number from 1 on", _positive)
-_COUNT: _Check = ("a number from 0 on", lambda number: number >= 0)
+_COUNTED: _Check = ("a number from 1", _positive)
+_COUNT: _Check = ("a number from 0", lambda number: number >= 0)
 
 FIELDS: Mapping[type, Mapping[str, _Check]] = {
     Remediation: {
         "repository": _REPOSITORY,
         "member": _MEMBER,
-        "role": (f"the one role {ROLE}", lambda role: role == ROLE),
+        "role": (f"the role {ROLE}", lambda role: role == ROLE),
         "first_seen": _TIMED,
         "last_seen": _TIMED,
         "updated": _TIMED,
@@ -102,7 +102,7 @@ FIELDS: Mapping[type, Mapping[str, _Check]] = {
         "partners": ("ids of remediations", _each(lambda ident: _ID.match(ident) is not None)),
         "max_duration": ("seconds, or null", _perhaps(lambda seconds: 0 < seconds <= _LONGEST)),
         "reviewers": ("addresses and domains", _each(lambda text: reviewer_key(text) is not None)),
-        "ending": ("who takes it away, revoked or expired, or null", _perhaps(_inside)),
+        "ending": ("a pending removal, revoked or expired, or null", _perhaps(_inside)),
         "denials": _COUNT,
         "cycle": _COUNTED,
         "version": _COUNTED,
@@ -138,11 +138,11 @@ FIELDS: Mapping[type, Mapping[str, _Check]] = {
         "expires": _TIMED_OR_NOT,
     },
 }
-"""What each field of each kind of record has to be; the fields that are not named may be anything of their type."""
+"""The constraint of each field, by record type; fields that are not listed may have any value of their type."""
 
 
 def nonsense(record: object) -> str | None:
-    """The first field that means nothing, and what was expected of it, never its value; None where all mean something.
+    """The first invalid field and what was expected, never its value; None if all are valid.
 
     >>> nonsense(Ending(State.GRANTED, "user:ana@example.com", ""))
     'expected revoked or expired - at `$.state`'
@@ -156,19 +156,19 @@ def nonsense(record: object) -> str | None:
 
 
 def stored_name(record: object, name: str) -> str:
-    """What the stored JSON calls a field of a record."""
+    """The name of a field in the stored JSON."""
     fields = msgspec.structs.fields(record) if isinstance(record, msgspec.Struct) else ()
     return next((each.encode_name for each in fields if each.name == name), name)
 
 
 def _contradiction(record: Remediation) -> str | None:
-    """What two fields of one record say against each other."""
+    """The first contradiction between two fields of one record; None if there is none."""
     grant = Grant.parse(record.repository, record.member)
     if grant is None or record.id != grant.id:
         return "expected the id of this repository and this member - at `$.id`"
     ending = record.ending
     if ending is not None and (record.state is not State.GRANTED or not record.added_by_us):
-        return "expected an end of a grant of ours alone - at `$.ending`"
+        return "expected a pending removal only of a grant that remediate made - at `$.ending`"
     if ending is not None and ending.state is State.EXPIRED and record.expires is None:
-        return "expected the time that is over - at `$.expires`"
+        return "expected the time when it expired - at `$.expires`"
     return None

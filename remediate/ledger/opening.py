@@ -14,7 +14,7 @@ ACCEPTED = "sqlite:///PATH (sqlite:////PATH for an absolute one) or firestore://
 
 
 def open_ledger(url: str) -> Ledger:
-    """The ledger at this URL, made where it is not there yet. Raises BadInput for a URL that is none."""
+    """The ledger at this URL, created if it does not exist. Raises BadInput if the URL is not valid."""
     scheme, separator, path = url.partition(":///")
     if scheme == "sqlite" and separator and path and path != ":memory:":
         from remediate.ledger.sqlite import SqliteLedger
@@ -26,4 +26,4 @@ def open_ledger(url: str) -> Ledger:
         from remediate.ledger.firestore import FirestoreLedger
 
         return FirestoreLedger(project, database)
-    raise BadInput(f"{url!r} is no ledger; accepted: {ACCEPTED}")
+    raise BadInput(f"{url!r} is not a ledger URL; accepted: {ACCEPTED}")

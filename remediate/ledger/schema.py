@@ -1,4 +1,4 @@
-"""The steps that turn an empty SQLite file, or one of an older version, into the embedded ledger's tables."""
+"""The migrations that turn an empty SQLite file, or one of an older version, into the tables of the embedded ledger."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ CREATE INDEX remediations_by_group_and_state ON remediations (state, gathered, l
 CREATE INDEX remediations_by_group ON remediations (gathered, last_seen, id, state, words);
 """,
 )
-"""What makes each schema out of the one before it; the first out of an empty file."""
+"""The script for each schema, from the previous one; the first from an empty file."""
 SCHEMA = len(MIGRATIONS)

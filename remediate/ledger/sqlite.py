@@ -22,14 +22,14 @@ from remediate.records.remediation import Remediation, State, TrailRecord
 
 _BUSY = 10.0  # seconds that a writer waits for another
 
-_MOST_FAULTS = 20  # that SQLite's own check tells of one file
-_CURE = "`remediate trail verify` says what is damaged; put a backup of the file in its place."
+_MOST_FAULTS = 20  # that SQLite's integrity check reports
+_CURE = "`remediate trail verify` shows the damage. Restore the file from a backup."
 
 _FILED = ("version", "state", "repository", "member", "last_seen", "updated", "gathered")
 
 
 class SqliteLedger:
-    """A `Ledger` in one file. Raises TransientFault where the file is busy for longer than ten seconds."""
+    """A `Ledger` in one file. Raises TransientFault if another writer holds the file for more than ten seconds."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -41,20 +41,22 @@ class SqliteLedger:
                 self._migrate(connection)
         except (OSError, sqlite3.DatabaseError) as error:
             raise BadInput(f"{path} cannot be used as a ledger: {error}") from None
-        except UnicodeDecodeError:  # SQLite quotes the damaged name in its own error
+        except UnicodeDecodeError:  # SQLite's error quotes the damaged name
             raise BadInput(f"{path} cannot be used as a ledger: its schema is damaged") from None
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         try:
             [version] = connection.execute("PRAGMA user_version").fetchone()
             if version > SCHEMA:
-                raise BadInput(f"{self._path} has schema {version}; this version reads up to {SCHEMA}: use a newer one")
+                raise BadInput(
+                    f"{self._path} has schema {version}; this version reads up to {SCHEMA}: upgrade remediate"
+                )
             for script in MIGRATIONS[version:]:
                 for statement in script.split(";"):
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
         except sqlite3.DatabaseError as error:
-            raise BadInput(f"{self._path} cannot be brought to schema {SCHEMA}: {error}") from None
+            raise BadInput(f"{self._path} cannot be migrated to schema {SCHEMA}: {error}") from None
 
     def get(self, remediation: str) -> Remediation | None:
         row = self._one("SELECT record FROM remediations WHERE id = ?", remediation)
@@ -95,11 +97,11 @@ class SqliteLedger:
                 )
                 done = connection.execute(change, (*row, blob, record.id, record.version - 1))
             if done.rowcount != 1:
-                raise Conflict(f"{record.id} was changed by somebody else")
+                raise Conflict(f"another process changed {record.id} first")
             if denial_key is not None:
                 noted = connection.execute("INSERT OR IGNORE INTO denials VALUES (?, ?)", (record.id, denial_key))
                 if noted.rowcount != 1:
-                    raise Conflict(f"the denial was counted in {record.id} already")
+                    raise Conflict(f"{record.id} has already counted the denial")
             for each in trail:
                 values = (each.remediation, each.seq, msgspec.json.encode(each))
                 connection.execute("INSERT INTO trail (remediation, seq, record) VALUES (?, ?, ?)", values)
@@ -113,7 +115,7 @@ class SqliteLedger:
     ) -> Page:
         clauses, values = ["1"], list[str]()
         if wanted.states:
-            # One state is an index's first column; several would each be read whole, and sorted.
+            # An index begins with the state. With several states, SQLite would read all rows of each and sort them.
             clauses.append(_among("state" if len(wanted.states) == 1 else "+state", len(wanted.states)))
             values += wanted.states
         grouped = {} if wanted.gathered is None else {"gathered": wanted.gathered}
@@ -132,7 +134,7 @@ class SqliteLedger:
             clauses.append(f"({column}, id) {beyond} (?, ?)")
             values += [after.at, after.id]
         condition = " AND ".join(clauses)
-        # The index alone tells the ids, words included; to look at the words in each row takes twenty times as long.
+        # The index alone has the ids and the words; reading the words from the rows takes twenty times as long.
         query = f"SELECT id FROM remediations WHERE {condition} ORDER BY {column} {way}, id {way}"  # noqa: S608
         one = "SELECT record, id FROM remediations WHERE id = ?"
         rows = (row for found in self._each(query, *values) if (row := self._one(one, *found)))
@@ -168,7 +170,7 @@ class SqliteLedger:
                     yield str(row[0])
 
     def damage(self) -> Iterator[str]:
-        """SQLite's own check of pages and indexes, and which tables and indexes are not there."""
+        """The result of SQLite's integrity check, and missing tables and indexes."""
         present = {(row[0], row[1]) for row in self._all("SELECT type, name FROM sqlite_master")}
         for kind, name in sorted(_wanted() - present):
             yield f"the {kind} {name} is missing"
@@ -231,7 +233,7 @@ class SqliteLedger:
                 query = "UPDATE modes SET version = ?, record = ? WHERE version = ?"
                 done = connection.execute(query, (*values, modes.version - 1))
             if done.rowcount != 1:
-                raise Conflict("the mode was switched by somebody else")
+                raise Conflict("another process switched the mode first")
             connection.execute("INSERT INTO mode_changes VALUES (?, ?)", (change.seq, msgspec.json.encode(change)))
 
     def mode_changes(self) -> Iterator[ModeChange]:
@@ -250,29 +252,29 @@ class SqliteLedger:
         query = "UPDATE parcels SET due = ?, version = ?, record = ? WHERE id = ? AND version = ?"
         with self._writing() as connection:
             if connection.execute(query, values).rowcount != 1:
-                raise Conflict(f"{parcel.id} was taken by somebody else")
+                raise Conflict(f"another process took {parcel.id} first")
 
     def _connection(self) -> sqlite3.Connection:
-        """One connection a thread; SQLite takes care of the rest."""
+        """One connection per thread; SQLite coordinates them."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(self._path, timeout=_BUSY, isolation_level=None)
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")  # a grant that was recorded stays recorded
+            connection.execute("PRAGMA synchronous = FULL")  # a committed grant survives a power failure
             connection.text_factory = _text
             self._local.connection = connection
         return connection
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that holds the write lock from its start, so that it never fails half-way."""
+        """A transaction that takes the write lock at its start, so that it cannot fail half-way."""
         with _faults():
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
             except BaseException:
-                if connection.in_transaction:  # SQLite itself goes back where the disk is full or gone
+                if connection.in_transaction:  # SQLite rolls back by itself if the disk is full or gone
                     connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
@@ -283,7 +285,7 @@ class SqliteLedger:
         return row
 
     def _each(self, query: str, *values: object) -> Iterator[tuple[object, ...]]:
-        """The rows one by one, for whoever may have enough before the last."""
+        """The rows one by one, for a caller that may stop early."""
         with _faults(), closing(self._connection().execute(query, values)) as cursor:
             yield from cursor
 
@@ -302,14 +304,14 @@ def _among(column: str, count: int) -> str:
 
 
 def _pattern(part: str) -> str:
-    """What LIKE finds a part by, whatever signs of LIKE's own stand in it."""
+    """The LIKE pattern for a part, with the special characters of LIKE escaped."""
     escaped = part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time opens a ledger here: SQLite does not wait while another makes the file one with a WAL."""
+    """Lets one process at a time open a ledger here: SQLite does not wait while another process turns on the WAL."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -319,7 +321,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _wanted() -> set[tuple[object, object]]:
-    """The tables and indexes that the migrations make, by kind and name."""
+    """The tables and indexes that the migrations create, by kind and name."""
     with closing(sqlite3.connect(":memory:")) as connection:
         for script in MIGRATIONS:
             connection.executescript(script)
@@ -327,20 +329,20 @@ def _wanted() -> set[tuple[object, object]]:
 
 
 def _text(stored: bytes) -> str:
-    """Text that is no UTF-8 is damaged: whoever looks for it finds nothing, and every other row is read."""
+    """The text. Bytes that are not UTF-8 are damaged: they are replaced, so that all other rows stay readable."""
     return stored.decode(errors="replace")
 
 
 @contextmanager
 def _faults() -> Iterator[None]:
-    """Errors of SQLite as ours. A missing table, or JSON that is none, never mends itself; a full disk may."""
+    """Translates SQLite's errors. A missing table or malformed JSON is permanent; a full disk may be temporary."""
     try:
         yield
     except sqlite3.OperationalError as error:
         if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF != sqlite3.SQLITE_ERROR:
-            raise TransientFault(f"the ledger could not answer: {error}") from error
+            raise TransientFault(f"the ledger did not answer: {error}") from error
         raise LedgerFault(f"the ledger is damaged: {error}", advice=_CURE) from error
     except sqlite3.DatabaseError as error:
         raise LedgerFault(f"the ledger is damaged: {error}", advice=_CURE) from error
-    except UnicodeDecodeError as error:  # SQLite quotes the damaged name in its own error
-        raise LedgerFault("the ledger is damaged: its schema holds what is no text", advice=_CURE) from error
+    except UnicodeDecodeError as error:  # SQLite's error quotes the damaged name
+        raise LedgerFault("the ledger is damaged: its schema is not valid text", advice=_CURE) from error

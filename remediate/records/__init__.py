@@ -1,5 +1,5 @@
-"""What is remembered: the record of a remediation, its transitions, its audit trail, its notices, the mode.
+"""The stored records: remediations with their transitions and audit trail, notices, and the mode.
 
-In: decisions, and what reviewers say. Out: new versions of records, for a ledger to store. Pure: time is passed in.
-Imports `decisions` and what lies below.
+In: decisions and the answers of reviewers. Out: new versions of records, which a ledger stores. Pure: the caller passes
+the time. Imports `decisions` and the layers below it.
 """

@@ -1,4 +1,4 @@
-"""Turns a record into the digests that an approval and a trail name: what was approved, and on which terms."""
+"""Turns a record into the digests that approvals and trails contain: what was approved, and on which terms."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _NOT_CONTENT = (
     Reason.EVENT_UNVERIFIED,
     *HELD,
     Reason.TAKEN_AWAY,
-    Reason.DEPLOYER_UNKNOWN,  # another denial of the same record may have named one
+    Reason.DEPLOYER_UNKNOWN,  # another denial of the same record may name a deployer
 )
 
 
 def content_digest(record: Remediation) -> str:
-    """What an approval says yes to, as twelve hexadecimal digits.
+    """The digest of what an approval approves, as twelve hexadecimal digits.
 
-    The grant, why it is asked and by which rule, whose deploys it is for and which grants belong to it; not how often
-    it was denied meanwhile, nor what else the repository's policy holds. How many approvals its rule wants counts only
-    where that is more than one, so that digests of earlier versions stay what they were.
+    It covers the grant, its reasons, its rule, its projects, deployers and partners. It does not cover the number of
+    denials, or the rest of the repository's policy. It covers the number of approvals only if that is more than one,
+    so that digests of earlier versions stay the same.
     """
     content: tuple[object, ...] = (
         (record.repository, record.role, record.member, record.cycle),
@@ -43,7 +43,7 @@ def content_digest(record: Remediation) -> str:
 
 
 def terms_digest(record: Remediation) -> str:
-    """What a grant stands on, as twelve hexadecimal digits, so that its trail tells whether that was changed since."""
+    """The digest of a grant's terms, as twelve hexadecimal digits. A mismatch with the trail shows a later change."""
     terms = (record.role, record.added_by_us, record.expires, record.approver, record.cycle)
     limits = (record.rule, record.max_duration, record.reviewers, record.rule_comment)
     counted: tuple[object, ...] = ()
@@ -55,12 +55,12 @@ def terms_digest(record: Remediation) -> str:
 def terms_asked(
     rule: str | None, max_duration: float | None, reviewers: tuple[str, ...], rule_comment: str, approvals: int
 ) -> str:
-    """On which rule's terms it is asked, as twelve hexadecimal digits: what a decision says beside its reasons."""
+    """The digest of the rule's terms in a decision, as twelve hexadecimal digits. It does not cover the reasons."""
     return hashlib.sha256(msgspec.json.encode((rule, max_duration, reviewers, rule_comment, approvals))).hexdigest()[
         :12
     ]
 
 
 def material_reasons(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
-    """The reasons that come from the denial and the evidence, not from the mode or from what was done about it."""
+    """The reasons that come from the denial and the evidence, without those from the mode or from earlier actions."""
     return tuple(sorted({reason for reason in reasons if reason not in _NOT_CONTENT}))

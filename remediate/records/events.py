@@ -1,4 +1,4 @@
-"""What the service reports while it works, beside its records: one protocol, and a listener that does nothing."""
+"""What the service reports while it works, in addition to its records: a protocol, and a listener that does nothing."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from remediate.records.remediation import TrailRecord
 
 
 class Events(Protocol):
-    """Who listens to the service. No call raises, and none is long."""
+    """Listens to the service. No call raises, and each returns quickly."""
 
     def on_transition(self, step: TrailRecord | ModeChange) -> None:
-        """A transition, or a switch of the mode, is in the ledger."""
+        """A transition, or a switch of the mode, was stored in the ledger."""
 
     def on_delivery(self, result: DeliveryResult) -> None:
         """A post to a channel arrived, or did not."""
 
     def on_policy_error(self, error: str) -> None:
-        """A changed policy file cannot be used; the one before stays in force."""
+        """A changed policy file cannot be used; the previous one stays in force."""
 
 
 class NoEvents:
-    """Listens to nothing. A listener that cares for some events derives from it."""
+    """Ignores all events. Subclasses handle some of them."""
 
     def on_transition(self, step: TrailRecord | ModeChange) -> None:
         """Does nothing."""

@@ -1,7 +1,7 @@
-"""Turns a flood of denials from one project into a bounded number of things that people look at, one by one.
+"""Groups a flood of denials from one project, so that people see a bounded number of notices and inbox rows.
 
-Pure. A proposal or refusal beyond the hour's limit is marked with the name of its group: the project and the hour. Its
-record is complete and everything can be done with it; notices and the inbox show the group in its place.
+Pure. A proposal or refusal beyond the hourly limit gets the name of its group: the project and the hour. Its record is
+complete, and reviewers can act on it as usual; notices and the inbox show the group in its place.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from remediate.entries.denial import Denial
 from remediate.records.remediation import Remediation, State, TrailRecord
 
 UNKNOWN = "unknown"
-"""The project of denials that name none."""
+"""The project name of denials without a project."""
 
 _PROJECT = re.compile(r"[a-z0-9.:-]{1,130}\Z")
 _NAME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2})/([a-z0-9.:-]{1,130})\Z")
 _TOLD = (State.PROPOSED, State.REFUSED)
-"""The states that a denial leads to and that people are told of; grants by rules have limits of their own."""
+"""The states that a denial leads to and that send notices; grants by rules have their own rate limits."""
 
 
 class Group(msgspec.Struct, frozen=True):
-    """What one project was denied in one hour of the clock, beyond the limit."""
+    """The proposals or refusals of one project in one clock hour beyond the limit."""
 
     begins: datetime
     project: str
-    """An id; a number where no id is known; `unknown` where neither is."""
+    """The id; the number if the id is unknown; `unknown` without both."""
 
     @property
     def name(self) -> str:
-        """As records carry it, the hour first: `2026-11-23T12/shop-frontend`."""
+        """The name that records store, the hour first: `2026-11-23T12/shop-frontend`."""
         return f"{self.begins:%Y-%m-%dT%H}/{self.project}"
 
     @property
@@ -43,14 +43,14 @@ class Group(msgspec.Struct, frozen=True):
 
 
 def group_of(denial: Denial, now: datetime) -> Group:
-    """The group that a denial belongs to where this hour's places are taken."""
+    """The group of a denial beyond this hour's limit."""
     hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     project = denial.deploy.project or denial.deploy.number or UNKNOWN
     return Group(hour, project if _PROJECT.match(project) else UNKNOWN)
 
 
 def group_named(name: str) -> Group | None:
-    """The group with this name; None for what is not the name of one."""
+    """The group with this name; None if it is not a group name."""
     match = _NAME.match(name)
     if match is None:
         return None
@@ -69,11 +69,11 @@ def placed(
     limit: int,
     take: Callable[[str, int, str], bool],
 ) -> Remediation:
-    """The record with its group where a denial's steps end in a proposal or refusal and the hour's places are taken.
+    """The record with its group, if a denial opens a proposal or refusal and all places of this hour are taken.
 
-    `take` is the ledger's. A place is held by the record, its cycle and its state: a delivery that is handled again
-    after a crash finds its own place, and a record that is opened again and again takes one each time. A renewed
-    proposal takes none, as people are not told of it again.
+    `take` is `Ledger.take`. The holder of a place is the record with its cycle and state: a delivery that is handled
+    again after a crash finds its own place, and each new cycle takes another one. A changed proposal takes none,
+    because it sends no second notice.
     """
     if not steps or record.state not in _TOLD or steps[-1].before is record.state:
         return record

@@ -1,4 +1,4 @@
-"""Hash chains: each record carries the hash of the one before it, so that none is changed, lost or moved unseen."""
+"""Hash chains: each record contains the hash of the one before it, so that a change, loss or move is detected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ChainedRecord(Protocol):
 
 
 class Anchor(Protocol):
-    """What a chain belongs to: it knows how long the chain is and the last record's hash."""
+    """The record that a chain belongs to: it stores the length of the chain and the hash of the last record."""
 
     @property
     def trail(self) -> int: ...
@@ -30,30 +30,30 @@ class Anchor(Protocol):
 
 
 def digest(link: msgspec.Struct) -> str:
-    """The hash that a record must carry: SHA-256 over its other fields as canonical JSON."""
+    """The hash of a record: SHA-256 over its other fields as canonical JSON."""
     fields = msgspec.structs.replace(link, hash="")
     return hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 
 def broken_link(anchor: Anchor | None, chain: Sequence[ChainedRecord]) -> str | None:
-    """The first place where a chain is not what was written, in words; None where it is whole.
+    """A description of the first broken place in a chain; None if the chain is intact.
 
-    A changed record does not match its own hash; a missing or exchanged one, the next one's `previous`; a missing last
-    one, the count and the hash that the anchor itself carries.
+    A changed record does not match its own hash. A missing or exchanged one does not match `previous` of the next one.
+    A missing last one does not match the count and the hash in the anchor.
     """
     previous = ""
     for number, link in enumerate(chain, 1):
         if link.seq != number:
-            return f"record {number} is missing: {link.seq} stands in its place"
+            return f"record {number} is missing: record {link.seq} is in its place"
         if not isinstance(link, msgspec.Struct) or digest(link) != link.hash:
             return f"record {number} was changed after it was written"
         if link.previous != previous:
             return f"record {number} does not follow the record before it"
         previous = link.hash
     if anchor is None:
-        return "what the trail belongs to is missing" if chain else None
+        return "the record that the trail belongs to is missing" if chain else None
     if anchor.trail != len(chain):
-        return f"record {len(chain) + 1} is missing, the last of {anchor.trail}"
+        return f"record {len(chain) + 1} of {anchor.trail} is missing at the end"
     if anchor.trail_hash != previous:
-        return f"record {len(chain)} is not the one that it ends with"
+        return f"record {len(chain)} is not the recorded last one"
     return None

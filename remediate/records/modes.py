@@ -1,8 +1,8 @@
-"""Turns the switches set at run time, and the environment's word, into the mode in force for a project.
+"""Turns the switches set at run time, and the setting REMEDIATE_MODE, into the mode in force for a project.
 
-The strictest wins: one `dry-run` above either project is enough, whatever else says `enforce`. Pure; what is not known
-about where a project lies counts as lying under every `dry-run`, and under no `enforce`. A stricter switch is set at
-once; one that loosens is asked for by one person and confirmed by another, or set by an operator.
+`dry-run` always wins: one such switch above either project outweighs every `enforce`. If the ancestors of a project
+are unknown, every `dry-run` applies to it and no `enforce` does. Pure. A stricter switch applies at once. A switch that
+loosens needs a request by one person and a confirmation by another, or an operator.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from remediate.records.hash_chain import digest
 from remediate.times import instant
 
 EVERYWHERE = "everywhere"
-"""The scope of a switch that names none."""
+"""The scope of a switch for all projects."""
 
 CLEAR = "clear"
-"""What is asked for where a switch is to be taken away."""
+"""The requested mode when a switch is to be removed."""
 
 POLICY = "policy"
-"""In place of a scope: what is asked for, or confirmed, is the text of the policy file, by its digest."""
+"""In place of a scope: the request or confirmation is about the text of the policy file, by its digest."""
 
 OPEN_FOR = timedelta(days=1)
-"""How long a request waits for a second person, and how long a loosening bars its people from what rules grant."""
+"""How long a request waits for a second person, and how long rules grant nothing to the people who loosened a mode."""
 
-_MOST_LOOSENED = 50  # loosenings of the last day that are remembered one by one; older ones count as everywhere's
+_MOST_LOOSENED = 50  # loosenings of the last day with their own scope; older ones count as `everywhere`
 
 LAPSED, REPLACED, WITHDRAWN = "lapsed", "replaced", "withdrawn"
-"""What becomes of a request that nobody confirms: a day passed, another one took its place, a stricter switch came."""
+"""How an unconfirmed request ends: a day passed, another request replaced it, or a stricter switch was set."""
 
 ACCEPTED = "organizations/NUMBER, folders/NUMBER or projects/ID"
 _NODE = re.compile(r"(?:organizations|folders)/[1-9][0-9]{0,18}\Z")
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a project lies: its scopes (`projects/ID`, `folders/N`, `organizations/N`), and whether these are all."""
+    """The scopes above a project (`projects/ID`, `folders/N`, `organizations/N`); `whole`: these are all of them."""
 
     scopes: frozenset[str]
     whole: bool = True
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A switch (or a policy text) that one person asked for; it waits for a second one, or lapses after a day."""
+    """A request for a switch or a policy text. It waits for a second person, and expires after a day."""
 
     wanted: str
     """`enforce`, `clear`, or the SHA-256 of a policy text."""
@@ -66,22 +66,22 @@ class Loosening(msgspec.Struct, frozen=True):
 
 
 class Modes(msgspec.Struct, frozen=True):
-    """The switches in force, by scope. `version` counts its commits, as a remediation's does."""
+    """The switches in force, by scope. `version` counts the commits."""
 
     switches: Mapping[str, Mode] = {}
     asked: Mapping[str, Request] = {}
-    """What waits for a second person, by scope, or `policy`."""
+    """The requests that wait for a second person, by scope or `policy`."""
     loosened: tuple[Loosening, ...] = ()
-    """The loosenings of the last day, the newest last, so that no decision has to read the trail."""
+    """The loosenings of the last day, the newest last: decisions need them without reading the trail."""
     policy: str = ""
-    """The SHA-256 of the policy text that was confirmed last, as 64 hexadecimal digits."""
+    """The SHA-256 of the last confirmed policy text, as 64 hexadecimal digits."""
     version: int = 0
     trail: int = 0
     trail_hash: str = ""
 
 
 class ModeChange(msgspec.Struct, frozen=True):
-    """One switch on the trail: who, what, why, when. None is "not set"."""
+    """One change in the mode's audit trail: who, what, why, when. None means "not set"."""
 
     seq: int
     at: str
@@ -93,32 +93,32 @@ class ModeChange(msgspec.Struct, frozen=True):
     previous: str
     hash: str = ""
     requested: str | msgspec.UnsetType = msgspec.UNSET
-    """What was asked for; the switch itself stays as it was."""
+    """The requested mode or text; the switch itself does not change."""
     confirmed: str | msgspec.UnsetType = msgspec.UNSET
-    """The SHA-256 of the policy text whose rules may grant from now on."""
+    """The SHA-256 of the policy text whose rules may grant from this change on."""
     asked_by: str | msgspec.UnsetType = msgspec.UNSET
-    """Who asked for what this change confirms."""
+    """Who made the request that this change confirms."""
     operator: bool | msgspec.UnsetType = msgspec.UNSET
-    """True where this change loosens on the word of an operator, who needs no second person."""
+    """True if an operator loosened the mode without a second person."""
     ended: str | msgspec.UnsetType = msgspec.UNSET
-    """What became of the request that waited here, and was not confirmed: `lapsed`, `replaced` or `withdrawn`."""
+    """How the unconfirmed request for this scope ended: `lapsed`, `replaced` or `withdrawn`."""
 
 
 def scope_of(text: str) -> str:
-    """A scope as it is written down. Raises BadInput for what is none."""
+    """The scope that the text names, in its stored form. Raises BadInput if it names none."""
     kind, _, name = text.partition("/")
     if text == EVERYWHERE or _NODE.match(text) or (kind == "projects" and is_project(name)):
         return text
-    raise BadInput(f"{text!r} is no scope; accepted: {ACCEPTED}")
+    raise BadInput(f"{text!r} is not a scope; accepted: {ACCEPTED}")
 
 
 def loosens(modes: Modes, scope: str, mode: Mode | None) -> bool:
-    """Whether a switch may let rules grant where they asked before: it says enforce, or takes a dry-run away."""
+    """Whether a switch may let rules grant where they asked before: it sets `enforce`, or removes `dry-run`."""
     return mode is Mode.ENFORCE or (mode is None and modes.switches.get(scope) is Mode.DRY_RUN)
 
 
 def open_request(modes: Modes, scope: str, now: datetime) -> Request | None:
-    """What somebody asked for and nobody confirmed yet, where it did not lapse."""
+    """The request for this scope that waits for a second person; None if there is none, or it expired."""
     asked = modes.asked.get(scope)
     return asked if asked and now - datetime.fromisoformat(asked.at) < OPEN_FOR else None
 
@@ -134,10 +134,10 @@ def switched(
     alone: bool,
     counts: Callable[[str], bool] = lambda _: True,
 ) -> tuple[Modes, ModeChange] | None:
-    """The switches after one was set (cleared, with None) or asked for, and the record of who did it and why.
+    """The switches after one is set (None: cleared) or requested, and the record of who did it and why.
 
-    `alone`: this person needs no second one. `counts` says of an actor whether a request of theirs still counts. None
-    where nothing changes: it is so already, or the same person asks again.
+    `alone`: this person needs no second one. `counts` says whether a request by an actor is still valid. None if
+    nothing changes: the mode is set already, or the same person repeats a request.
     """
     before, wanted = modes.switches.get(scope), mode or CLEAR
     draft = _draft(modes, scope, before, actor, now, note)
@@ -160,7 +160,7 @@ def policy_confirmed(
     alone: bool,
     counts: Callable[[str], bool] = lambda _: True,
 ) -> tuple[Modes, ModeChange] | None:
-    """As `switched`, of the text of the policy file: from now on its rules may grant."""
+    """As `switched`, for the text of the policy file: once confirmed, its rules may grant."""
     if modes.policy == sha256:
         return None
     draft = msgspec.structs.replace(_draft(modes, POLICY, None, actor, now, note), confirmed=sha256)
@@ -168,13 +168,13 @@ def policy_confirmed(
 
 
 def lapsed(modes: Modes, *, actor: str, now: datetime) -> tuple[Modes, ModeChange] | None:
-    """The switches without a request that nobody confirmed in time, and the record of that; None where none is."""
+    """The switches without one expired request, and the record of its end; None if no request has expired."""
     over = next((scope for scope in sorted(modes.asked) if open_request(modes, scope, now) is None), None)
     return None if over is None else _done(modes, _draft(modes, over, modes.switches.get(over), actor, now, ""))
 
 
 def applied(modes: Modes, change: ModeChange) -> Modes:
-    """What a change leads to. The trail alone leads to what is in force: an audit applies every change again."""
+    """The switches after a change. An audit applies every change of the trail and gets the switches in force."""
     at = datetime.fromisoformat(change.at)
     switches = {name: each for name, each in modes.switches.items() if name != change.scope}
     asked = {name: each for name, each in modes.asked.items() if name != change.scope}
@@ -192,7 +192,7 @@ def applied(modes: Modes, change: ModeChange) -> Modes:
 
 
 def loosened_by(modes: Modes, places: Iterable[Place], now: datetime) -> frozenset[str]:
-    """Who loosened the mode above one of these places within the last day, each in small letters."""
+    """Who loosened the mode above one of these places within the last day, in lower case."""
     covering = [(place.scopes, place.whole) for place in places]
     return frozenset(
         actor.casefold()
@@ -204,13 +204,13 @@ def loosened_by(modes: Modes, places: Iterable[Place], now: datetime) -> frozens
 
 
 def is_switch(change: ModeChange) -> bool:
-    """Whether a change set or cleared a switch, and did not only ask for one, or end what was asked for."""
+    """Whether a change set or cleared a switch, and not only made or ended a request."""
     idle = change.before == change.after and isinstance(change.ended, str)
     return change.scope != POLICY and not isinstance(change.requested, str) and not idle
 
 
 def change_told(change: ModeChange) -> str:
-    """What one change did, in words: the switch before and after, or what was asked for."""
+    """A description of one change: the switch before and after, or the request."""
     if isinstance(change.requested, str):
         return f"asked for {change.requested[:12] if change.scope == POLICY else change.requested}"
     if isinstance(change.confirmed, str):
@@ -221,14 +221,14 @@ def change_told(change: ModeChange) -> str:
 
 
 def _draft(modes: Modes, scope: str, before: Mode | None, actor: str, now: datetime, note: str) -> ModeChange:
-    """A change that changes nothing yet."""
+    """The draft of a change, which changes nothing yet."""
     return ModeChange(modes.trail + 1, instant(now), actor, scope, before, before, note, modes.trail_hash)
 
 
 def _loosened(
     modes: Modes, change: ModeChange, wanted: str, *, alone: bool, counts: Callable[[str], bool]
 ) -> tuple[Modes, ModeChange] | None:
-    """The change where one person or two may make it; else the request for it, or None where they asked before."""
+    """The change, if one or two people may make it; else the request for it; None if the same person repeats it."""
     asked = open_request(modes, change.scope, datetime.fromisoformat(change.at))
     same = asked is not None and asked.wanted == wanted and counts(asked.actor)
     if asked is not None and same and asked.actor.casefold() != change.actor.casefold():
@@ -243,7 +243,7 @@ def _loosened(
 
 
 def _done(modes: Modes, change: ModeChange) -> tuple[Modes, ModeChange]:
-    """The change, sealed, and what it leads to."""
+    """The switches after the change, and the change with its hash."""
     at = datetime.fromisoformat(change.at)
     if change.scope in modes.asked and not isinstance(change.asked_by, str):
         taken = isinstance(change.requested, str) or change.operator is True
@@ -254,7 +254,7 @@ def _done(modes: Modes, change: ModeChange) -> tuple[Modes, ModeChange]:
 
 
 def _recent(loosened: tuple[Loosening, ...], now: datetime) -> tuple[Loosening, ...]:
-    """Those of the last day. Beyond so many the oldest count as everywhere's: nobody pushes their own one out."""
+    """The loosenings of the last day. Beyond the limit, the oldest count as `everywhere`: nobody displaces theirs."""
     kept = [each for each in loosened if now - datetime.fromisoformat(each.at) < OPEN_FOR]
     older, newest = kept[:-_MOST_LOOSENED], kept[-_MOST_LOOSENED:]
     if not older:
@@ -264,9 +264,9 @@ def _recent(loosened: tuple[Loosening, ...], now: datetime) -> tuple[Loosening, 
 
 
 def effective(modes: Modes, configured: Mode | None, places: Iterable[Place]) -> Mode:
-    """The mode in force for a deploy that touches these places: `enforce` only where each of them is under one.
+    """The mode in force for a deploy that touches these places: `enforce` only if it applies to each of them.
 
-    `configured` is the environment's word; None where it says nothing, and the switches alone decide.
+    `configured` is REMEDIATE_MODE; None if it is not set, so that the switches alone decide.
     """
     if configured is Mode.DRY_RUN:
         return Mode.DRY_RUN

@@ -1,7 +1,7 @@
-"""Turns a notice into a parcel for each channel, and a parcel into the next thing that is to happen with it. Pure.
+"""Turns a notice into an outbox message for each channel, and moves the message through its delivery. Pure.
 
-Parcels are stored in the same step as what they tell of, and kept when they are delivered: what was told once is not
-told again. Whoever sends one first claims it for a while, so that two instances do not send it both.
+A message is stored in the same commit as its transition, and stays stored after delivery, so that no notice is sent
+twice. An instance leases a message before it sends it, so that two instances do not both send it.
 """
 
 from __future__ import annotations
@@ -14,56 +14,56 @@ from remediate.records.notice import Notice
 from remediate.times import instant
 
 LEASE = timedelta(minutes=2)
-"""How long a claim stands. Who claimed and died between sending and saying so has the parcel sent a second time."""
+"""How long a lease lasts. If an instance dies after it sends and before it records that, the message is sent twice."""
 FIRST_DELAY, LONGEST_DELAY = timedelta(minutes=1), timedelta(hours=1)
-"""Between two attempts; it doubles in between. A receiver's own `Retry-After` is kept to, up to a day."""
+"""The wait between two attempts, which doubles from the first to the longest. `Retry-After` is obeyed up to a day."""
 GIVEN_UP_AFTER = timedelta(days=3)
-"""After what it tells of: by then the pages and the trail have told everybody who looks."""
+"""How long after its transition an undelivered message is given up. The pages and the trail show it anyway."""
 
 
 class OutboxMessage(msgspec.Struct, frozen=True):
-    """One notice on its way to one channel. `version` counts its commits, as a remediation's does."""
+    """One notice for one channel. `version` counts the commits."""
 
     id: str
     channel: str
     notice: Notice
     due: str | None
-    """When it may next be sent, or the end of a claim; None where it was delivered, or given up."""
+    """When it may be sent next, or when its lease ends; None if it was delivered or given up."""
     attempts: int = 0
     delivered: str | None = None
     version: int = 1
 
 
 def parcel(notice: Notice, channel: str, now: datetime) -> OutboxMessage:
-    """A notice that is to go out on a channel at once."""
+    """The message that sends a notice to a channel now."""
     return OutboxMessage(f"{notice.id}.{channel}", channel, notice, instant(now))
 
 
 def leased(waiting: OutboxMessage, now: datetime) -> OutboxMessage:
-    """The parcel as one that is being sent: nobody else's until the lease is over."""
+    """The message with a lease: no other instance sends it until the lease ends."""
     return msgspec.structs.replace(
         waiting, due=instant(now + LEASE), attempts=waiting.attempts + 1, version=waiting.version + 1
     )
 
 
 def delivered(sent: OutboxMessage, now: datetime) -> OutboxMessage:
-    """The parcel as one that has arrived."""
+    """The message after its delivery."""
     return msgspec.structs.replace(sent, due=None, delivered=instant(now), version=sent.version + 1)
 
 
 def superseded(waiting: OutboxMessage) -> OutboxMessage:
-    """The parcel as one that nobody needs any more: what it asks was decided before it went out."""
+    """The message as no longer needed: its question was decided before it was sent."""
     return msgspec.structs.replace(waiting, due=None, version=waiting.version + 1)
 
 
 def deferred(waiting: OutboxMessage, now: datetime, after: timedelta | None) -> OutboxMessage:
-    """The parcel as one that the channel asked to wait with, when it was sent another: due `after` so long."""
+    """The message, due `after` that time, because the channel asked to wait when it received another message."""
     due = instant(now + min(after or timedelta(0), timedelta(days=1)))
     return msgspec.structs.replace(waiting, due=max(due, waiting.due or due), version=waiting.version + 1)
 
 
 def retry_later(sent: OutboxMessage, now: datetime, after: timedelta | None) -> OutboxMessage:
-    """The parcel as one that did not arrive: due later, at the earliest `after` so long; or given up."""
+    """The message after a failed attempt: due later, at the earliest `after` that time; or given up."""
     delay = min(FIRST_DELAY * 2 ** min(sent.attempts - 1, 16), LONGEST_DELAY)
     due = now + max(delay, min(after or delay, timedelta(days=1)))
     over = due > datetime.fromisoformat(sent.notice.at) + GIVEN_UP_AFTER

@@ -1,7 +1,6 @@
-"""Turns denials and decisions into the record of one remediation: its states, its transitions, its trail.
+"""Turns denials and decisions into the record of one remediation: its states, transitions and audit trail.
 
-One record per (repository, member), however often it is denied. Everything here is pure: a transition takes a record
-and gives the next one together with the trail record that says who did what, why and when.
+One record per (repository, member). Pure: a transition returns the next record, and the trail record of the change.
 """
 
 from __future__ import annotations
@@ -31,17 +30,16 @@ from remediate.times import instant
 
 _T = TypeVar("_T")
 RULE = "rule:"
-"""What the name of an actor begins with that is a rule, not a person."""
+"""The prefix of an actor that is a rule and not a person."""
 
-_SEEN = 20  # deploys, images and partners kept with a record; the count of denials goes on
-
+_SEEN = 20  # deploys, images and partners that a record keeps; the count of denials has no limit
 
 _STORED = {"added_by_us": "ours", "max_duration": "lasts", "rule_comment": "because"}
-"""Fields that records and JSON call otherwise than the code does."""
+"""Fields whose stored name differs from the name in the code."""
 
 
 class Remediation(msgspec.Struct, frozen=True, rename=_STORED):
-    """The record of one (repository, member). Times are RFC 3339 in UTC; `version` counts its commits."""
+    """The record of one (repository, member). Times are RFC 3339 in UTC. `version` counts commits, `trail` records."""
 
     id: str
     state: State
@@ -56,71 +54,69 @@ class Remediation(msgspec.Struct, frozen=True, rename=_STORED):
     role: str = ROLE
     denials: int = 0
     predicted: bool = False
-    """Proposed ahead of the denial that would come next; false as soon as it was denied itself."""
+    """Whether it was proposed before its first denial; false once it is denied."""
     deploys: tuple[Deploy, ...] = ()
     images: tuple[str, ...] = ()
     deployers: tuple[str, ...] = ()
-    """Who deployed: none of them may approve, save where the log has none of the entries that named them."""
+    """The deployers. None of them may approve, except one whose naming entries Cloud Logging does not have."""
     named_by: tuple[NamedBy, ...] = ()
-    """The entries that named them; who has none here was named before these were kept, and may not approve."""
+    """The entries that name the deployers. A deployer without one comes from an older record, and may not approve."""
     crowded: bool = False
-    """Whether more were named than can be kept and the log could not be asked: then nobody may approve."""
+    """Whether entries name more deployers than a record keeps and the log was unavailable: then nobody may approve."""
     entries: tuple[EntryId, ...] = ()
-    """The denials' own entries, the first of this cycle and the newest: what an approval reads back."""
+    """The log entries of the denials, the first of this cycle and the newest. An approval reads them back."""
     proven: EntryId | None = None
-    """The newest of them that the log confirmed when it was counted; most are only read back at an approval."""
+    """The newest entry that the log confirmed when it was counted. Most entries are read back only at an approval."""
     partners: tuple[str, ...] = ()
-    """The other reader of the same deploy: deployer and service agent are best approved together."""
+    """The ids of the other grants that the same deploy needs: approve deployer and service agent together."""
     expires: str | None = None
-    """When the grant ends; None where it does not."""
+    """When the grant expires; None if it does not."""
     approver: str | None = None
-    """Whose word a grant stands on: a person's, or `rule:NAME`."""
+    """Who approved the grant: a member, or `rule:NAME`."""
     approvals_needed: int = 1
-    """How many different people have to approve it, by its rule."""
+    """How many different people its rule requires to approve it."""
     approvals: tuple[Approval, ...] = ()
-    """Who approved what takes more than one approval, or with a declaration; empty for a plain approval."""
+    """The approvals, if it needs more than one or if one has a declaration; empty for a plain approval."""
     added_by_us: bool = False
-    """Whether the member is in the binding because we put it there, so that we may take it away."""
+    """Whether remediate added the member to the binding. Only such a member may be removed."""
     max_duration: float | None = None
-    """Seconds that a grant lasts by its rule; None where it says nothing."""
+    """The longest duration that its rule allows, in seconds; None if the rule sets none."""
     reviewers: tuple[str, ...] = ()
-    """Who may approve it by its rule, by key or domain; empty where it says nothing."""
+    """Who may approve it by its rule, as keys or domains; empty if the rule names nobody."""
     rule_comment: str = ""
-    """Its rule's own sentence."""
     shown: tuple[str, ...] = ()
-    """The terms (`terms_asked`) on which it was proposed in this cycle: the rule may differ from deploy to deploy."""
+    """The terms (`terms_asked`) of its proposals in this cycle: different deploys may match different rules."""
     doubts: tuple[Reason, ...] = ()
     authorized: bool | None = None
-    """What was doubtful about the last denial, and whether its caller was `authorized`."""
+    """Whether the caller of the last denial was authorized to deploy. `doubts` belong to the same denial."""
     image_confirmed: bool = False
-    """Whether the last denial's text and deploy name the same image, or the same repository."""
+    """Whether the text and the deploy of the last denial name the same image, or the same repository."""
     ending: Ending | None = None
-    """Set while a grant is being taken away."""
+    """Set while the removal of a grant is pending."""
     taken_away: str | None = None
-    """When somebody last took the grant away; rules do not give it back for a while."""
+    """When the grant was last revoked or removed; rules do not grant it again for a while."""
     ended: str | None = None
-    """When a grant that a person approved for a time last expired: deploys of that time prove no standing access."""
+    """When a temporary grant that a person approved last expired: deploys during it do not prove permanent access."""
     cycle: int = 1
-    """How often it was raised, from a proposal to its end."""
+    """The number of the current cycle. A cycle runs from a proposal to its end."""
     gathered: str = ""
-    """The group of a flood (`gathering.Group.name`) that stands for it in notices and the inbox; empty: by itself."""
+    """The group of a flood (`gathering.Group.name`) that notices and the inbox show in its place; empty: no group."""
     version: int = 1
     trail: int = 0
-    """How many trail records there are, and so the next one's number."""
     trail_hash: str = ""
-    troubleshooter: str | None = None  # the last link that Google gave with a denial; nothing decides by it
+    troubleshooter: str | None = None  # the last link in a denial's text; no decision uses it
 
     @property
     def grant(self) -> Grant:
-        """What it is about, typed. Raises LedgerFault where the record names none."""
+        """The repository and the member, typed. Raises LedgerFault if the record does not name both."""
         found = Grant.parse(self.repository, self.member)
         if found is None:
-            raise LedgerFault(f"the record of {self.id} names no repository, or no member")
+            raise LedgerFault(f"the record of {self.id} has no valid repository or member")
         return found
 
 
 class TrailRecord(msgspec.Struct, frozen=True):
-    """One transition: who, what, why, when. `hash` covers all other fields, the previous record's hash among them."""
+    """One transition: who, what, why, when. `hash` covers all other fields, including the hash of the record before."""
 
     remediation: str
     seq: int
@@ -135,20 +131,20 @@ class TrailRecord(msgspec.Struct, frozen=True):
     previous: str
     hash: str = ""
     outcome: Outcome | msgspec.UnsetType = msgspec.UNSET
-    """Of the decision that made the transition; not there where a person or time made it."""
+    """The outcome of the decision that made the transition; unset if a person or a deadline made it."""
     rule: str | msgspec.UnsetType = msgspec.UNSET
     policy: str | msgspec.UnsetType = msgspec.UNSET
-    """The digest of the policy file that the rule stands in."""
+    """The digest of the policy file that contains the rule."""
     project: str | msgspec.UnsetType = msgspec.UNSET
-    """Where the last denied deploy went, id or number."""
+    """The project of the last denied deploy, id or number."""
     content: str | msgspec.UnsetType = msgspec.UNSET
-    """`content_digest` of what was approved."""
+    """`content_digest` of the approved record."""
     approval: str | msgspec.UnsetType = msgspec.UNSET
-    """Which approval this is, of how many it takes: `1 of 2`; only where it takes more than one."""
+    """Which approval this is and how many are needed: `1 of 2`; unset if one is enough."""
     not_mine: bool | msgspec.UnsetType = msgspec.UNSET
-    """True where the approver declared that the deploy was not theirs."""
+    """True if the approver declared that the deploy was not theirs."""
     terms: str | msgspec.UnsetType = msgspec.UNSET
-    """`terms_digest` of the record as this transition left it; not there in trails of before."""
+    """`terms_digest` of the record after this transition; unset in trails that older versions wrote."""
 
 
 def open_remediation(
@@ -161,7 +157,7 @@ def open_remediation(
     note: str = "",
     proof: Proof = Proof.LATER,
 ) -> tuple[Remediation, TrailRecord]:
-    """The record that a first denial opens, `proposed`, `refused` or `failed`."""
+    """The record that a first denial opens, `proposed`, `refused` or `failed`, and its first trail record."""
     moment, grant = instant(when(denial, now)), denial.grant
     blank = Remediation(
         id=grant.id,
@@ -187,13 +183,13 @@ def open_remediation(
 def open_predicted(
     ahead: Denial, decision: Decision, *, actor: str, now: datetime, proof: Proof = Proof.LATER
 ) -> tuple[Remediation, TrailRecord]:
-    """The proposal for a denial that is foreseen."""
+    """The proposal for a predicted denial."""
     record, trail = open_remediation(ahead, decision, State.PROPOSED, actor=actor, now=now, proof=proof)
     return msgspec.structs.replace(record, denials=0, predicted=True), trail
 
 
 def with_denial(record: Remediation, denial: Denial, now: datetime, proof: Proof = Proof.LATER) -> Remediation:
-    """The record with one denial more; no transition, so no trail record. `proof` is what is known of its entry."""
+    """The record with one more denial; no transition, so no trail record. `proof`: what the log says of its entry."""
     people = named(names_of(record), denial, proof)
     entries, proven = with_entry(record.entries, record.proven, denial.entry, proof)
     moment = instant(when(denial, now))
@@ -220,7 +216,7 @@ def with_denial(record: Remediation, denial: Denial, now: datetime, proof: Proof
 
 
 def last_denial(record: Remediation) -> Denial:
-    """The last denial, as far as the record tells of it: what it takes to decide about it again."""
+    """The last denial, rebuilt from the record, to decide about it again."""
     people = [each for each in map(parse_member, record.deployers) if isinstance(each, Member)]
     return Denial(
         entry=record.entries[-1] if record.entries else EntryId(timestamp=record.last_seen),
@@ -238,13 +234,13 @@ def last_denial(record: Remediation) -> Denial:
 
 
 def with_partner(record: Remediation, partner: str) -> Remediation:
-    """The record with its partner noted; the same where it is already."""
+    """The record with this partner; unchanged if it has it already."""
     known = record.partners
     return msgspec.structs.replace(record, partners=known if partner in known else _with(known, partner))
 
 
 def with_foreseen(record: Remediation, denial: Denial, partner: str, proof: Proof = Proof.LATER) -> Remediation:
-    """The service agent's record with one more deploy that waits for it; its deployer may not approve it either."""
+    """The record with one more deploy that waits for it. Its deployer may not approve it either."""
     people = named(names_of(record), denial, proof)
     added = tuple(each for each in people.deployers if each not in record.deployers)
     changed = {"deployers": (*record.deployers, *added), "named_by": people.named_by, "crowded": people.crowded}
@@ -253,12 +249,12 @@ def with_foreseen(record: Remediation, denial: Denial, partner: str, proof: Proo
 
 
 def names_of(record: Remediation) -> DeployerNames:
-    """Every deployer there was, and who stood behind them: whoever fell off a list could approve their own deploy."""
+    """All deployers and the identities behind them: a deployer missing here could approve their own deploy."""
     return DeployerNames(record.deployers, record.named_by, record.crowded)
 
 
 def based_on(record: Remediation, denial: Denial) -> Remediation:
-    """The record with a denial that it tells of already as the one that counts last."""
+    """The record with a denial that it has already as its last one."""
     deploys, images = _with(record.deploys, denial.deploy), _with(record.images, denial.image)
     return msgspec.structs.replace(
         record,
@@ -283,14 +279,13 @@ def transition(
     expires: str | None = None,
     approvals: tuple[Approval, ...] = (),
 ) -> tuple[Remediation, TrailRecord]:
-    """The record in its next state; `decision` is what took it there, None for a person or time.
+    """The record in its next state, and the trail record. `decision` caused it; None if a person or a deadline did.
 
-    `reasons` outrank the decision's; `added_by_us` and `expires` are said with an approval. `approvals` are all that
-    count, the actor's own last; in state `proposed` another one is missing. Raises Refused where no such transition
-    exists.
+    `reasons` replace the decision's. An approval sets `added_by_us` and `expires`. `approvals` are all valid ones, the
+    actor's own last; in state `proposed` another one is missing. Raises Refused if no such transition exists.
     """
     if state not in TRANSITIONS[record.state]:
-        raise Refused(f"{record.id} is {record.state}: it cannot become {state}")
+        raise Refused(f"{record.id} is {record.state}; it cannot become {state}")
     why = reasons or (decision.reasons if decision else record.reasons)
     following = msgspec.structs.replace(record, version=record.version + 1, reasons=why, ending=None)
     if decision is not None:
@@ -333,21 +328,21 @@ _KEEP_APPROVALS = (State.GRANTED, State.REMOVED, State.REVOKED, State.EXPIRED)
 
 
 def _of_content(record: Remediation, approvals: tuple[Approval, ...]) -> tuple[Approval, ...]:
-    """The approvals, the last one of the content that the record has now: a failed one begins a new cycle."""
+    """The approvals, the last one with the current content digest: approval of a failed record begins a new cycle."""
     if not approvals:
         return ()
     return (*approvals[:-1], msgspec.structs.replace(approvals[-1], content=content_digest(record)))
 
 
 def ends(rule: float | None, reviewer: timedelta | None, now: datetime) -> str | None:
-    """When a grant made now ends: after the seconds of its rule, or what the reviewer says, whichever comes first."""
+    """When a grant made now expires: after the rule's seconds or the reviewer's duration, the earlier of both."""
     said = [timedelta(seconds=rule)] if rule is not None else []
     said += [reviewer] if reviewer is not None else []
     return instant(now + min(said)) if said else None
 
 
 def with_pending_removal(record: Remediation, ending: Ending | None) -> Remediation:
-    """The record of a grant that is about to be taken away (None: that is called off); no transition yet."""
+    """The record of a grant with a pending removal (None: the removal is cancelled); no transition yet."""
     return msgspec.structs.replace(record, ending=ending, version=record.version + 1)
 
 
@@ -392,14 +387,14 @@ def _step(
 
 
 def when(denial: Denial, now: datetime) -> datetime:
-    """When it was denied: by the entry's timestamp, but never later than now (entries arrive late, clocks differ)."""
+    """The time of the denial: the timestamp of the entry, but never later than now (clocks differ)."""
     try:
         moment = datetime.fromisoformat(denial.entry.timestamp or "")
         return min(moment.astimezone(UTC), now) if moment.tzinfo else now
-    except (ValueError, OverflowError):  # no time; or one in the first hours of the calendar, before them in UTC
+    except (ValueError, OverflowError):  # not a time, or out of range in UTC
         return now
 
 
 def _with(seen: tuple[_T, ...], one: _T | None) -> tuple[_T, ...]:
-    """What was seen, the newest last, and no more than is kept."""
+    """The values with one more, the newest last, limited to `_SEEN`."""
     return seen if one is None else (*(each for each in seen if each != one), one)[-_SEEN:]

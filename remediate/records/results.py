@@ -1,4 +1,4 @@
-"""What the remediator gives back about an entry, an approval or a sweep; and the limits that it keeps to."""
+"""What the remediator returns for an entry, an approval or a sweep; and its limits."""
 
 from __future__ import annotations
 
@@ -14,83 +14,84 @@ from remediate.records.remediation import Remediation, State
 
 
 class Handled(msgspec.Struct, frozen=True):
-    """What became of one log entry."""
+    """The result of handling one log entry."""
 
     decision: Decision
     subject: Denial | NotADenial
     remediation: Remediation | None = None
-    """The record as it stands now; None where the entry is ignored, or names no member or no repository."""
+    """The record after handling; None if the entry is ignored, or does not name a member and a repository."""
     partners: tuple[str, ...] = ()
-    """The ids of what the same deploy is denied next: the service agent's first, then other images'."""
+    """The ids of the predicted denials of the same deploy: first the service agent's, then those of other images."""
     written: bool = False
     duplicate: bool = False
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How long a proposal waits for an answer, an approval to be carried out, and a rejection stands."""
+    """The deadlines and rate limits: when proposals and approvals expire, how long a rejection lasts, and so on."""
 
     lapse_after: timedelta = timedelta(days=7)
     hold_rejections: timedelta = timedelta(days=30)
     propagation: timedelta = timedelta(minutes=15)
-    """How long after a grant the same denial is IAM's delay ("Access change propagation": seven minutes or more)."""
+    """How long after a grant the same denial counts as IAM's delay. Source: "Access change propagation" (IAM): seven
+    minutes or more."""
 
     grants_an_hour: int = 60
-    """How many grants rules may make in one hour of the clock; what comes beyond is asked."""
+    """How many grants rules may make in one clock hour; beyond that a reviewer decides."""
     grants_to_a_member: int = 10
     proposals_an_hour: int = 30
-    """How many proposals a project's denials may open in an hour before people see them gathered; refusals likewise."""
+    """How many proposals of a project people see one by one per clock hour; beyond that as a group. So for refusals."""
     one_may_declare: bool = False
-    """Whether one reviewer is enough for an unknown deployer who declares on the record that it was not theirs."""
+    """Whether one reviewer is enough if the deployer is unknown and the reviewer declares that it was not them."""
 
 
 class Swept(msgspec.Struct, frozen=True):
-    """What `sweep` did about one remediation; `fault` is Google Cloud's final answer where it could do nothing."""
+    """What `sweep` did with one remediation; `fault` says why it could do nothing."""
 
     remediation: Remediation | None
-    """None where a denial that never arrived could not be handled, or what is on record could not be read."""
+    """None if a denial found in the log could not be handled, or the record could not be read."""
     before: State | None
-    """None where the sweep found a denial that never arrived, and opened the remediation."""
+    """None if the sweep found the denial in the log and opened the remediation."""
     fault: str = ""
     ident: str = ""
-    """Whose record could not be read."""
+    """The id of the remediation that `fault` is about; `mode` for the switches."""
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """What became of an approval."""
+    """The result of an approval."""
 
     remediation: Remediation
     written: bool
-    """False where the member was in the binding already."""
+    """Whether the policy was written; False if the member was in the binding already."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What Cloud Logging says of the denial behind a record."""
+    """What Cloud Logging says about the denial of a record."""
 
     verified: bool | None
-    """False where it has something else, or nothing; None where it may not be asked."""
+    """False if the log has no such entry, or a different one; None if the service may not read the log."""
     denial: Denial | None = None
-    """The record's denial as the log has it; None where it is not verified, or there is no log to ask."""
+    """The denial as the log has it; None if it is not verified, or there is no log."""
     people: tuple[Member, ...] = ()
-    """The deployer, and who stands behind them, as the log has it."""
+    """The deployer and the identities behind it, as the log has them."""
     deployer_known: bool = True
     notes: tuple[str, ...] = ()
-    """What was disregarded or could not be asked, in plain words."""
+    """Which entries were ignored or could not be read, in words."""
 
 
 class Check(msgspec.Struct, frozen=True):
-    """What an approval would find just now, for those who look before they approve."""
+    """What an approval would find now, shown to a reviewer in advance."""
 
     verdict: Verdict
     needed: int
-    """How many different people have to approve."""
+    """How many different people must approve."""
     may_declare: bool = False
-    """Whether one is enough who declares that the deploy was not theirs."""
+    """Whether one person is enough who declares that the deploy was not theirs."""
     barred: str = ""
-    """Why this person may not approve it; empty where they may, or nobody in particular asks."""
+    """Why this person may not approve it; empty if they may, or if no person is given."""
 
 
 class Proposal(msgspec.Struct, frozen=True):
-    """What a reviewer says yes or no to: the record, its content's digest, and the one binding that would change."""
+    """What a reviewer approves or rejects: the record, its content digest, and the one binding that would change."""
 
     remediation: Remediation
     content: str

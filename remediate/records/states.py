@@ -1,4 +1,4 @@
-"""The states of a remediation, the ways from one to the next, and how a grant ends."""
+"""The states of a remediation, the transitions between them, and the pending end of a grant."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import msgspec
 
 
 class State(StrEnum):
-    """Where a remediation stands."""
+    """The state of a remediation."""
 
     PROPOSED = "proposed"
-    """A reviewer is asked."""
+    """It waits for a reviewer."""
     APPROVED = "approved"
-    """Somebody, or a rule, said yes; the policy write is due."""
+    """A reviewer or a rule approved it; the policy write is due."""
     GRANTED = "granted"
     """The member is in the repository's reader binding."""
     REJECTED = "rejected"
-    """A reviewer said no; the same denial is counted, not raised again."""
+    """A reviewer rejected it; further denials are counted and do not open it again."""
     REFUSED = "refused"
-    """What nobody can override stood against it."""
+    """An invariant or a rule forbids it; no reviewer can override that."""
     FAILED = "failed"
-    """Google Cloud refused the change for good; it may be approved again once the cause is gone."""
+    """Google Cloud refused the change permanently; it can be approved again once the cause is fixed."""
     REMOVED = "removed"
-    """Somebody else took the member out of the binding again."""
+    """The member was removed from the binding, and not by remediate."""
     REVOKED = "revoked"
-    """A reviewer took the member out of the binding again."""
+    """A reviewer revoked the grant; the member is out of the binding."""
     EXPIRED = "expired"
-    """The grant was for a time, and that is over; the member is out of the binding again."""
+    """The grant reached its end; the member is out of the binding."""
     LAPSED = "lapsed"
-    """Nobody answered, or nobody carried it out, in time."""
+    """The proposal was not answered, or the approval not carried out, in time."""
 
 
 TRANSITIONS: dict[State | None, frozenset[State]] = {
@@ -49,18 +49,17 @@ TRANSITIONS: dict[State | None, frozenset[State]] = {
     State.EXPIRED: frozenset({State.PROPOSED, State.REFUSED}),
     State.LAPSED: frozenset({State.PROPOSED, State.REFUSED}),
 }
-"""Every transition there is; any other is impossible. None is "no record yet".
+"""Every allowed transition. None means that no record exists yet.
 
-A proposal that becomes a proposal is renewed: what a reviewer has to know about it has changed. A grant that becomes a
-grant is renewed: its end is put off, and nothing else. An approval that was
-not carried out may be approved again, by somebody else or for another time; one that does not hold any more when it is
-to be carried out is proposed anew.
-What is over (rejected, refused, removed, revoked, expired, lapsed) begins its next cycle with a new denial.
+From `proposed` to `proposed`: what the reviewer must know has changed. From `granted` to `granted`: a renewal, which
+only moves the end. From `approved` to `approved`: another reviewer approves, or for another duration, before the first
+approval is carried out. From `approved` to `proposed`: the approval no longer holds when it is due.
+A closed remediation (rejected, refused, removed, revoked, expired, lapsed) begins its next cycle with a new denial.
 """
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """Who takes a grant away, and why; recorded before the policy changes, so that another process can finish it."""
+    """Who ends a grant, and why. Stored before the policy changes, so that another process can finish the removal."""
 
     state: State
     """`revoked` or `expired`."""

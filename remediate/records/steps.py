@@ -1,4 +1,4 @@
-"""Turns a record of the trail into the word for what happened, where the states alone do not tell."""
+"""Turns a trail record into the word for what happened, which the states alone do not always tell."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ RENEWED = "renewed"
 
 
 def is_renewal(step: TrailRecord) -> bool:
-    """Whether the step put a grant's end off: it was granted before, and is granted still; no policy was written."""
+    """Whether the step only moved the end of a grant; it wrote no policy."""
     return step.before is State.GRANTED and step.after is State.GRANTED
 
 
 def became(step: TrailRecord) -> str:
-    """What people read that the remediation became."""
+    """The word that people read for the new state."""
     return RENEWED if is_renewal(step) else str(step.after)

@@ -1,4 +1,4 @@
-"""What follows: the transitions that a new denial's decision takes a record through, and what a deploy still lacks."""
+"""Turns the decision about a new denial into transitions of the record, and says which grants a deploy still needs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from remediate.records.remediation import RULE, Ending, Remediation, State, Trai
 
 
 def ending_for(record: Remediation, *, actor: str) -> Ending:
-    """What became of a grant whose member is in the binding no more: what was announced, or somebody else's doing."""
+    """How a grant ended whose member is not in the binding: by the pending removal, or by a change in IAM."""
     return record.ending or Ending(State.REMOVED, actor, "")
 
 
 def next_transitions(
     record: Remediation, decision: Decision, *, actor: str, held: bool
 ) -> list[tuple[State, str, str]]:
-    """The transitions that a new denial's decision takes a record through, each with its actor and a note.
+    """The transitions that the decision about a new denial causes, each with its actor and note.
 
-    None where Google Cloud could not be asked, or somebody's word stands: an approval that is being carried out, a
-    final answer of Google's, or a rejection that is still `held`. What was granted comes here only when it is gone.
+    Empty if Google Cloud refused to answer, if an approval is being carried out, if the change failed permanently, or
+    if a rejection is still `held`. A granted record comes here only after its grant is gone.
     """
     standing = record.state in (State.APPROVED, State.FAILED) or (record.state is State.REJECTED and held)
     stopped = record.state is State.APPROVED and decision.outcome is Outcome.REFUSE
@@ -43,10 +43,10 @@ def next_transitions(
 
 
 def unmet_partners(record: Remediation, partners: Iterable[Remediation]) -> tuple[Remediation, ...]:
-    """Who else has to read before the deploy behind a granted record gets through: until then a retry fails too.
+    """The partners that also need access before the deploy of a granted record works; until then a retry fails.
 
-    Of a deployer it is the last deploy that counts, with its project's service agent. An agent serves many deployers:
-    once one of them can read, its deploys get through.
+    For a deployer, the last deploy counts, with the service agent of its project. A service agent serves many
+    deployers: once one of them has access, its deploys work.
     """
     found = tuple(partners)
     absent = tuple(each for each in found if each.state is not State.GRANTED and not _READS & set(each.reasons))
@@ -59,14 +59,14 @@ def unmet_partners(record: Remediation, partners: Iterable[Remediation]) -> tupl
 
 
 _READS = {Reason.ALREADY_GRANTED, Reason.STILL_PROPAGATING, Reason.INHERITED}
-"""Reasons that say of a member that it can read, though nothing of ours was granted."""
+"""The reasons that say that a member has access without a grant by remediate."""
 
 
 def differs_materially(record: Remediation, decision: Decision) -> bool:
-    """Whether a decision says more, or on other terms, than the record tells a reviewer of.
+    """Whether a decision has reasons or terms that the record does not show to a reviewer yet.
 
-    A proposal keeps every reason and all terms of its cycle, so that two deploys that are denied in turn do not propose
-    it anew each time.
+    A proposal keeps all reasons and terms of its cycle, so that two deploys that are denied in turn do not change it
+    each time.
     """
     current = terms_asked(
         record.rule, record.max_duration, record.reviewers, record.rule_comment, record.approvals_needed
@@ -76,7 +76,7 @@ def differs_materially(record: Remediation, decision: Decision) -> bool:
 
 
 def google_said(record: Remediation, steps: Sequence[TrailRecord]) -> str:
-    """Google's own words, where it refused for good; empty where it did not."""
+    """The answer of Google Cloud that made it fail permanently; empty if it did not."""
     if Reason.TERMINAL_ANSWER not in record.reasons:
         return ""
     said = (step.note for step in reversed(steps) if step.note and Reason.TERMINAL_ANSWER in step.reasons)

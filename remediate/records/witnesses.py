@@ -1,8 +1,8 @@
-"""Turns denials into the list of log entries that name each deployer, so that each can be read back from the log later.
+"""Turns denials into the list of log entries that name each deployer, so that a later approval can read them back.
 
-The list is bounded without forgetting anybody: what is not proven is kept up to a number, and what would come beyond
-it is only added once the log confirms the entry. A name without an entry was added before entries were kept, or where
-the log could not be asked: it always counts.
+The list is bounded and loses no deployer: it holds a limited number of unproven entries, and beyond the limit only
+entries that the log confirms. A name without an entry comes from an older record, or from a time when the log was
+unavailable: it always counts.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from remediate.iam.member import Member
 from remediate.reasons import Reason
 
 FEW = 5
-"""Entries kept for one name while none of them is proven."""
+"""The most entries for one name while none of them is proven."""
 MOST_OPEN = 100
-"""Unproven entries kept with one record, for all names together."""
+"""The most unproven entries in one record, for all names together."""
 MOST_UNKEYED = 200
-"""Names kept without an entry; beyond them the record counts everybody as named (`crowded`)."""
-_KEPT = 5  # own entries of denials: the first of the cycle, one that is proven, and the newest
+"""The most names without an entry; beyond it, the record counts every reviewer as named (`crowded`)."""
+_KEPT = 5  # entries of denials: the first of the cycle, a proven one, and the newest
 
 
 class NamedBy(msgspec.Struct, frozen=True):
-    """A log entry that names a deployer, or an identity behind one."""
+    """A log entry that names a deployer, or the identity behind a deployer."""
 
     member: str
     entry: EntryId | None = None
-    """The denial's own entry; None: there is nothing to read back, so the name always counts."""
+    """The entry of the denial; None: no entry can be read back, so the name always counts."""
     call: EntryId | None = None
-    """The call's entry, where the denial's own entry does not name the deployer and the call does."""
+    """The entry of the call, if the call names the deployer and the entry of the denial does not."""
     proven: bool = False
     """Whether the log confirmed the denial's entry when it was counted."""
 
@@ -42,7 +42,7 @@ _NO_CALL = (Reason.OTHER_LOG, Reason.NOT_CLOUD_RUN, Reason.NOT_AUDIT_LOG, Reason
 
 
 def named_in(entry: LogEntry) -> tuple[Member, ...]:
-    """Who a Cloud Run audit log entry names as deployer or behind one, denied or not; nobody for any other entry."""
+    """The deployer in a Cloud Run audit log entry and the identities behind it, denied or not; else empty."""
     audit, subject = entry.proto_payload, understand(entry)
     if audit is None or (isinstance(subject, NotADenial) and subject.reason in _NO_CALL):
         return ()
@@ -52,19 +52,19 @@ def named_in(entry: LogEntry) -> tuple[Member, ...]:
 
 
 class Proof(StrEnum):
-    """What is known of an entry when its names are recorded."""
+    """What the log says of an entry when its names are recorded."""
 
     LATER = "later"
-    """Not asked yet: the entry is kept, to be read back when it matters."""
+    """Not read back yet; an approval does that."""
     PROVEN = "proven"
     DISPROVEN = "disproven"
-    """The log does not have it, or has something else under its name."""
+    """The log does not have the entry, or has a different one under its name."""
     UNANSWERED = "unanswered"
-    """The log may not be asked."""
+    """The service may not read the log."""
 
 
 class DeployerNames(msgspec.Struct, frozen=True):
-    """Who is named as deployer in a record, by which entries; `crowded`: more were named than can be kept."""
+    """The deployers that a record names, and the entries that name them; `crowded`: there are more than it keeps."""
 
     deployers: tuple[str, ...] = ()
     named_by: tuple[NamedBy, ...] = ()
@@ -72,13 +72,13 @@ class DeployerNames(msgspec.Struct, frozen=True):
 
 
 def people(denial: Denial) -> tuple[str, ...]:
-    """The deployer and who stands behind them, each once, the deployer last."""
+    """The deployer and the identities behind it, each once, the deployer last."""
     behind = [each for each in denial.behind if each != denial.deployer]
     return tuple(dict.fromkeys(str(each) for each in (*behind, denial.deployer) if each))
 
 
 def overflows(names: DeployerNames, denial: Denial) -> bool:
-    """Whether the denial's names go beyond what is kept unproven, so that the log has to be asked first."""
+    """Whether the denial's names exceed the limit of unproven entries, so that the log must be asked first."""
     added = [each for each in people(denial) if not _says_all(names, each, denial)]
     unproven = [each.member for each in names.named_by if not each.proven and each.entry]
     return bool(added) and (
@@ -87,7 +87,7 @@ def overflows(names: DeployerNames, denial: Denial) -> bool:
 
 
 def named(names: DeployerNames, denial: Denial, proof: Proof) -> DeployerNames:
-    """The names with the denial's own, the newest deployer last; the same where the entry is disproven."""
+    """The names with those of the denial, the newest deployer last; unchanged if the entry is disproven."""
     members = people(denial)
     if proof is Proof.DISPROVEN or not members:
         return names
@@ -95,7 +95,7 @@ def named(names: DeployerNames, denial: Denial, proof: Proof) -> DeployerNames:
     for member in members:
         if _says_all(names, member, denial) and (proof is not Proof.PROVEN or _always(names, member)):
             continue
-        if proof is Proof.PROVEN:  # one proven entry says all: log entries never change
+        if proof is Proof.PROVEN:  # one proven entry is enough: log entries never change
             kept = [each for each in kept if each.member != member]
             kept.append(NamedBy(member, denial.entry, denial.call, proven=True))
         elif proof is Proof.LATER:
@@ -111,29 +111,29 @@ def named(names: DeployerNames, denial: Denial, proof: Proof) -> DeployerNames:
 
 
 def _says_all(names: DeployerNames, member: str, denial: Denial) -> bool:
-    """Whether what is kept of the member says all that this entry could add."""
+    """Whether this entry adds nothing to what is known about the member."""
     return _always(names, member) or any(
         each.member == member and (each.entry, each.call) == (denial.entry, denial.call) for each in names.named_by
     )
 
 
 def _always(names: DeployerNames, member: str) -> bool:
-    """Whether the member counts as named, whatever is read back: proven, or named without an entry."""
+    """Whether the member counts as named without reading back: proven, or named without an entry."""
     own = [each for each in names.named_by if each.member == member]
     return any(each.proven or each.entry is None for each in own) or (member in names.deployers and not own)
 
 
 def is_full(entries: tuple[EntryId, ...], proven: EntryId | None) -> bool:
-    """Whether one entry more would push out one that may be the only real one, so that the log has to be asked."""
+    """Whether one more entry would displace one that may be the only real one, so that the log must be asked."""
     return len(entries) >= _KEPT and proven not in entries
 
 
 def with_entry(
     entries: tuple[EntryId, ...], proven: EntryId | None, entry: EntryId, proof: Proof
 ) -> tuple[tuple[EntryId, ...], EntryId | None]:
-    """The denials' own entries with one more, the newest last; and the newest that the log confirmed.
+    """The entries of the denials with one more, the newest last; and the newest entry that the log confirmed.
 
-    The first of the cycle stays, and the confirmed one: a flood of forged entries does not take a real one's place.
+    The first of the cycle and the confirmed one stay: a flood of forged entries does not displace a real one.
     """
     newest = entry if proof is Proof.PROVEN else proven
     if entry in entries or (proof is Proof.DISPROVEN and len(entries) >= _KEPT):

@@ -1,4 +1,4 @@
-"""Turns somebody's word into a grant: it is about what they saw, and still holds when it is carried out."""
+"""Turns an approval into a grant: it covers only what the reviewer saw, and must still hold when it is carried out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _THERE_ALREADY = (Reason.ALREADY_GRANTED, Reason.STILL_PROPAGATING)
 
 
 class Approvals:
-    """What was approved, by a person or a rule, on its way into a policy. Raises as `Remediator.approve` does."""
+    """Records approvals by people and rules, and carries them out. Raises as `Remediator.approve` does."""
 
     def __init__(
         self,
@@ -56,26 +56,24 @@ class Approvals:
         max_duration: timedelta | None,
         content: str | None,
     ) -> Applied:
-        """As `Remediator.approve`; `asked` is what was read back from the log, and asks for what is missing."""
+        """As `Remediator.approve`; `asked` has the entries read back from the log, and reads missing ones."""
 
         def step() -> Remediation:
             record = require_record(self._ledger, ident)
             person = self.reviewer(record, word.actor, asked)
-            record = self._executor.finish_revocation(
-                record
-            )  # what somebody began to take away is not approved half-way
+            record = self._executor.finish_revocation(record)  # a pending removal is finished before a new approval
             if record.state is State.GRANTED:
                 return self._granted(record, max_duration)
-            transition(record, State.APPROVED, actor=person.id, now=self._now())  # raises where that cannot be
+            transition(record, State.APPROVED, actor=person.id, now=self._now())  # raises if it is not allowed
             if content is not None and content != content_digest(record):
                 raise Stale(
-                    f"{ident} is not what you saw any more: its content is {content_digest(record)}, not {content}",
-                    advice=f"Look again: remediate show {ident}",
+                    f"{ident} changed since you saw it: its content is now {content_digest(record)}, not {content}",
+                    advice=f"Review it again: remediate show {ident}",
                 )
             if record.state is State.APPROVED and record.approver == person.id and max_duration is None:
-                return record  # the same word again: it is carried out, if it still may be
+                return record  # a repeated approval: it is carried out if it still may be
             if self._executor.write_already_applied(record):
-                return record  # who approved it, and until when, is said already: only the record of the write is due
+                return record  # the approval is recorded and written: only the record of the write is missing
             return self._approved(record, person, word, asked, note)
 
         before = self._ledger.get(ident)
@@ -86,11 +84,11 @@ class Approvals:
         return self.carry_out(record) if again else self._executor.apply(record)
 
     def reviewer(self, record: Remediation, actor: str, asked: Testimony) -> Member:
-        """The reviewer of this record. Raises Refused where they may not review it, or the log names them in it."""
+        """The reviewer of this record. Raises Refused if they may not review it, or if the log names them in it."""
         return self._reviewers.of(record, actor, cleared=lambda person: asked.cleared(record, person))
 
     def check(self, record: Remediation, actor: str | None, asked: Testimony) -> Check:
-        """What an approval would find now. Raises TransientFault, and TerminalFault where Google says no."""
+        """What an approval would find now. Raises TransientFault, and TerminalFault if Google Cloud refuses."""
         verdict, barred = asked.verdict(record, *filter(None, (actor,))), ""
         try:
             if actor is not None:
@@ -103,7 +101,7 @@ class Approvals:
     def _approved(
         self, record: Remediation, person: Member, word: Approval, asked: Testimony, note: str
     ) -> Remediation:
-        """One approval more, on what the log has: the grant's, or the first of several."""
+        """Record one more approval, based on the entry from the log: the last one needed, or an earlier one."""
         verdict = asked.verdict(record, person.id)
         _not_theirs(record, person, verdict)
         decision = self._decided(record, person, verdict)
@@ -125,7 +123,7 @@ class Approvals:
         )  # fmt: skip
         if people(given) < needed:
             if record.state is State.PROPOSED and same(given, record.approvals):
-                return record  # the same word again, and still another one is missing
+                return record  # a repeated approval; another one is still missing
             return self._executor.commit(*step(State.PROPOSED, approvals=given))
         counted = given if needed > 1 or own.not_mine else ()
         if there:
@@ -135,12 +133,12 @@ class Approvals:
         return self._executor.commit(*step(State.APPROVED, added_by_us=True, expires=until, approvals=counted))
 
     def _needed(self, record: Remediation, by_rule: int, verdict: Verdict, *, declared: bool) -> int:
-        """How many people have to approve: as many as the rule says, and two where it may be the approver's own."""
+        """How many people must approve: as the rule requires, but two if it may be the approver's own deploy."""
         alone = verdict.deployer_known or (declared and self._limits.one_may_declare)
         return max(record.approvals_needed, by_rule, 1 if alone else 2)
 
     def _may_still(self, record: Remediation, asked: Testimony, actor: str) -> bool:
-        """Whether somebody who approved before may still do so."""
+        """Whether an earlier approver may still approve."""
         try:
             _not_theirs(record, self.reviewer(record, actor, asked), asked.verdict(record, actor))
         except (Refused, BadInput):
@@ -148,9 +146,9 @@ class Approvals:
         return True
 
     def carry_out(self, record: Remediation) -> Applied:
-        """Apply an approval of some time ago, where it still holds on what Google Cloud and the rules say now.
+        """Apply an earlier approval, if it still holds with the current evidence and rules.
 
-        A write that was done already is recorded first, whatever has changed: what is there must be known to be there.
+        A write that was done already is always recorded, because the ledger must show every grant that exists.
         """
         if self._executor.write_already_applied(record):
             return self._executor.apply(record)
@@ -165,7 +163,7 @@ class Approvals:
         return self._withdrawn(record, State.PROPOSED, "the world has changed since it was approved", decision)
 
     def _holds(self, record: Remediation, decision: Decision) -> bool:
-        """Whether the word that was given is still enough: a rule's own, or that of somebody who may give it."""
+        """Whether the approval is still sufficient: by a rule that still grants, or by people who may still approve."""
         if decision.outcome is Outcome.IGNORE:
             return decision.reasons[0] in _THERE_ALREADY
         approver = record.approver or ""
@@ -189,44 +187,44 @@ class Approvals:
         return Applied(self._executor.retry_on_conflict(step), written=False)
 
     def _granted(self, record: Remediation, max_duration: timedelta | None) -> Remediation:
-        """What is granted already, where it still is."""
+        """The granted record, if its member is still in the binding. Raises Refused if not."""
         if not self._executor.is_still_granted(record):
             self._executor.commit(*transition(record, State.REMOVED, actor=ACTOR, now=self._now()))
-            raise Refused(f"{record.id} was granted, and somebody took it away since; the next denial raises it again")
+            raise Refused(f"{record.id} was granted, but was removed in IAM since; the next denial opens it again")
         if max_duration is not None:
             until = record.expires or "it is revoked"
-            raise Refused(f"{record.id} is granted already, until {until}: revoke it first")
+            raise Refused(f"{record.id} is already granted until {until}; revoke it first")
         return record
 
     def _decided(self, record: Remediation, person: Member, verdict: Verdict) -> Decision:
-        """Decide again; where it comes out differently than it was proposed, record that in its place, and refuse."""
+        """Decide again. If the decision differs from the proposal, record the new one and raise Refused."""
         decision = self._decider.reevaluate(record, verdict.denial, verified=verdict.verified)
         why = "; ".join(reason.sentence for reason in decision.reasons)
         step = partial(transition, record, actor=person.id, now=self._now(), decision=decision)
         if decision.outcome is Outcome.REFUSE:
             self._executor.commit(*step(State.REFUSED, note="; ".join(verdict.notes)))
-            raise Refused(f"{record.id} is refused now: {decision.reasons[0].sentence}")
+            raise Refused(f"{record.id} is now refused: {decision.reasons[0].sentence}")
         if decision.outcome is Outcome.IGNORE and decision.reasons[0] in _THERE_ALREADY:
             return decision
         if record.state in (State.PROPOSED, State.FAILED) and differs_materially(record, decision):
             self._executor.commit(*step(State.PROPOSED, note="the world has changed since it was proposed"))
-            raise Refused(f"{record.id} is proposed anew, because the world has changed: {why}")
+            raise Refused(f"{record.id} changed since it was proposed; review it again: {why}")
         if not self._reviewers.among(decision.reviewers, person.id):
             allowed = ", ".join(decision.reviewers)
-            raise Refused(f"{person.id} may not review {record.id}: rule {decision.rule!r} leaves it to {allowed}")
+            raise Refused(f"{person.id} may not review {record.id}: rule {decision.rule!r} allows only {allowed}")
         if decision.outcome is Outcome.IGNORE:
-            raise Refused(f"{record.id} is not granted, as that would cure nothing: {why}")
+            raise Refused(f"{record.id} is not granted, because a grant would not help: {why}")
         return decision
 
 
 def _not_theirs(record: Remediation, person: Member, verdict: Verdict) -> None:
-    """Raises Refused where the log itself names this person as deployer."""
+    """Raise Refused if the log itself names this person as deployer."""
     if person.key in {each.key for each in verdict.people}:
         raise own_deploy(record, person)
 
 
 def require_record(ledger: Ledger, ident: str) -> Remediation:
-    """The record. Raises BadInput where there is none."""
+    """The record. Raises BadInput if there is none."""
     record = ledger.get(ident)
     if record is None:
         raise BadInput(f"there is no remediation {ident!r}", advice="`remediate list` shows all.")

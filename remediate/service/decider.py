@@ -1,6 +1,6 @@
-"""Turns a denial into the decision of this moment: evidence, rules, the mode in force, and the last checks of a grant.
+"""Turns a denial into a decision: evidence, rules, the mode in force, and the last checks before a grant.
 
-The checks that cost a look-up of the log, or a place under the brake, are made only where a rule would really grant.
+The checks that need a log look-up, or a place under the rate limit, run only if a rule would grant.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from remediate.service.history import History
 
 
 class _EverythingMatters(BuiltIn):
-    """Rules that look at everything, so that all of it is learnt."""
+    """Rules that use all evidence, so that all of it is collected."""
 
     def mentions(self, variable: str) -> bool:
         del variable
@@ -44,7 +44,7 @@ class _EverythingMatters(BuiltIn):
 
 
 class Decider:
-    """Decides about denials. Raises TransientFault where the same denial may be decided later."""
+    """Decides about denials. Raises TransientFault if a later attempt may succeed."""
 
     def __init__(
         self,
@@ -67,11 +67,11 @@ class Decider:
         self._now = clock
 
     def snapshot(self) -> PolicySnapshot:
-        """A fresh sight, for the decisions about one denial."""
+        """A new snapshot, for the decisions about one denial."""
         return self._collector.snapshot()
 
     def decide(self, denial: Denial, snapshot: PolicySnapshot, *, from_log: bool) -> Decision:
-        """The decision on what Google Cloud says now; a final "no" is a refusal with Google's words as a note."""
+        """The decision on the current evidence; a permanent error of Google Cloud is a refusal with it as the note."""
         rules, record = self._rules(), self._ledger.get(denial.grant.id)
         try:
             evidence = self._evidence(denial, record, rules, snapshot)
@@ -91,19 +91,19 @@ class Decider:
         return decision
 
     def recheck(self, decision: Decision, record: Remediation | None) -> Decision:
-        """The decision on the record of the moment in which it is recorded: a revocation may have come in between."""
+        """The decision, checked again when it is recorded: a revocation may have come in between."""
         if decision.outcome is Outcome.GRANT and record is not None and self._was_taken_away(record):
             return downgrade_to_ask(decision, Reason.TAKEN_AWAY)
         return decision
 
     def decide_without_evidence(self, denial: Denial) -> Decision:
-        """The decision about a denial that names no member or no repository: nothing can be asked about it."""
+        """The decision about a denial without a member or a repository, for which no evidence can be collected."""
         return decide(denial, rules=self._rules())
 
     def decide_predicted(self, ahead: Denial, snapshot: PolicySnapshot, *, surely: bool) -> Decision:
-        """The decision about a denial that has not come yet: never a grant.
+        """The decision about a predicted denial: never a grant.
 
-        `surely`: ignored unless it is certain that it comes. What cannot be learnt now is left until it is denied.
+        `surely`: ignore it unless the member certainly has no access. If evidence is missing, wait for the denial.
         """
         rules = self._rules()
         try:
@@ -117,9 +117,9 @@ class Decider:
     def reevaluate(
         self, record: Remediation, denial: Denial | None = None, *, verified: bool | None = True
     ) -> Decision:
-        """The decision about what was proposed or approved, on what Google Cloud says now. Raises TerminalFault.
+        """A new decision about a proposal or an approval, on the current evidence. Raises TerminalFault.
 
-        `denial`: as the log has it; without one, as the record tells of it.
+        `denial`: as the log has it; None: rebuilt from the record.
         """
         last, rules = denial or records.last_denial(record), self._rules()
         evidence = self._evidence(last, record, rules, self.snapshot(), predicted=record.predicted)
@@ -127,27 +127,27 @@ class Decider:
         return decide(last, evidence, rules, predicted=record.predicted)
 
     def evidence(self, record: Remediation) -> Evidence:
-        """What a decision about this record would stand on now, and what no rule looks at besides, for a person."""
+        """All current evidence about this record, for a person, also what no rule uses."""
         last = records.last_denial(record)
         evidence = self._collector.evidence(last, _EverythingMatters(), self.snapshot(), denials=record.denials + 1)
-        with suppress(TransientFault):  # a page does not wait for the next minute's look-ups
+        with suppress(TransientFault):  # a page does not wait for the quota of the next minute
             evidence = msgspec.structs.replace(evidence, **self._history.past(last, _access_ended(record))._asdict())
         return evidence
 
     def built_in(self) -> str | None:
-        """What the trail calls the built-in rule in force; None where a policy file's rules are."""
+        """The policy digest of the built-in rule in trail records; None if a policy file is in force."""
         rules = self._rules()
         return rules.digest if isinstance(rules, BuiltIn) else None
 
     def may_renew(self, record: Remediation) -> bool:
-        """Whether the built-in rule may keep what it granted: it is in force, and nothing holds rules in that place."""
+        """Whether the built-in rule may renew its grant: it is in force, and nothing holds rules back there."""
         return self.built_in() is not None and self.hold(records.last_denial(record)) is None
 
     def renewed(self, record: Remediation) -> Decision | None:
-        """The built-in rule's grant, were it to make it now, on a newer deploy that is proven; None where it would not.
+        """The decision by which the built-in rule would grant now, after a newer proven deploy; None if it would not.
 
-        That deploy proves who called, that they may deploy, and with which image; the rest is looked at as ever. Raises
-        TerminalFault, and TransientFault.
+        That deploy proves the caller, their permission to deploy and the image; all other evidence is collected as
+        usual. Raises TerminalFault and TransientFault.
         """
         rules = self._rules()
         denial = msgspec.structs.replace(records.last_denial(record), authorized=True, image_confirmed=True)
@@ -160,15 +160,16 @@ class Decider:
         return decision if decision.outcome is Outcome.GRANT else None
 
     def mode_at(self, denial: Denial) -> Mode:
-        """The mode in force for this deploy; the switches are read only where they can matter."""
+        """The mode in force for this deploy; reads the switches only if they matter."""
         if self._mode is Mode.DRY_RUN:
             return Mode.DRY_RUN
         return effective(self._ledger.modes(), self._mode, self._collector.places(denial))
 
     def hold(self, denial: Denial) -> Reason | None:
-        """What keeps rules from writing for this deploy now, whatever they say; the switches are read once.
+        """The reason that keeps every rule from granting for this deploy now; None if there is none.
 
-        Dry-run mode, a policy text that is not confirmed, or a switch of the deployer's own within the last day.
+        Dry-run mode, an unconfirmed policy text, or a loosening by the deployer within the last day. Reads the
+        switches once.
         """
         if self._mode is Mode.DRY_RUN:
             return Reason.DRY_RUN
@@ -181,13 +182,13 @@ class Decider:
         return Reason.OWN_SWITCH if people & loosened_by(modes, places, self._now()) else None
 
     def may_write(self, denial: Denial, approver: str | None) -> bool:
-        """Whether an event may carry out an approval now: a person's in enforce mode, a rule's where nothing holds."""
+        """Whether an event may carry out an approval now: a person's in enforce mode, a rule's without a `hold`."""
         if (approver or "").startswith(records.RULE):
             return self.hold(denial) is None
         return self.mode_at(denial) is Mode.ENFORCE
 
     def policy_to_confirm(self) -> TextToConfirm | None:
-        """The policy text in force, where its rules may not grant before it is confirmed."""
+        """The policy text in force, if its rules may not grant until it is confirmed; else None."""
         return self._to_confirm(self._ledger.modes())
 
     def _to_confirm(self, modes: Modes) -> TextToConfirm | None:
@@ -203,9 +204,9 @@ class Decider:
         *,
         predicted: bool = False,
     ) -> Evidence:
-        """What Google Cloud says about a denial; as if it were verified, which is asked only before a rule's write.
+        """The evidence about a denial. It counts as verified here; the log is asked only before a grant by a rule.
 
-        The log is asked about the past only where the decision hinges on it.
+        The log is asked about the past only if the decision depends on it.
         """
         recent = False
         if record and record.state is State.GRANTED:
@@ -219,9 +220,9 @@ class Decider:
         return msgspec.structs.replace(evidence, **past._asdict())
 
     def _was_taken_away(self, record: Remediation) -> bool:
-        """Whether somebody took this grant away not long ago: a rule must not undo within minutes what they did.
+        """Whether this grant was revoked or removed recently: a rule must not undo that within minutes.
 
-        A record that says granted, where the decision is to grant, is one that nobody has noted as removed yet.
+        If the record is granted and the decision is to grant, the grant was removed and the removal not recorded yet.
         """
         if record.state is State.GRANTED:
             return True
@@ -229,7 +230,7 @@ class Decider:
         return since is not None and self._now() - datetime.fromisoformat(since) < self._limits.hold_rejections
 
     def _brake(self, denial: Denial) -> Reason | None:
-        """What keeps rules from granting more this hour, to this member or at all; else takes one of its places."""
+        """The rate limit that is reached this hour, for this member or in total; if none is, takes a place of each."""
         hour, grant = f"{self._now():%Y-%m-%dT%H}", denial.grant
         if not self._ledger.take(f"{hour} {grant.member.key}", self._limits.grants_to_a_member, grant.id):
             return Reason.MEMBER_BRAKE
@@ -237,7 +238,7 @@ class Decider:
 
 
 def _access_ended(record: Remediation) -> str | None:
-    """When the record last saw access end on a person's word: taken away, or approved until then."""
+    """When access last ended by a person's decision: revoked, removed, or expired after a temporary approval."""
     return max(filter(None, (record.taken_away, record.ended)), default=None)
 
 
@@ -245,7 +246,7 @@ _PAST = ("evidence.previously_deployed", "evidence.access_removed")
 
 
 def hinges_on_past(denial: Denial, evidence: Evidence, rules: Rules, *, predicted: bool = False) -> bool:
-    """Whether a decision comes out differently for another past of the member, so that the log has to be asked."""
+    """Whether the decision depends on the member's past, so that the log must be asked."""
     if not any(rules.mentions(each) for each in _PAST):
         return False
     known: tuple[bool | None, ...] = (True, False, None)

@@ -1,6 +1,6 @@
-"""Turns a denial into what Google Cloud says about it now: which projects, inside our organization, already a reader.
+"""Turns a denial into the evidence for a decision: what Google Cloud says now about projects, repository and member.
 
-What cannot be learnt is None, "not known", and never "no"; a passing fault is raised, so that the event comes again.
+None means unknown, and never "no". A temporary fault is raised, so that the event is redelivered.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from remediate.records.modes import Place
 from remediate.records.remediation import when
 
 LAG = timedelta(minutes=2)
-"""How long an entry may take from its event to being readable; after that it is not known to exist."""
+"""How long a new entry may take until it is readable; after that, a missing entry counts as unconfirmed."""
 
 
 class PolicySnapshot:
-    """What is seen of repositories, and of what lies above them, while one denial is decided: each is looked at once.
+    """Caches the policies of a repository and its ancestors for one decision.
 
-    Where one policy above could not be had in time, the others are not waited for: what they say is not known then.
+    After one ancestor does not answer in time, it does not ask the others: their policies are unknown.
     """
 
     def __init__(self, registry: Registry, projects: Projects) -> None:
@@ -49,7 +49,7 @@ class PolicySnapshot:
         self._bindings: dict[Repository, list[Binding]] = {}
 
     def describe(self, repository: Repository) -> RepositoryDescription | None:
-        """As `Registry.kind`."""
+        """As `Registry.describe`."""
         if repository not in self._kinds:
             self._kinds[repository] = self._registry.describe(repository)
         return self._kinds[repository]
@@ -61,7 +61,7 @@ class PolicySnapshot:
         return self._bindings[repository]
 
     def above(self, scope: str) -> list[Binding] | None:
-        """As `Projects.bindings`; None, too, where nobody answered."""
+        """As `Projects.bindings`; None also if Resource Manager does not answer."""
         if scope not in self._above:
             self._above[scope] = None
             try:
@@ -75,7 +75,7 @@ class PolicySnapshot:
 
 
 class EvidenceCollector:
-    """Asks Google Cloud what a decision stands on. `organization` is ours; None where none is configured."""
+    """Collects the evidence for decisions from Google Cloud. `organization` is ours; None if none is configured."""
 
     def __init__(
         self,
@@ -96,14 +96,14 @@ class EvidenceCollector:
         self._organization = organization
 
     def resolve(self, denial: Denial) -> Denial | NotADenial:
-        """The denial as `resolve_deploying_project` has it, with what only the call behind it tells."""
+        """The denial from `resolve_projects`, with the facts that only the entry of its call has."""
         placed = self.resolve_projects(denial)
         return placed if isinstance(placed, NotADenial) else self._with_call(placed)
 
     def resolve_projects(self, denial: Denial) -> Denial | NotADenial:
         """The denial with project ids in place of numbers, and the deploying project's number.
 
-        It is no denial where Resource Manager says that its log is another project's.
+        NotADenial if Resource Manager says that its log belongs to another project.
         """
         repository, deploy = denial.repository, denial.deploy
         if repository and is_project_number(repository.project) and (owner := self._projects.find(repository.project)):
@@ -116,10 +116,10 @@ class EvidenceCollector:
         return denial
 
     def _with_call(self, denial: Denial) -> Denial:
-        """The denial with what only its operation's call tells; as it is where no such call is found.
+        """The denial with the facts from the call of its operation; unchanged if no such call is found.
 
-        Without it those behind the caller could approve their own deploy, and nobody would know that they may deploy.
-        Raises TransientFault where the log cannot be asked just now, or does not have the call yet.
+        Without the call, the identities behind the caller are unknown and could approve their own deploy, and it is
+        unknown whether they may deploy. Raises TransientFault if the log does not answer, or lacks the call so far.
         """
         project = denial.deploy.project or denial.deploy.number
         if self._logs is None or not denial.operation or not project:
@@ -129,26 +129,26 @@ class EvidenceCollector:
             found = self._logs.operation_entries(project, denial.operation, at)
             calls = [call for raw in found if (call := _call(raw)) and denial.operation in call.operations]
             if not calls and self._now() - at < LAG:
-                raise TransientFault("Cloud Logging does not have this operation's call yet; the event comes again")
+                raise TransientFault("Cloud Logging does not have this operation's call yet; the event is redelivered")
             return join_call(denial, calls)
         return denial
 
     def snapshot(self) -> PolicySnapshot:
-        """A fresh sight, for the decisions about one denial."""
+        """A new snapshot, for the decisions about one denial."""
         return PolicySnapshot(self._registry, self._projects)
 
     def evidence(
         self,
         denial: Denial,
-        rules: Rules,  # noqa: ARG002  (what is dear is learnt only where rules look at it)
+        rules: Rules,  # noqa: ARG002  (expensive facts are collected only if rules use them)
         snapshot: PolicySnapshot,
         *,
         propagating: bool = False,
         denials: int = 1,
     ) -> Evidence:
-        """What a denial with repository and member is decided on. Raises TerminalFault where Google says no.
+        """The evidence about a denial. Raises TerminalFault if Google Cloud denies the look-up.
 
-        What the log tells of the member's past is not in it: see `History`.
+        It does not contain the member's past: see `History`.
         """
         repository, member = denial.grant.repository, denial.grant.member
         inside = self._inside(repository)
@@ -156,7 +156,7 @@ class EvidenceCollector:
         bindings = snapshot.bindings(repository) if kind else None
         opted_in, newcomers = self._opted_in(repository, kind)
         home = self._home(denial, member)
-        if denial.reader is Reader.SERVICE_AGENT and denial.deployer:  # a grant to the agent serves who deployed
+        if denial.reader is Reader.SERVICE_AGENT and denial.deployer:  # a grant to the agent serves the deployer
             home = home.with_other(self._home(denial, denial.deployer))
         already = None if bindings is None else isinstance(edit_to_add(bindings, member), AlreadyThere)
         return Evidence(
@@ -173,14 +173,14 @@ class EvidenceCollector:
             inherited=None if already or bindings is None else self._inherited(denial.grant, bindings, snapshot),
             barred=None if already or bindings is None else self._barred(repository, member),
             propagating=propagating,
-            verified=True,  # until somebody wants to write on it: see `verified`
+            verified=True,  # `matches_log` checks it before a write
             denials=denials,
             deploy_ancestors=self._ancestors(denial.deploy.project or denial.deploy.number),
             image_ancestors=self._ancestors(repository.project),
         )
 
     def _inherited(self, grant: Grant, own: list[Binding], snapshot: PolicySnapshot) -> bool | None:
-        """Whether the member can read by another role, or from further up; None where that cannot be told."""
+        """Whether the member has access through another role or an ancestor; None if unknown."""
         ancestors = self._ancestors(grant.repository.project)
         levels: list[list[Binding] | None] = [own, *(snapshot.above(scope) for scope in ancestors or ())]
         if ancestors is None:
@@ -188,7 +188,7 @@ class EvidenceCollector:
         return can_read(levels, grant.member, self._roles.holds)
 
     def _barred(self, repository: Repository, member: Member) -> bool | None:
-        """Whether something that no grant overrides bars the member; None where nobody was asked, or nobody knows."""
+        """Whether a deny policy or an access boundary denies the member access; None if unknown or not asked."""
         if self._troubleshooter is None:
             return None
         with suppress(TerminalFault, TransientFault, msgspec.MsgspecError):
@@ -196,7 +196,7 @@ class EvidenceCollector:
         return None
 
     def _opted_in(self, repository: Repository, kind: RepositoryDescription | None) -> tuple[bool | None, bool | None]:
-        """Whether the registry's owner lets rules grant here, and to newcomers; None where that cannot be told."""
+        """Whether rules may grant here, and whether they may grant to newcomers; None if unknown."""
         labelled = kind.newcomers if kind else None
         if self._opt_in_tag is None:
             return True, labelled
@@ -213,7 +213,7 @@ class EvidenceCollector:
         return None
 
     def _home(self, denial: Denial, member: Member) -> Home:
-        """Where the member lives: in our organization or outside; unknown where its project cannot be seen."""
+        """Whether the member belongs to our organization; unknown if the service may not see the member's project."""
         deployed = denial.deploy.project or denial.deploy.number
         deploying = self._projects.find(deployed) if deployed else None
         ours = self._organization or (deploying.organization if deploying else None)
@@ -222,7 +222,7 @@ class EvidenceCollector:
         if name is None:
             return home_by_name(member, self._home_names, organization)
         project = None
-        with suppress(TerminalFault):  # a name that Resource Manager does not take makes it unknown, and no refusal
+        with suppress(TerminalFault):  # a name that Resource Manager rejects means unknown, not refused
             project = self._projects.find(name)
         if project is None or not _organization_known(project):
             return Home()
@@ -236,10 +236,10 @@ class EvidenceCollector:
         return (f"projects/{project.id}", *project.ancestors)
 
     def matches_log(self, denial: Denial) -> bool | None:
-        """Whether Cloud Logging itself has this entry, and it says the same.
+        """Whether Cloud Logging has this entry with the same content.
 
-        False where it says something else; None where it does not have it, or may not be asked. Raises TransientFault
-        where it does not have it yet (logs take a moment to be readable), or no more look-ups are left this minute.
+        False if the content differs; None if the log does not have the entry, or the service may not read it. Raises
+        TransientFault if a new entry may not be readable yet, or if the look-ups of this minute are used up.
         """
         if self._logs is None:
             return True
@@ -252,7 +252,7 @@ class EvidenceCollector:
             if same:
                 return any(_says_the_same(each, denial) for each in same)
             if self._now() - datetime.fromisoformat(key.timestamp) < LAG:
-                raise TransientFault("Cloud Logging does not have the entry yet; the event comes again")
+                raise TransientFault("Cloud Logging does not have the entry yet; the event is redelivered")
         return None
 
     def _understood(self, raw: bytes) -> Denial | NotADenial | None:
@@ -262,7 +262,7 @@ class EvidenceCollector:
         return None
 
     def places(self, denial: Denial) -> list[Place]:
-        """Where the deploying project and the repository's lie, for the mode in force there."""
+        """The places of the deploying project and the repository's project, to find the mode in force."""
         deployed = denial.deploy.project or denial.deploy.number
         names = [deployed, denial.repository.project if denial.repository else None]
         return [self._place(name) for name in dict.fromkeys(names)]
@@ -275,7 +275,7 @@ class EvidenceCollector:
         return Place(frozenset({*own, *project.ancestors}), whole=_organization_known(project))
 
     def _inside(self, repository: Repository) -> bool | None:
-        """Whether the repository lies inside our organization; None where it cannot be told."""
+        """Whether the repository is in our organization; None if unknown."""
         if self._organization is None:
             return True
         project = self._projects.find(repository.project)
@@ -285,7 +285,7 @@ class EvidenceCollector:
 
 
 def _call(raw: bytes) -> Call | None:
-    """The call that an entry of the log is; None for one that cannot be read."""
+    """The call in a log entry; None if the entry is unreadable."""
     with suppress(Unreadable):
         return call_of(read_entry(raw))
     return None
@@ -296,7 +296,7 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+
 
 
 def entry_key(entry: EntryId) -> EntryKey | None:
-    """What the log is asked for; None where no audit log entry of Cloud Run can be called so."""
+    """The key to read the entry back; None if no audit log entry of Cloud Run can have it."""
     name, ident, moment = entry.log_name or "", entry.insert_id or "", entry.timestamp or ""
     if not (source_of(name) and _INSERT_ID.match(ident) and is_moment(moment)):
         return None
@@ -304,7 +304,7 @@ def entry_key(entry: EntryId) -> EntryKey | None:
 
 
 def is_moment(text: str) -> bool:
-    """Whether this is a timestamp as Cloud Logging writes one: RFC 3339, with an offset, of a day that exists."""
+    """Whether this is a timestamp in the format of Cloud Logging: RFC 3339, with an offset, on an existing day."""
     with suppress(ValueError, OverflowError):
         return _MOMENT.match(text) is not None and 1 < datetime.fromisoformat(text).astimezone(UTC).year < 9999
     return False
@@ -315,7 +315,7 @@ def _doubted(denial: Denial, doubt: Reason) -> Denial:
 
 
 def _same_entry(found: Denial | NotADenial, denial: Denial) -> bool:
-    """Whether two entries are one: the log's text of a timestamp may differ in its trailing zeros."""
+    """Whether two entries have the same key. The trailing zeros of their timestamps may differ."""
     one, two = found.entry, denial.entry
     if (one.insert_id, one.log_name) != (two.insert_id, two.log_name):
         return False
@@ -329,9 +329,9 @@ def _says_the_same(found: Denial | NotADenial, denial: Denial) -> bool:
 
 
 def opt_in_values(tag: str) -> tuple[str, str | None]:
-    """The tag's two values: the one that lets rules grant, and the one that lets them grant to newcomers too.
+    """The two values of the tag: the first lets rules grant, the second lets them also grant to newcomers.
 
-    Of `ORGANIZATION/KEY/VALUE` the second is the same key's `deployers`; of `tagValues/N,tagValues/M` the latter.
+    For `ORGANIZATION/KEY/VALUE` the second is `deployers` of the same key; for `tagValues/N,tagValues/M` it is M.
     """
     first, _, second = tag.partition(",")
     if first.startswith("tagValues/"):

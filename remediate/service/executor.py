@@ -1,8 +1,8 @@
-"""Carries out what was decided: ledger steps that are redone on a conflict, and the two changes of a policy.
+"""Carries out decisions: ledger commits with a retry on conflicts, and the two changes of a policy.
 
-The order makes one decision one write, whatever crashes: first record that it is to be done, then change the policy,
-then record that it was. Each can be done again without doing it twice. And between the read and the write of a policy
-the record is looked at once more: an instance that was overtaken meanwhile does not write what is over.
+The order makes sure that one decision is written once, even after a crash: record the intent, change the policy, record
+the result. Each step is idempotent. Between the read and the write of a policy, the executor reads the record again, so
+that a slow instance does not write a decision that is no longer valid.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from remediate.records.remediation import Ending, Remediation, State
 from remediate.records.results import Applied
 
 ACTOR = "remediate"
-"""Who acts where no person and no rule does."""
+"""The actor of transitions that neither a person nor a rule makes."""
 
 _T = TypeVar("_T")
-_CONFLICTS = 50  # times that a ledger step is redone because somebody else was faster
+_CONFLICTS = 50  # attempts of a ledger commit while other processes change the record
 
 
 class Executor:
-    """The only one who writes: to the ledger by compare-and-set, to a policy through the `Registry`."""
+    """The only writer: to the ledger by compare-and-set, to a policy through the `Registry`."""
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class Executor:
         denial_key: str | None = None,
         decision: Decision | None = None,
     ) -> Remediation:
-        """Store one atomic step with the notices of it, then tell of its transitions.
+        """Store one atomic step with its notices, then report its transitions to `events`.
 
-        Raises Conflict where somebody else was faster, LedgerFault where a transition would follow a broken trail.
+        Raises Conflict if another process changed the record first, LedgerFault if the trail of the record is broken.
         """
         if trail and record.version > 1:
             require_whole(self._ledger, record.id)
@@ -84,40 +84,40 @@ class Executor:
         return record
 
     def remind(self, record: Remediation) -> None:
-        """Store the notice of a proposal that lapses soon. Raises Conflict where somebody else was faster."""
+        """Store the notice of a proposal that expires soon. Raises Conflict if another process stores it first."""
         parcels = self._notifier.reminders(record) if self._notifier is not None else ()
         if parcels:
             self._ledger.enqueue(parcels)
 
     def retry_on_conflict(self, step: Callable[[], _T]) -> _T:
-        """The step's result, redone on fresh records as long as somebody else is faster."""
+        """The result of the step, repeated on fresh records while other processes change them first."""
         for _ in range(_CONFLICTS):
             try:
                 return step()
             except Conflict:
                 continue
-        raise TransientFault("the ledger's record kept changing; the event comes again")
+        raise TransientFault("other processes kept changing the record; try again")
 
     def is_still_granted(self, record: Remediation) -> bool:
-        """Whether what was granted is still there, read again: the decision may be older than the grant.
+        """Whether the granted member is still in the binding, read again: the decision may be older than the grant.
 
-        Raises TerminalFault where that may not be read: then nothing is known, and nothing is to be concluded.
+        Raises TerminalFault if the service may not read the policy: then it is unknown.
         """
         return record.state is State.GRANTED and self._is_there(record)
 
     def write_already_applied(self, record: Remediation) -> bool:
-        """Whether an approval's write was done, and only the record of it is missing. Raises as `stands` does."""
+        """Whether the write of an approval was done and only its record is missing. Raises as `is_still_granted`."""
         return record.state is State.APPROVED and record.added_by_us and self._is_there(record)
 
     def _is_there(self, record: Remediation) -> bool:
-        with suppress(Missing):  # the repository itself is gone
+        with suppress(Missing):  # the repository no longer exists
             return self._registry.has_reader(record.grant)
         return False
 
     def apply(self, record: Remediation) -> Applied:
-        """Write the approved member into the one binding, then record that. Safe to do again at any point.
+        """Add the approved member to the one binding, then record that. Idempotent at every point.
 
-        Raises LedgerFault, and writes nothing, where the record's trail does not prove that it was approved.
+        Raises LedgerFault, and writes nothing, if the trail of the record does not prove the approval.
         """
         require_whole(self._ledger, record.id)
         try:
@@ -135,7 +135,7 @@ class Executor:
         )
         final = self._record_outcome(record, State.APPROVED, State.GRANTED, note=note)
         if change.written and not _wanted(final):
-            # Between the last look and the write it was refused, or lapsed: that stands, and nothing is left behind.
+            # It was refused or expired between the last read and the write: that is final, so undo the write.
             self._registry.remove_reader(
                 record.grant, request_reason=record.id, precondition=lambda: not _wanted(self._ledger.get(record.id))
             )
@@ -143,10 +143,10 @@ class Executor:
         return Applied(final, change.written)
 
     def start_revocation(self, record: Remediation, ending: Ending) -> Remediation:
-        """Announce that the granted member is taken out of the binding, do it, and record that it was done.
+        """Record the pending removal, remove the member from the binding, and record the result.
 
-        Where another instance announced an end first, that one is carried out. Raises TerminalFault where Google Cloud
-        refuses for good; then the grant stands, as before. LedgerFault as `apply` does.
+        If another instance recorded a pending removal first, that one is carried out. Raises TerminalFault if Google
+        Cloud refuses permanently; the grant then continues. Raises LedgerFault as `apply` does.
         """
         require_whole(self._ledger, record.id)
 
@@ -155,13 +155,13 @@ class Executor:
             if not current.added_by_us or current.state is not State.GRANTED or current.ending:
                 return current
             if ending.state is State.EXPIRED and current.expires != record.expires:
-                return current  # its end was put off since it was looked at
+                return current  # it was renewed since it was read
             return self.commit(records.with_pending_removal(current, ending))
 
         return self._end(self.retry_on_conflict(announce))
 
     def finish_revocation(self, record: Remediation) -> Remediation:
-        """Carry out the end that was announced, if any. Safe to do again at any point. LedgerFault as `apply` does."""
+        """Carry out a pending removal, if any. Idempotent at every point. Raises LedgerFault as `apply` does."""
         if record.ending is not None:
             require_whole(self._ledger, record.id)
         return self._end(record)
@@ -173,7 +173,7 @@ class Executor:
             self._is_still, record, lambda now: now.state is State.GRANTED and now.ending is not None
         )
         try:
-            with suppress(Missing):  # the repository is gone, and the member with it
+            with suppress(Missing):  # the repository no longer exists, so the access is gone too
                 self._registry.remove_reader(record.grant, request_reason=record.id, precondition=precondition)
         except TerminalFault:
             self.retry_on_conflict(partial(self._call_off, record))
@@ -187,7 +187,7 @@ class Executor:
             self.commit(records.with_pending_removal(current, None))
 
     def _is_still(self, record: Remediation, due: Callable[[Remediation], bool]) -> bool:
-        """Whether a change of the policy is still due, in the same cycle, when it is about to be written."""
+        """Whether a change of the policy is still due in the same cycle, directly before the write."""
         current = self._ledger.get(record.id)
         return current is not None and current.cycle == record.cycle and due(current)
 
@@ -201,7 +201,7 @@ class Executor:
         note: str,
         reasons: tuple[Reason, ...] | None = None,
     ) -> Remediation:
-        """Move a record on from the state in which the policy was changed, unless another instance did so already."""
+        """Record the result of a policy change, unless another instance did so already."""
 
         def step() -> Remediation:
             current = self._ledger.get(record.id) or record
@@ -209,7 +209,7 @@ class Executor:
             if (current.state, current.cycle) != (before, record.cycle) or called_off:
                 return current
             moved = records.transition(current, state, actor=actor, now=self._now(), reasons=reasons, note=note)
-            return self._store(*moved)  # what was written is recorded; the trail was checked before the write
+            return self._store(*moved)  # the trail was checked before the write
 
         return self.retry_on_conflict(step)
 

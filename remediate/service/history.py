@@ -1,7 +1,7 @@
-"""Asks Cloud Logging whether a member deployed from a repository before, and whether its access was taken away since.
+"""Asks Cloud Logging whether a member deployed from a repository earlier, and whether it lost its access since.
 
-What may not be read is None, "not known". A passing fault, the minute's spent look-ups among them, is raised: the event
-comes again. Admin Activity logs are kept for 400 days ("Quotas and limits", Cloud Logging).
+None means unknown, for example because the service may not read the log. A temporary fault is raised, so that the event
+is redelivered. Admin Activity logs are kept for 400 days ("Quotas and limits", Cloud Logging).
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from remediate.iam.repository import Repository
 from remediate.records.remediation import when
 
 LOOKED_BACK = timedelta(days=400)
-_REMEMBERED = timedelta(minutes=10)  # that an answer about earlier deploys is kept
+_REMEMBERED = timedelta(minutes=10)  # how long an answer about earlier deploys is cached
 _MOST_KEPT = 10_000
-_MOST_OPERATIONS = 50  # begun ones whose ends are looked up at once, the newest
+_MOST_OPERATIONS = 50  # operations, the newest, whose ends one search looks up
 
 _Question = tuple[str, Repository, Member]
 
 
 class Past(NamedTuple):
-    """`previously_deployed` and `access_removed` of `Evidence`; None is "not known"."""
+    """`previously_deployed` and `access_removed` of `Evidence`; None means unknown."""
 
     previously_deployed: bool | None = None
     access_removed: bool | None = None
 
 
 class History:
-    """The past of members and repositories. `own` are the keys of the service's own accounts."""
+    """The past of members and repositories. `own` are the keys of the service's accounts."""
 
     def __init__(self, cloud: Cloud, clock: Callable[[], datetime], own: Sequence[str] = ()) -> None:
         self._logs = cloud.logs
@@ -49,10 +49,10 @@ class History:
         self._kept: dict[_Question, tuple[datetime, EarlierDeploy | None]] = {}
 
     def past(self, denial: Denial, taken_away: str | None) -> Past:
-        """What is known of the denied member's past. `taken_away`: when a grant of ours was last taken away, by record.
+        """The past of the denied member. `taken_away`: when the record says that the grant was last revoked or removed.
 
-        Access counts as taken away since the newest earlier deploy; without one, within the 400 days. Raises
-        TransientFault where the log cannot be asked just now.
+        A removal of access counts since the newest earlier deploy; without one, within 400 days. Raises TransientFault
+        if the log does not answer now.
         """
         project, repository, member = denial.deploy.project, denial.repository, denial.member
         if self._logs is None or not project or repository is None or member is None:
@@ -71,9 +71,9 @@ class History:
         return Past(deployed, self.removed(repository, member, since, taken_away))
 
     def place(self, repository: Repository, deploying: Iterable[str | None] | None = None) -> DeployPlace | None:
-        """Where deploys of the repository count, by all names; None where its project cannot be seen.
+        """The deploying project and the repository, by all their names; None if the service may not see the project.
 
-        `deploying` names the project that is deployed to; the repository's own where None.
+        `deploying` names the deploying project; None for the repository's own project.
         """
         project = self._projects.find(repository.project)
         if project is None:
@@ -85,18 +85,18 @@ class History:
     def deploys(
         self, project: str, place: DeployPlace, members: Sequence[Member], since: datetime, before: datetime
     ) -> dict[str, EarlierDeploy]:
-        """Each member's newest proven deploy in that time, by the member's key.
+        """The newest proven deploy of each member in that time, by the key of the member.
 
-        One look-up, and one more where a v2 operation has to be joined. Raises TerminalFault where the log may not be
-        read, or holds too much; TransientFault where it cannot be asked just now.
+        Needs one search, and a second one to join the entries of a v2 operation. Raises TerminalFault if the service
+        may not read the log, or the log has too many entries; TransientFault if the log does not answer now.
         """
         return {} if self._logs is None else self._found(self._logs, project, place, members, since, before)
 
     def removed(self, repository: Repository, member: Member, since: datetime, taken_away: str | None) -> bool | None:
-        """Whether somebody took the member's access away since then; None where that is not known.
+        """Whether the member lost its access since that time; None if unknown.
 
-        Never remembered: what was taken away a moment ago must not be granted again. Raises as `deploys` does, save
-        that a log that may not be read is "not known".
+        Never cached: access that was removed a moment ago must not be granted again. Raises as `deploys` does, except
+        that a log that the service may not read means None.
         """
         if taken_away is not None and datetime.fromisoformat(taken_away) >= since:
             return True
@@ -105,7 +105,7 @@ class History:
         return None
 
     def keep_access(self, repository: Repository, deploys: Iterable[EarlierDeploy]) -> list[EarlierDeploy]:
-        """Those of the deploys whose members lost nothing since, surely; one look-up for all. Raises as `deploys`."""
+        """The deploys whose members certainly lost no access since; one search for all. Raises as `deploys` does."""
         made = list(deploys)
         if not made:
             return []
@@ -115,7 +115,7 @@ class History:
     def _policy_changes(self, repository: Repository, since: datetime) -> Iterable[bytes]:
         project = self._projects.find(repository.project)
         if self._logs is None or project is None:
-            raise TerminalFault(f"who set the policy of {repository} cannot be looked up")
+            raise TerminalFault(f"cannot look up who changed the policy of {repository}")
         return self._logs.policy_changes(replace(repository, project=project.id), since)
 
     def _removed(
@@ -149,9 +149,9 @@ class History:
         since: datetime,
         before: datetime,
     ) -> dict[str, EarlierDeploy]:
-        """Reads no further than it takes: until each member's newest deploy that needs no other entry is found.
+        """Reads until it has the newest deploy of each member that needs no other entry.
 
-        What was found before a search was given up proves as much; where nothing was, it raises what ended the search.
+        Deploys that were found before a search failed are still proven. Without any, raises the error of the search.
         """
         newest: dict[str, EarlierDeploy] = {}
         begun: dict[str, list[Begun]] = {}

@@ -1,7 +1,7 @@
-"""Where the policy in force comes from: a file or an object in Cloud Storage, looked at again at most once a minute.
+"""The source of the policy in force: a file or an object in Cloud Storage, read again at most once a minute.
 
-A policy that can no longer be read, or is broken, leaves the one before in force, and says so loudly each time it is
-looked at. At start there is none before, so a broken policy stops the start.
+If a new policy is invalid or unreadable, the previous one stays in force, and each read reports the error. At start
+there is no previous policy, so the error stops the start.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FRESH = 60.0  # seconds
 
 
 class PolicySource:
-    """The rules of a policy file, reloaded as it changes. `events` learns what is wrong with a new one."""
+    """The rules of a policy file, reloaded when it changes. Reports an error in a new one to `events`."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class PolicySource:
         self._looked = monotonic()
 
     def __call__(self) -> Rules:
-        """The rules in force. One thread looks for newer ones, the others do not wait for it."""
+        """The rules in force. One thread reads newer ones; the others do not wait for it."""
         if self._monotonic() - self._looked >= _FRESH and self._lock.acquire(blocking=False):
             try:
                 self._looked = self._monotonic()
@@ -53,5 +53,5 @@ class PolicySource:
             text = read_policy(self._place, self._endpoint)
             if text != self._text:
                 self._rules, self._text = parse_policy(text, self._place), text
-        except Exception as error:  # whatever is wrong with a new one, the one before decides
+        except Exception as error:  # after any error the previous rules stay in force
             self._events.on_policy_error(f"the previous policy stays in force ({self._rules.digest}): {error}")

@@ -1,4 +1,4 @@
-"""Records what denials come to: counts each once, takes its decision's transitions, proposes what is denied next."""
+"""Records denials: counts each once, makes the transitions of its decision, and proposes predicted denials."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from remediate.service.evidence import PolicySnapshot
 from remediate.service.executor import ACTOR, Executor
 
 Proving = Callable[[Remediation | None], Proof]
-"""Says what is known of a denial's entry, for a record that is about to keep the names in it."""
+"""Returns what the log says of a denial's entry, for a record that is about to store the names in it."""
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """A denial's record, the decision as the record of that moment has it, and whether it approved the grant."""
+    """The record of a denial, the decision as recorded, and whether it approved the grant."""
 
     remediation: Remediation
     decision: Decision
@@ -49,13 +49,13 @@ class Recorder:
         self._now = clock
 
     def has_counted(self, denial: Denial) -> bool:
-        """Whether the denial was delivered, and counted, before."""
+        """Whether an earlier delivery of the denial was counted."""
         return denial.entry.key is not None and self._ledger.is_counted(denial.entry.key, denial.grant.id)
 
     def record(self, denial: Denial, decision: Decision, partners: tuple[str, ...], prove: Proving) -> Recorded | None:
-        """Count the denial and take the decision's transitions, in one commit, redone where others are faster.
+        """Count the denial and make the transitions of the decision in one commit, repeated after a conflict.
 
-        None where nothing is to be recorded: it is ignored, or another delivery was counted meanwhile.
+        None if there is nothing to record: the denial is ignored, or another delivery was counted first.
         """
         return self._executor.retry_on_conflict(lambda: self._recorded(denial, decision, partners, prove))
 
@@ -63,9 +63,9 @@ class Recorder:
         self, denial: Denial, decision: Decision, partners: tuple[str, ...], prove: Proving
     ) -> Recorded | None:
         now, record = self._now(), self._ledger.get(denial.grant.id)
-        if self.has_counted(denial):  # a second look, on purpose: two deliveries at once count one denial
+        if self.has_counted(denial):  # checked again on purpose: two simultaneous deliveries count one denial
             return None
-        # And another: a revocation that came since the decision was made is not undone by it.
+        # Also on purpose: the decision must not undo a revocation that came after it.
         decision, proof = self._decider.recheck(decision, record), prove(record)
         trail: list[records.TrailRecord] = []
         if record is not None:
@@ -90,17 +90,17 @@ class Recorder:
     def _transitions(
         self, record: Remediation, decision: Decision, now: datetime
     ) -> tuple[Remediation, list[records.TrailRecord]]:
-        """The record moved on as the decision says."""
+        """The record after the transitions of the decision, and their trail records."""
         held = now - datetime.fromisoformat(record.updated) < self._limits.hold_rejections
         trail: list[records.TrailRecord] = []
         if self._is_left_alone(record):
             return record, trail
         for state, actor, why in next_transitions(record, decision, actor=ACTOR, held=held):
-            # No decision made a grant disappear; and a proposal keeps the reasons that it was shown with before.
+            # The end of a grant has no decision. A changed proposal keeps the reasons that it showed before.
             made_by = None if record.state is State.GRANTED else decision
             again = state is record.state is State.PROPOSED
             shown = (*decision.reasons, *records.material_reasons(record.reasons)) if again else ()
-            approves = state is State.APPROVED  # by a rule, and so of what is not there yet
+            approves = state is State.APPROVED  # only a rule approves here, and only a member without access
             record, step = records.transition(
                 record,
                 state,
@@ -116,23 +116,23 @@ class Recorder:
         return record, trail
 
     def _is_left_alone(self, record: Remediation) -> bool:
-        """Whether a grant is still there; where that may not be read, nothing is concluded from that."""
+        """Whether a grant still exists; True also if the service may not read the policy."""
         try:
             return self._executor.is_still_granted(record)
         except TerminalFault:
             return True
 
     def _grouped(self, record: Remediation, steps: Sequence[records.TrailRecord], denial: Denial) -> Remediation:
-        """The record, marked as one of a flood where this project has opened too many this hour."""
+        """The record, with a group if its project has opened too many proposals or refusals this hour."""
         limit = self._limits.proposals_an_hour
         return placed(record, steps, denial, now=self._now(), limit=limit, take=self._ledger.take)
 
-    # What will be denied next
+    # Predicted denials
 
     def propose_next(
         self, denial: Denial, decision: Decision, snapshot: PolicySnapshot, prove: Proving
     ) -> tuple[str, ...]:
-        """Propose what the same deploy will be denied next, beside what it was denied now; gives the ids."""
+        """Propose the grants for the predicted denials of the same deploy; returns their ids."""
         if decision.outcome not in (Outcome.ASK, Outcome.GRANT):
             return ()
         found = (self._propose(each, denial, snapshot, prove) for each in predict_denials(denial))
@@ -152,12 +152,12 @@ class Recorder:
         record = self._grouped(record, (step,), denial)
         try:
             self._executor.commit(records.with_partner(record, partner), step)
-        except Conflict:  # another instance proposed it; our deployer may not approve it either
+        except Conflict:  # another instance proposed it; the deployer of this denial may not approve it either
             self._executor.retry_on_conflict(join)
         return ident
 
     def _join(self, ident: str, denial: Denial, prove: Proving) -> None:
-        """Note on a proposal that this deploy waits for it too."""
+        """Record on a proposal that this deploy waits for it too."""
         record = require_record(self._ledger, ident)
         seen = records.with_foreseen(record, denial, denial.grant.id, prove(record))
         if seen is not record:

@@ -1,6 +1,6 @@
-"""Turns denials into remediations, and approvals into grants: the only module that decides and has things done.
+"""Turns denials into remediations, and approvals into grants: the entry point of the service.
 
-Google Cloud and the ledger are Protocols here. To read it, follow `handle`: learn, decide, record, apply.
+Google Cloud and the ledger are Protocols here. To read it, follow `handle`: collect, decide, record, apply.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from remediate.times import instant
 
 
 class Remediator:
-    """One organization's remediations. Raises TransientFault where the same call may succeed later.
+    """The remediations of one organization. Raises TransientFault if the same call may succeed later.
 
-    `mode` is the environment's word, None where it leaves that to the switches.
+    `mode` is REMEDIATE_MODE; None if it is not set, so that the switches alone decide.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class Remediator:
     # Denials
 
     def handle(self, subject: Denial | NotADenial, *, from_log: bool = False) -> Handled:
-        """Decide about a log entry, record it, and grant where the decision is to grant.
+        """Decide about a log entry, record the decision, and grant if it says so.
 
-        `from_log`: it was read from Cloud Logging itself, so that it need not be read back.
+        `from_log`: the caller read the entry from Cloud Logging, so it is not read back.
         """
         denial = subject if isinstance(subject, NotADenial) else self._collector.resolve(subject)
         match denial:
@@ -106,7 +106,7 @@ class Remediator:
         return Handled(recorded.decision, denial, applied.remediation, partners, applied.written)
 
     def _applied(self, recorded: Recorded, denial: Denial) -> Applied:
-        """Write what this denial's decision approved, or what was approved before and still holds."""
+        """Carry out the approval by this decision, or an earlier approval that still holds."""
         record = recorded.remediation
         if not recorded.approved:
             return self._finished(record)
@@ -114,7 +114,7 @@ class Remediator:
         return self._executor.apply(record) if may_write else Applied(record, written=False)
 
     def _handled_before(self, denial: Denial) -> Handled:
-        """A second delivery: nothing to count; a grant that the first left half-done is finished."""
+        """A repeated delivery: counts nothing, but finishes a grant that the first delivery left incomplete."""
         record = self._ledger.get(denial.grant.id)
         decision = Decision(Outcome.IGNORE, None, (Reason.DUPLICATE,))
         if record is None:
@@ -123,9 +123,9 @@ class Remediator:
         return Handled(decision, denial, applied.remediation, (), applied.written, duplicate=True)
 
     def _finished(self, record: Remediation) -> Applied:
-        """An approval of some time ago carried out, where nothing holds it for any deploy that waits for it.
+        """Carry out an earlier approval, if it may be written for every deploy that waits for it.
 
-        In dry-run no event writes: who approves also writes.
+        In dry-run an event never writes: only the approval itself does.
         """
         if record.state is not State.APPROVED:
             return Applied(record, written=False)
@@ -137,7 +137,7 @@ class Remediator:
     # Reviews
 
     def proposal(self, ident: str) -> Proposal:
-        """What a reviewer has to know, with the binding as it is now and as it would be. Raises as `approve` does."""
+        """The proposal, with the binding before and after the grant. Raises as `approve` does."""
         record = require_record(self._ledger, ident)
         return Proposal(record, content_digest(record), self._registry.change_by_adding(record.grant))
 
@@ -152,14 +152,14 @@ class Remediator:
         not_mine: bool = False,
         asked: Testimony | None = None,
     ) -> Applied:
-        """Grant what was proposed, on the word of `actor` (an address), for good or for as long as it `lasts`.
+        """Approve a proposal as `actor` (an address), and grant it, permanently or for `max_duration`.
 
-        The log's own entry is read back first. Where it takes two approvals, the first is recorded and the record stays
-        `proposed`. `content` is the digest of the proposal that the reviewer saw; `not_mine`: they declare that the
-        deploy was not theirs; `asked`: what `read_back` asked for a whole batch. Raises BadInput for an unknown id or
-        an address that is none, Refused where this actor may not approve it, the proposal is not the one they saw, the
-        log has it otherwise, or the world has changed since; TransientFault where nothing was changed and it can be
-        said again.
+        Reads the entry back from Cloud Logging first. If two approvals are needed, the first one is recorded and the
+        record stays `proposed`. `content` is the digest of the proposal that the reviewer saw. `not_mine`: the reviewer
+        declares that the deploy was not theirs. `asked`: the `read_back` of a whole batch. Raises BadInput for an
+        unknown id or an invalid address; Refused if this actor may not approve it, if the proposal changed since they
+        saw it, or if the log or the evidence contradicts it; TransientFault if nothing was changed and a retry may
+        succeed.
         """
         seconds = None if max_duration is None else max_duration.total_seconds()
         word = Approval(actor, instant(self._now()), content or "", 1, seconds, not_mine)
@@ -168,17 +168,17 @@ class Remediator:
         )
 
     def read_back(self, records_: Iterable[Remediation] = (), *people: str) -> Testimony:
-        """What the log itself has of these records: one look-up for as many as are approved together."""
+        """What Cloud Logging has about these records; one look-up for a whole batch."""
         asked = Testimony(self._logs, self._collector, self._now)
         asked.ask(records_, *people)
         return asked
 
     def check(self, ident: str, actor: str | None = None) -> Check:
-        """What an approval by this actor would find now, so that it is shown before. Raises as `approve` does."""
+        """What an approval by this actor would find now, to show it in advance. Raises as `approve` does."""
         return self._approvals.check(require_record(self._ledger, ident), actor, self.read_back())
 
     def evidence(self, ident: str) -> Evidence:
-        """What Google Cloud says now about what the record asks for, all of it. Raises as `approve` does."""
+        """All evidence about this remediation that Google Cloud has now. Raises as `approve` does."""
         return self._decider.evidence(require_record(self._ledger, ident))
 
     def may_review(
@@ -189,9 +189,9 @@ class Remediator:
         about_own: bool = False,
         asked: Testimony | None = None,
     ) -> None:
-        """Raises what a review of this record, or a switch (None), would raise about who asks, before they ask.
+        """Raise Refused or BadInput if this actor may not review the record, or (record None) may not switch the mode.
 
-        `asked`: what the log says of it; without it, whoever is named as deployer counts as one.
+        `asked`: what the log says of the record; without it, every named deployer counts as one.
         """
         if record is None:
             self._reviewers.switcher(actor)
@@ -201,7 +201,7 @@ class Remediator:
             self._reviewers.of(record, actor, about_own=about_own)
 
     def reject(self, ident: str, *, actor: str, note: str) -> Remediation:
-        """Decline what was proposed; the same denial is then counted, not raised again. Raises as `approve` does."""
+        """Reject a proposal; further denials are counted and do not open it again. Raises as `approve` does."""
         asked = self.read_back()
 
         def step() -> Remediation:
@@ -216,18 +216,18 @@ class Remediator:
         return self._executor.retry_on_conflict(step)
 
     def _said_before(self, record: Remediation, actor: str, note: str) -> bool:
-        """Whether the last transition is this very word: its answer got lost, and it is said again."""
+        """Whether the last transition is this same request: its answer was lost, and the client repeats it."""
         last = [(step.after, step.actor, step.note) for step in self._ledger.trail(record.id)][-1:]
         return last == [(record.state, actor, note)]
 
     def revoke(self, ident: str, *, actor: str, note: str) -> Remediation:
-        """Take away the member that we added, and nothing else. Raises Refused where we did not add it."""
+        """Revoke a grant: remove the member from the binding. Raises Refused if remediate did not add the member."""
         record = require_record(self._ledger, ident)
         person = self._reviewers.of(record, actor, about_own=True)
         if record.state is not State.GRANTED:
-            raise Refused(f"{ident} is {record.state}: it cannot become {State.REVOKED}")
+            raise Refused(f"{ident} is {record.state}; it cannot become {State.REVOKED}")
         if not record.added_by_us:
-            raise Refused(f"{ident}: {record.member} was a reader before; only what we added is taken away")
+            raise Refused(f"{ident}: {record.member} had access before remediate; revoke it in IAM")
         done = self._executor.start_revocation(record, Ending(State.REVOKED, person.id, note))
         if done.state is not State.REVOKED:
             held = "still granted: Google Cloud refused to change the policy"
@@ -235,30 +235,30 @@ class Remediator:
         return done
 
     def switch(self, scope: str, mode: Mode | None, *, actor: str, note: str) -> Modes:
-        """Set (None: clear) the mode of a scope, or ask for it where that takes two. Raises as `approve` does."""
+        """Set (None: clear) the mode of a scope, or request it if a second person must confirm. Raises as `approve`."""
         return self.switching.switch(scope, mode, actor=actor, note=note)
 
     def policy_to_confirm(self) -> TextToConfirm | None:
-        """The policy text in force, where its rules may not grant before it is confirmed."""
+        """The policy text in force, if its rules may not grant until it is confirmed; else None."""
         return self._decider.policy_to_confirm()
 
     # Time
 
     def sweep(self, advance: Callable[[int, int], None] = lambda *_: None) -> Iterator[Swept]:
-        """Do what is due, as `Sweeper.sweep` says."""
+        """Do what is due: see `Sweeper.sweep`."""
         sweeper = Sweeper(
             self._ledger, self._executor, self._approvals, self._renewal(), self.switching, self._limits, self._now
         )
         return sweeper.sweep(self._finished, advance)
 
     def pick_up(self, entries: Iterable[bytes]) -> Iterator[Swept]:
-        """Handle log entries that may never have arrived; gives the remediations of those that had not."""
+        """Handle log entries that may not have been delivered; yields the remediations of those that were not."""
         for raw in entries:
             try:
                 handled = self.handle(understand(read_entry(raw)), from_log=True)
             except Unreadable:
                 continue
-            except Exception as fault:  # as in `sweep`
+            except Exception as fault:  # one faulty entry must not stop the others
                 yield Swept(None, None, fault_told(fault))
                 continue
             if handled.remediation and not handled.duplicate:

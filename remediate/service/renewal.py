@@ -1,8 +1,8 @@
-"""Turns grants of the built-in rule that end soon into renewed ones, where their members deployed again meanwhile.
+"""Renews grants of the built-in rule that expire soon, if their members deployed again since the grant.
 
-What is renewed was granted by the built-in rule, would be granted by it again, and is proven to be in use; a person's
-word and a policy file's rule end when they said. A renewal changes no policy: it puts the end off, with one record on
-the trail. Where that cannot be proven, nothing happens, and the grant ends at its end.
+A grant is renewed only if the built-in rule made it and would make it again, and if a newer deploy proves its use.
+Grants that a person or a rule of a policy file approved expire as approved. A renewal changes no policy: it moves the
+expiry, with one trail record. Without the proof, the grant expires.
 """
 
 from __future__ import annotations
@@ -28,17 +28,15 @@ from remediate.service.history import History
 from remediate.times import instant
 
 WINDOW = timedelta(days=14)
-"""How long before its end a grant is renewed at the earliest; a quarter of its life, where that is less."""
-_MOST_LOOKED_UP = (
-    15  # repositories a sweep: a look-up of each is up to three of the log's calls, of which a minute has 50
-)
-_MOST_MEMBERS = 50  # that one look-up names
+"""How long before its expiry a grant may be renewed; a quarter of its duration, if that is less."""
+_MOST_LOOKED_UP = 15  # repositories per sweep: each needs up to three log calls, and a minute has 50
+_MOST_MEMBERS = 50  # members in one search
 _MOST_CHARACTERS = 8_000  # of their names: a filter has at most 20,000
-_SWEEPS_APART = 3600.0  # seconds, as a rule
+_SWEEPS_APART = 3600.0  # seconds, usually
 
 
 class Renewal:
-    """The renewals of one sweep: what is offered is looked up and renewed together, a query a repository."""
+    """The renewals of one sweep: offered records are looked up together, with one query per repository."""
 
     def __init__(
         self, ledger: Ledger, decider: Decider, executor: Executor, history: History, clock: Callable[[], datetime]
@@ -51,14 +49,14 @@ class Renewal:
         self._offered: list[Remediation] = []
 
     def offer(self, record: Remediation) -> None:
-        """Take up a record, where it is a rule's grant that ends soon."""
+        """Keep a record for renewal, if it is a grant by a rule that expires soon."""
         if ends_soon(record, self._now()):
             self._offered.append(record)
 
     def carry_out(self) -> Iterator[Swept]:
-        """Renew what was offered; gives each that was renewed, and one of each repository that cannot be looked up.
+        """Renew the offered records; yields each renewed one, and one per repository whose look-up failed.
 
-        Only so many repositories a sweep; where there are more, each sweep takes the next ones.
+        A sweep handles a limited number of repositories; the next sweep continues with the others.
         """
         asked = _asked_together(
             sorted(self._offered, key=lambda record: (record.repository, record.expires, record.id))
@@ -69,14 +67,14 @@ class Renewal:
             try:
                 yield from self._renewed(records)
             except (TerminalFault, TransientFault, BadInput, LedgerFault) as fault:
-                yield Swept(records[0], records[0].state, f"whether to renew it is not known: {fault}", records[0].id)
+                yield Swept(records[0], records[0].state, f"cannot tell whether to renew it: {fault}", records[0].id)
 
     def _renewed(self, records: Sequence[Remediation]) -> Iterator[Swept]:
         due: dict[str, tuple[Remediation, datetime]] = {}
         for record in records:
             steps, broken = checked_trail(self._ledger, record.id)
             if broken:
-                yield Swept(record, record.state, f"not renewed, as its trail is broken: {broken}", record.id)
+                yield Swept(record, record.state, f"not renewed, because its trail is broken: {broken}", record.id)
                 continue
             since = self._since(record, steps)
             if since is not None and self._decider.may_renew(record):
@@ -92,7 +90,7 @@ class Renewal:
                 yield Swept(done, State.GRANTED)
 
     def _since(self, record: Remediation, steps: Sequence[TrailRecord]) -> datetime | None:
-        """Since when a deploy is newer: the grant or its last renewal. None where the built-in rule did not make it."""
+        """The time of the grant or its last renewal; None if the built-in rule did not make the grant."""
         approved: TrailRecord | None = None
         since: datetime | None = None
         for step in steps:
@@ -106,7 +104,7 @@ class Renewal:
         return since if ours else None
 
     def _newer(self, due: Sequence[tuple[Remediation, datetime]]) -> list[EarlierDeploy]:
-        """The proven deploys that are newer than each one's grant, of members that nobody took the access from."""
+        """The proven deploys that are newer than the grant of their member, if the member lost no access since."""
         repository = due[0][0].grant.repository
         place = self._history.place(repository)
         if place is None:
@@ -121,7 +119,7 @@ class Renewal:
     def _put_off(
         self, record: Remediation, decision: Decision, deploy: EarlierDeploy, until: datetime
     ) -> Remediation | None:
-        """Put the end off; None where something happened to the grant since it was looked at: then that stands."""
+        """Renew the grant; None if the grant changed since it was read, so that it is not renewed."""
         current, now = require_record(self._ledger, record.id), self._now()
         same = (current.state, current.cycle, current.expires, current.approver, current.taken_away)
         if same != (State.GRANTED, record.cycle, record.expires, record.approver, record.taken_away) or current.ending:
@@ -132,7 +130,7 @@ class Renewal:
 
 
 def ends_soon(record: Remediation, now: datetime) -> bool:
-    """Whether a rule's grant is near its end, so that it may be renewed; never once its end has come."""
+    """Whether a grant by a rule expires soon, so that it may be renewed; False once it has expired."""
     by_rule = (record.approver or "").startswith(RULE)
     if record.state is not State.GRANTED or not (record.added_by_us and by_rule and record.expires) or record.ending:
         return False
@@ -144,7 +142,7 @@ def ends_soon(record: Remediation, now: datetime) -> bool:
 def renewed(
     record: Remediation, decision: Decision, deploy: EarlierDeploy, *, now: datetime, until: datetime
 ) -> tuple[Remediation, TrailRecord]:
-    """The grant with its new end, and the one trail record of that; it stands since when it stood before."""
+    """The grant with its new expiry, and the trail record; `updated` stays the time of the grant."""
     note = f"renewed until {instant(until)}: deployed again at {instant(deploy.at)} (log entry {deploy.insert_id})"
     put_off = msgspec.structs.replace(record, expires=instant(until))
     after, step = transition(
@@ -154,7 +152,7 @@ def renewed(
 
 
 def _asked_together(records: Sequence[Remediation]) -> list[list[Remediation]]:
-    """The records, which are in order, by repository: as many of one together as a query names."""
+    """The sorted records, grouped by repository, with at most as many per group as one query may name."""
     found: list[list[Remediation]] = []
     size = 0
     for record in records:

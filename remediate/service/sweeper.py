@@ -1,4 +1,4 @@
-"""Does what is due: carries out approvals, ends grants, lets proposals lapse, notes what others took away."""
+"""Does what is due: carries out approvals, ends expired grants, expires proposals, records grants removed elsewhere."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from remediate.service.renewal import Renewal
 from remediate.service.switching import Switching
 
 _Finish = Callable[[Remediation], Applied]
-"""Carries out a rule's earlier approval, where nothing holds it."""
+"""Carries out an earlier approval by a rule, if nothing holds it back."""
 
 
 class Sweeper:
-    """One sweep of the ledger. Idempotent, and safe beside running functions."""
+    """One sweep of the ledger. Idempotent, and safe while functions run."""
 
     def __init__(
         self,
@@ -41,9 +41,9 @@ class Sweeper:
         self._now = clock
 
     def sweep(self, finish: _Finish, advance: Callable[[int, int], None]) -> Iterator[Swept]:
-        """Gives each remediation that was changed, or could not be changed.
+        """Yields each remediation that it changed or failed to change.
 
-        `advance` hears how many were looked at, of how many.
+        Calls `advance` with the number of remediations done and the total.
         """
         idents = list(self._ledger.ids((State.PROPOSED, State.APPROVED, State.GRANTED)))
         for number, ident in enumerate(idents):
@@ -53,7 +53,7 @@ class Sweeper:
                 record = require_record(self._ledger, ident)
                 done = self._executor.retry_on_conflict(partial(self._swept, ident, finish))
                 self._renewal.offer(done)
-            except Exception as fault:  # whatever is wrong with one, the ends of the others come
+            except Exception as fault:  # one faulty remediation must not stop the others
                 yield Swept(record, record.state if record else None, fault_told(fault), ident)
                 continue
             if done.state is not record.state:
@@ -91,9 +91,9 @@ class Sweeper:
 
 
 def fault_told(fault: Exception) -> str:
-    """What a sweep tells of one remediation: an unexpected error by its kind and place, as its text may quote one."""
+    """The text for a fault. An unexpected error appears by type and place only: its text may quote a log entry."""
     if isinstance(fault, RemediateError):
         return str(fault)
     from remediate.log_lines import where
 
-    return f"unexpected {where(fault)}, which is a defect of remediate"
+    return f"unexpected {where(fault)}; this is a bug in remediate"

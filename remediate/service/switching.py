@@ -1,4 +1,4 @@
-"""Turns the word of one person, or of two, into a switch of the mode, or into a policy text whose rules may grant."""
+"""Switches the mode, and confirms policy texts, with one person or with two."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Switching:
         self._events = events
 
     def switch(self, scope: str, mode: Mode | None, *, actor: str, note: str) -> Modes:
-        """Set (None: clear) the mode of a scope, or ask for it where that takes a second person."""
+        """Set (None: clear) the mode of a scope, or request it if a second person must confirm."""
         person, alone = self._reviewers.switcher(actor)
 
         def change(modes: Modes) -> tuple[Modes, ModeChange] | None:
@@ -43,7 +43,7 @@ class Switching:
         return self._change(change)
 
     def confirm_policy(self, sha256: str, *, actor: str, note: str) -> Modes:
-        """Let the rules of the policy text with this SHA-256 grant, or ask for that."""
+        """Let the rules of the policy text with this SHA-256 grant, or request that."""
         person, alone = self._reviewers.switcher(actor)
 
         def change(modes: Modes) -> tuple[Modes, ModeChange] | None:
@@ -53,14 +53,14 @@ class Switching:
         return self._change(change)
 
     def alone(self, actor: str) -> bool:
-        """Whether this actor needs no second person; False for one who may not switch at all."""
+        """Whether this actor needs no second person; False if they may not switch at all."""
         try:
             return self._reviewers.switcher(actor)[1]
         except (BadInput, Refused):
             return False
 
     def let_lapse(self) -> Iterator[Swept]:
-        """Record of each request that nobody confirmed within a day that it lapsed; gives what stands in the way."""
+        """Record the end of each request that was not confirmed within a day; yields a fault that prevents it."""
         try:
             while lapsed(self._ledger.modes(), actor=ACTOR, now=self._now()) is not None:
                 self._change(lambda modes: lapsed(modes, actor=ACTOR, now=self._now()))
@@ -68,7 +68,7 @@ class Switching:
             yield Swept(None, None, str(fault), "mode")
 
     def _counts(self, actor: str) -> bool:
-        """Whether a request still counts: who asked may have left the reviewers since."""
+        """Whether a request by this actor is still valid: they may no longer be a reviewer."""
         try:
             self._reviewers.switcher(actor)
         except (BadInput, Refused):

@@ -1,6 +1,6 @@
-"""Turns the entries that a record names into what Cloud Logging itself says of them: is it still so, and who deployed.
+"""Reads the entries of a record back from Cloud Logging: does the log confirm the denial, and who deployed?
 
-One look-up answers for one approval, or for a whole batch of them.
+One look-up serves one approval, or a whole batch of them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from remediate.records.results import Verdict
 from remediate.records.witnesses import NamedBy, Proof, is_full, named_in, overflows
 from remediate.service.evidence import LAG, EvidenceCollector, entry_key, is_moment
 
-_WITNESSES = 5  # entries that are read to learn whether the log names any deployer at all
+_WITNESSES = 5  # entries that are read to find out whether the log names any deployer
 
 
 class Testimony:
-    """What the log has under some keys, each asked once. `logs` is None where there is no Cloud Logging to ask."""
+    """The entries of the log under some keys, each read once. `logs` is None if there is no Cloud Logging."""
 
     def __init__(self, logs: Logs | None, collector: EvidenceCollector, clock: Callable[[], datetime]) -> None:
         self._logs = logs
@@ -38,23 +38,23 @@ class Testimony:
     # Asking
 
     def ask(self, records: Iterable[Remediation], *people: str) -> None:
-        """Read back all that approvals of these records by these people need, in one look-up. Raises nothing: a fault
-        counts for the records that it concerns, once they are judged."""
+        """Read back all entries that approvals of these records by these people need, in one look-up. Raises nothing:
+        `verdict` raises a fault for the records that it concerns."""
         keys = dict.fromkeys(key for record in records for key in _keys(record, people))
         missing = [key for key in keys if key not in self._answers]
         if missing and self._logs is not None:
             self._answers |= self._logs.entries(missing)
 
     def _read(self, entry: EntryId) -> list[LogEntry] | None:
-        """The entries that the log has under this name; None where it may not be asked. Raises TransientFault."""
+        """The entries of the log with this key; None if the service may not read the log. Raises TransientFault."""
         key = entry_key(entry)
         if self._logs is None:
             return None
-        if key is None:  # whatever the log has, has a whole name
+        if key is None:  # every entry in the log has a complete key
             return []
-        found = self._answers.get(key, TransientFault("Cloud Logging was not asked"))
+        found = self._answers.get(key, TransientFault("the entry was not read back"))
         if isinstance(found, TransientFault):
-            raise TransientFault(f"Cloud Logging could not be asked just now: {found}", advice=_AGAIN) from found
+            raise TransientFault(f"Cloud Logging did not answer: {found}", advice=_AGAIN) from found
         if isinstance(found, RemediateError):
             return None
         return [each for raw in found if (each := _parsed(raw)) and _is(each, key)]
@@ -62,9 +62,9 @@ class Testimony:
     # Judging
 
     def verdict(self, record: Remediation, *people: str) -> Verdict:
-        """Whether the log has the denial that the record is about. Raises TransientFault where that is not known yet.
+        """Whether the log has the denial of the record. Raises TransientFault if that is not known yet.
 
-        The newest entry that the log confirms counts; others that it does not have are disregarded, and noted.
+        The newest entry that the log confirms counts; entries that it does not have are ignored and noted.
         """
         known = bool(record.deployers) or Reader.DEPLOYER in record.readers
         if self._logs is None:
@@ -90,14 +90,14 @@ class Testimony:
         return Verdict(False, deployer_known=known, notes=tuple(notes))
 
     def unanswered(self, record: Remediation) -> bool:
-        """Whether the log may not be asked about this record's denial, or cannot be asked just now."""
+        """Whether the log gives no answer about the record's denial: no permission, or a temporary fault."""
         try:
             return self.verdict(record).verified is None
         except TransientFault:
             return True
 
     def _understood(self, record: Remediation, entry: EntryId, found: LogEntry) -> tuple[Denial, Denial] | None:
-        """An entry that was read back: as the record's own denial, and as the denial that it tells of itself."""
+        """The denial of this record in an entry that was read back, and the whole denial in that entry."""
         subject = understand(found)
         if not isinstance(subject, Denial):
             return None
@@ -111,21 +111,21 @@ class Testimony:
         return None
 
     def _joined(self, record: Remediation, entry: EntryId, denial: Denial) -> Denial:
-        """The denial with its deployer out of the calls that named one when it was counted.
+        """The denial with its deployer from the calls that named one when it was counted.
 
-        Where none named anybody, the log is asked for the operation's call as it was then: it tells of permissions too.
+        If no call named one, the log is asked for the call of the operation, which also contains permissions.
         """
         calls = dict.fromkeys(each.call for each in record.named_by if each.entry == entry and each.call)
         if not calls:
             found = self._collector.resolve(denial)
             return found if isinstance(found, Denial) else denial
-        with suppress(TransientFault):  # who is named by it is barred all the same
+        with suppress(TransientFault):  # its named deployers stay barred in any case
             read = [each for call in calls if call for each in self._read(call) or ()]
             return join_call(denial, [call for each in read if (call := call_of(each))])
         return denial
 
     def _deployer_known(self, record: Remediation, denial: Denial) -> bool:
-        """Whether the log itself names a deployer for this record: a forged entry's deployer counts for nothing."""
+        """Whether the log itself names a deployer for this record: the deployer in a forged entry does not count."""
         if denial.deployer or denial.reader is Reader.DEPLOYER:
             return True
         with suppress(TransientFault):
@@ -133,19 +133,19 @@ class Testimony:
         return False
 
     def cleared(self, record: Remediation, person: Member) -> bool:
-        """Whether the log denies every entry that named this person as deployer. Raises TransientFault."""
+        """Whether the log has none of the entries that name this person as deployer. Raises TransientFault."""
         if self._logs is None or record.crowded:
             return False
         self.ask([record], person.id)
         spelled = {each for each in record.deployers if Member(each).key == person.key}
         own = naming(record, person.id)
-        if not spelled <= {each.member for each in own}:  # named before entries were kept
+        if not spelled <= {each.member for each in own}:  # an older version recorded the name without an entry
             return False
         return all(self._confirms(each) is False for each in own)
 
     def _confirms(self, by: NamedBy) -> bool | None:
-        """Whether the log has an entry as it was kept; None where it cannot be asked. Raises TransientFault."""
-        if by.proven:  # it was there; that the log keeps entries for so long only changes nothing
+        """Whether the log has this entry with this name; None if unknown. Raises TransientFault."""
+        if by.proven:  # the log had it; entries that are deleted after their retention stay proven
             return True
         found = self._read(by.entry) if by.entry else None
         if found is None:
@@ -156,7 +156,7 @@ class Testimony:
             return False
         if _name_anybody(found, by.member):
             return True
-        if by.call is None:  # a call named them, and which one was not kept
+        if by.call is None:  # a call may have named them, but the record does not say which one
             return (
                 None if any(isinstance(each, Denial) and each.operation for each in map(understand, found)) else False
             )
@@ -164,9 +164,9 @@ class Testimony:
         return None if calls is None else _name_anybody(calls, by.member)
 
     def proof(self, record: Remediation | None, denial: Denial, *, from_log: bool) -> Proof:
-        """What is known of a denial's entry whose names are about to be kept. Raises TransientFault.
+        """What the log says of a denial's entry whose names are about to be recorded. Raises TransientFault.
 
-        The log is asked only where the record holds as much as is kept unproven.
+        Asks the log only if the record has reached its limit of unproven entries.
         """
         if from_log:
             return Proof.PROVEN
@@ -179,7 +179,7 @@ class Testimony:
         if found is None:
             return Proof.UNANSWERED
         if not found and self._is_young(denial.entry):
-            raise TransientFault("Cloud Logging does not have the entry yet; the event comes again")
+            raise TransientFault("Cloud Logging does not have the entry yet; the event is redelivered")
         told = [self._collector.resolve(each) for each in map(understand, found) if isinstance(each, Denial)]
         names = [(each.repository, each.member) for each in told if isinstance(each, Denial)]
         same = (denial.repository, denial.member) in names
@@ -194,7 +194,7 @@ _UNASKED = "Cloud Logging could not be asked whether it has the entry"
 
 
 def _keys(record: Remediation, people: Sequence[str]) -> list[EntryKey]:
-    """What is read back: the denials' own entries with their calls, and the entries that named these people."""
+    """The keys to read back: the denials' entries with their calls, and the entries that name these people."""
     own = [each for each in record.named_by if each.entry in record.entries]
     persons = [person for person in people if person]
     persons += [each.actor for each in record.approvals]
@@ -205,7 +205,7 @@ def _keys(record: Remediation, people: Sequence[str]) -> list[EntryKey]:
 
 
 def naming(record: Remediation, person: str) -> list[NamedBy]:
-    """The entries that named this person, by an address or a member, in any spelling."""
+    """The entries that name this person, an address or a member, in any spelling."""
     found = parse_member(person)
     return [each for each in record.named_by if isinstance(found, Member) and Member(each.member).key == found.key]
 
@@ -217,7 +217,7 @@ def _parsed(raw: bytes) -> LogEntry | None:
 
 
 def _is(found: LogEntry, key: EntryKey) -> bool:
-    """Whether an entry has this name: the log's text of a timestamp may differ in its trailing zeros."""
+    """Whether an entry has this key. The trailing zeros of the timestamps may differ."""
     if (found.log_name, found.insert_id) != (key.log_name, key.insert_id) or not is_moment(found.timestamp or ""):
         return False
     return datetime.fromisoformat(found.timestamp or "") == datetime.fromisoformat(key.timestamp)
@@ -228,17 +228,17 @@ def _name(entry: EntryId) -> str:
 
 
 def _name_anybody(entries: Iterable[LogEntry], member: str) -> bool:
-    """Whether one of these entries names the member, or someone with the same address."""
+    """Whether one of these entries names the member, or a member with the same address."""
     return any(each.key == Member(member).key for entry in entries for each in named_in(entry))
 
 
 def _tells_of(record: Remediation, denial: Denial) -> bool:
-    """Whether what the log says of a denial is what the record shows: its deploy and its image."""
+    """Whether the deploy and the image of a denial from the log agree with the record."""
     shown = denial.image is None or denial.image in record.images
     return shown and any(_agree(each, denial.deploy) for each in record.deploys)
 
 
 def _agree(shown: Deploy, found: Deploy) -> bool:
-    """Whether two tell of the same deploy; what one of them does not know contradicts nothing."""
+    """Whether two deploys agree in all fields that both have."""
     pairs = zip(msgspec.structs.astuple(shown), msgspec.structs.astuple(found), strict=True)
     return all(one is None or other is None or one == other for one, other in pairs)

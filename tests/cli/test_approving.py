@@ -10,7 +10,7 @@ from tests.audit_entries import activity, agent_text, denial, system_event, user
 from tests.cli.shell import REVIEWER, Shell
 from tests.sandbox_fixture import AGENT, DEPLOYER, IMAGE, SandboxProcess
 
-WAITING = "1 of 2 approvals: ana@example.com approved; a second reviewer has to"
+WAITING = "1 of 2 approvals: ana@example.com approved; a second reviewer must approve"
 
 
 def handle(shell: Shell, entry: dict[str, Any]) -> str:
@@ -45,7 +45,7 @@ def test_what_is_not_in_the_log_is_told_by_show_and_refused(shell: Shell) -> Non
     assert "it may be forged" in shell.run("show", ident)
     assert shell.json("show", ident)["verified"] is False
     text = shell.run("approve", ident, "--as", REVIEWER, code=1)
-    assert "is refused now: Cloud Logging has no such entry" in text
+    assert "is now refused: Cloud Logging has no such entry" in text
 
 
 def test_where_the_log_may_not_be_asked_show_says_so_before_and_approve_after(

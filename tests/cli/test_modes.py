@@ -59,7 +59,7 @@ def test_dry_run_is_said_by_one_and_withdraws_what_was_asked_for(shell: Shell) -
 def test_an_operator_needs_nobody(shell: Shell) -> None:
     operated = {"REMEDIATE_OPERATORS": ANA, "REMEDIATE_REVIEWERS": "example.org"}
     assert shell.run("mode", "enforce", *WHY, "--as", ANA, **operated) == "everywhere: enforce\n"
-    assert "not among the reviewers" in shell.run("mode", "enforce", *SCOPE, *WHY, "--as", BO, code=1, **operated)
+    assert "is not a reviewer" in shell.run("mode", "enforce", *SCOPE, *WHY, "--as", BO, code=1, **operated)
     assert shell.json("trail", "mode")[0]["operator"] is True
     wrong = shell.run("mode", code=2, REMEDIATE_OPERATORS="example.com")
     assert "REMEDIATE_OPERATORS='example.com': expected addresses" in wrong

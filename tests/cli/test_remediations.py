@@ -101,7 +101,7 @@ def test_nobody_approves_their_own_deploy(shell: Shell, sandbox_server: SandboxP
 
 def test_only_reviewers_review_where_they_are_named(shell: Shell) -> None:
     told = shell.run("approve", shell.ids[0], "--as", REVIEWER, code=1, REMEDIATE_REVIEWERS="security@example.com")
-    assert "not among the reviewers" in told
+    assert "is not a reviewer" in told
     shell.run("approve", shell.ids[0], "--as", REVIEWER, REMEDIATE_REVIEWERS="security@example.org,example.com")
 
 
@@ -185,7 +185,7 @@ def test_a_tampered_trail_is_told_at_its_first_broken_link(shell: Shell) -> None
         connection.execute("DELETE FROM trail WHERE number = 2")
     told = shell.run("trail", "verify", code=1)
     assert "record 1 was changed after it was written" in told
-    assert "record 1 is missing, the last of 1" in told
+    assert "record 1 of 1 is missing at the end" in told
     assert "2 broken" in told
 
 
@@ -211,7 +211,7 @@ def test_show_tells_the_binding_and_names_the_content(shell: Shell, sandbox_serv
     assert sorted(found["policy"]["before"]) == sorted(sandbox_server.readers())
     assert f"approve {shell.ids[0]}@{found['content']} " in story
     said = shell.run("approve", f"{shell.ids[0]}@000000000000", "--as", REVIEWER, code=1)
-    assert f"not what you saw any more: its content is {found['content']}" in said
+    assert f"changed since you saw it: its content is now {found['content']}" in said
     assert DEPLOYER not in sandbox_server.readers()
     shell.run("approve", f"{shell.ids[0][:6]}@{found['content']}", "--as", REVIEWER)
     assert DEPLOYER in sandbox_server.readers()
@@ -258,7 +258,7 @@ def test_the_mode_is_switched_shown_and_on_the_trail(shell: Shell) -> None:
     )
     shell.run("mode", "clear", "--scope", "folders/310000000001", "--as", REVIEWER, "--reason", "over")
     assert "has no switch" in shell.run("mode", "--scope", "folders/310000000001")
-    assert "no scope; accepted" in shell.run("mode", "enforce", "--scope", "shop", "--reason", "x", code=2)
+    assert "not a scope; accepted" in shell.run("mode", "enforce", "--scope", "shop", "--reason", "x", code=2)
     assert "3 hash chains checked, 0 broken" in shell.run("trail", "verify")
     assert "takes no filter" in shell.run("trail", "verify", "--actor", "ana", code=2)
 
@@ -338,8 +338,8 @@ def test_a_filter_with_an_empty_part_approves_nothing(shell: Shell, wrong: str) 
 def test_a_content_is_not_overridden_by_the_same_id_without_one(shell: Shell) -> None:
     stale = f"{shell.ids[0]}@000000000000"
     said = shell.run("approve", stale, shell.ids[0], "--as", REVIEWER, code=1)
-    assert "not what you saw any more" in said
-    assert f"Look again: remediate show {shell.ids[0]}" in said
+    assert "changed since you saw it" in said
+    assert f"Review it again: remediate show {shell.ids[0]}" in said
     other = f"{shell.ids[0]}@111111111111"
     assert "given twice, with different contents" in shell.run("approve", stale, other, "--as", REVIEWER, code=2)
 
@@ -348,7 +348,7 @@ def test_empty_words_are_not_taken(shell: Shell) -> None:
     for command in (["reject", shell.ids[0]], ["revoke", shell.ids[0]]):
         assert "the audit trail needs a reason" in shell.run(*command, "--as", REVIEWER, "--reason", " ", code=2)
     said = shell.run("mode", "enforce", "--scope", "", "--reason", "x", "--as", REVIEWER, code=2)
-    assert "'' is no scope" in said
+    assert "'' is not a scope" in said
     assert "--as-of ''" in shell.run("sweep", "--as-of", "", code=2)
     assert "before the year 1" in shell.run(
         "sweep", "--as-of", "0001-01-02", "--since", "9w", "--scope", "projects/shop-frontend", code=2
@@ -366,8 +366,8 @@ def test_a_mistyped_ledger_is_named_not_made(shell: Shell, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("tampering", "told"),
     [
-        ("UPDATE remediations SET record = replace(record, '\"state\":\"granted\"', '\"state\":\"revoked\"')", "says revoked"),
-        ("UPDATE remediations SET record = replace(record, '\"approver\":\"user:platform-lead', '\"approver\":\"user:x')", "stands on the word of"),
+        ("UPDATE remediations SET record = replace(record, '\"state\":\"granted\"', '\"state\":\"revoked\"')", "is revoked"),
+        ("UPDATE remediations SET record = replace(record, '\"approver\":\"user:platform-lead', '\"approver\":\"user:x')", "as approver"),
         ("UPDATE remediations SET record = replace(record, '\"ours\":true', '\"ours\":false')", "terms"),
         ("UPDATE remediations SET state = 'revoked' WHERE id = '{0}'", "indexed under another state"),
         ("UPDATE trail SET remediation = 'r-zzz' WHERE remediation = '{0}'", "is missing"),

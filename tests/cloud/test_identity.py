@@ -77,7 +77,7 @@ def test_a_user_is_asked_for_by_their_own_token(
     _credentials(tmp_path, monkeypatch, USER)
     assert caller_address(f"{url}/userinfo") == "ana@example.com"
     del userinfo["email"]
-    with pytest.raises(BadInput, match="do not tell an address"):
+    with pytest.raises(BadInput, match="have no email address"):
         caller_address(f"{url}/userinfo")
 
 

@@ -53,4 +53,6 @@ def test_a_line_that_cannot_be_written_stops_nothing(sandbox_server: SandboxProc
     remediator = remediator_from(settings, trail_log_from(settings, failed.append))
     assert remediator.switch("everywhere", Mode.DRY_RUN, actor=REVIEWER, note="stop").version == 1
     [said] = failed
-    assert said.startswith("the ledger has this step, the log has not: write the trail's line: 403")
+    assert said.startswith(
+        "the ledger has this transition, but writing it to Cloud Logging failed: write the trail's line: 403"
+    )

@@ -321,7 +321,7 @@ def test_what_is_filed_under_another_state_than_it_says_is_found(fresh: Open, le
 def test_a_newer_schema_is_refused_with_what_to_do(fresh: Open, ledger_url: str) -> None:
     fresh().get("r-000000000000")
     _with_schema(ledger_url, 99)
-    with pytest.raises(BadInput, match="schema 99; this version reads up to 5: use a newer one"):
+    with pytest.raises(BadInput, match="schema 99; this version reads up to 5: upgrade remediate"):
         fresh().get("r-000000000000")
 
 

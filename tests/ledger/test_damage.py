@@ -94,7 +94,7 @@ def test_a_step_that_cannot_be_read_is_named_and_hides_no_other(fresh: Open, led
     page = fresh().steps(TrailFilter())
     assert [each.remediation for each in page.steps] == [made[2].id, made[0].id]
     assert made[1].id in str(page.damaged[0])
-    with pytest.raises(LedgerFault, match=f"a record on the trail of {made[1].id} cannot be read"):
+    with pytest.raises(LedgerFault, match=f"a trail record of {made[1].id} cannot be read"):
         list(fresh().trail(made[1].id))
 
 
@@ -128,5 +128,5 @@ def test_switches_that_cannot_be_read_are_no_mode(fresh: Open, ledger_url: str) 
 
 def test_a_schema_without_its_number_is_named(firestore: str) -> None:
     _client(firestore).collection("settings").document("schema").set({"other": 1})
-    with pytest.raises(LedgerFault, match="settings/schema holds None"):
+    with pytest.raises(LedgerFault, match="settings/schema has version None"):
         open_ledger(firestore).modes()

@@ -111,7 +111,7 @@ def test_what_contradicts_itself_or_grants_another_role_is_a_fault(change: dict[
 
 
 def test_a_record_under_another_id_is_a_fault() -> None:
-    with pytest.raises(LedgerFault, match="filed under"):
+    with pytest.raises(LedgerFault, match="stored under"):
         stored.remediation(msgspec.json.encode(first()[0]), "r-000000000000")
 
 

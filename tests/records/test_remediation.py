@@ -33,7 +33,7 @@ def test_only_the_transitions_of_the_table_exist(before: State, after: State) ->
     if after in TRANSITIONS[before]:
         assert transition(record(state=before), after, actor=ANA, now=NOON)[0].state is after
     else:
-        with pytest.raises(Refused, match=f"is {before}: it cannot become {after}"):
+        with pytest.raises(Refused, match=f"is {before}; it cannot become {after}"):
             transition(record(state=before), after, actor=ANA, now=NOON)
 
 

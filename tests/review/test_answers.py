@@ -141,7 +141,7 @@ def test_what_one_may_not_do_is_told_on_each_page_before_the_click(
     )
     try:
         for path in (f"/r/{record.id}", "/"):
-            assert "user:eve@other.example is not among the reviewers" in page.ask(path)[1]
+            assert "user:eve@other.example is not a reviewer" in page.ask(path)[1]
         assert 'action="/mode"' in page.ask("/mode")[1]  # on their own machine, they are the operator
     finally:
         page.function.close()

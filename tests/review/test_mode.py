@@ -92,7 +92,7 @@ def test_an_operator_switches_alone_and_need_not_be_a_reviewer(world: World) -> 
     assert "You are an operator" in pages.ask(OP)[1]
     assert pages.say(OP, "", "enforce")[0] == 303
     assert world.ledger.modes().switches == {"everywhere": Mode.ENFORCE}
-    assert "not among the reviewers" in pages.ask("eve@example.org")[1]
+    assert "is not a reviewer" in pages.ask("eve@example.org")[1]
 
 
 def test_the_switch_in_force_is_shown_since_it_was_set(world: World) -> None:

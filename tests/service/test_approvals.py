@@ -65,12 +65,12 @@ def test_what_a_grant_would_not_cure_is_not_granted_on_anybodys_word(world: Worl
     cloud = Cloud(world.registry, world.projects, world.roles, world.logs, Bars() if cause is Reason.BARRED else None)
     if cause is Reason.INHERITED:
         world.projects.policies["projects/platform-images"] = [Binding("roles/artifactregistry.writer", (MEMBER,))]
-    with pytest.raises(Refused, match="proposed anew"):
+    with pytest.raises(Refused, match="changed since it was proposed"):
         world.instance(cloud=cloud).approve(record.id, actor=REVIEWER, max_duration=30 * DAY)
     stored = world.ledger.get(record.id)
     assert stored
     assert (stored.state, stored.reasons) == (State.PROPOSED, (cause,))
-    with pytest.raises(Refused, match="cure nothing"):
+    with pytest.raises(Refused, match="would not help"):
         world.instance(cloud=cloud).approve(record.id, actor=REVIEWER)
     assert (world.registry.readers(REPOSITORY), world.registry.writes) == ([], 0)
     world.projects.policies.clear()
@@ -114,7 +114,7 @@ def test_what_failed_is_decided_anew_before_it_is_approved_again(world: World) -
     world.registry.refuse_writes = True
     assert world.instance().approve(record.id, actor=REVIEWER).remediation.state is State.FAILED
     world.registry.refuse_writes = False
-    with pytest.raises(Refused, match="proposed anew"):
+    with pytest.raises(Refused, match="changed since it was proposed"):
         world.instance(rules=lambda: SECURITY).approve(record.id, actor=REVIEWER)
     assert (state(world, record.id), world.registry.writes) == (State.PROPOSED, 0)
 

@@ -166,7 +166,7 @@ def test_a_rules_reviewers_alone_may_approve_what_it_asks(world: World) -> None:
     )
     record = world.instance(rules=lambda: rules).handle(cross()).remediation
     assert record
-    with pytest.raises(Refused, match=r"rule 'security' leaves it to user:sec@example\.com, example\.org"):
+    with pytest.raises(Refused, match=r"rule 'security' allows only user:sec@example\.com, example\.org"):
         world.instance(rules=lambda: rules).approve(record.id, actor=REVIEWER)
     done = world.instance(rules=lambda: rules).approve(
         record.id, actor="bo@example.org", max_duration=timedelta(days=90)
@@ -179,7 +179,7 @@ def test_an_approval_under_a_policy_that_refuses_now_is_refused(world: World) ->
     record = world.instance().handle(cross()).remediation
     assert record
     stricter = parse_policy("rules: [{name: never, when: reader == 'deployer', then: refuse}]", "p")
-    with pytest.raises(Refused, match="is refused now: A rule of the policy file refuses it"):
+    with pytest.raises(Refused, match="is now refused: A rule of the policy file refuses it"):
         world.instance(rules=lambda: stricter).approve(record.id, actor=REVIEWER)
     assert world.registry.writes == 0
 

@@ -107,7 +107,7 @@ def test_every_switch_is_on_the_trail_and_none_can_be_taken_off_it(world: World)
 
 
 def test_only_a_reviewer_switches(world: World) -> None:
-    with pytest.raises(Refused, match="not among the reviewers"):
+    with pytest.raises(Refused, match="is not a reviewer"):
         world.instance(reviewers=Reviewers(("example.org",))).switch(EVERYWHERE, ENFORCE, actor=REVIEWER, note="x")
     with pytest.raises(BadInput):
         world.instance().switch(EVERYWHERE, ENFORCE, actor="ana", note="x")

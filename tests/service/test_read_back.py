@@ -96,7 +96,7 @@ def test_an_entry_without_a_whole_name_is_not_in_the_log(world: World, field: st
     names = {"insertId": "insert_id", "timestamp": "timestamp", "logName": "log_name"}
     entry = replace(stored.entries[0], **{names[field]: None})
     world.ledger.commit(replace(stored, entries=(entry,), version=stored.version + 1))
-    with pytest.raises(Refused, match="refused now"):
+    with pytest.raises(Refused, match="now refused"):
         world.instance().approve(record.id, actor=REVIEWER)
 
 
@@ -116,7 +116,7 @@ def test_where_the_log_may_not_be_asked_a_person_may_approve_and_the_trail_says_
 
 def test_where_the_log_does_not_answer_nothing_is_changed(world: World) -> None:
     record = proposed(world)
-    with pytest.raises(TransientFault, match="could not be asked just now") as fault:
+    with pytest.raises(TransientFault, match="did not answer") as fault:
         world.instance(logs=Silent()).approve(record.id, actor=REVIEWER)
     assert "try again" in fault.value.advice
     assert world.ledger.get(record.id) == record
@@ -130,7 +130,7 @@ def test_a_young_entry_is_waited_for(world: World) -> None:
         world.instance().approve(record.id, actor=REVIEWER)
     assert world.ledger.get(record.id) == record
     world.now += timedelta(minutes=3)
-    with pytest.raises(Refused, match="refused now"):
+    with pytest.raises(Refused, match="now refused"):
         world.instance().approve(record.id, actor=REVIEWER)
 
 
@@ -239,7 +239,7 @@ def test_a_flood_that_cannot_be_checked_bars_everybody_and_stays_small(world: Wo
     record = world.records()[MEMBER]
     assert record.crowded
     assert len(msgspec.json.encode(record)) < 150_000
-    with pytest.raises(Refused, match="names more deployers than can be kept"):
+    with pytest.raises(Refused, match="names too many deployers"):
         world.instance().approve(record.id, actor=REVIEWER)
     world.now += timedelta(days=8)
     list(world.instance().sweep())

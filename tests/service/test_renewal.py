@@ -266,7 +266,7 @@ def test_what_cannot_be_looked_up_is_told_and_ends_when_it_said(world: World, fa
     world.now = NOON + 85 * DAY
     [told_] = swept(world, logs=logs)
     assert (told_.remediation, told_.ident) == (record, record.id)
-    assert told_.fault == f"whether to renew it is not known: {fault}"
+    assert told_.fault == f"cannot tell whether to renew it: {fault}"
     assert stored(world, record) == record
     world.now = NOON + LIFE
     assert [each.remediation.state for each in swept(world, logs=logs) if each.remediation] == [State.EXPIRED]
@@ -284,7 +284,7 @@ def test_a_grant_whose_trail_is_broken_is_not_renewed_and_the_others_are(world: 
     fault, done = swept(world)
     assert fault.remediation
     assert fault.remediation.member == str(broken)
-    assert "not renewed, as its trail is broken: the remediation's terms" in fault.fault
+    assert "not renewed, because its trail is broken: the remediation's terms" in fault.fault
     assert done.remediation
     assert done.remediation.member == str(whole)
 

@@ -51,7 +51,10 @@ def test_a_rule_that_wants_two_approvals_gets_two(world: World) -> None:
     assert record.approvals_needed == 2
     first = careful(world).approve(record.id, actor=ANA, note="mine to give", content=content_digest(record))
     assert (first.remediation.state, first.written, world.registry.writes) == (State.PROPOSED, False, 0)
-    assert told(first.remediation.approvals) == "1 of 2 approvals: ana@example.com approved; a second reviewer has to"
+    assert (
+        told(first.remediation.approvals)
+        == "1 of 2 approvals: ana@example.com approved; a second reviewer must approve"
+    )
     second = careful(world).approve(record.id, actor=BO, content=content_digest(record))
     assert second.written
     assert (second.remediation.approver, told(second.remediation.approvals)) == (f"user:{BO}", "")
@@ -85,7 +88,7 @@ def test_three_may_be_needed(world: World) -> None:
         assert done.remediation.state is State.PROPOSED
     assert (
         told(done.remediation.approvals)
-        == "2 of 3 approvals: ana@example.com and bo@example.org approved; 1 more have to"
+        == "2 of 3 approvals: ana@example.com and bo@example.org approved; 1 more must approve"
     )
     assert careful(world, 3).approve(record.id, actor=EVA).written
 
@@ -125,7 +128,7 @@ def test_a_rejection_in_between_ends_it(world: World) -> None:
     record = asked(world)
     careful(world).approve(record.id, actor=ANA)
     careful(world).reject(record.id, actor=EVA, note="no")
-    with pytest.raises(Refused, match="rejected: it cannot become approved"):
+    with pytest.raises(Refused, match="rejected; it cannot become approved"):
         careful(world).approve(record.id, actor=BO)
     stored = world.ledger.get(record.id)
     assert stored
@@ -145,7 +148,7 @@ def test_a_first_approver_who_turns_out_to_be_the_deployer_does_not_count(world:
 
 def test_a_rule_that_wants_two_since_it_was_proposed_proposes_it_anew(world: World) -> None:
     record = proposed(world)
-    with pytest.raises(Refused, match="proposed anew"):
+    with pytest.raises(Refused, match="changed since it was proposed"):
         careful(world).approve(record.id, actor=ANA)
     assert careful(world).approve(record.id, actor=ANA).remediation.state is State.PROPOSED
     assert careful(world).approve(record.id, actor=BO).written
