@@ -19,7 +19,9 @@ from remediate.decisions.policy import decide
 from remediate.ledger.interface import Filter, Ledger
 from remediate.ledger.opening import open_ledger
 from remediate.ledger.sqlite import SqliteLedger
-from remediate.records.remediation import Remediation, State, open_remediation
+from remediate.records.lifecycle import open_remediation
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 from tests.audit_entries import activity, denial
 from tests.firestore_fixture import _MAIN, emulator_jar
 

@@ -25,7 +25,9 @@ from remediate.ledger import firestore
 from remediate.ledger.interface import Ledger
 from remediate.ledger.opening import open_ledger
 from remediate.ledger.sqlite import SqliteLedger
-from remediate.records.remediation import Remediation, State, TrailRecord, open_remediation, transition
+from remediate.records.lifecycle import open_remediation, transition
+from remediate.records.remediation import Remediation, TrailRecord
+from remediate.records.states import State
 from remediate.settings import Settings
 from remediate.wiring import remediator_from, review_from
 from tests.audit_entries import activity, denial

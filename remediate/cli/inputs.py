@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from remediate.entries.export import Broken
     from remediate.entries.log_entry import LogEntry
     from remediate.ledger.interface import Ledger
-    from remediate.records.remediation import Remediation, State
+    from remediate.records.remediation import Remediation
+    from remediate.records.states import State
     from remediate.settings import Settings
 
 ActorOption = Annotated[str | None, typer.Option("--as", help="Your address. Required with a SQLite ledger.")]

@@ -15,8 +15,9 @@ from remediate.errors import BadInput
 
 if TYPE_CHECKING:
     from remediate.ledger.interface import Ledger
-    from remediate.records.remediation import Remediation, State, TrailRecord
+    from remediate.records.remediation import Remediation, TrailRecord
     from remediate.records.results import Check, Proposal
+    from remediate.records.states import State
     from remediate.service.remediator import Remediator
 
 _GROUPS = 20  # floods that have a line each
@@ -50,7 +51,7 @@ def list_(
     from msgspec.structs import replace
 
     from remediate.ledger.interface import Filter
-    from remediate.records.remediation import State
+    from remediate.records.states import State
     from remediate.times import instant
 
     for name in state or ():
@@ -274,7 +275,7 @@ def _next(ledger: Ledger, record: Remediation, partners: list[Remediation]) -> l
     revoke = [f"To revoke: remediate revoke {record.id}{who} --reason '...'"] if record.added_by_us else []
     match record.state:
         case "proposed" | "failed":
-            from remediate.records.remediation import content_digest
+            from remediate.records.digests import content_digest
 
             seen = " ".join(f"{each.id}@{content_digest(each)}" for each in (record, *partners))
             return [
@@ -302,7 +303,7 @@ _INTERNAL = frozenset("version trail trail_hash gathered named_by entries proven
 def _as_json(record: Remediation) -> dict[str, object]:
     import msgspec
 
-    from remediate.records.remediation import content_digest
+    from remediate.records.digests import content_digest
 
     fields: dict[str, object] = msgspec.to_builtins(record)
     return {name: value for name, value in fields.items() if name not in _INTERNAL} | {

@@ -75,7 +75,7 @@ def approve(
 ) -> None:
     """Approve proposals: grant each member reader access to its repository, and nothing else."""
     from remediate.records.approval_count import told
-    from remediate.records.remediation import content_digest
+    from remediate.records.digests import content_digest
     from remediate.records.transitions import google_said
 
     limit, partners, granted = _duration(max_duration), dict[str, None](), []
@@ -221,7 +221,8 @@ def _select_matching(
             raise BadInput("expected ids, or --all-matching FILTER", advice=_ALL)
         return []
     from remediate.ledger.interface import projects
-    from remediate.records.remediation import State, content_digest
+    from remediate.records.digests import content_digest
+    from remediate.records.states import State
 
     person = reviewer_address(current_settings(), actor)  # refuses other people before it asks for confirmation
     parts = [part.partition("=") for part in text.split(",")]

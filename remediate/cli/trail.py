@@ -49,7 +49,7 @@ def trail(
 ) -> None:
     """Show the audit trail: who did what, when and why, oldest first. `trail verify` detects tampering."""
     from remediate.decisions.policy import Outcome
-    from remediate.records.remediation import State
+    from remediate.records.states import State
 
     ledger = current_ledger()
     about = (actor, repository, member, project, outcome, state, since, until)

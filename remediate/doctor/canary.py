@@ -18,7 +18,8 @@ from remediate.entries.denial import CLOUD_RUN, Denial, understand
 from remediate.entries.log_entry import read_entry
 from remediate.entries.source import Log, Source
 from remediate.errors import RemediateError
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 from remediate.times import instant
 
 PATIENCE = 60.0  # seconds that a synthetic denial may take

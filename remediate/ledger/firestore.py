@@ -21,7 +21,8 @@ from remediate.ledger import codec as stored
 from remediate.ledger.interface import Cursor, Filter, Page, TrailFilter, TrailPage, filed
 from remediate.records.modes import ModeChange, Modes
 from remediate.records.outbox import OutboxMessage
-from remediate.records.remediation import Remediation, State, TrailRecord
+from remediate.records.remediation import Remediation, TrailRecord
+from remediate.records.states import State
 
 if TYPE_CHECKING:
     from google.cloud.firestore import (

@@ -17,7 +17,8 @@ from remediate.iam.member import Member, parse_member
 from remediate.iam.repository import Repository
 from remediate.records.modes import ModeChange, Modes
 from remediate.records.outbox import OutboxMessage
-from remediate.records.remediation import Remediation, State, TrailRecord
+from remediate.records.remediation import Remediation, TrailRecord
+from remediate.records.states import State
 
 
 class Filter(msgspec.Struct, frozen=True):

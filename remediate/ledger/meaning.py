@@ -20,7 +20,8 @@ from remediate.iam.repository import Repository
 from remediate.records.modes import POLICY, Loosening, ModeChange, Modes, Request, scope_of
 from remediate.records.notice import Notice
 from remediate.records.outbox import OutboxMessage
-from remediate.records.remediation import Ending, Remediation, State, TrailRecord
+from remediate.records.remediation import Remediation, TrailRecord
+from remediate.records.states import Ending, State
 
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z"

@@ -18,7 +18,8 @@ from remediate.ledger.interface import Cursor, Filter, Page, TrailFilter, TrailP
 from remediate.ledger.schema import MIGRATIONS, SCHEMA
 from remediate.records.modes import ModeChange, Modes
 from remediate.records.outbox import OutboxMessage
-from remediate.records.remediation import Remediation, State, TrailRecord
+from remediate.records.remediation import Remediation, TrailRecord
+from remediate.records.states import State
 
 _BUSY = 10.0  # seconds that a writer waits for another
 

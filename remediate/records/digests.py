@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from remediate.reasons import HELD, Reason
-
-if TYPE_CHECKING:
-    from remediate.records.remediation import Remediation
+from remediate.records.remediation import Remediation
 
 _NOT_CONTENT = (
     Reason.DRY_RUN,

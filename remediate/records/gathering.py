@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from remediate.entries.denial import Denial
-from remediate.records.remediation import Remediation, State, TrailRecord
+from remediate.records.remediation import Remediation, TrailRecord
+from remediate.records.states import State
 
 UNKNOWN = "unknown"
 """The project name of denials without a project."""

@@ -16,7 +16,8 @@ from remediate.entries.deploy import Deploy
 from remediate.iam.repository import Repository
 from remediate.reasons import Reason
 from remediate.records.gathering import Group, group_named
-from remediate.records.remediation import RULE, Remediation, State, TrailRecord
+from remediate.records.remediation import RULE, Remediation, TrailRecord
+from remediate.records.states import State
 from remediate.records.steps import is_renewal
 from remediate.records.transitions import unmet_partners
 from remediate.times import instant

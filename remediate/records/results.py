@@ -10,7 +10,8 @@ from remediate.decisions.policy import Decision
 from remediate.entries.denial import Denial, NotADenial
 from remediate.iam.allow_policy import BindingChange
 from remediate.iam.member import Member
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 
 
 class Handled(msgspec.Struct, frozen=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from remediate.records.remediation import State, TrailRecord
+from remediate.records.remediation import TrailRecord
+from remediate.records.states import State
 
 RENEWED = "renewed"
 

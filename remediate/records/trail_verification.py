@@ -11,9 +11,11 @@ from datetime import datetime
 
 import msgspec
 
+from remediate.records.digests import terms_digest
 from remediate.records.hash_chain import broken_link
 from remediate.records.modes import CLEAR, ModeChange, Modes, applied, open_request
-from remediate.records.remediation import Remediation, State, TrailRecord, terms_digest
+from remediate.records.remediation import Remediation, TrailRecord
+from remediate.records.states import State
 from remediate.records.steps import is_renewal
 
 

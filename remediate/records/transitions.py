@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from remediate.decisions.policy import Decision, Outcome
 from remediate.iam.member import Member
 from remediate.reasons import Reason
-from remediate.records.digests import terms_asked
-from remediate.records.remediation import RULE, Ending, Remediation, State, TrailRecord, material_reasons, terms_of
+from remediate.records.digests import material_reasons, terms_asked
+from remediate.records.lifecycle import terms_of
+from remediate.records.remediation import RULE, Remediation, TrailRecord
+from remediate.records.states import Ending, State
 
 
 def ending_for(record: Remediation, *, actor: str) -> Ending:

@@ -9,7 +9,8 @@ import msgspec
 
 from remediate.iam.repository import Repository
 from remediate.ledger.interface import Filter, TrailFilter
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 from remediate.review.context import HtmlPage, PageContext, typed_text
 from remediate.review.drawing import days, draw_graph, plot_grants, standing
 from remediate.review.graph import EDGE_LABELS, EDGE_STATES, OTHERS, UNKNOWN, Edge, EdgeKind, Graph, Node, build_graph

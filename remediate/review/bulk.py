@@ -13,7 +13,8 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from remediate.errors import BadInput, LedgerFault, RemediateError
 from remediate.records.approval_count import told as approvals_text
 from remediate.records.gathering import group_named
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 from remediate.records.transitions import google_said, unmet_partners
 from remediate.review.context import Answer, PageContext, Redirect, typed_text
 from remediate.review.formatting import RETRY_AFTER, member_label, parse_duration

@@ -11,8 +11,9 @@ import msgspec
 from remediate.decisions.policy import Mode
 from remediate.errors import RemediateError
 from remediate.ledger.interface import Cursor, Ledger
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
 from remediate.records.results import Limits
+from remediate.records.states import State
 from remediate.service.remediator import Remediator
 from remediate.service.testimony import Testimony
 

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from remediate.records.remediation import State, TrailRecord
+from remediate.records.remediation import TrailRecord
+from remediate.records.states import State
 from remediate.review.graph import EdgeKind, Graph, Node
 
 WIDTH = 820

@@ -11,7 +11,8 @@ from markupsafe import Markup, escape
 from remediate.decisions.variables import Evidence
 from remediate.errors import BadInput
 from remediate.iam.repository import Repository
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 
 _DURATION = re.compile(r"([1-9][0-9]{0,3})([hdw])\Z")
 _JOINTS = re.compile(r"([@/:.](?=\w))")

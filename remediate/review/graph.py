@@ -13,7 +13,8 @@ from enum import StrEnum
 import msgspec
 
 from remediate.iam.repository import Repository
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 
 MOST = 40  # nodes on a side
 UNKNOWN, OTHERS = "?", "*"

@@ -14,8 +14,10 @@ from itsdangerous import URLSafeSerializer
 
 from remediate.ledger.interface import Cursor, Filter
 from remediate.records.approval_count import told as approvals_text
+from remediate.records.digests import content_digest
 from remediate.records.gathering import Group, group_named
-from remediate.records.remediation import Remediation, State, content_digest
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 from remediate.review.bulk import bulk_result
 from remediate.review.context import HtmlPage, PageContext, format_mark, parse_mark, typed_text
 from remediate.review.formatting import deploy_label, member_label, repository_label

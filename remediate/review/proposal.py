@@ -16,8 +16,10 @@ from remediate.iam.allow_policy import BindingChange
 from remediate.iam.member import Member
 from remediate.ledger.checked import checked_trail
 from remediate.records.approval_count import told as approvals_text
-from remediate.records.remediation import Remediation, State, content_digest
+from remediate.records.digests import content_digest
+from remediate.records.remediation import Remediation
 from remediate.records.results import Check
+from remediate.records.states import State
 from remediate.records.transitions import google_said, unmet_partners
 from remediate.review.context import Answer, HtmlPage, PageContext, Redirect, typed_text
 from remediate.review.formatting import (

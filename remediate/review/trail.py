@@ -11,7 +11,8 @@ from remediate.decisions.policy import Outcome
 from remediate.errors import BadInput
 from remediate.ledger.interface import Cursor, TrailFilter, TrailPage
 from remediate.presentation.plaintext import csv_text, json_text
-from remediate.records.remediation import State, TrailRecord
+from remediate.records.remediation import TrailRecord
+from remediate.records.states import State
 from remediate.review.context import Answer, Attachment, HtmlPage, PageContext, format_mark, parse_mark, typed_text
 from remediate.review.formatting import parse_moment
 from remediate.times import instant

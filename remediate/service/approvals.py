@@ -15,8 +15,11 @@ from remediate.iam.member import Member
 from remediate.ledger.interface import Ledger
 from remediate.reasons import Reason
 from remediate.records.approval_count import Approval, key, people, same, shortest, valid
-from remediate.records.remediation import RULE, Remediation, State, based_on, content_digest, ends, transition
+from remediate.records.digests import content_digest
+from remediate.records.lifecycle import based_on, expiry, transition
+from remediate.records.remediation import RULE, Remediation
 from remediate.records.results import Applied, Check, Limits, Verdict
+from remediate.records.states import State
 from remediate.records.transitions import differs_materially
 from remediate.service.decider import Decider
 from remediate.service.executor import ACTOR, Executor
@@ -129,7 +132,7 @@ class Approvals:
         if there:
             return self._executor.commit(*step(State.APPROVED, approvals=counted))
         by_rules = min(filter(None, (record.max_duration, decision.expires_after)), default=None)
-        until = ends(by_rules, shortest(given), self._now())
+        until = expiry(by_rules, shortest(given), self._now())
         return self._executor.commit(*step(State.APPROVED, added_by_us=True, expires=until, approvals=counted))
 
     def _needed(self, record: Remediation, by_rule: int, verdict: Verdict, *, declared: bool) -> int:

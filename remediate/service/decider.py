@@ -27,10 +27,11 @@ from remediate.entries.denial import Denial
 from remediate.errors import TerminalFault, TransientFault
 from remediate.ledger.interface import Ledger
 from remediate.reasons import Reason
-from remediate.records import remediation as records
+from remediate.records import lifecycle
 from remediate.records.modes import Modes, effective, loosened_by
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import RULE, Remediation
 from remediate.records.results import Limits
+from remediate.records.states import State
 from remediate.service.evidence import EvidenceCollector, PolicySnapshot
 from remediate.service.history import History
 
@@ -121,14 +122,14 @@ class Decider:
 
         `denial`: as the log has it; None: rebuilt from the record.
         """
-        last, rules = denial or records.last_denial(record), self._rules()
+        last, rules = denial or lifecycle.last_denial(record), self._rules()
         evidence = self._evidence(last, record, rules, self.snapshot(), predicted=record.predicted)
         evidence = msgspec.structs.replace(evidence, verified=verified)
         return decide(last, evidence, rules, predicted=record.predicted)
 
     def evidence(self, record: Remediation) -> Evidence:
         """All current evidence about this record, for a person, also what no rule uses."""
-        last = records.last_denial(record)
+        last = lifecycle.last_denial(record)
         evidence = self._collector.evidence(last, _EverythingMatters(), self.snapshot(), denials=record.denials + 1)
         with suppress(TransientFault):  # a page does not wait for the quota of the next minute
             evidence = msgspec.structs.replace(evidence, **self._history.past(last, _access_ended(record))._asdict())
@@ -141,7 +142,7 @@ class Decider:
 
     def may_renew(self, record: Remediation) -> bool:
         """Whether the built-in rule may renew its grant: it is in force, and nothing holds rules back there."""
-        return self.built_in() is not None and self.hold(records.last_denial(record)) is None
+        return self.built_in() is not None and self.hold(lifecycle.last_denial(record)) is None
 
     def renewed(self, record: Remediation) -> Decision | None:
         """The decision by which the built-in rule would grant now, after a newer proven deploy; None if it would not.
@@ -150,7 +151,7 @@ class Decider:
         usual. Raises TerminalFault and TransientFault.
         """
         rules = self._rules()
-        denial = msgspec.structs.replace(records.last_denial(record), authorized=True, image_confirmed=True)
+        denial = msgspec.structs.replace(lifecycle.last_denial(record), authorized=True, image_confirmed=True)
         evidence = self._collector.evidence(denial, rules, self.snapshot(), denials=record.denials)
         if not evidence.already_granted or not self.may_renew(record):
             return None
@@ -183,7 +184,7 @@ class Decider:
 
     def may_write(self, denial: Denial, approver: str | None) -> bool:
         """Whether an event may carry out an approval now: a person's in enforce mode, a rule's without a `hold`."""
-        if (approver or "").startswith(records.RULE):
+        if (approver or "").startswith(RULE):
             return self.hold(denial) is None
         return self.mode_at(denial) is Mode.ENFORCE
 
@@ -211,7 +212,7 @@ class Decider:
         recent = False
         if record and record.state is State.GRANTED:
             granted = datetime.fromisoformat(record.updated)
-            recent = min(self._now(), records.when(denial, self._now())) - granted < self._limits.propagation
+            recent = min(self._now(), lifecycle.when(denial, self._now())) - granted < self._limits.propagation
         denials = record.denials + 1 if record else 1
         evidence = self._collector.evidence(denial, rules, snapshot, propagating=recent, denials=denials)
         if not hinges_on_past(denial, evidence, rules, predicted=predicted):

@@ -27,8 +27,8 @@ from remediate.iam.grant import Grant
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository, is_project_number
 from remediate.reasons import Reason
+from remediate.records.lifecycle import when
 from remediate.records.modes import Place
-from remediate.records.remediation import when
 
 LAG = timedelta(minutes=2)
 """How long a new entry may take until it is readable; after that, a missing entry counts as unconfirmed."""

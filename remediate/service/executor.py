@@ -20,11 +20,12 @@ from remediate.ledger.checked import require_whole
 from remediate.ledger.interface import Ledger
 from remediate.notify.interface import Notifier
 from remediate.reasons import BRAKES, Reason
-from remediate.records import remediation as records
+from remediate.records import lifecycle
 from remediate.records.events import Events
 from remediate.records.outbox import OutboxMessage
-from remediate.records.remediation import Ending, Remediation, State
+from remediate.records.remediation import Remediation, TrailRecord
 from remediate.records.results import Applied
+from remediate.records.states import Ending, State
 
 ACTOR = "remediate"
 """The actor of transitions that neither a person nor a rule makes."""
@@ -53,7 +54,7 @@ class Executor:
     def commit(
         self,
         record: Remediation,
-        *trail: records.TrailRecord,
+        *trail: TrailRecord,
         denial_key: str | None = None,
         decision: Decision | None = None,
     ) -> Remediation:
@@ -68,7 +69,7 @@ class Executor:
     def _store(
         self,
         record: Remediation,
-        *trail: records.TrailRecord,
+        *trail: TrailRecord,
         denial_key: str | None = None,
         decision: Decision | None = None,
     ) -> Remediation:
@@ -156,7 +157,7 @@ class Executor:
                 return current
             if ending.state is State.EXPIRED and current.expires != record.expires:
                 return current  # it was renewed since it was read
-            return self.commit(records.with_pending_removal(current, ending))
+            return self.commit(lifecycle.with_pending_removal(current, ending))
 
         return self._end(self.retry_on_conflict(announce))
 
@@ -184,7 +185,7 @@ class Executor:
     def _call_off(self, record: Remediation) -> None:
         current = self._ledger.get(record.id)
         if current and current.ending:
-            self.commit(records.with_pending_removal(current, None))
+            self.commit(lifecycle.with_pending_removal(current, None))
 
     def _is_still(self, record: Remediation, due: Callable[[Remediation], bool]) -> bool:
         """Whether a change of the policy is still due in the same cycle, directly before the write."""
@@ -208,7 +209,7 @@ class Executor:
             called_off = record.ending is not None and current.ending is None
             if (current.state, current.cycle) != (before, record.cycle) or called_off:
                 return current
-            moved = records.transition(current, state, actor=actor, now=self._now(), reasons=reasons, note=note)
+            moved = lifecycle.transition(current, state, actor=actor, now=self._now(), reasons=reasons, note=note)
             return self._store(*moved)  # the trail was checked before the write
 
         return self.retry_on_conflict(step)

@@ -20,7 +20,7 @@ from remediate.entries.earlier_deploys import Begun, DeployPlace, EarlierDeploy,
 from remediate.errors import TerminalFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
-from remediate.records.remediation import when
+from remediate.records.lifecycle import when
 
 LOOKED_BACK = timedelta(days=400)
 _REMEMBERED = timedelta(minutes=10)  # how long an answer about earlier deploys is cached

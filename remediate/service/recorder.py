@@ -13,10 +13,12 @@ from remediate.decisions.prediction import predict_denials
 from remediate.entries.denial import Denial
 from remediate.errors import Conflict, TerminalFault
 from remediate.ledger.interface import Ledger
-from remediate.records import remediation as records
+from remediate.records import lifecycle
+from remediate.records.digests import material_reasons
 from remediate.records.gathering import placed
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation, TrailRecord
 from remediate.records.results import Limits
+from remediate.records.states import State
 from remediate.records.transitions import next_transitions
 from remediate.records.witnesses import Proof
 from remediate.service.approvals import require_record
@@ -67,19 +69,19 @@ class Recorder:
             return None
         # Also on purpose: the decision must not undo a revocation that came after it.
         decision, proof = self._decider.recheck(decision, record), prove(record)
-        trail: list[records.TrailRecord] = []
+        trail: list[TrailRecord] = []
         if record is not None:
-            record = records.with_denial(record, denial, now, proof)
+            record = lifecycle.with_denial(record, denial, now, proof)
         elif decision.outcome is Outcome.IGNORE:
             return None
         else:
             first = State.REFUSED if decision.outcome is Outcome.REFUSE else State.PROPOSED
-            record, step = records.open_remediation(
+            record, step = lifecycle.open_remediation(
                 denial, decision, first, actor=ACTOR, now=now, note=decision.note, proof=proof
             )
             trail.append(step)
         for partner in partners:
-            record = records.with_partner(record, partner)
+            record = lifecycle.with_partner(record, partner)
         version = record.version
         record, more = self._transitions(record, decision, now)
         trail += more
@@ -89,19 +91,19 @@ class Recorder:
 
     def _transitions(
         self, record: Remediation, decision: Decision, now: datetime
-    ) -> tuple[Remediation, list[records.TrailRecord]]:
+    ) -> tuple[Remediation, list[TrailRecord]]:
         """The record after the transitions of the decision, and their trail records."""
         held = now - datetime.fromisoformat(record.updated) < self._limits.hold_rejections
-        trail: list[records.TrailRecord] = []
+        trail: list[TrailRecord] = []
         if self._is_left_alone(record):
             return record, trail
         for state, actor, why in next_transitions(record, decision, actor=ACTOR, held=held):
             # The end of a grant has no decision. A changed proposal keeps the reasons that it showed before.
             made_by = None if record.state is State.GRANTED else decision
             again = state is record.state is State.PROPOSED
-            shown = (*decision.reasons, *records.material_reasons(record.reasons)) if again else ()
+            shown = (*decision.reasons, *material_reasons(record.reasons)) if again else ()
             approves = state is State.APPROVED  # only a rule approves here, and only a member without access
-            record, step = records.transition(
+            record, step = lifecycle.transition(
                 record,
                 state,
                 actor=actor,
@@ -110,7 +112,7 @@ class Recorder:
                 note=why or decision.note,
                 decision=made_by,
                 added_by_us=approves,
-                expires=records.ends(decision.expires_after, None, now) if approves else None,
+                expires=lifecycle.expiry(decision.expires_after, None, now) if approves else None,
             )
             trail.append(step)
         return record, trail
@@ -122,7 +124,7 @@ class Recorder:
         except TerminalFault:
             return True
 
-    def _grouped(self, record: Remediation, steps: Sequence[records.TrailRecord], denial: Denial) -> Remediation:
+    def _grouped(self, record: Remediation, steps: Sequence[TrailRecord], denial: Denial) -> Remediation:
         """The record, with a group if its project has opened too many proposals or refusals this hour."""
         limit = self._limits.proposals_an_hour
         return placed(record, steps, denial, now=self._now(), limit=limit, take=self._ledger.take)
@@ -148,10 +150,10 @@ class Recorder:
         decision = self._decider.decide_predicted(follow_up, snapshot, surely=surely)
         if decision.outcome is not Outcome.ASK:
             return None
-        record, step = records.open_predicted(follow_up, decision, actor=ACTOR, now=self._now(), proof=prove(None))
+        record, step = lifecycle.open_predicted(follow_up, decision, actor=ACTOR, now=self._now(), proof=prove(None))
         record = self._grouped(record, (step,), denial)
         try:
-            self._executor.commit(records.with_partner(record, partner), step)
+            self._executor.commit(lifecycle.with_partner(record, partner), step)
         except Conflict:  # another instance proposed it; the deployer of this denial may not approve it either
             self._executor.retry_on_conflict(join)
         return ident
@@ -159,6 +161,6 @@ class Recorder:
     def _join(self, ident: str, denial: Denial, prove: Proving) -> None:
         """Record on a proposal that this deploy waits for it too."""
         record = require_record(self._ledger, ident)
-        seen = records.with_foreseen(record, denial, denial.grant.id, prove(record))
+        seen = lifecycle.with_foreseen(record, denial, denial.grant.id, prove(record))
         if seen is not record:
             self._executor.commit(seen)

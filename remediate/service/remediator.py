@@ -21,12 +21,14 @@ from remediate.errors import Refused, Unreadable
 from remediate.ledger.interface import Ledger
 from remediate.notify.interface import Notifier
 from remediate.reasons import Reason
-from remediate.records import remediation as records
+from remediate.records import lifecycle
 from remediate.records.approval_count import Approval
+from remediate.records.digests import content_digest
 from remediate.records.events import NO_EVENTS, Events
 from remediate.records.modes import Modes
-from remediate.records.remediation import Ending, Remediation, State, content_digest
+from remediate.records.remediation import Remediation
 from remediate.records.results import Applied, Check, Handled, Limits, Proposal, Swept
+from remediate.records.states import Ending, State
 from remediate.service.approvals import Approvals, require_record
 from remediate.service.decider import Decider
 from remediate.service.evidence import EvidenceCollector
@@ -129,7 +131,7 @@ class Remediator:
         """
         if record.state is not State.APPROVED:
             return Applied(record, written=False)
-        last = records.last_denial(record)
+        last = lifecycle.last_denial(record)
         waiting = [msgspec.structs.replace(last, deploy=each) for each in record.deploys]
         due = all(self._decider.may_write(each, record.approver) for each in waiting or [last])
         return self._approvals.carry_out(record) if due else Applied(record, written=False)
@@ -210,7 +212,7 @@ class Remediator:
             if record.state is State.REJECTED and self._said_before(record, person.id, note):
                 return record
             return self._executor.commit(
-                *records.transition(record, State.REJECTED, actor=person.id, now=self._now(), note=note)
+                *lifecycle.transition(record, State.REJECTED, actor=person.id, now=self._now(), note=note)
             )
 
         return self._executor.retry_on_conflict(step)

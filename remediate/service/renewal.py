@@ -19,8 +19,10 @@ from remediate.errors import BadInput, LedgerFault, TerminalFault, TransientFaul
 from remediate.iam.member import Member
 from remediate.ledger.checked import checked_trail
 from remediate.ledger.interface import Ledger
-from remediate.records.remediation import RULE, Remediation, State, TrailRecord, transition
+from remediate.records.lifecycle import transition
+from remediate.records.remediation import RULE, Remediation, TrailRecord
 from remediate.records.results import Swept
+from remediate.records.states import State
 from remediate.service.approvals import require_record
 from remediate.service.decider import Decider
 from remediate.service.executor import Executor

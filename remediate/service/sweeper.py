@@ -8,8 +8,10 @@ from functools import partial
 
 from remediate.errors import RemediateError
 from remediate.ledger.interface import Ledger
-from remediate.records.remediation import RULE, Ending, Remediation, State, transition
+from remediate.records.lifecycle import transition
+from remediate.records.remediation import RULE, Remediation
 from remediate.records.results import Applied, Limits, Swept
+from remediate.records.states import Ending, State
 from remediate.service.approvals import Approvals, require_record
 from remediate.service.executor import ACTOR, Executor
 from remediate.service.renewal import Renewal

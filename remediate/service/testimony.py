@@ -18,7 +18,8 @@ from remediate.entries.joining import call_of, join_call
 from remediate.entries.log_entry import LogEntry, read_entry
 from remediate.errors import RemediateError, TransientFault, Unreadable
 from remediate.iam.member import Member, parse_member
-from remediate.records.remediation import Remediation, names_of
+from remediate.records.lifecycle import names_of
+from remediate.records.remediation import Remediation
 from remediate.records.results import Verdict
 from remediate.records.witnesses import NamedBy, Proof, is_full, named_in, overflows
 from remediate.service.evidence import LAG, EvidenceCollector, entry_key, is_moment

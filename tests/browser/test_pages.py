@@ -18,7 +18,8 @@ from playwright.sync_api import Browser, Page, expect
 from remediate.decisions.policy import decide
 from remediate.entries.denial import Deploy
 from remediate.ledger.opening import open_ledger
-from remediate.records.remediation import State, open_remediation, transition
+from remediate.records.lifecycle import open_remediation, transition
+from remediate.records.states import State
 from tests.audit_entries import activity, denial, push_body, user_text
 from tests.browser.scene import PHONE, WIDE, Scene
 from tests.sandbox_fixture import ROOT

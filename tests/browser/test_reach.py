@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from remediate.decisions.policy import decide
 from remediate.ledger.opening import open_ledger
-from remediate.records.remediation import State, open_remediation
+from remediate.records.lifecycle import open_remediation
+from remediate.records.states import State
 from tests.audit_entries import activity, denial
 from tests.browser.scene import PHONE, WIDE, Scene
 

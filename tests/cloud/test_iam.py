@@ -96,12 +96,14 @@ def test_only_definite_answers_of_the_troubleshooter_count(tmp_path: Path) -> No
     try:
         troubleshooter = GoogleTroubleshooter(sandbox.url, 2.0)
         containers = Repository("platform-images", "asia-northeast1", "containers")
-        assert troubleshooter.barred(containers, Member("user:ana@example.com")) is True
-        assert troubleshooter.barred(containers, Member("user:security@example.com")) is False
+        assert troubleshooter.denied_by_policy(containers, Member("user:ana@example.com")) is True
+        assert troubleshooter.denied_by_policy(containers, Member("user:security@example.com")) is False
         federated = "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/subject/x"
-        assert troubleshooter.barred(containers, Member(federated)) is None
+        assert troubleshooter.denied_by_policy(containers, Member(federated)) is None
         with pytest.raises(TerminalFault):
-            troubleshooter.barred(Repository("platform-images", "us", "never"), Member("user:ana@example.com"))
+            troubleshooter.denied_by_policy(
+                Repository("platform-images", "us", "never"), Member("user:ana@example.com")
+            )
         settings = sandbox.env | {"REMEDIATE_LEDGER": f"sqlite:///{tmp_path}/l.db", "REMEDIATE_TROUBLESHOOTER": "on"}
         remediator = remediator_from(load_settings(settings))
         image = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/web:today"

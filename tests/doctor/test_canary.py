@@ -19,7 +19,7 @@ from remediate.entries.denial import Denial, understand
 from remediate.entries.log_entry import read_entry
 from remediate.ledger.interface import Filter
 from remediate.ledger.sqlite import SqliteLedger
-from remediate.records.remediation import State
+from remediate.records.states import State
 from sandbox.stdout import log_entry
 from tests.doctor.installation import (
     HERE,

@@ -18,8 +18,8 @@ from remediate.errors import TransientFault
 from remediate.ledger.interface import Filter
 from remediate.ledger.opening import open_ledger
 from remediate.records.hash_chain import digest
-from remediate.records.remediation import State
 from remediate.records.results import Handled
+from remediate.records.states import State
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from
 from tests import warm

@@ -21,7 +21,7 @@ from remediate.errors import Refused, TransientFault
 from remediate.ledger.interface import Filter
 from remediate.ledger.opening import open_ledger
 from remediate.records.hash_chain import broken_link
-from remediate.records.remediation import State
+from remediate.records.states import State
 from remediate.service.remediator import Remediator
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from remediate.ledger.opening import open_ledger
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 from remediate.records.trail_verification import broken_trail
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from remediate.decisions.policy import decide
 from remediate.entries.denial import Denial
 from remediate.records import notice as notices
+from remediate.records.lifecycle import open_remediation
 from remediate.records.outbox import OutboxMessage, parcel
-from remediate.records.remediation import Remediation, State, TrailRecord, open_remediation
+from remediate.records.remediation import Remediation, TrailRecord
+from remediate.records.states import State
 from tests.audit_entries import activity, denial
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

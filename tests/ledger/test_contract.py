@@ -26,9 +26,11 @@ from remediate.ledger.interface import Cursor, Filter, Ledger, TrailFilter
 from remediate.ledger.opening import open_ledger
 from remediate.ledger.schema import MIGRATIONS
 from remediate.records.hash_chain import digest
+from remediate.records.lifecycle import transition, with_denial
 from remediate.records.modes import EVERYWHERE, Modes, switched
 from remediate.records.outbox import LEASE, delivered, leased, retry_later
-from remediate.records.remediation import Remediation, State, TrailRecord, transition, with_denial
+from remediate.records.remediation import Remediation, TrailRecord
+from remediate.records.states import State
 from remediate.times import instant
 from tests.audit_entries import activity, denial
 from tests.ledger.helpers import NOON, denied, first, told

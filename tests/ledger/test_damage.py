@@ -15,7 +15,8 @@ from remediate.ledger.checked import checked_switches, checked_trail
 from remediate.ledger.interface import Cursor, Filter, Ledger, TrailFilter
 from remediate.ledger.opening import open_ledger
 from remediate.records.modes import EVERYWHERE, Modes, switched
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 from remediate.times import instant
 from tests.ledger.helpers import NOON, first, told
 

@@ -19,8 +19,10 @@ from remediate.iam.allow_policy import Binding
 from remediate.iam.grant import ROLE, Grant
 from remediate.ledger.checked import checked_trail
 from remediate.ledger.sqlite import SqliteLedger
-from remediate.records.remediation import Remediation, State, transition
+from remediate.records.lifecycle import transition
+from remediate.records.remediation import Remediation
 from remediate.records.results import Swept
+from remediate.records.states import State
 from tests.audit_entries import REPOSITORY, activity, denial
 from tests.service.world import REVIEWER, World
 

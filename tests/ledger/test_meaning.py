@@ -16,8 +16,10 @@ from remediate.decisions.policy import Mode
 from remediate.errors import LedgerFault
 from remediate.ledger import codec as stored
 from remediate.ledger.meaning import FIELDS, nonsense, stored_name
+from remediate.records.lifecycle import transition, with_pending_removal
 from remediate.records.modes import EVERYWHERE, Modes, switched
-from remediate.records.remediation import Ending, Remediation, State, transition, with_pending_removal
+from remediate.records.remediation import Remediation
+from remediate.records.states import Ending, State
 from tests.ledger.helpers import NOON, first, told
 
 ANA = "user:ana@example.com"
@@ -38,7 +40,7 @@ def granted() -> Remediation:
     return msgspec.structs.replace(record, taken_away=record.updated, max_duration=60.0, reviewers=("example.com",))
 
 
-def whole() -> dict[stored.Reader[Any], Any]:
+def whole() -> dict[stored.RecordDecoder[Any], Any]:
     """One record of each kind, as it is stored."""
     modes, change = switched(Modes(), EVERYWHERE, Mode.ENFORCE, actor=ANA, now=NOON, note="go", alone=True)
     return {
@@ -50,7 +52,7 @@ def whole() -> dict[stored.Reader[Any], Any]:
     }
 
 
-def named_fields() -> Iterator[tuple[stored.Reader[Any], tuple[str, ...]]]:
+def named_fields() -> Iterator[tuple[stored.RecordDecoder[Any], tuple[str, ...]]]:
     for read, record in whole().items():
         for name in FIELDS[type(record)]:
             yield read, (stored_name(record, name),)
@@ -67,7 +69,7 @@ def test_what_is_whole_is_read_as_it_was_written() -> None:
     ("read", "path"), list(named_fields()), ids=lambda each: ".".join(each) if isinstance(each, tuple) else ""
 )
 def test_a_damaged_field_is_a_fault_that_names_it_and_never_its_value(
-    read: stored.Reader[Any], path: tuple[str, ...]
+    read: stored.RecordDecoder[Any], path: tuple[str, ...]
 ) -> None:
     faults: list[tuple[object, str]] = []
     for value in DAMAGE:

@@ -14,8 +14,9 @@ from remediate.notify.dispatch import Dispatcher
 from remediate.records import outbox
 from remediate.records.delivery import DeliveryResult
 from remediate.records.notice import Notice, NoticeKind
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
 from remediate.records.results import Limits
+from remediate.records.states import State
 from remediate.service.remediator import Remediator
 from remediate.settings import load_settings
 from remediate.wiring import notifier_from

@@ -9,8 +9,8 @@ import pytest
 
 from remediate.notify import cards
 from remediate.records.notice import Notice, NoticeKind
-from remediate.records.remediation import State
 from remediate.records.results import Limits
+from remediate.records.states import State
 from tests.audit_entries import bare_text
 from tests.notify.receivers import dead_port
 from tests.notify.scene import PAGES, REVIEWER, SAME_REPOSITORY, Scene, many

@@ -11,8 +11,8 @@ import pytest
 from remediate.errors import TransientFault
 from remediate.reasons import Reason
 from remediate.records.notice import NEEDS_A_PERSON, Notice, NoticeKind
-from remediate.records.remediation import State
 from remediate.records.results import Limits
+from remediate.records.states import State
 from tests.audit_entries import REPOSITORY, bare_text, user_text
 from tests.notify.receivers import dead_port
 from tests.notify.scene import PAGES, REVIEWER, Scene

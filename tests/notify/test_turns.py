@@ -11,8 +11,8 @@ import pytest
 
 from remediate.notify import cards
 from remediate.records.notice import Notice, NoticeKind
-from remediate.records.remediation import State
 from remediate.records.results import Limits
+from remediate.records.states import State
 from tests.notify.receivers import Receiver, receiving
 from tests.notify.scene import REVIEWER, Scene, many, notice
 

@@ -16,8 +16,9 @@ from remediate.entries.denial import Denial, Deploy
 from remediate.ledger.interface import Cursor, Filter
 from remediate.ledger.opening import open_ledger
 from remediate.records.gathering import UNKNOWN, Group, group_named, group_of
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
 from remediate.records.results import Limits
+from remediate.records.states import State
 from tests.audit_entries import activity, bare_text, denial, user_text
 from tests.firestore_fixture import EACH_LEDGER
 from tests.service.helpers import Crash, same

@@ -16,7 +16,9 @@ from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from remediate.reasons import Reason
 from remediate.records.hash_chain import digest
-from remediate.records.remediation import TRANSITIONS, Remediation, State, open_remediation, transition, with_denial
+from remediate.records.lifecycle import open_remediation, transition, with_denial
+from remediate.records.remediation import Remediation
+from remediate.records.states import TRANSITIONS, State
 from tests.audit_entries import REPOSITORY, activity, denial
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -8,7 +8,9 @@ from msgspec.structs import replace
 
 from remediate.decisions.policy import decide
 from remediate.entries.denial import Deploy, ResourceKind
-from remediate.records.remediation import Remediation, State, open_remediation
+from remediate.records.lifecycle import open_remediation
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 from tests.audit_entries import activity, denial
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)

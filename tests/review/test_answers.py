@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from remediate.decisions.policy import decide
-from remediate.records.remediation import State, open_remediation
+from remediate.records.lifecycle import open_remediation
+from remediate.records.states import State
 from tests.audit_entries import activity, denial, user_text
 from tests.review.page import Page
 from tests.review.records import NOON

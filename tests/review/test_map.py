@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from remediate.entries.denial import Deploy
-from remediate.records.remediation import State, TrailRecord, transition
+from remediate.records.lifecycle import transition
+from remediate.records.remediation import TrailRecord
+from remediate.records.states import State
 from remediate.review.drawing import days, draw_graph, plot_grants, standing
 from remediate.review.graph import EDGE_STATES, MOST, OTHERS, UNKNOWN, EdgeKind, build_graph
 from remediate.times import instant

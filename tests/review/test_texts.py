@@ -12,7 +12,7 @@ from remediate.decisions.variables import Evidence
 from remediate.entries.denial import Deploy, ResourceKind
 from remediate.errors import BadInput
 from remediate.presentation.plaintext import csv_text
-from remediate.records.remediation import State
+from remediate.records.states import State
 from remediate.review.context import format_mark, parse_mark
 from remediate.review.formatting import (
     evidence_answers,

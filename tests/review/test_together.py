@@ -15,8 +15,9 @@ from msgspec.structs import replace
 
 from remediate.entries.deploy import Deploy
 from remediate.reasons import Reason
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
 from remediate.records.results import Limits
+from remediate.records.states import State
 from remediate.records.transitions import unmet_partners
 from remediate.review.bulk import bulk_result
 from remediate.review.context import PageContext

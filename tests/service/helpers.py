@@ -13,7 +13,8 @@ from remediate.decisions.policy import Mode, Outcome, Rule
 from remediate.decisions.policy_file import parse_policy
 from remediate.entries.denial import Denial
 from remediate.records.modes import EVERYWHERE, Modes
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 from remediate.service.reviewers import Reviewers
 from tests.audit_entries import DEPLOYER, activity, denial, user_text
 from tests.service.world import SAME_IMAGE, World

@@ -15,7 +15,8 @@ from remediate.decisions.policy_file import parse_policy
 from remediate.errors import Refused, TransientFault
 from remediate.iam.allow_policy import Binding
 from remediate.reasons import Reason
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 from remediate.records.trail_verification import broken_trail
 from tests.audit_entries import (
     AGENT,

@@ -11,8 +11,10 @@ from remediate.decisions.policy import BuiltIn, Mode, Outcome
 from remediate.decisions.policy_file import parse_policy
 from remediate.errors import Refused, TransientFault
 from remediate.reasons import Reason
+from remediate.records.digests import content_digest
 from remediate.records.modes import EVERYWHERE
-from remediate.records.remediation import Remediation, State, content_digest
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 from remediate.records.transitions import differs_materially
 from tests.audit_entries import (
     DEPLOYER,

@@ -14,8 +14,9 @@ from remediate.errors import BadInput, Refused, Stale
 from remediate.iam.allow_policy import Binding
 from remediate.iam.grant import ROLE
 from remediate.reasons import Reason
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
 from remediate.records.results import Limits
+from remediate.records.states import State
 from remediate.service.reviewers import Reviewers
 from tests.audit_entries import AGENT, DEPLOYER, REPOSITORY, activity, denial, system_event
 from tests.service.helpers import DAY, MEMBER, Crash, Registry, crash, cross, proposed, same, state
@@ -73,7 +74,7 @@ def test_what_is_granted_is_not_granted_for_another_time(world: World, lasts: ti
     world.instance().approve(record.id, actor=REVIEWER, max_duration=lasts)
     with pytest.raises(Refused) as refused:
         world.instance().approve(record.id, actor=REVIEWER, max_duration=2 * DAY)
-    assert str(refused.value) == f"{record.id} is granted already, until {until}: revoke it first"
+    assert str(refused.value) == f"{record.id} is already granted until {until}; revoke it first"
     assert world.instance().approve(record.id, actor=REVIEWER).remediation.state is State.GRANTED
 
 
@@ -81,7 +82,7 @@ def test_who_saw_something_else_is_told_where_to_look(world: World) -> None:
     record = proposed(world)
     with pytest.raises(Stale) as stale:
         world.instance().approve(record.id, actor=REVIEWER, content="0" * 12)
-    assert stale.value.advice == f"Look again: remediate show {record.id}"
+    assert stale.value.advice == f"Review it again: remediate show {record.id}"
 
 
 def test_the_same_word_again_is_carried_out_and_recorded_once(world: World) -> None:
@@ -233,7 +234,7 @@ def test_what_the_log_has_otherwise_is_told_with_every_entry(world: World) -> No
     world.logs.written = lambda _: activity("Quota exceeded.", insert_id="1")
     with pytest.raises(Refused) as refused:
         world.instance().approve(record.id, actor=REVIEWER)
-    assert str(refused.value) == f"{record.id} is refused now: {Reason.UNVERIFIED_EVENT.sentence}"
+    assert str(refused.value) == f"{record.id} is now refused: {Reason.UNVERIFIED_EVENT.sentence}"
     assert notes(world, record)[-1].count("says something else in the log") == 1
     assert notes(world, record)[-1].count("; ") == 1
 
@@ -244,7 +245,7 @@ def test_a_proposal_that_the_world_overtook_is_proposed_anew_with_the_reasons(wo
     with pytest.raises(Refused) as refused:
         world.instance().approve(record.id, actor=REVIEWER)
     why = Reason.INHERITED.sentence
-    assert str(refused.value) == f"{record.id} is proposed anew, because the world has changed: {why}"
+    assert str(refused.value) == f"{record.id} changed since it was proposed; review it again: {why}"
     assert notes(world, record)[-1] == "the world has changed since it was proposed"
 
 
@@ -283,7 +284,7 @@ def test_the_strictest_terms_that_were_shown_count(world: World) -> None:
     with pytest.raises(Refused) as refused:
         service.approve(record.id, actor=ANA)
     names = f"user:{EVA}, user:{BO}"
-    assert str(refused.value) == f"user:{ANA} may not review {record.id}: rule 'rest' leaves it to {names}"
+    assert str(refused.value) == f"user:{ANA} may not review {record.id}: rule 'rest' allows only {names}"
     assert service.approve(record.id, actor=EVA).remediation.state is State.PROPOSED
     done = service.approve(record.id, actor=BO).remediation
     assert done.state is State.GRANTED

@@ -11,7 +11,8 @@ import pytest
 
 from remediate.cloud.interface import PolicyChange
 from remediate.errors import Refused, TerminalFault
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 from tests.audit_entries import REPOSITORY
 from tests.service.helpers import DAY, MEMBER, Crash, Crashing, Registry, cross, proposed, state
 from tests.service.world import REVIEWER, World

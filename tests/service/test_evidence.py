@@ -19,8 +19,8 @@ from remediate.iam.grant import ROLE
 from remediate.iam.member import Member
 from remediate.ledger.interface import Filter
 from remediate.reasons import Reason
-from remediate.records.remediation import State
 from remediate.records.results import Limits
+from remediate.records.states import State
 from remediate.service.evidence import entry_key
 from tests.audit_entries import (
     AGENT,

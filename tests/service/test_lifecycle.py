@@ -18,9 +18,11 @@ from remediate.iam.grant import ROLE, Grant
 from remediate.iam.repository import Repository
 from remediate.ledger.interface import Filter
 from remediate.reasons import Reason
+from remediate.records.digests import content_digest
 from remediate.records.hash_chain import broken_link
-from remediate.records.remediation import Remediation, State, content_digest
+from remediate.records.remediation import Remediation
 from remediate.records.results import Swept
+from remediate.records.states import State
 from remediate.service.reviewers import Reviewers
 from tests.audit_entries import DEPLOYER, REPOSITORY, activity, denial
 from tests.service.helpers import DAY, MEMBER, Crash, Crashing, cross, proposed, same, state
@@ -120,7 +122,7 @@ def test_a_sweep_carries_out_what_was_approved_and_not_applied(world: World) -> 
     record = proposed(world)
     stored = world.ledger.get(record.id)
     assert stored
-    from remediate.records.remediation import transition
+    from remediate.records.lifecycle import transition
 
     approved, step = transition(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now, added_by_us=True)
     world.ledger.commit(approved, trail=[step])
@@ -418,7 +420,7 @@ def test_a_proposal_whose_reasons_have_changed_is_proposed_anew(world: World) ->
 
 
 def test_an_old_approval_is_not_carried_out_once_it_would_be_refused(world: World) -> None:
-    from remediate.records.remediation import transition
+    from remediate.records.lifecycle import transition
 
     record = proposed(world)
     stored = world.ledger.get(record.id)

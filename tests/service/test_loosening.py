@@ -34,7 +34,7 @@ from remediate.records.modes import (
     policy_confirmed,
     switched,
 )
-from remediate.records.remediation import State
+from remediate.records.states import State
 from remediate.records.trail_verification import broken_switches
 from remediate.service.reviewers import Reviewers
 from remediate.times import instant

@@ -17,8 +17,8 @@ from remediate.iam.grant import ROLE
 from remediate.ledger.interface import Ledger
 from remediate.ledger.opening import open_ledger
 from remediate.records.hash_chain import broken_link
-from remediate.records.remediation import State
 from remediate.records.results import Limits
+from remediate.records.states import State
 from remediate.service.remediator import Remediator
 from tests.audit_entries import DEPLOYER
 from tests.service.helpers import Wants, same

@@ -13,7 +13,7 @@ from remediate.decisions.policy import Mode, Outcome
 from remediate.errors import BadInput, Refused
 from remediate.records.hash_chain import broken_link
 from remediate.records.modes import EVERYWHERE, Modes, Place, effective, scope_of
-from remediate.records.remediation import State
+from remediate.records.states import State
 from remediate.service.reviewers import Reviewers
 from tests.audit_entries import DEPLOYER
 from tests.fakes import ORGANIZATION
@@ -72,7 +72,7 @@ def test_one_more_dry_run_never_opens_anything(
     "text", ["", "folders", "folders/x", "folders/", "organizations/example.com", "project/shop", "projects/"]
 )
 def test_what_is_no_scope_is_named_with_what_is_accepted(text: str) -> None:
-    with pytest.raises(BadInput, match="no scope; accepted: organizations/NUMBER, folders/NUMBER or projects/ID"):
+    with pytest.raises(BadInput, match="is not a scope; accepted: organizations/NUMBER, folders/NUMBER or projects/ID"):
         scope_of(text)
 
 

@@ -14,7 +14,9 @@ from remediate.decisions.policy import Decision, Outcome, decide
 from remediate.errors import Refused, RemediateError, TerminalFault, TransientFault
 from remediate.iam.member import Member
 from remediate.reasons import Reason
-from remediate.records.remediation import Remediation, State, open_remediation, transition
+from remediate.records.lifecycle import open_remediation, transition
+from remediate.records.remediation import Remediation
+from remediate.records.states import State
 from tests.audit_entries import AGENT, DEPLOYER, IMAGE, LOGGED, activity, denial, system_event, user_text
 from tests.fakes import MemoryLogs
 from tests.service.helpers import MEMBER, Overlaid, cross, impersonated, proposed, state

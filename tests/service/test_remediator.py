@@ -19,7 +19,7 @@ from remediate.iam.allow_policy import Binding
 from remediate.iam.grant import ROLE
 from remediate.ledger.sqlite import SqliteLedger
 from remediate.reasons import Reason
-from remediate.records.remediation import State
+from remediate.records.states import State
 from tests.audit_entries import (
     AGENT,
     DEPLOYER,

@@ -29,8 +29,9 @@ from remediate.ledger.interface import Filter
 from remediate.ledger.opening import open_ledger
 from remediate.log_lines import trail_line
 from remediate.records.notice import NoticeContext, told
-from remediate.records.remediation import Remediation, State
+from remediate.records.remediation import Remediation
 from remediate.records.results import Limits, Swept
+from remediate.records.states import State
 from remediate.records.steps import became
 from remediate.records.trail_verification import broken_trail
 from remediate.review.drawing import days, standing

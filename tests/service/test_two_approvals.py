@@ -14,8 +14,11 @@ from remediate.errors import Refused, Stale
 from remediate.iam.member import Member
 from remediate.reasons import Reason
 from remediate.records.approval_count import Approval, people, shortest, told, valid
-from remediate.records.remediation import Remediation, State, content_digest, transition
+from remediate.records.digests import content_digest
+from remediate.records.lifecycle import transition
+from remediate.records.remediation import Remediation
 from remediate.records.results import Limits
+from remediate.records.states import State
 from remediate.records.trail_verification import broken_trail
 from remediate.service.remediator import Remediator
 from tests.audit_entries import REPOSITORY, denial, system_event

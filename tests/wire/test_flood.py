@@ -19,7 +19,7 @@ import pytest
 
 from remediate.ledger.sqlite import SqliteLedger
 from remediate.records.notice import NoticeKind
-from remediate.records.remediation import State
+from remediate.records.states import State
 from remediate.times import instant
 from tests.audit_entries import activity, push_body, user_text
 from tests.notify.receivers import dead_port

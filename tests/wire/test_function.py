@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from remediate.ledger.sqlite import SqliteLedger
-from remediate.records.remediation import State
+from remediate.records.states import State
 from tests.audit_entries import AGENT, activity, bare_text, push_body, user_text
 from tests.sandbox_fixture import DEPLOYER, IMAGE, ROOT, SandboxProcess
 from tests.wire.function_fixture import AUDIT_TYPE, PUBSUB_TYPE, SAME_IMAGE, FunctionProcess, same_project

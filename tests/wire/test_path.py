@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from remediate.records.remediation import State
+from remediate.records.states import State
 from tests.audit_entries import activity, user_text
 from tests.pubsub_fixture import PubSub
 from tests.sandbox_fixture import ROOT, SandboxProcess
