@@ -72,7 +72,7 @@ def test_one_more_dry_run_never_opens_anything(
     "text", ["", "folders", "folders/x", "folders/", "organizations/example.com", "project/shop", "projects/"]
 )
 def test_what_is_no_scope_is_named_with_what_is_accepted(text: str) -> None:
-    with pytest.raises(BadInput, match="no scope; accepted: organizations/NUMBER, folders/NUMBER or projects/ID"):
+    with pytest.raises(BadInput, match="not a scope; accepted: organizations/NUMBER, folders/NUMBER or projects/ID"):
         scope_of(text)
 
 

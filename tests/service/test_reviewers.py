@@ -81,8 +81,8 @@ def test_a_record_that_names_too_many_waits_for_the_log(record: Remediation) -> 
     with pytest.raises(Refused, match="names too many deployers, and the service could not read the log") as refused:
         Reviewers().of(crowded, ANA)
     assert refused.value.advice == (
-        "Give the service the role to read the log. Once this proposal has expired, the next denial opens one that"
-        " can be reviewed."
+        "Give the service the role to read the log. After this proposal expires, the next denial opens one that you can"
+        " review."
     )
     assert Reviewers().of(crowded, ANA, about_own=True).id == f"user:{ANA}"
 
