@@ -1,8 +1,8 @@
-"""The functions: `on_denial`, an audit log entry in a CloudEvent becomes a grant, a proposal, or a line that says why;
-and `review`, the pages on which people decide.
+"""The functions: `on_denial` turns an audit log entry in a CloudEvent into a grant, a proposal or a log line; `review`
+serves the pages where people decide.
 
-Nothing but wiring. A 2xx ends an event for good and anything else brings it again, so what cannot be understood ends
-in a 2xx, and a passing fault does not.
+Only wiring. A 2xx ends an event; after any other answer it is redelivered. So an unreadable event gets a 2xx, and a
+temporary fault a 5xx.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ events = logs.LogEvents(log)
 try:
     settings = load_settings(os.environ)
     notifier = notifier_from(settings, events, background=True)
-    rules = rules_from(settings, events)  # a policy that cannot be taken stops the start
+    rules = rules_from(settings, events)  # an invalid policy stops the start
     remediator = remediator_from(settings, events, notifier=notifier, rules=rules)
     pages = review_from(settings, remediator) if os.environ.get("FUNCTION_TARGET") == "review" else None
 except (BadInput, LedgerFault, TransientFault) as error:
@@ -39,8 +39,8 @@ except (BadInput, LedgerFault, TransientFault) as error:
 
 
 def unreadable(error: Exception) -> tuple[str, int]:
-    """The end of a body that functions-framework cannot take apart, as one nested too deep, before we see it."""
-    log.warning("unreadable event", why=f"no CloudEvent: {type(error).__name__}")
+    """The answer to a body that functions-framework cannot parse, for example because it is nested too deep."""
+    log.warning("unreadable event", why=f"not a CloudEvent: {type(error).__name__}")
     return "", 204
 
 
@@ -66,18 +66,20 @@ def on_denial(event: CloudEvent) -> None:
     try:
         handled = remediator.handle(subject)
     except TransientFault as fault:
-        line.error("passing fault, the event comes again", why=str(fault), insert_id=subject.entry.insert_id)
+        line.error("temporary fault; the event is redelivered", why=str(fault), insert_id=subject.entry.insert_id)
         flask.abort(503)
     except TerminalFault as fault:
-        line.error("Google Cloud's final answer", why=str(fault), insert_id=subject.entry.insert_id)
+        line.error("Google Cloud refused permanently", why=str(fault), insert_id=subject.entry.insert_id)
         return
     except LedgerFault as fault:
         line.critical(
-            "the ledger needs mending, the event comes again", why=str(fault), insert_id=subject.entry.insert_id
+            "the ledger is damaged; the event is redelivered", why=str(fault), insert_id=subject.entry.insert_id
         )
         flask.abort(500)
-    except Exception as error:  # whatever it is, the event is not lost, and no traceback shows what it carried
-        line.critical("unexpected", why=logs.where(error), insert_id=subject.entry.insert_id)
+    except Exception as error:  # the event is redelivered, and no traceback shows its content
+        line.critical(
+            "unexpected error; the event is redelivered", why=logs.where(error), insert_id=subject.entry.insert_id
+        )
         flask.abort(500)
     message, fields = logs.decision_line(handled, time.perf_counter() - started)
     line.info(message, **fields)
@@ -90,6 +92,6 @@ def review(request: flask.Request) -> flask.Response:
         flask.abort(404)
     try:
         return pages.answer(request)
-    except Exception as error:  # no traceback shows what a page held
-        log.critical("unexpected", why=logs.where(error), path=request.path)
+    except Exception as error:  # no traceback shows the content of a page
+        log.critical("unexpected error", why=logs.where(error), path=request.path)
         return pages.failed(request)

@@ -1,10 +1,10 @@
-"""Every error this project raises at a person: one base, each with what to do about it."""
+"""The errors that people see: one base class, with advice."""
 
 from __future__ import annotations
 
 
 class RemediateError(Exception):
-    """What went wrong (`str`), and what the reader can do about it (`advice`)."""
+    """An error: what went wrong (`str`), and what the reader can do about it (`advice`)."""
 
     def __init__(self, message: str, *, advice: str = "") -> None:
         super().__init__(message)
@@ -12,36 +12,36 @@ class RemediateError(Exception):
 
 
 class BadInput(RemediateError):
-    """Something the caller gave is not accepted: names it, its value and what is accepted. CLI exit 2."""
+    """An input is not accepted. Names the input, its value and what is accepted. CLI exit 2."""
 
 
 class Conflict(RemediateError):
-    """Somebody else changed the record since it was read. Read again and redo."""
+    """Another process changed the record since it was read. Read it again and repeat the step."""
 
 
 class Refused(RemediateError):
-    """The request is understood and not allowed (wrong state, wrong approver). CLI exit 1."""
+    """The request is not allowed, for example in this state or by this approver. CLI exit 1."""
 
 
 class Stale(Refused):
-    """The approver saw another content than the record has now."""
+    """The record changed since the approver saw it."""
 
 
 class TransientFault(RemediateError):
-    """Google Cloud (or the ledger) could not answer now; the same call may succeed later."""
+    """Google Cloud or the ledger does not answer now; the same call may succeed later."""
 
 
 class TerminalFault(RemediateError):
-    """Google Cloud answered, and will answer the same again: 400, 403, 404."""
+    """Google Cloud refused permanently (400, 403, 404): a retry gets the same answer."""
 
 
 class Missing(TerminalFault):
-    """Google Cloud's final answer is a 404: what was asked about does not exist (any more)."""
+    """Google Cloud answered 404: the resource does not exist."""
 
 
 class LedgerFault(RemediateError):
-    """The ledger is damaged, or refuses what it is asked. A person has to mend it; what came comes again."""
+    """The ledger is damaged, or refuses a request. A person must repair it; events are redelivered."""
 
 
 class Unreadable(RemediateError):
-    """These bytes are no log entry, nor an envelope of one. Says where and what was expected, never the content."""
+    """The bytes are not a log entry in a known envelope. Says what was expected where, and never the content."""

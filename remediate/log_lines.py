@@ -1,6 +1,7 @@
-"""Turns what was decided into one JSON line a decision, as Cloud Logging reads it from standard output.
+"""Turns decisions, transitions and deliveries into JSON lines on standard output, which Cloud Logging reads.
 
-Source: "Structured logging" (Cloud Logging). Never an entry, nor any text of one: only what was parsed and validated.
+Source: "Structured logging" (Cloud Logging). A line never contains text of a log entry, only parsed and validated
+values.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def configure() -> structlog.typing.FilteringBoundLogger:
 
 
 class LogEvents:
-    """Events as log lines: one a transition, beside the ledger's own record of it, and one a post to a channel."""
+    """Writes events as log lines: one per transition, one per post to a channel, one per policy error."""
 
     def __init__(self, log: structlog.typing.FilteringBoundLogger) -> None:
         self._log = log
@@ -63,7 +64,7 @@ class LogEvents:
 
 
 def trace_of(headers: Mapping[str, str], project: str | None) -> dict[str, str]:
-    """The field that joins a line to its request's trace; empty where the headers or the project are not known."""
+    """The field that links a line to the trace of its request; empty if the headers have no trace."""
     found = {name.lower(): value for name, value in headers.items()}
     match = _TRACEPARENT.match(found.get("traceparent", "")) or _CLOUD_TRACE.match(
         found.get("x-cloud-trace-context", "")
@@ -75,7 +76,7 @@ def trace_of(headers: Mapping[str, str], project: str | None) -> dict[str, str]:
 
 
 def decision_line(handled: Handled, seconds: float) -> tuple[str, dict[str, object]]:
-    """Message and fields of the line that tells what became of one log entry; `seconds` is how long it took."""
+    """Message and fields of the line for one handled log entry; `seconds` is how long it took."""
     subject, record = handled.subject, handled.remediation
     fields: dict[str, object] = {
         "severity": _SEVERITIES[handled.decision.outcome],
@@ -102,18 +103,18 @@ def decision_line(handled: Handled, seconds: float) -> tuple[str, dict[str, obje
         "duplicate": handled.duplicate,
     }
     if {Reason.INHERITED, Reason.BARRED} & set(handled.decision.reasons):
-        fields["severity"] = "WARNING"  # the deploy fails for another cause than the one that is cured here
+        fields["severity"] = "WARNING"  # the deploy fails for a cause that a grant does not fix
     if {*BRAKES} & {*handled.decision.reasons}:
         fields["severity"] = "ALERT"
     if handled.decision.outcome is Outcome.ASK and record is None:
-        fields["severity"] = "WARNING"  # nobody will find this one in the ledger
-    who = subject.member or "somebody unknown"
-    what = subject.repository or "a repository unknown"
+        fields["severity"] = "WARNING"  # the ledger has no record of this one
+    who = subject.member or "an unknown member"
+    what = subject.repository or "an unknown repository"
     return f"{handled.decision.outcome}: {who} could not read {what}", fields
 
 
 def trail_line(step: TrailRecord | ModeChange) -> tuple[str, dict[str, object]]:
-    """Message and fields of the line that each transition leaves: ledger and log are two witnesses of one thing."""
+    """Message and fields of the line for a transition: the ledger and the log both record it."""
     if isinstance(step, ModeChange):
         message = f"mode: {step.scope}: {change_told(step)} by {step.actor}"
         return message, {"severity": "NOTICE", "trail": step}
@@ -122,7 +123,7 @@ def trail_line(step: TrailRecord | ModeChange) -> tuple[str, dict[str, object]]:
 
 
 def where(error: BaseException) -> str:
-    """The kind of an unexpected error and the line of code that raised it; not its text, which may quote an entry."""
+    """The type of an unexpected error and the line of code that raised it. Its text may quote a log entry: omitted."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return f"{type(error).__name__}{place}"

@@ -1,4 +1,4 @@
-"""Turns the environment into one frozen Settings, validated at start: every problem at once, by name and value."""
+"""Turns the environment into one frozen Settings, validated. Reports all problems at once, by name and value."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENDPOINTS = (
     "SERVICEUSAGE",
     "STORAGE",
 )
-"""The services whose address may be overridden, by the variables that gcloud reads too."""
+"""The services whose address can be overridden, by the same variables as for gcloud."""
 
 _NAMES = (
     "MODE",
@@ -62,7 +62,7 @@ _NAMES = (
     "REVIEW_URL",
 )
 _SECRETS = ("REMEDIATE_SECRET", "REMEDIATE_SLACK_WEBHOOK", "REMEDIATE_CHAT_WEBHOOK")
-"""Whose values are never shown: whoever knows a webhook's URL may post there."""
+"""Variables whose values are never shown: the URL of a webhook is a credential."""
 _OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
 _ORGANIZATION = re.compile(r"(?:organizations/)?([1-9][0-9]{0,18})\Z")
 _AUDIENCE = re.compile(
@@ -78,74 +78,75 @@ _LEDGER = re.compile(r"(?:sqlite:///.+|firestore://[^/]+/[^/]+)\Z")
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the environment says; the sentence under each field documents its variable."""
+    """All settings. The sentence under each field documents its environment variable."""
 
     mode: Mode | None = None
-    """`REMEDIATE_MODE`: `dry-run` asks for everything, whatever the switches say; `enforce` grants what the rules
-    grant, where no switch says `dry-run`. Not set: the switches alone decide (`remediate mode`), at first `dry-run`."""
+    """`REMEDIATE_MODE`: with `dry-run` a reviewer decides about everything, and no switch changes that; with `enforce`
+    rules grant, where no switch says `dry-run`. Not set: the switches decide (`remediate mode`), at first `dry-run`."""
     policy: str | None = None
-    """`REMEDIATE_POLICY`: a policy file, `PATH` or `gs://BUCKET/OBJECT`; not set, the built-in rules decide."""
+    """`REMEDIATE_POLICY`: a policy file, `PATH` or `gs://BUCKET/OBJECT`; if not set, the built-in rules decide."""
     policy_confirmed: str | None = None
-    """`REMEDIATE_POLICY_CONFIRMED`: the SHA-256 of the policy text that an operator vouches for; nobody confirms it."""
+    """`REMEDIATE_POLICY_CONFIRMED`: the SHA-256 of a policy text that needs no confirmation by a second person."""
     ledger: str = "sqlite:///.run/ledger.db"
-    """`REMEDIATE_LEDGER`: where remediations live, `sqlite:///PATH`. Has to be set on Cloud Run, whose disk is lost."""
+    """`REMEDIATE_LEDGER`: the store of remediations, `sqlite:///PATH` or `firestore://PROJECT/DATABASE`. Required on
+    Cloud Run, which has no persistent disk."""
     organization: str | None = None
-    """`REMEDIATE_ORGANIZATION`: the organization's number; a repository outside it is refused."""
+    """`REMEDIATE_ORGANIZATION`: the number of the organization; a grant on a repository outside it is refused."""
     reviewers: tuple[str, ...] = ()
-    """`REMEDIATE_REVIEWERS`: who may approve: addresses or domains, separated by commas. Never the deployer."""
+    """`REMEDIATE_REVIEWERS`: who may approve, but never their own deploy: addresses or domains, separated by commas."""
     operators: tuple[str, ...] = ()
     """`REMEDIATE_OPERATORS`: who may loosen the mode alone: addresses, separated by commas."""
     identities: tuple[str, ...] = ()
-    """`REMEDIATE_IDENTITIES`: the service's own service accounts, separated by commas; none of them may review."""
+    """`REMEDIATE_IDENTITIES`: the service accounts of the service itself, separated by commas; they may not review."""
     iap_audience: str | None = None
     """`REMEDIATE_IAP_AUDIENCE`: `/projects/N/locations/REGION/services/NAME`; the review pages do not start without it,
-    save on this machine with the embedded ledger."""
+    except on your own machine with the embedded ledger."""
     secret: str | None = None
-    """`REMEDIATE_SECRET`: at least 32 characters; signs the review pages' forms, the same on every instance."""
+    """`REMEDIATE_SECRET`: at least 32 characters, the same on every instance; signs the forms of the review pages."""
     local_reviewer: str = "you@example.com"
     """`REMEDIATE_LOCAL_REVIEWER`: who you are on pages that run on your own machine."""
     opt_in_tag: str | None = None
-    """`REMEDIATE_OPT_IN_TAG`: `ORGANIZATION/KEY/VALUE`, or `tagValues/N,tagValues/M`; rules grant only in projects that
-    have it. The value `deployers` of the same key (or the second of the two) also lets them grant to newcomers."""
+    """`REMEDIATE_OPT_IN_TAG`: `ORGANIZATION/KEY/VALUE`, or `tagValues/N,tagValues/M`; rules grant only in projects with
+    this tag. The value `deployers` of the same key (or the second of the two) also lets them grant to newcomers."""
     domains: tuple[str, ...] = ()
-    """`REMEDIATE_DOMAINS`: the organization's own domains, separated by commas; people of others are outside. Not set:
-    nothing is known of people, and rules ask."""
+    """`REMEDIATE_DOMAINS`: the organization's own domains, separated by commas; people of other domains are outside.
+    Not set: it is unknown whether a person is outside, so a reviewer decides."""
     workforce_pools: tuple[str, ...] = ()
-    """`REMEDIATE_WORKFORCE_POOLS`: the organization's own workforce pools, separated by commas; likewise."""
+    """`REMEDIATE_WORKFORCE_POOLS`: the organization's own workforce pools, separated by commas; others are outside."""
     grant_days: float = 90
     """`REMEDIATE_GRANT_DAYS`: how long a grant by the built-in rule lasts; a sweep renews it after a newer deploy."""
     troubleshooter: bool = False
-    """`REMEDIATE_TROUBLESHOOTER`: `on` asks Policy Troubleshooter about deny policies; it needs roles of its own."""
+    """`REMEDIATE_TROUBLESHOOTER`: `on` asks Policy Troubleshooter about deny policies; this needs additional roles."""
     timeout: float = 10.0
     """`REMEDIATE_TIMEOUT`: seconds that one call to Google Cloud may take, 1 to 60."""
     lapse_days: float = 7
-    """`REMEDIATE_LAPSE_DAYS`: how long a proposal, or an approval that is not carried out, stands."""
+    """`REMEDIATE_LAPSE_DAYS`: days until a proposal, or an approval that is not carried out, expires."""
     hold_days: float = 30
-    """`REMEDIATE_HOLD_DAYS`: how long a rejection stands before the same denial is raised again."""
+    """`REMEDIATE_HOLD_DAYS`: days that a rejection holds before the same denial opens a proposal again."""
     one_may_declare: bool = False
-    """`REMEDIATE_UNKNOWN_DEPLOYER`: `two` reviewers approve where the log does not say who deployed; or with `declare`
-    also one who declares, on the record, that the deploy was not theirs."""
+    """`REMEDIATE_UNKNOWN_DEPLOYER`: if the log does not say who deployed, `two` reviewers must approve; with `declare`,
+    one is enough who declares, on the record, that the deploy was not theirs."""
     grants_an_hour: int = 60
-    """`REMEDIATE_GRANTS_AN_HOUR`: how many grants rules may make in an hour of the clock; beyond, all is asked."""
+    """`REMEDIATE_GRANTS_AN_HOUR`: how many grants rules may make in a clock hour; beyond that a reviewer decides."""
     grants_to_a_member: int = 10
     """`REMEDIATE_GRANTS_TO_A_MEMBER`: how many of them to one member."""
     proposals_an_hour: int = 30
-    """`REMEDIATE_PROPOSALS_AN_HOUR`: how many proposals of one project an hour have a notice and an inbox row each."""
+    """`REMEDIATE_PROPOSALS_AN_HOUR`: how many proposals of a project per clock hour get a notice and a row each."""
     notify_topic: str | None = None
-    """`REMEDIATE_NOTIFY_TOPIC`: `projects/P/topics/T`; a message there for every notice."""
+    """`REMEDIATE_NOTIFY_TOPIC`: `projects/P/topics/T`; the topic gets a message for every notice."""
     slack_webhook: str | None = None
-    """`REMEDIATE_SLACK_WEBHOOK`: an incoming webhook's URL; whoever knows it may post there, so it is never shown."""
+    """`REMEDIATE_SLACK_WEBHOOK`: the URL of an incoming webhook. It is a credential, so it is never shown."""
     chat_webhook: str | None = None
-    """`REMEDIATE_CHAT_WEBHOOK`: the same of a Google Chat space."""
+    """`REMEDIATE_CHAT_WEBHOOK`: the same for a Google Chat space."""
     review_url: str | None = None
-    """`REMEDIATE_REVIEW_URL`: where the review pages are, for the links in notices."""
+    """`REMEDIATE_REVIEW_URL`: the address of the review pages, for the links in notices."""
     endpoints: Mapping[str, str] = {}
     """`CLOUDSDK_API_ENDPOINT_OVERRIDES_...`: other addresses of Google's APIs; `http://`: no TLS, no credentials.
-    `PUBSUB_EMULATOR_HOST` (`HOST:PORT`) is Pub/Sub's, where that one is not set."""
+    `PUBSUB_EMULATOR_HOST` (`HOST:PORT`) applies to Pub/Sub if its override is not set."""
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings of this environment. Raises BadInput that names every variable at fault."""
+    """The settings of this environment. Raises BadInput, which names every variable with a problem."""
     problems: list[str] = []
     found: dict[str, object] = {}
 
@@ -197,24 +198,24 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     take("REMEDIATE_REVIEW_URL", "review_url", pages, _review_url)
     found["endpoints"] = _endpoints(environ, problems)
     if environ.get("K_SERVICE") and "ledger" not in found:
-        problems.append(f"REMEDIATE_LEDGER is not set, and on Cloud Run it has to be: expected {ledgers}")
+        problems.append(f"REMEDIATE_LEDGER is not set, but Cloud Run requires it: expected {ledgers}")
     problems += _unknown(environ)
     if problems:
-        raise BadInput("\n".join(problems), advice="docs/settings.md names every variable.")
+        raise BadInput("\n".join(problems), advice="docs/settings.md lists all variables.")
     return msgspec.convert(found, Settings)
 
 
 def endpoint(environ: Mapping[str, str], service: str) -> str | None:
-    """The overridden address of one service, for a command that needs no other setting. Raises BadInput."""
+    """The overridden address of one service (None: not overridden), for a command without settings. Raises BadInput."""
     problems: list[str] = []
     found = _endpoints({name: text for name, text in environ.items() if name == _OVERRIDE + service}, problems)
     if problems:
-        raise BadInput("\n".join(problems), advice="docs/settings.md names every variable.")
+        raise BadInput("\n".join(problems), advice="docs/settings.md lists all variables.")
     return found.get(service)
 
 
 def names_from(environ: Mapping[str, str]) -> HomeNames:
-    """Our own domains and workforce pools, for a command that needs no other setting. Raises BadInput."""
+    """The organization's domains and workforce pools, for a command without other settings. Raises BadInput."""
     found: dict[str, tuple[str, ...]] = {}
     for name, parse in (("DOMAINS", _domains), ("WORKFORCE_POOLS", _pools)):
         value = environ.get(f"REMEDIATE_{name}", "").strip()
@@ -272,11 +273,11 @@ def _count(text: str) -> int | None:
 
 
 def _address(text: str, hosts: tuple[str, ...] | None) -> str | None:
-    """A URL at one of these hosts (None: any) by TLS, or on this machine without; None for any other."""
+    """The URL, if it is `https` at one of these hosts (None: any host), or `http` on this machine; else None."""
     try:
         url = urlsplit(text)
         proper = url.port != 0 and not url.username and not url.password and not url.fragment
-    except ValueError:  # no port, no address
+    except ValueError:  # an invalid port or IPv6 address
         return None
     if not re.fullmatch(r"[!-~]+", text) or set(text) & set('<>"\\|`') or not url.hostname or not proper:
         return None
@@ -312,5 +313,5 @@ def _unknown(environ: Mapping[str, str]) -> list[str]:
         if name.startswith("REMEDIATE_") and name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
-            problems.append(f"{name} is no setting of this version: {hint}")
+            problems.append(f"unknown setting {name}: {hint}")
     return problems

@@ -1,4 +1,4 @@
-"""Turns Settings into the objects that do the work: the one place where the rooms of the house are connected."""
+"""Turns Settings into the objects that do the work: the one place where the packages are connected."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 def ledger_from(settings: Settings) -> Ledger:
-    """The ledger that the settings name. Raises BadInput where it cannot be opened."""
+    """The ledger in the settings. Raises BadInput if it cannot be opened."""
     return open_ledger(settings.ledger)
 
 
 def rules_from(settings: Settings, events: Events) -> Callable[[], Rules]:
-    """The rules in force: the policy file's, reloaded as it changes, or the built-in ones. Raises BadInput."""
+    """The rules in force: those of the policy file, reloaded when it changes, or the built-in ones. Raises BadInput."""
     if settings.policy is None:
         built_in = BuiltIn(settings.grant_days)
         return lambda: built_in
@@ -43,7 +43,7 @@ def rules_from(settings: Settings, events: Events) -> Callable[[], Rules]:
 
 
 def rules_when_needed(settings: Settings, events: Events) -> Callable[[], Rules]:
-    """As `rules_from`, read when something is first decided: a switch or a revocation needs no policy file."""
+    """As `rules_from`, but read at the first decision: a switch or a revocation needs no policy file."""
 
     @cache
     def source() -> Callable[[], Rules]:
@@ -53,7 +53,7 @@ def rules_when_needed(settings: Settings, events: Events) -> Callable[[], Rules]
 
 
 def logs_from(settings: Settings) -> Logs | None:
-    """Cloud Logging at the endpoint that the settings name; None beside a local Google Cloud that has none."""
+    """Cloud Logging at the endpoint in the settings; None for a local Google Cloud without Cloud Logging."""
     if _local(settings) and "LOGGING" not in settings.endpoints:
         return None
     from remediate.cloud.logs import GoogleLogs
@@ -62,7 +62,7 @@ def logs_from(settings: Settings) -> Logs | None:
 
 
 def trail_log_from(settings: Settings, failed: Callable[[str], None]) -> Events:
-    """Who writes the log lines of what a command decides; nobody with the embedded ledger."""
+    """Writes the transitions by a command to Cloud Logging; does nothing with the embedded ledger."""
     project, _, _ = settings.ledger.removeprefix("firestore://").partition("/")
     if settings.ledger.startswith("sqlite:") or (_local(settings) and "LOGGING" not in settings.endpoints):
         return NO_EVENTS
@@ -72,9 +72,9 @@ def trail_log_from(settings: Settings, failed: Callable[[str], None]) -> Events:
 
 
 def cloud_from(settings: Settings) -> Cloud:
-    """Google Cloud at the endpoints that the settings name.
+    """Google Cloud at the endpoints in the settings.
 
-    Google's clients are imported when a denial first needs them, not here.
+    A client library is imported when a denial first needs it, not here.
     """
     from remediate.cloud.projects import GoogleProjects
     from remediate.cloud.registry import GoogleRegistry
@@ -93,19 +93,19 @@ def cloud_from(settings: Settings) -> Cloud:
 
 
 def projects_within(settings: Settings, scopes: list[str]) -> list[str]:
-    """Every project of these scopes, once. Raises BadInput where nothing of a scope may be seen."""
+    """All projects in these scopes, each once. Raises BadInput if no project of a scope is visible."""
     projects = cloud_from(settings).projects
     found: dict[str, None] = {}
     for scope in scopes:
         inside = projects.list_projects(scope)
         if not inside:
-            raise BadInput(f"{scope}: no project in it can be seen with these credentials")
+            raise BadInput(f"{scope}: these credentials see no project in it")
         found |= dict.fromkeys(inside)
     return list(found)
 
 
 def _local(settings: Settings) -> bool:
-    """Whether this is a Google Cloud on this machine: no TLS, and so no credentials for the real one."""
+    """Whether the settings name a local Google Cloud: an endpoint without TLS, which gets no real credentials."""
     return settings.endpoints.get("ARTIFACTREGISTRY", "").startswith("http://")
 
 
@@ -115,14 +115,14 @@ def clock() -> datetime:
 
 
 def operators_from(settings: Settings) -> tuple[str, ...]:
-    """Who may loosen the mode alone; with the embedded ledger on one's own machine, its local reviewer too."""
+    """The people who may loosen the mode alone, and the local reviewer with an embedded ledger on this machine."""
     embedded = settings.ledger.startswith("sqlite:") and not {"K_SERVICE", "CLOUD_RUN_JOB"} & set(os.environ)
     local = parse_member(settings.local_reviewer) if embedded else None
     return (*settings.operators, *([local.key] if isinstance(local, Member) else []))
 
 
 def limits_from(settings: Settings) -> Limits:
-    """How long things stand, and how much rules may grant, as the settings say."""
+    """The deadlines and rate limits in the settings."""
     return Limits(
         timedelta(days=settings.lapse_days),
         timedelta(days=settings.hold_days),
@@ -134,7 +134,7 @@ def limits_from(settings: Settings) -> Limits:
 
 
 def review_from(settings: Settings, remediator: Remediator) -> Review:
-    """The review pages. Raises BadInput where nothing would tell who makes a request."""
+    """The review pages. Raises BadInput if the settings do not allow to authenticate requests."""
     import secrets
 
     from remediate.cloud.rest import get_public
@@ -149,10 +149,10 @@ def review_from(settings: Settings, remediator: Remediator) -> Review:
         identity = LocalIdentity(settings.local_reviewer)
     else:
         advice = "Behind Identity-Aware Proxy: /projects/NUMBER/locations/REGION/services/NAME"
-        raise BadInput("REMEDIATE_IAP_AUDIENCE is not set, and the review pages do not start without it", advice=advice)
+        raise BadInput("REMEDIATE_IAP_AUDIENCE is not set; the review pages require it", advice=advice)
     if settings.secret is None and settings.iap_audience is not None:
-        advice = "python3 -c 'import secrets; print(secrets.token_urlsafe())' makes one."
-        raise BadInput("REMEDIATE_SECRET is not set, and the review pages do not start without it", advice=advice)
+        advice = "Create one: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
+        raise BadInput("REMEDIATE_SECRET is not set; the review pages require it", advice=advice)
     return Review(
         remediator,
         ledger_from(settings),
@@ -171,9 +171,9 @@ def notifier_from(
     *,
     background: bool = False,
 ) -> Dispatcher | None:
-    """Who sends notices on the channels that the settings name; None where they name none.
+    """Sends notices on the channels in the settings; None if there is no channel.
 
-    `events` gets the result of every post. `background`: stored notices are sent at once, beside the work.
+    `events` gets the result of every post. `background`: a thread sends stored notices at once.
     """
     if not (settings.notify_topic or settings.slack_webhook or settings.chat_webhook):
         return None
@@ -201,10 +201,10 @@ def remediator_from(
     notifier: Notifier | None = None,
     rules: Callable[[], Rules] | None = None,
 ) -> Remediator:
-    """The service as the settings want it; its rules are read when they are first needed, where none are given.
+    """The service with these settings. If no `rules` are given, they are read when first needed.
 
-    `events` gets every transition once it is in the ledger, and what is wrong with a policy file; the `notifier` has
-    notices of transitions stored and sent.
+    `events` gets every transition after it is stored, and errors in the policy file. The `notifier` stores and sends
+    the notices of transitions.
     """
     return Remediator(
         ledger=ledger_from(settings),

@@ -131,7 +131,7 @@ def test_all_problems_are_told_at_once() -> None:
 
 def test_a_misspelt_variable_is_never_ignored() -> None:
     with pytest.raises(
-        BadInput, match=r"REMEDIATE_ORGANISATION is no setting .* did you mean REMEDIATE_ORGANIZATION\?"
+        BadInput, match=r"unknown setting REMEDIATE_ORGANISATION: did you mean REMEDIATE_ORGANIZATION\?"
     ):
         load_settings({"REMEDIATE_ORGANISATION": "1"})
 

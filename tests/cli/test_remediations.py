@@ -287,7 +287,9 @@ def test_a_sweep_picks_up_what_never_arrived(sandbox_server: SandboxProcess, tmp
     assert lines == []
     assert len(shell.json("list")) == 2
     assert "Permission" in shell.run("sweep", "--since", "1d", "--scope", "projects/nobody-s", code=1)
-    assert "no project in it can be seen" in shell.run("sweep", "--since", "1d", "--scope", "folders/7", code=2)
+    assert "these credentials see no project in it" in shell.run(
+        "sweep", "--since", "1d", "--scope", "folders/7", code=2
+    )
     for wrong in ("soon", "2999-01-01"):
         assert f"--since '{wrong}'" in shell.run("sweep", "--since", wrong, code=2)
     assert "--scope requires --since" in shell.run("sweep", "--scope", "projects/shop-frontend", code=2)
