@@ -70,7 +70,7 @@ class Scene:
         return [record for record in map(self.ledger.get, idents) if record]
 
     def denied_at_home(self, insert_id: str = "1", **entry: Any) -> list[Remediation]:
-        """A denial whose image lies in the deploying project: one remediation, granted by rule in enforce mode."""
+        """A denial for an image in the deploying project: one remediation, granted by rule in enforce mode."""
         return self.denied(insert_id, message=user_text(SAME_IMAGE), images=(SAME_IMAGE,), **entry)
 
     def sweep(self) -> list[DeliveryResult]:
