@@ -108,7 +108,7 @@ def notice(**fields: Any) -> Notice:
 
 
 def many(scene: Scene, count: int) -> None:
-    """So many proposals, each for a member of its own."""
+    """This number of proposals, each for a different member."""
     for number in range(count):
         email = f"deployer-{number}@shop-frontend.iam.gserviceaccount.com"
         scene.denied_at_home(f"many-{number}", email=email)
