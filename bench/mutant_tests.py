@@ -1,4 +1,4 @@
-"""Which tests a mutant has to survive, and in which order: those that enter what it changes, the best killers first."""
+"""Selects and orders the tests for a mutant: those that call the changed function, the most effective ones first."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from types import FrameType
 
 import pytest
 
-_BEST = 8  # killers that a mutant meets before all others
+_BEST = 8  # the most effective tests, which run first
 
 
 class AllTests:
-    """A pytest plugin that chooses nothing: all tests, in one go."""
+    """A pytest plugin that selects all tests, in one run."""
 
     def rounds(self, files: Sequence[str]) -> Iterator[list[str]]:
-        """The arguments of each run of pytest, one after another until a test fails."""
+        """The arguments of each run of pytest. The runs end when a test fails."""
         yield [*files]
 
 
 class Tracing(AllTests):
-    """A pytest plugin that writes which functions of one module each test enters, as JSON: test, functions, seconds.
+    """A pytest plugin that writes which functions of one module each test calls, as JSON: test, functions, seconds.
 
-    Functions that run while the module is imported count for every test, as no test enters them alone.
+    A function that runs only while the module is imported is called by no single test, so every test counts for it.
     """
 
     def __init__(self, module: str, report: Path) -> None:
@@ -56,9 +56,9 @@ class Tracing(AllTests):
 
 
 class Chosen(AllTests):
-    """A pytest plugin that leaves out tests that do not enter the function; a first round has the best killers alone.
+    """A pytest plugin that skips tests that do not call the function. The first run has only the most effective tests.
 
-    `where` is the mutated function's qualified name, empty for the module's own statements and for a class's. `killers`
+    `where` is the mutated function's qualified name, empty for the statements of the module or of a class. `killers`
     counts the mutants that each test killed, by function and test.
     """
 

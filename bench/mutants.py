@@ -1,13 +1,13 @@
-"""Mutation testing of what decides and writes: which small changes of a module its own tests let pass.
+"""Mutation testing of the modules that decide and write: finds small changes that a module's own tests do not detect.
 
     make mutants                        every module of the table
     make mutants MODULES="policy error_text"
-    make mutants MODULES="policy --yaml"   survivors as entries of the list, the reasons left to you
+    make mutants MODULES="policy --yaml"   survivors as entries of the list, with empty reasons
 
-Each mutant is a fork of one warm process, which has everything imported but the product and its tests: it imports the
-mutant in place of the module, runs the module's own tests up to the first failure, and dies. What is known of a mutant
-is kept in `.mutants/` until its module or a test of it changes, so that a run that was stopped goes on where it was.
-Exits 1 where a mutant survives that `bench/mutants.yaml` does not list with the reason why it is equivalent.
+Each mutant is a fork of one warm process that has imported everything except the product and its tests. The fork
+imports the mutant in place of the module, runs the module's own tests up to the first failure, and exits. `.mutants/`
+keeps the result of a mutant until its module or a test changes, so that an interrupted run continues where it stopped.
+Exits 1 if a mutant survives that `bench/mutants.yaml` does not list with the reason why it is equivalent.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ KNOWN = ROOT / ".mutants"
 ACCEPTED = ROOT / "bench" / "mutants.yaml"
 GENERATOR = os.environ.get("MUTANTS_PYTHON", str(ROOT / ".venv-mutants" / "bin" / "python"))
 WORKERS = int(os.environ.get("MUTANTS_WORKERS", str(os.cpu_count() or 1)))
-_LEAST, _TIMES = 10.0, 6  # seconds that a mutant has at least, and how many times what the tests take
-_MEMORY = 4 << 30  # bytes that a mutant may ask for
+_LEAST, _TIMES = 10.0, 6  # a mutant's time limit: at least these seconds, else this many times the tests' usual time
+_MEMORY = 4 << 30  # bytes that a mutant may allocate
 _GOAL = 0.95
-_NO_TESTS = 5  # what pytest says where no test is left
-_SELECT = "not firestore"  # an emulator a mutant would take longer than all the rest
+_NO_TESTS = 5  # pytest's exit code if no test was selected
+_SELECT = "not firestore"  # an emulator for each mutant would take longer than everything else
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ MODULES = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One small change of a module."""
+    """One small change to a module."""
 
     line: int
     where: str
@@ -121,13 +121,13 @@ class Mutant:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What a list knows it by: lines move, and what stands on them stays."""
+        """Identifies the mutant in a list without its line number, which changes more often than the line's text."""
         return self.where, self.before, self.after
 
 
 @dataclass
 class Result:
-    """What became of a module's mutants: `died` or `survived` each, and how long one took on the average."""
+    """The result of a module's mutants: `died` or `survived` for each, and the average seconds for one."""
 
     mutants: list[Mutant]
     fates: list[str]
@@ -135,7 +135,7 @@ class Result:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the modules with these names, all without any; gives the exit code."""
+    """Run the modules with these names, or all; returns the exit code."""
     short = {name.rpartition(".")[2]: name for name in MODULES}
     names, as_yaml = [short.get(word, word) for word in words if word != "--yaml"], "--yaml" in words
     unknown = [name for name in names if name not in MODULES]
@@ -157,7 +157,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _report(name: str, result: Result, accepted: list[dict[str, str]], *, as_yaml: bool) -> int:
-    """Print what became of a module's mutants; gives how many survivors nobody has accepted."""
+    """Print the result of a module's mutants; returns the number of survivors that are not accepted."""
     survivors = [each for each, fate in zip(result.mutants, result.fates, strict=True) if fate != "died"]
     known = Counter((each["in"], each["before"], each["after"]) for each in accepted)
     strangers = [each for each in survivors if each.key not in known]
@@ -172,7 +172,7 @@ def _report(name: str, result: Result, accepted: list[dict[str, str]], *, as_yam
         print(f"  survives  {_path(name).relative_to(ROOT)}:{each.line} {each.where or 'module'}")
         print(f"    - {each.before}\n    + {each.after}")
     for where, before, after in stale:
-        print(f"  stale     {ACCEPTED.name} {name}: {where}: no survivor any more\n    - {before}\n    + {after}")
+        print(f"  stale     {ACCEPTED.name} {name}: {where}: no longer survives\n    - {before}\n    + {after}")
     for entry in accepted:
         if not str(entry.get("because", "")).strip():
             print(f"  no reason {ACCEPTED.name} {name}: {entry['in']}: {entry['before']}")
@@ -210,14 +210,14 @@ def _run(name: str, module: Module) -> Result:
                 if done % 50 == 0:
                     _store(store, {ident: known[ident] for ident in idents if ident in known})
                 _progress(name, done, len(due), started)
-        finally:  # a run that is stopped goes on from here
+        finally:  # an interrupted run continues from here
             _store(store, {ident: known[ident] for ident in idents if ident in known})
         seconds = (time.monotonic() - started) / done
     return Result(mutants, [known[ident] for ident in idents], seconds)
 
 
 def _time_of(name: str, module: Module, source: str) -> tuple[float, dict[str, list[str]]]:
-    """How long the tests take on the module as it is, and what of it each enters. Raises SystemExit where they fail."""
+    """The tests' seconds on the unchanged module, and the functions that each calls. Raises SystemExit if one fails."""
     with TemporaryDirectory() as folder:
         report = Path(folder, "entered")
         pid = _forked(name, module, source, Tracing(str(_path(name)), report))
@@ -231,7 +231,7 @@ def _time_of(name: str, module: Module, source: str) -> tuple[float, dict[str, l
 def _fates(
     name: str, module: Module, mutants: list[Mutant], due: list[int], limit: float, entered: dict[str, list[str]]
 ) -> Iterator[tuple[int, str]]:
-    """What becomes of each, a few at a time; one that takes longer than `limit` seconds has died."""
+    """Run the mutants, a few at a time, and yield each result. A mutant that exceeds `limit` seconds has died."""
     waiting, running, killers = list(reversed(due)), dict[int, tuple[int, float]](), Counter[tuple[str, str]]()
     with TemporaryDirectory() as folder:
         try:
@@ -248,7 +248,7 @@ def _fates(
                     if ended or late:
                         _end(pid, ended=bool(ended))
                         del running[pid]
-                        with contextlib.suppress(OSError):  # no test failed: it could not be imported, or it survives
+                        with contextlib.suppress(OSError):  # no test failed: the import failed, or the mutant survives
                             killers[mutants[number].where, Path(folder, str(number)).read_text()] += 1
                         code = os.waitstatus_to_exitcode(status)
                         yield number, "survived" if ended and code in (0, _NO_TESTS) else "died"
@@ -258,7 +258,7 @@ def _fates(
 
 
 def _end(pid: int, *, ended: bool) -> None:
-    """Kill a fork and whatever its tests started."""
+    """Kill a fork and all processes that its tests started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
     if not ended:
@@ -269,7 +269,7 @@ def _end(pid: int, *, ended: bool) -> None:
 
 
 class _Mutated(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):  # type: ignore[misc]  # stubs differ
-    """Gives one module of the product another source; everything else is found as ever."""
+    """Imports one module of the product from another source, and all other modules as usual."""
 
     def __init__(self, name: str, path: Path, source: str) -> None:
         importlib.machinery.SourceFileLoader.__init__(self, name, str(path))
@@ -289,10 +289,10 @@ class _Mutated(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoade
 
 
 def _forked(name: str, module: Module, source: str, plugin: AllTests) -> int:
-    """The process id of a fork that runs the tests on this source, and exits with what pytest says."""
+    """The process id of a fork that runs the tests on this source and exits with pytest's exit code."""
     pid = os.fork()
     if pid:
-        with contextlib.suppress(OSError):  # the fork does the same; whoever is first
+        with contextlib.suppress(OSError):  # the fork does the same, and either can be first
             os.setpgid(pid, pid)
         return pid
     code = 3
@@ -309,8 +309,8 @@ def _forked(name: str, module: Module, source: str, plugin: AllTests) -> int:
         from hypothesis import settings
 
         settings.register_profile("mutants", derandomize=True, database=None)
-        settings.load_profile("mutants")  # the same examples each time: what survives today survives tomorrow
-        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # each plugin, and each rewritten assert, costs every mutant
+        settings.load_profile("mutants")  # the same examples in every run, so that the results are reproducible
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins and rewritten asserts cost time for every mutant
         plain = ("-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "pytest_timeout", "-k", _SELECT)
         for arguments in plugin.rounds([f"tests/{each}" for each in module.tests]):
             code = int(pytest.main([*plain, *arguments], [plugin])) if arguments else 0
@@ -323,7 +323,7 @@ def _forked(name: str, module: Module, source: str, plugin: AllTests) -> int:
 
 
 def _warm_up() -> None:
-    """Import what the tests need once, then forget the product and its tests: each fork imports those itself."""
+    """Import everything that the tests need, then drop the product and its tests: each fork imports those itself."""
     sys.path.insert(0, str(ROOT))
     os.chdir(ROOT)
     tests = {
@@ -346,7 +346,7 @@ def _digest(*parts: bytes) -> str:
 
 
 def _code(source: str) -> bytes:
-    """What runs of a module: its docstrings, comments and layout may change without a mutant's fate changing."""
+    """The code of a module without docstrings, comments and layout, which do not affect a mutant's result."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
@@ -367,7 +367,7 @@ def _store(path: Path, known: dict[str, str]) -> None:
 
 
 def _progress(name: str, done: int, of: int, started: float) -> None:
-    """A line that rewrites itself, at a terminal alone."""
+    """Print a line that overwrites itself; only on a terminal."""
     if not sys.stderr.isatty():
         return
     left = (time.monotonic() - started) / done * (of - done)

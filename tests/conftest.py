@@ -9,7 +9,7 @@ pytest_plugins = ["tests.firestore_fixture", "tests.pubsub_fixture", "tests.sand
 
 @pytest.fixture
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty ledger: in a file, or in Firestore's emulator where a test asks for each implementation."""
+    """The URL of an empty ledger: in a file, or in Firestore's emulator if a test requests each implementation."""
     if getattr(request, "param", "sqlite") == "firestore":
         return str(request.getfixturevalue("firestore"))
     return f"sqlite:///{tmp_path / 'ledger.db'}"

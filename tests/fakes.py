@@ -63,7 +63,7 @@ class MemoryRegistry:
     refuse_writes: bool = False
     kinds: dict[str, RepositoryDescription] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock, compare=False, repr=False)
-    """Stands in for Google Cloud's compare-and-set if a test uses threads."""
+    """Replaces Google Cloud's compare-and-set if a test uses threads."""
 
     def describe(self, repository: Repository) -> RepositoryDescription | None:
         standard = RepositoryDescription("DOCKER", "STANDARD_REPOSITORY")

@@ -12,7 +12,7 @@ from tests.emulator import running, sdk_file
 
 PROJECT = "remediate-test"
 LEDGERS = ("sqlite", "firestore")
-EACH_LEDGER = pytest.mark.parametrize("ledger_url", LEDGERS, indirect=True)  # for a test that has to pass on each
+EACH_LEDGER = pytest.mark.parametrize("ledger_url", LEDGERS, indirect=True)  # for a test that must pass on each
 _JAR = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
 _MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 

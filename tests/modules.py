@@ -1,4 +1,4 @@
-"""What a module of the product imports, read from its text."""
+"""The imports of a module of the product, read from its source."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def imports_of(path: Path) -> set[str]:
-    """Every name that is imported, modules and what is in them alike."""
+    """Every imported name: modules, and names inside modules."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -1,7 +1,7 @@
-"""Processes that are forked from a warm parent, which has everything imported: real ones, without Python's start.
+"""Forks processes from a warm parent that has imported everything: real processes without Python's start-up time.
 
-Each has its own arguments, environment, folder, standard streams and exit code, and may be killed. The parent is started
-by the first test that needs it, and ends with the tests.
+Each one has its own arguments, environment, folder, standard streams and exit code, and can be killed. The first test
+that needs the parent starts it; the parent ends with the tests.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MODULES = (
 
 
 class Process:
-    """`python -m MODULE ARGUMENTS`, as `subprocess.Popen` has it; streams are file descriptors, which the caller closes."""
+    """`python -m MODULE ARGUMENTS`, like `subprocess.Popen`. Streams are file descriptors; the caller closes them."""
 
     def __init__(
         self,
@@ -67,13 +67,13 @@ class Process:
         self.pid = int(self._answers.readline())
 
     def poll(self) -> int | None:
-        """Its exit code, negative where a signal ended it; None while it runs."""
+        """The exit code, negative if a signal ended the process; None while it runs."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.wait(0)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Its exit code, once it has ended."""
+        """Wait for the end of the process and return its exit code."""
         if self.returncode is None:
             if not select.select([self._line], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
@@ -101,7 +101,7 @@ def run(
     cwd: Path = ROOT,
     timeout: float = 110,
 ) -> subprocess.CompletedProcess[bytes]:
-    """What `subprocess.run` gives of `python -m MODULE ARGUMENTS`, its output captured."""
+    """The result of `subprocess.run` for `python -m MODULE ARGUMENTS`, with captured output."""
     reading, writing = os.pipe()
 
     def feed() -> None:
@@ -132,7 +132,7 @@ def run_text(
 
 
 class _Parent:
-    """The warm parent as those see it who ask for a fork."""
+    """The client of the warm parent: requests forks."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
@@ -159,7 +159,7 @@ _starting = threading.Lock()
 
 def _parent() -> _Parent:
     with _starting:
-        if not _started or _started[-1].owner != os.getpid():  # a fork of a test session asks a parent of its own
+        if not _started or _started[-1].owner != os.getpid():  # a fork of a test session uses its own parent
             _started.append(_Parent())
         return _started[-1]
 
@@ -177,7 +177,7 @@ def _warm_up() -> None:
 
 
 def _forked(control: socket.socket) -> dict[str, Any]:
-    """Fork for whoever asks until they are gone; gives, in each fork, what was asked for."""
+    """Fork for each request until all clients are gone; in each fork, return the request."""
     children: dict[int, socket.socket] = {}
 
     def reap(*_: object) -> None:
@@ -230,7 +230,7 @@ def _main() -> None:
 
 
 def _end(code: object) -> None:
-    """What Python does at the end, but for taking a thousand modules apart."""
+    """Do what Python does at exit, except for the clean-up of a thousand modules."""
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)
         code = 1

@@ -164,7 +164,7 @@ class Plan:
             self._note_crossing(denial)
 
     def _note_crossing(self, denial: Denial) -> None:
-        """Keep the first and the last of those that differ in nothing but their entry: a prediction tells no more."""
+        """Keep the first and the last of the denials that differ only in their entry: a prediction needs no others."""
         alike = msgspec.structs.replace(denial, entry=EntryId(), call=None)
         first, last = self._crossing.get(alike, (denial, denial))
         if (at := _instant(denial.entry.timestamp)) is not None:
@@ -186,9 +186,9 @@ class Plan:
             self._numbers[project] = number
 
     def _predict(self, denial: Denial, grants: dict[tuple[str, str], PlannedGrant]) -> None:
-        """Add what the deploy is denied next: the service agent, and its images of other repositories.
+        """Add the next denials of the deploy: the service agent's, and those for its images in other repositories.
 
-        The number of the agent's project may stand in another entry of the export.
+        The number of the agent's project may be in another entry of the export.
         """
         number = self._numbers.get(denial.deploy.project or "", denial.deploy.number)
         deploy = msgspec.structs.replace(denial.deploy, number=number)

@@ -27,7 +27,7 @@ def follow_up_denial(denial: Denial, reader: Reader, member: Member, repository:
 
 
 def predict_denials(denial: Denial) -> list[Denial]:
-    """What this deploy is denied next: the service agent, and both readers for its images of other repositories."""
+    """The next denials of this deploy: the service agent's, and both readers' for its images in other repositories."""
     if isinstance(denial, IncompleteDenial) or denial.reader is None:
         return []
     grant, found = denial.grant, list[Denial]()

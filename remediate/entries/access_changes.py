@@ -177,7 +177,7 @@ def _delta(delta: object, member: Member, holds: Callable[[str], bool | None]) -
 def _named(text: str, member: Member) -> bool | None:
     """Whether the text names this member or everyone; None if it names a set that may contain this member.
 
-    A deleted account counts as the account that now has its address, because the entries cannot tell them apart.
+    A deleted account counts as the account that now has its address, because the entries do not distinguish them.
     """
     plain = text.removeprefix("deleted:").partition("?uid=")[0] if text.startswith("deleted:") else text
     if plain.casefold() in _EVERYBODY or key_of(plain) == member.key:

@@ -1,7 +1,7 @@
 """Reads an error text: which identity could not read which image, or which similar error it is.
 
-Google does not guarantee error wording, so three modules hold all of it: this one, message_grammar.py (known messages
-as a whole) and registry_cause.py (causes that a registry gives). The texts are published ones: Cloud Run's
+Google does not guarantee error wording, so only three modules depend on it: this one, message_grammar.py (known
+messages as a whole) and registry_cause.py (causes that a registry gives). The texts are published ones: Cloud Run's
 troubleshooting page, issue trackers and logs of 2020 to 2026.
 """
 

@@ -1,6 +1,6 @@
 """Evaluates the allow policies from a repository up to its organization: can a member read the repository?
 
-True or False if the policies alone decide. None if the answer depends on a condition, a group, an unknown custom role
+True or False if the policies decide. None if the answer depends on a condition, a group, an unknown custom role
 or an unreadable policy. Ignores deny policies and principal access boundaries. Source: "Policy evaluation" and "IAM
 roles and permissions index" (IAM).
 """

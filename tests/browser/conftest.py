@@ -1,4 +1,4 @@
-"""A real Chromium without a window, and what it looks at: the sandbox, the function, and the pages over one ledger."""
+"""A headless Chromium, and the servers that it visits: the sandbox, the function, and the pages over one ledger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests; each test opens contexts of its own."""
+    """One browser for all tests. Each test opens its own contexts."""
     found = next((path for name in _NAMES if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip("no Chromium is installed; `make test` as root installs Debian's")
@@ -31,7 +31,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def scene(tmp_path: Path, browser: Browser) -> Iterator[Scene]:
-    """An empty ledger, and one reviewer."""
+    """An empty ledger and one reviewer."""
     opened = Scene(tmp_path, browser)
     yield opened
     opened.close()
@@ -39,7 +39,7 @@ def scene(tmp_path: Path, browser: Browser) -> Iterator[Scene]:
 
 @pytest.fixture
 def two_reviewers(tmp_path: Path, browser: Browser) -> Iterator[Scene]:
-    """An empty ledger, and two reviewers, each with pages of their own."""
+    """An empty ledger and two reviewers, each with their own pages."""
     opened = Scene(tmp_path, browser, reviewers=(LEAD, SECURITY))
     yield opened
     opened.close()
@@ -47,7 +47,7 @@ def two_reviewers(tmp_path: Path, browser: Browser) -> Iterator[Scene]:
 
 @pytest.fixture(scope="module")
 def company(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Scene]:
-    """Three months of a company of some size; only to be looked at."""
+    """A ledger with three months of a mid-sized company; read-only."""
     opened = Scene(tmp_path_factory.mktemp("company"), browser)
     live_through_three_months(opened.environment)
     yield opened

@@ -1,4 +1,4 @@
-"""What a real Chromium looks at: the sandbox, the function, and the pages over one ledger."""
+"""The servers that Chromium visits: the sandbox, the function, and the pages over one ledger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PATIENCE = 20_000  # milliseconds that a page may take on a busy machine
 
 
 class Scene:
-    """A running sandbox whose denials reach a running function, and pages that each of two reviewers may open."""
+    """A running sandbox whose denials reach a running function, and pages for one or two reviewers."""
 
     def __init__(
         self, folder: Path, browser: Browser, *, reviewers: tuple[str, ...] = (LEAD,), **settings: str
@@ -44,13 +44,13 @@ class Scene:
         self.contexts: list[BrowserContext] = []
 
     def url(self, who: str = LEAD) -> str:
-        """Where this reviewer's pages are."""
+        """The address of this reviewer's pages."""
         return self.pages[who].url
 
     def open(
         self, size: tuple[int, int] = WIDE, *, who: str = LEAD, scheme: str = "light", javascript: bool = True
     ) -> Page:
-        """The inbox in a window of this size; whatever the browser asks for, and complains about, is written down."""
+        """The inbox in a window of this size. Records the browser's requests and its errors."""
         context = self.browser.new_context(
             viewport={"width": size[0], "height": size[1]},
             color_scheme="dark" if scheme == "dark" else "light",
@@ -70,7 +70,7 @@ class Scene:
         self.requests.append(request.url)
 
     def deny(self, **deploy: str) -> None:
-        """A deploy that fails, and has reached the function."""
+        """Run a deploy that fails, and wait until the function has its entry."""
         assert self.sandbox.deploy(**deploy)["exit_code"] == 1
         self.sandbox.drain()
 
@@ -78,6 +78,6 @@ class Scene:
         for context in self.contexts:
             context.close()
         for process in (self.function, *self.pages.values()):
-            process.process.kill()  # a browser keeps connections, for which a server that is only asked to end waits
+            process.process.kill()  # on SIGTERM the server would wait for the connections that the browser keeps open
             process.close()
         self.sandbox.close()

@@ -73,7 +73,7 @@ def plan(text: str | bytes, *arguments: str) -> subprocess.CompletedProcess[byte
 
 
 def remediate(*arguments: str, code: int = 0, **environment: str) -> str:
-    """The output of a command that has to exit with this code; standard error too where it is not 0."""
+    """The output of a command that must exit with this code; includes standard error if the code is not 0."""
     done = call_main(arguments, {"PATH": os.environ["PATH"]} | environment, b"")
     out, err = done.stdout.decode(), done.stderr.decode()
     assert done.returncode == code, out + err
@@ -113,7 +113,7 @@ class Shell:
         self.ids = [handled.remediation.id, handled.partners[0]]
 
     def run(self, *arguments: str, code: int = 0, **environment: str) -> str:
-        """The output of a command that has to exit with this code; standard error too where it is not 0."""
+        """The output of a command that must exit with this code; includes standard error if the code is not 0."""
         return remediate(*arguments, code=code, **{**self.environment, **environment})
 
     def json(self, *arguments: str) -> Any:

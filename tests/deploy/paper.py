@@ -206,7 +206,7 @@ def _paper(factory: pytest.TempPathFactory, *, known: bool) -> Iterator[Paper]:
 
 
 def grants(plan: Plan) -> dict[str, set[tuple[str, str]]]:
-    """Everything that anybody is given: member to (role, resource type), of members and bindings alike."""
+    """All grants of a plan: member to (role, resource type), from `_member` and `_binding` resources."""
     found: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     for each in plan.resources.values():
         kind = re.sub(r"_iam_(member|binding)$", "", each["type"])
@@ -218,7 +218,7 @@ def grants(plan: Plan) -> dict[str, set[tuple[str, str]]]:
 
 
 def permissions(plan: Plan) -> dict[str, set[str]]:
-    """What each custom role holds, by its name."""
+    """The permissions of each custom role, by its name."""
     return {
         values["id"]: set(values["permissions"])
         for kind in ("google_organization_iam_custom_role", "google_project_iam_custom_role")
@@ -234,7 +234,7 @@ def environment(values: dict[str, Any]) -> dict[str, str | None]:
 
 
 def containers(plan: Plan) -> dict[str, dict[str, Any]]:
-    """What runs, by what it is: receiver, review, sweep."""
+    """The services and the job, by task: receiver, review, sweep."""
     services = plan.of("google_cloud_run_v2_service") | plan.of("google_cloud_run_v2_job")
     return {name.rpartition(".")[2]: values for name, values in services.items()}
 

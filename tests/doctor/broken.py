@@ -1,4 +1,4 @@
-"""What can be broken in an installation, one thing at a time, and by which codes the doctor tells it."""
+"""Ways to break one part of an installation, each with the codes that the doctor then reports."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def no_such_tag(installation: Installation) -> dict[str, Any]:
 
 
 def published_by_a_custom_role(installation: Installation) -> dict[str, Any]:
-    """Anyone can publish, by a custom role that holds the permission."""
+    """Anyone can publish, through a custom role with the permission."""
     bindings = installation.sandbox.call("GET", f"{TOPIC}:getIamPolicy")[1]["bindings"]
     more = with_permissions(WRITER, "pubsub.topics.publish")(installation)
     return {f"{TOPIC}:getIamPolicy": {"bindings": [*bindings, {"role": WRITER, "members": ["allUsers"]}]}} | more

@@ -1,4 +1,4 @@
-"""The corpus of published error texts and log entries; it lies beside a checkout, and may be absent."""
+"""The corpus of published error texts and log entries. It is a folder next to the checkout, and may be missing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NUMBER = "444555666777"
 
 
 def published(message: dict[str, Any]) -> dict[str, Any]:
-    """The text in the entry where it would stand: the service that said it, and the number its agent has."""
+    """A log entry with the text: from the service that wrote it, with the project number of its agent."""
     number = message["agent_number"]
     if message["denied"] == "service_agent":
         entry = system_event(message["text"], images=(), number=number or NUMBER)

@@ -1,4 +1,4 @@
-"""What hypothesis makes of JSON."""
+"""Hypothesis strategies for JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever fails, it has to end well on both implementations of the ledger."""
+"""Fixtures of the fault tests: every fault must end well on both implementations of the ledger."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""One log entry, delivered to a sandbox and a ledger of its own until it ends."""
+"""Delivers one log entry to its own sandbox and ledger until it is acknowledged."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Incident:
         sandbox.log(json.loads(ENTRIES[kind]))
 
     def in_a_process(self, step: int, when: str) -> subprocess.CompletedProcess[str]:
-        """Deliver in a process that dies at this step; 0: at none, and it prints its steps."""
+        """Deliver in a process that dies at this step. Step 0: it does not die and prints its steps."""
         return self.acted("deliver", ENTRIES[self.kind], step, when)
 
     def acted(self, act: str, argument: str, step: int = 0, when: str = "before") -> subprocess.CompletedProcess[str]:
@@ -68,7 +68,7 @@ class Incident:
         return warm.run_text("tests.faults.act", act, argument, str(step), when, env=clean | self.settings)
 
     def deliver(self) -> Handled:
-        """Deliver here, again and again as Pub/Sub does, until it ends."""
+        """Deliver in this process, repeatedly as Pub/Sub does, until it ends."""
         remediator = remediator_from(load_settings(self.settings))
         for _ in range(20):
             try:
@@ -78,7 +78,7 @@ class Incident:
         raise AssertionError("twenty deliveries, and none ended")
 
     def check(self) -> None:
-        """What has to hold afterwards, whatever happened in between."""
+        """Check what must be true at the end after any fault."""
         ledger = open_ledger(self.ledger_url)
         records = ledger.find(Filter())
         assert {(r.repository, r.member, r.state, r.denials, r.trail) for r in records} == EXPECTED[self.kind]
@@ -100,7 +100,7 @@ class Incident:
         assert self.written() == (self.kind == "grant")
 
     def written(self) -> int:
-        """How many policy writes were carried out, by Google Cloud's own audit log."""
+        """The number of policy writes in the sandbox's audit log."""
         projects = ["projects/shop-frontend", "projects/platform-images"]
         wanted = {"resourceNames": projects, "filter": 'protoPayload.methodName:"SetIamPolicy"'}
         return len(self.sandbox.call("POST", "/v2/entries:list", wanted)[1]["entries"])
@@ -108,7 +108,7 @@ class Incident:
 
 @contextmanager
 def running() -> Iterator[SandboxProcess]:
-    """A sandbox for as long as the block lasts."""
+    """A sandbox for the duration of the block."""
     sandbox = SandboxProcess()
     try:
         yield sandbox
@@ -117,7 +117,7 @@ def running() -> Iterator[SandboxProcess]:
 
 
 def each(run: Callable[[_Case], None], cases: Iterable[_Case]) -> None:
-    """Run every case, several at once, as most of them wait; the first that fails is named."""
+    """Run all cases, several at once because most of them wait. Names the first that fails."""
 
     def one(case: _Case) -> None:
         try:

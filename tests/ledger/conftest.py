@@ -1,4 +1,4 @@
-"""Both implementations of the ledger have to pass its tests."""
+"""Fixtures of the ledger's tests: both implementations must pass them."""
 
 import pytest
 

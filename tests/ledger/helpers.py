@@ -1,4 +1,4 @@
-"""First records, and what is told of them."""
+"""First records, and their notices."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Scene:
         return [record for record in map(self.ledger.get, idents) if record]
 
     def denied_at_home(self, insert_id: str = "1", **entry: Any) -> list[Remediation]:
-        """A denial whose image lies in the deploying project: one remediation, granted by rule in enforce mode."""
+        """A denial for an image in the deploying project: one remediation, granted by rule in enforce mode."""
         return self.denied(insert_id, message=user_text(SAME_IMAGE), images=(SAME_IMAGE,), **entry)
 
     def sweep(self) -> list[DeliveryResult]:
@@ -109,7 +109,7 @@ def notice(**fields: Any) -> Notice:
 
 
 def many(scene: Scene, count: int) -> None:
-    """So many proposals, each for a member of its own."""
+    """This number of proposals, each for a different member."""
     for number in range(count):
         email = f"deployer-{number}@shop-frontend.iam.gserviceaccount.com"
         scene.denied_at_home(f"many-{number}", email=email)

@@ -1,4 +1,4 @@
-"""The review pages as a browser without JavaScript has them: under functions-framework, over HTTP, against the sandbox."""
+"""The review pages for a browser without JavaScript: under functions-framework, over HTTP, with the sandbox."""
 
 from __future__ import annotations
 

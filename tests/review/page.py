@@ -1,4 +1,4 @@
-"""The review pages as a browser without JavaScript has them: under functions-framework, over HTTP, against the sandbox."""
+"""The review pages for a browser without JavaScript: under functions-framework, over HTTP, with the sandbox."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAD = "platform-lead@example.com"
 
 
 class Page:
-    """A reviewer's browser without JavaScript: pages, forms, and where they lead."""
+    """A reviewer's browser without JavaScript: pages, forms and redirects."""
 
     def __init__(self, sandbox: SandboxProcess, folder: Path, **settings: str) -> None:
         settings = {"REMEDIATE_LOCAL_REVIEWER": LEAD, **settings}

@@ -1,4 +1,4 @@
-"""Tokens as Identity-Aware Proxy signs them."""
+"""Signs tokens as Identity-Aware Proxy does."""
 
 from __future__ import annotations
 

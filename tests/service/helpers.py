@@ -1,4 +1,4 @@
-"""What tests of the service have in common: denials, crashes, and steps that lead somewhere."""
+"""Helpers of the service's tests: denials, crashes, and sequences of steps."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Crash(Exception):
 
 
 class Crashing:
-    """Passes every call on, and dies just before or just after the n-th."""
+    """Passes every call on, and dies just before or just after the n-th call."""
 
     def __init__(self, inner: Any, counter: itertools.count[int], at: int, after: bool) -> None:
         self._inner, self._counter, self._at, self._after = inner, counter, at, after
@@ -76,7 +76,7 @@ def state(world: World, ident: str) -> State:
 
 
 class Registry:
-    """The world's registry, with some of its calls done otherwise."""
+    """The world's registry, with some of its calls replaced."""
 
     def __init__(self, world: World, **calls: Callable[..., Any]) -> None:
         self._world, self._calls = world, calls
@@ -86,7 +86,7 @@ class Registry:
 
 
 class Overlaid:
-    """A part of the world with some of its calls done otherwise."""
+    """A part of the world with some of its calls replaced."""
 
     def __init__(self, part: Any, **calls: Callable[..., Any]) -> None:
         self._part, self._calls = part, calls
@@ -100,7 +100,7 @@ def crash(*_: Any, **__: Any) -> None:
 
 
 def approved_by_a_rule(world: World) -> Remediation:
-    """A rule's approval whose write never came."""
+    """A rule's approval without its policy write."""
     with pytest.raises(Crash):
         world.instance(Mode.ENFORCE, registry=Registry(world, add_reader=crash)).handle(same())
     [record] = world.records().values()
@@ -115,14 +115,14 @@ def asks(
 
 
 def impersonated(entry: dict[str, Any], *people: str) -> dict[str, Any]:
-    """The entry of a call behind which these people stand."""
+    """The entry of a call with these impersonating identities."""
     info = entry["protoPayload"]["authenticationInfo"]
     info["serviceAccountDelegationInfo"] = [{"firstPartyPrincipal": {"principalEmail": each}} for each in people]
     return entry
 
 
 class Wants:
-    """Rules that ask for everything, and want so many approvals."""
+    """Rules that ask for everything, and require this number of approvals."""
 
     digest = "wants"
 

@@ -52,7 +52,7 @@ class World:
         return sorted((each.repository, each.member, each.denials) for each in self.ledger.find(Filter()))
 
     def check_trail(self) -> None:
-        """Every chain is whole, and every transition has exactly one record."""
+        """Check that every hash chain is intact, and that every transition has exactly one record."""
         for record in self.ledger.find(Filter()):
             trail = list(self.ledger.trail(record.id))
             assert [each.seq for each in trail] == list(range(1, record.trail + 1))

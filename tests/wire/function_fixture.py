@@ -143,7 +143,7 @@ def same_project(insert_id: str = "1") -> dict[str, Any]:
 
 
 class Command:
-    """`remediate ...` beside a function: on its ledger and its sandbox."""
+    """Runs `remediate ...` with the ledger and the sandbox of a function."""
 
     def __init__(self, function: FunctionProcess, **environ: str) -> None:
         assert function.sandbox
@@ -151,7 +151,7 @@ class Command:
         self._environ = {"PATH": os.environ["PATH"]} | function.sandbox.env | ledger | environ
 
     def run(self, *arguments: str) -> str:
-        """Its output; it has to exit with 0."""
+        """The output of the command, which must exit with 0."""
         done = warm.run_text("remediate", *arguments, env=self._environ)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
