@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from remediate.cli.cloud_command import CloudCommand
 from remediate.errors import BadInput
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class ReportFormat(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add this group's command."""
-    app.command()(doctor)
+    app.command(cls=CloudCommand)(doctor)
 
 
 def doctor(
