@@ -49,7 +49,9 @@ def doctor(
         bool | None,
         typer.Option("--canary/--no-canary", help="Send a synthetic denial. (default: yes, except inside the service)"),
     ] = None,
-    format_: Annotated[ReportFormat, typer.Option("--format", help="table or json")] = ReportFormat.TABLE,
+    format_: Annotated[
+        ReportFormat, typer.Option("--format", help="table or json", case_sensitive=False)
+    ] = ReportFormat.TABLE,
 ) -> None:
     """Check configuration, policy, ledger, APIs, routing, services and identities; then send a synthetic denial.
 

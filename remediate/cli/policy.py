@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +22,7 @@ from remediate.cli.inputs import (
 from remediate.cli.modes import say_switched_alone
 from remediate.cli.output import FormatOption, OutputFormat, print_json, print_rows, printable, say, table, warn
 from remediate.cli.times import deadline
+from remediate.cli.wrong_file import UnreadPieces
 from remediate.errors import BadInput
 
 if TYPE_CHECKING:
@@ -241,10 +241,12 @@ def _denials(name: str) -> Iterator[Denial]:
     from remediate.entries.pairing import Pairing
 
     pairing, waiting = Pairing(), list[Denial]()
+    unread, entries = UnreadPieces(name), 0
     for entry in log_entries(name):
         if isinstance(entry, Broken):
-            print(f"{printable(name)}:{entry.line}: unreadable: {printable(entry.why)}", file=sys.stderr)
+            unread.add(entry)
             continue
+        entries += 1
         if call := call_of(entry):
             pairing.note(call)
         subject = understand(entry)
@@ -253,6 +255,7 @@ def _denials(name: str) -> Iterator[Denial]:
             waiting.append(subject)
         elif isinstance(subject, Denial):
             yield subject
+    unread.report(entries=entries)
     yield from map(pairing.join, waiting)
 
 

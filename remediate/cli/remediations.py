@@ -111,7 +111,9 @@ def _groups(ledger: Ledger, states: tuple[State, ...]) -> list[str]:
 
 def show(
     ident: Annotated[str, typer.Argument(metavar="ID", help="The id, or its first characters.")],
-    format_: Annotated[OutputFormat, typer.Option("--format", help="table (a text) or json")] = OutputFormat.TABLE,
+    format_: Annotated[
+        OutputFormat, typer.Option("--format", help="table (a text) or json", case_sensitive=False)
+    ] = OutputFormat.TABLE,
 ) -> None:
     """Show the details and the history of one remediation."""
     from remediate.records.results import Check, Proposal
