@@ -128,6 +128,13 @@ def test_readmes_plan_commands_work(checkout: Path) -> None:
     assert "gcloud artifacts repositories add-iam-policy-binding" in done.stdout
 
 
+def test_git_ignores_what_readme_writes_into_the_checkout() -> None:
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    written = [name for block in blocks(README, "sh") for name in re.findall(r"^done > (\S+)$", block, re.M)]
+    assert written == ["export.json"]
+    assert set(written) <= {*ignored}
+
+
 def test_readmes_export_works_with_gcloud(checkout: Path, sandbox_server: SandboxProcess, tmp_path: Path) -> None:
     if shutil.which("gcloud") is None:
         pytest.skip("gcloud is not installed")
