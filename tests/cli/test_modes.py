@@ -109,7 +109,9 @@ def test_a_forged_switch_is_found(shell: Shell) -> None:
     with sqlite3.connect(path) as connection:
         [record] = connection.execute("SELECT CAST(record AS TEXT) FROM modes").fetchone()
         connection.execute("UPDATE modes SET record = ?", (record.replace(ANA, BO),))
-    assert "mode  broken: what waits for a second person is not what" in shell.run("trail", "verify", code=1)
+    assert "mode  broken: the requests that wait for a second person are not those in the trail" in shell.run(
+        "trail", "verify", code=1
+    )
 
 
 @pytest.fixture
