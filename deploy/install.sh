@@ -492,4 +492,8 @@ for trigger in "${triggers[@]}"; do
     --ack-deadline=120 # a push is over with it, whatever the service may take; ten seconds, if unsaid
 done
 
-printf '\n# Done. Reviewers decide at %s\n' "$page"
+if [[ -n $dry ]]; then
+  printf '\n# Nothing was run. Leave out --dry-run to install.\n'
+else
+  printf '\n# Done. Reviewers decide at %s\n' "$page"
+fi

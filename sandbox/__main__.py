@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import urllib.error
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sandbox.faults import Fault
 
 DEFAULT_PORT = 8642
+CURE = "run `make run` again, then `. .run/env` again"
 EXAMPLE = Path(__file__).parent / "example.yaml"
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -81,7 +83,9 @@ def deploy(
             outcome = json.load(answer)
     except urllib.error.HTTPError as error:
         _fail(json.load(error)["error"]["message"])
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if _is_refused(error) and url == os.environ.get("SANDBOX_URL"):
+            _fail(f"the sandbox at {url} has ended: {CURE}")
         _fail(f"no sandbox answers at {url}; start one with: python -m sandbox serve")
     for line in outcome["lines"]:
         print(line, file=sys.stderr if outcome["exit_code"] else sys.stdout)
@@ -107,6 +111,10 @@ def _faults(path: Path) -> list[Fault]:
         return msgspec.convert(yaml.safe_load(path.read_text()) or [], list[Fault])
     except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
         raise SeedError(f"{path}: {error}") from None
+
+
+def _is_refused(error: Exception) -> bool:
+    return isinstance(error, urllib.error.URLError) and isinstance(error.reason, ConnectionRefusedError)
 
 
 def _fail(message: str) -> NoReturn:

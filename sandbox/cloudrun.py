@@ -327,13 +327,15 @@ class _Call:
 
 def _user_text(image: str, found: Found, project: str, bare: str) -> str:
     host, _, path = image.partition("/")
-    name, _, tag = path.rpartition(":")
+    name, _, version = path.partition("@")
+    folder, _, last = name.rpartition("/")
+    last, _, tag = last.partition(":")
     note = ""
     if found.project != project:
         note = f" {_elsewhere(found, project)} Permission must be granted to the User from this project. {_SEE}"
     escaped = bare.replace('"', '\\"')
     cause = f'{{"errors":[{{"code":"DENIED","message":"{escaped}"}}]}}'
-    url = f"https://{host}/v2/{name or path}/manifests/{tag or 'latest'}"
+    url = f"https://{host}/v2/{folder}/{last}/manifests/{version or tag or 'latest'}"
     sentence = f"User must have permission to read the image, {image}. {_HINT}{note}"
     return f"{sentence}\n Cause: 403 Forbidden\nGET {url}\n{cause}\n"
 

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import queue
+import re
 import shlex
 import shutil
 import signal
@@ -33,6 +34,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sandbox.stdout import log_entry
+from sandbox.terminal import run_at_terminal, run_in_pipes
 
 _ROOT = Path(__file__).parents[1]
 _RUN = _ROOT / ".run"
@@ -53,6 +55,8 @@ _SERVICES = (
 _ANA = "ana@example.com"
 _REVIEWER = "platform-lead@example.com"
 _READER = "roles/artifactregistry.reader"
+_REJECTED = "A reviewer has rejected this before: the denial is counted, and no reviewer is asked."
+_NOTE = "This terminal now talks to the sandbox, not to Google Cloud. Close it afterwards."
 _DEPLOY = ["deploy", "--project", "shop-frontend", "--as", _DEPLOYER, "--image", _IMAGE]
 
 _out = Console(highlight=False, soft_wrap=True)
@@ -93,9 +97,8 @@ def _own_folder(stack: contextlib.ExitStack) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise StoryError("another `make run` is up in this folder; end it first") from None
-    for path in _RUN.iterdir():
-        if path.name != "lock":
-            path.unlink()
+    for path in set(_RUN.iterdir()) - {_RUN / "lock"}:
+        path.unlink()
     return _RUN
 
 
@@ -125,9 +128,9 @@ def _start(stack: contextlib.ExitStack, folder: Path) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REMEDIATE_")} | settings
     if sys.stdout.isatty():
         environment["COLUMNS"] = str(shutil.get_terminal_size().columns)
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
-    lines.append(f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"')
-    (folder / "env").write_text("\n".join(lines) + "\n")
+    lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
+    path = f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n'
+    (folder / "env").write_text(f"# {_NOTE}\n{lines}{path}")
     framework = str(Path(sys.executable).with_name("functions-framework"))
     function_command = [framework, "--target", "on_denial", "--host", "127.0.0.1", "--port", str(function_port)]
     log = folder / "function.log"
@@ -175,20 +178,21 @@ def _reject(environment: dict[str, str]) -> None:
     _drain(environment)
     proposal = _only(_listed(environment, "--member", _ANA))
     _type(environment, "reject", proposal["id"], "--as", _REVIEWER, "--reason", "only the pipeline deploys the shop")
-    _say("She tries again: the same denial is counted, and asks nobody for the next 30 days.")
+    _say("She tries again.")
     _run(environment, "sandbox", *deploy, quiet=True, fails=True)
     _drain(environment)
     again = _only(_listed(environment, "--member", _ANA))
-    _say(f"[bold]{again['id']}[/]  {again['state']}, denied {again['denials']} times")
+    _say(f"[bold]{again['id']}[/]  {again['state']}, denied {again['denials']} times; no reviewer is asked for 30 days")
     if (again["state"], again["denials"]) != ("rejected", 2):
         raise StoryError("the rejection was expected to hold")
 
 
 def _approve_and_succeed(environment: dict[str, str], ids: list[str]) -> None:
     _chapter("A reviewer, who is neither the member nor the deployer, looks and approves both")
-    _type(environment, "show", ids[0])
+    shown = _type(environment, "show", ids[0])
+    pinned = re.findall(r"r-[0-9a-f]{12}@[0-9a-f]{12}", shown)[-2:]  # the command for both is the last one
     why = "the shop's own pipeline"
-    _type(environment, "approve", *ids, "--as", _REVIEWER, "--for", "30d", "--reason", why)
+    _type(environment, "approve", *pinned, "--as", _REVIEWER, "--for", "30d", "--reason", why)
     _type(environment, "trail")
     _chapter("GitHub Actions deploys again")
     if _run(environment, "sandbox", *_DEPLOY, "--via", _GITHUB, show=_DEPLOY).returncode != 0:
@@ -223,7 +227,7 @@ def _take_back(environment: dict[str, str], ids: list[str], before: dict[str, An
     _chapter("Later the pipeline moves to another account: its grant is revoked, the service agent's ends by itself")
     _type(environment, "revoke", ids[0], "--as", _REVIEWER, "--reason", "the pipeline has moved")
     in_a_month = (datetime.now(UTC) + timedelta(days=31)).date().isoformat()
-    _type(environment, "sweep", "--as-of", in_a_month)
+    _type(environment, "sweep", "--as-of", in_a_month, terminal=True)
     _type(environment, "trail", "verify")
     after = _policies(environment)
     if {name: _grants(policy) for name, policy in after.items()} != {name: _grants(before[name]) for name in after}:
@@ -237,26 +241,31 @@ def _stay_up(ids: list[str], page: str) -> int:
     _chapter("Now you: open the review page in a browser")
     _out.print(f"  [bold]{page}[/]")
     _chapter("Or open a second terminal in this folder, and type")
-    deploy = shlex.join(["python", "-m", "sandbox", *_DEPLOY])
     for command, purpose in (
-        (". .run/env", "once, so that the commands talk to this sandbox"),
+        (". .run/env", "once: that terminal now talks to this sandbox; close it afterwards"),
         ("remediate list", "what waits for a reviewer"),
         (f"remediate show {ids[0]}", "the whole story of one"),
         (f"remediate approve {' '.join(ids)} --as {_REVIEWER}", "grant both"),
         ("remediate trail", "who did what, why and when"),
         ("remediate doctor", "is all of it well? sends a synthetic denial through"),
-        (deploy, "deploy again"),
+        (shlex.join(["python", "-m", "sandbox", *_DEPLOY]), "deploy again"),
     ):
         _out.print(f"  [dim]# {purpose}[/]\n  [bold]{escape(command)}[/]")
     _out.print("\nDecisions of the function appear here as they are made. Ctrl-C ends everything.")
-    threading.Event().wait()
+    try:
+        threading.Event().wait()
+    finally:
+        _out.print(
+            "\nThe sandbox has ended: the settings of the second terminal are stale now, so close that terminal."
+        )
     return 0
 
 
-def _type(environment: dict[str, str], *command: str) -> None:
-    """Run one of the tool's commands, which has to succeed."""
-    if _run(environment, "remediate", *command).returncode != 0:
+def _type(environment: dict[str, str], *command: str, terminal: bool = False) -> str:
+    """Run one of the tool's commands, which has to succeed, and give what it printed."""
+    if (outcome := _run(environment, "remediate", *command, terminal=terminal)).returncode != 0:
         raise StoryError(f"`remediate {shlex.join(command)}` failed")
+    return outcome.stdout
 
 
 def _listed(environment: dict[str, str], *filters: str) -> list[dict[str, Any]]:
@@ -276,6 +285,7 @@ def _run(
     *arguments: str,
     quiet: bool = False,
     fails: bool = False,
+    terminal: bool = False,
     show: list[str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command of the project as a reader would type it, and show both; `fails`: it is expected to."""
@@ -283,7 +293,7 @@ def _run(
     if not quiet:
         typed = module if module == "remediate" else f"python -m {module}"
         _out.print(f"\n[bold]$ {typed} {escape(shlex.join(show or list(arguments)))}[/]")
-    outcome = subprocess.run(command, env=environment, cwd=_ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    outcome = (run_at_terminal if terminal else run_in_pipes)(command, environment, _ROOT)
     if not quiet:
         _out.print(escape((outcome.stdout + outcome.stderr).rstrip()))
     elif (outcome.returncode != 0) is not fails:
@@ -329,16 +339,16 @@ def _follow(stream: IO[str], file: IO[str], first_line: queue.Queue[str], tell: 
         if not tell:
             continue
         with contextlib.suppress(OSError):
-            _control(
-                tell, "POST", "/v2/entries:write", {"entries": [log_entry(line.rstrip(), _PROJECT, _REGION, _RECEIVER)]}
-            )
+            entry = log_entry(line.rstrip(), _PROJECT, _REGION, _RECEIVER)
+            _control(tell, "POST", "/v2/entries:write", {"entries": [entry]})
         try:
             decision = json.loads(line)
         except ValueError:
             continue
         if isinstance(decision, dict) and decision.get("outcome") not in (None, "ignore"):
             _out.print(f"  [cyan]function[/]  {escape(str(decision['message']))}")
-            _out.print(f"            {escape(str(decision.get('why', '')))}")
+            why = _REJECTED if decision.get("state") == "rejected" else decision.get("why", "")
+            _out.print(f"            {escape(str(why))}")
     with contextlib.suppress(queue.Full):
         first_line.put_nowait("")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from remediate.cli.cloud_command import CloudCommand
 from remediate.errors import BadInput
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class ReportFormat(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add this group's command."""
-    app.command()(doctor)
+    app.command(cls=CloudCommand)(doctor)
 
 
 def doctor(
@@ -48,7 +49,9 @@ def doctor(
         bool | None,
         typer.Option("--canary/--no-canary", help="Send a synthetic denial. (default: yes, except inside the service)"),
     ] = None,
-    format_: Annotated[ReportFormat, typer.Option("--format", help="table or json")] = ReportFormat.TABLE,
+    format_: Annotated[
+        ReportFormat, typer.Option("--format", help="table or json", case_sensitive=False)
+    ] = ReportFormat.TABLE,
 ) -> None:
     """Check configuration, policy, ledger, APIs, routing, services and identities; then send a synthetic denial.
 

@@ -38,6 +38,11 @@ def is_embedded(settings: Settings) -> bool:
     return settings.ledger.startswith("sqlite:")
 
 
+def actor_words(settings: Settings) -> str:
+    """The ` --as ...` that a printed command needs; nothing where the credentials tell who types."""
+    return " --as you@example.com" if is_embedded(settings) else ""
+
+
 def current_ledger(settings: Settings | None = None) -> Ledger:
     """The ledger that the settings name. Raises BadInput where the variable names a file that is not there."""
     from remediate.wiring import ledger_from

@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from remediate.cli.inputs import ActorOption, current_ledger, current_settings, require_reason, reviewer_address
+from remediate.cli.inputs import (
+    ActorOption,
+    actor_words,
+    current_ledger,
+    current_settings,
+    require_reason,
+    reviewer_address,
+)
 from remediate.cli.output import FormatOption, OutputFormat, print_rows, say, warn
 from remediate.cli.times import deadline
 from remediate.errors import BadInput
 
 if TYPE_CHECKING:
     from remediate.ledger.interface import Ledger
+    from remediate.records.modes import Modes
     from remediate.settings import Settings
 
 
@@ -67,20 +75,28 @@ def mode(
     asked = open_request(after, where, clock())
     if asked is not None and after.switches.get(where) != to:
         say(f"{where}: not switched yet. {asked.actor} asked for {asked.wanted}; a second person must confirm.")
-        say(f"    Until {deadline(asked)} another reviewer or an operator can run: {_command(wanted, scope)}")
+        say(f"    Until {deadline(asked)} another reviewer or an operator can run: {_command(wanted, scope, settings)}")
         return
     if after.version == before.version:
         say(f"{where}: already {to or 'without a switch'}; nothing changed")
         return
     say(f"{where}: {'no switch any more' if to is None else to}")
+    say_switched_alone(ledger, after)
     if (waited := open_request(before, where, clock())) and waited.wanted != (to or CLEAR):
         say(f"    The request of {waited.actor} for {waited.wanted} is withdrawn.")
     for line in _outranked_by(settings, ledger, where, to):
         say(line)
 
 
-def _command(wanted: SwitchTo, scope: str | None) -> str:
-    return f"remediate mode {wanted}{f' --scope {scope}' if scope else ''} --reason '...'"
+def say_switched_alone(ledger: Ledger, after: Modes) -> None:
+    """Say that the change which led to these switches needed no second person, if an operator made it alone."""
+    for change in ledger.mode_changes():
+        if change.seq == after.trail and change.operator is True and not isinstance(change.asked_by, str):
+            say(f"    switched alone: {change.actor} is an operator here")
+
+
+def _command(wanted: SwitchTo, scope: str | None, settings: Settings) -> str:
+    return f"remediate mode {wanted}{f' --scope {scope}' if scope else ''} --reason '...'{actor_words(settings)}"
 
 
 def _outranked_by(settings: Settings, ledger: Ledger, where: str, to: str | None) -> list[str]:
@@ -120,6 +136,28 @@ def _show(settings: Settings, ledger: Ledger, only: str | None, format_: OutputF
         if only in (None, scope) and (asked := open_request(modes, scope, clock())):
             wanted = f"text {asked.wanted[:12]}" if scope == POLICY else asked.wanted
             rows.append((scope, f"asked: {wanted}", asked.at, asked.actor, asked.note))
+    if format_ is OutputFormat.TABLE and only is None:
+        say(f"Mode: {_in_words(settings, modes)}\n")
     print_rows(format_, columns, rows)
     if format_ is OutputFormat.TABLE and not rows:
         print(f"{only} has no switch; the levels above it decide.")
+
+
+def _in_words(settings: Settings, modes: Modes) -> str:
+    """The mode where no narrower switch applies, why it is that, and where another one applies."""
+    from remediate.decisions.policy import Mode
+    from remediate.records.modes import EVERYWHERE, Place, effective
+
+    if settings.mode is Mode.DRY_RUN:
+        return "dry-run (REMEDIATE_MODE overrides every switch)"
+    mode = effective(modes, settings.mode, [Place(frozenset())])
+    if EVERYWHERE in modes.switches and modes.switches[EVERYWHERE] is mode:
+        why = "the switch of `everywhere`"
+    elif settings.mode is Mode.ENFORCE:
+        why = "REMEDIATE_MODE"
+    else:
+        why = "`everywhere` has no switch" if modes.switches else "no switch is set"
+    others = sorted(scope for scope, each in modes.switches.items() if each is not mode and scope != EVERYWHERE)
+    if not others or modes.switches.get(EVERYWHERE) is Mode.DRY_RUN:
+        return f"{mode} ({why})"
+    return f"{mode} ({why}); {Mode.ENFORCE if mode is Mode.DRY_RUN else Mode.DRY_RUN} in {', '.join(others)}"

@@ -26,7 +26,7 @@ class OutputFormat(StrEnum):
     CSV = "csv"
 
 
-FormatOption = Annotated[OutputFormat, typer.Option("--format", help="table, json or csv")]
+FormatOption = Annotated[OutputFormat, typer.Option("--format", help="table, json or csv", case_sensitive=False)]
 
 
 def console(width: int | None = None) -> Console:

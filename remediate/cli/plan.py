@@ -12,12 +12,13 @@ import typer
 
 from remediate.cli.inputs import log_entries, own_names, read_rules
 from remediate.cli.output import console, print_csv, printable, progress_bar, table
+from remediate.cli.wrong_file import UnreadPieces
 
 if TYPE_CHECKING:
     from remediate.decisions.plan import PlannedEntry, Report
 
-_NAMED = 10  # unreadable pieces of one file that are named by their line; the rest is counted
 _LONG = 4 << 20  # bytes of input that get a progress bar
+_EMPTY = "no entries: are the log and the time range right?"
 
 
 class PlanFormat(StrEnum):
@@ -41,7 +42,11 @@ def plan(
     ],
     format_: Annotated[
         PlanFormat,
-        typer.Option("--format", help="table, json, csv, gcloud (commands) or terraform (resources and imports)"),
+        typer.Option(
+            "--format",
+            help="table, json, csv, gcloud (commands) or terraform (resources and imports)",
+            case_sensitive=False,
+        ),
     ] = PlanFormat.TABLE,
     policy: Annotated[
         str | None,
@@ -51,7 +56,7 @@ def plan(
     """Show what enforce mode would do with each entry of exported logs, and why.
 
     Reads `gcloud logging read --format=json` output, JSON Lines, single entries, Pub/Sub push bodies and CloudEvents,
-    mixed. Names unreadable pieces by line on standard error, and then exits with 1.
+    mixed. Names unreadable pieces by line on standard error, or what a file is that holds no log; then exits with 1.
     """
     import msgspec
 
@@ -91,28 +96,20 @@ def _report(
     from remediate.entries.joining import call_of
 
     made = Plan(read_rules(policy) if policy else BUILT_IN, own_names(), keep)
-    unreadable = 0  # of the file that is being read
-
-    def report_broken(name: str, line: int, why: str) -> None:
-        nonlocal unreadable
-        made.unreadable += 1
-        unreadable += 1
-        if unreadable <= _NAMED:
-            print(f"{printable(name)}:{line}: unreadable: {printable(why)}", file=sys.stderr)
-
     size = sum(Path(name).stat().st_size for name in files if name != "-")
     with progress_bar("reading", size=size, is_long=size >= _LONG) as update:
         for name in files:
+            unread, entries = UnreadPieces(name), 0
             for entry in log_entries(name, lambda taken: update(advance=taken)):
                 if isinstance(entry, Broken):
-                    report_broken(name, entry.line, entry.why)
+                    unread.add(entry)
                 else:
                     made.add(understand(entry), call_of(entry))
+                    entries += 1
             if name != "-" and Path(name).stat().st_size == 0:
-                report_broken(name, 1, "the file is empty; expected exported log entries")
-            if unreadable > _NAMED:
-                print(f"{printable(name)}: and {unreadable - _NAMED} more unreadable", file=sys.stderr)
-            unreadable = 0
+                unread.add(Broken(1, "the file is empty; expected exported log entries"))
+            unread.report(entries=entries)
+            made.unreadable += unread.count
     report = made.report()
     return report, [made.late[place] for place in sorted(made.late)]
 
@@ -173,7 +170,13 @@ def _print_table(report: Report) -> None:
     from remediate.reasons import Reason
 
     out, summary = console(), report.summary
-    out.print(f"{summary.entries} entries, {summary.denials} image-read denials, {summary.unreadable} unreadable")
+    twice = summary.ignored.get(Reason.DUPLICATE, 0)
+    out.print(
+        f"{summary.entries} entries, {summary.denials} image-read denials, {summary.unreadable} unreadable"
+        + (f", {twice} seen twice" if twice else "")
+    )
+    if _is_empty(report):
+        out.print(_EMPTY)
     if report.grants:
         out.print("\nWhat enforce mode would do (each grant: roles/artifactregistry.reader on that one repository):")
         table(
@@ -208,10 +211,16 @@ def _print_table(report: Report) -> None:
         out.print("\n" + "\n".join(printable(f"{code}: {Reason(code).sentence}") for code in used))
 
 
+def _is_empty(report: Report) -> bool:
+    return not report.summary.entries and not report.summary.unreadable
+
+
 def _print_gcloud(report: Report) -> None:
     """The exact commands; a refused grant gets none."""
     from remediate.presentation.equivalents import gcloud_command
 
+    if _is_empty(report):
+        print(f"# {_EMPTY}")
     headings = {
         "grant": "# Enforce mode grants these automatically.",
         "ask": "# A reviewer decides each of these; run only what you have checked.",
@@ -233,6 +242,8 @@ def _print_terraform(report: Report) -> None:
     """Additive `_member` resources, and imports of existing grants."""
     from remediate.presentation.equivalents import terraform_resource
 
+    if _is_empty(report):
+        print(f"# {_EMPTY}")
     names: set[str] = set()
     blocks = [
         f"# {each.outcome}: {', '.join(each.reasons)}\n"

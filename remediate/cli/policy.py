@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from remediate.cli.inputs import (
     ActorOption,
+    actor_words,
     current_ledger,
     current_settings,
     log_entries,
@@ -19,8 +19,10 @@ from remediate.cli.inputs import (
     require_reason,
     reviewer_address,
 )
+from remediate.cli.modes import say_switched_alone
 from remediate.cli.output import FormatOption, OutputFormat, print_json, print_rows, printable, say, table, warn
 from remediate.cli.times import deadline
+from remediate.cli.wrong_file import UnreadPieces
 from remediate.errors import BadInput
 
 if TYPE_CHECKING:
@@ -98,13 +100,16 @@ def confirm(
             say(f"    grants: {each.rule.name} when {each.expression.strip()}")
     if after.policy == text.sha256:
         say(f"Confirmed{' already' if before.policy == text.sha256 else ''}: its rules can grant.")
+        if after.version != before.version:
+            say_switched_alone(ledger, after)
         return
     asked = open_request(after, POLICY, clock())
     if asked is not None and asked.wanted == text.sha256:
         say(f"Not confirmed yet: {asked.actor} asked for it. A second person must confirm by {deadline(asked)}.")
     else:
         say("Not confirmed: a reviewer decides what its rules would grant. Read the text before you confirm it.")
-    say(f"Another reviewer or an operator can run: remediate policy confirm {text.sha256} --reason '...'")
+    command = f"remediate policy confirm {text.sha256} --reason '...'{actor_words(settings)}"
+    say(f"Another reviewer or an operator can run: {command}")
 
 
 @group.command()
@@ -236,10 +241,12 @@ def _denials(name: str) -> Iterator[Denial]:
     from remediate.entries.pairing import Pairing
 
     pairing, waiting = Pairing(), list[Denial]()
+    unread, entries = UnreadPieces(name), 0
     for entry in log_entries(name):
         if isinstance(entry, Broken):
-            print(f"{printable(name)}:{entry.line}: unreadable: {printable(entry.why)}", file=sys.stderr)
+            unread.add(entry)
             continue
+        entries += 1
         if call := call_of(entry):
             pairing.note(call)
         subject = understand(entry)
@@ -248,6 +255,7 @@ def _denials(name: str) -> Iterator[Denial]:
             waiting.append(subject)
         elif isinstance(subject, Denial):
             yield subject
+    unread.report(entries=entries)
     yield from map(pairing.join, waiting)
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from remediate.cli.inputs import current_ledger, current_settings, is_embedded, require_record
+from remediate.cli.cloud_command import CloudCommand
+from remediate.cli.inputs import actor_words, current_ledger, current_settings, require_record
 from remediate.cli.output import FormatOption, OutputFormat, print_json, print_rows, say, warn
 from remediate.cli.times import interval
 from remediate.errors import BadInput
@@ -30,7 +31,7 @@ _RETRY = "Retry the deploy in 2 minutes; IAM can take 7 or more."
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     app.command("list")(list_)
-    app.command()(show)
+    app.command(cls=CloudCommand)(show)
 
 
 def list_(
@@ -111,7 +112,9 @@ def _groups(ledger: Ledger, states: tuple[State, ...]) -> list[str]:
 
 def show(
     ident: Annotated[str, typer.Argument(metavar="ID", help="The id, or its first characters.")],
-    format_: Annotated[OutputFormat, typer.Option("--format", help="table (a text) or json")] = OutputFormat.TABLE,
+    format_: Annotated[
+        OutputFormat, typer.Option("--format", help="table (a text) or json", case_sensitive=False)
+    ] = OutputFormat.TABLE,
 ) -> None:
     """Show the details and the history of one remediation."""
     from remediate.records.results import Check, Proposal
@@ -271,16 +274,21 @@ def retry_advice(ledger: Ledger, record: Remediation) -> str:
 
 
 def _next(ledger: Ledger, record: Remediation, partners: list[Remediation]) -> list[str]:
-    who = " --as you@example.com" if is_embedded(current_settings()) else ""
+    who = actor_words(current_settings())
     revoke = [f"To revoke: remediate revoke {record.id}{who} --reason '...'"] if record.added_by_us else []
     match record.state:
         case "proposed" | "failed":
             from remediate.records.digests import content_digest
 
-            seen = " ".join(f"{each.id}@{content_digest(each)}" for each in (record, *partners))
+            one, *others = (f"{each.id}@{content_digest(each)}" for each in (record, *partners))
+            approve = [f"  remediate approve {one}{who}"]
+            if others:
+                every = "both" if len(others) == 1 else f"all {len(others) + 1}"
+                approve[0] += "  # this one alone"
+                approve.append(f"  remediate approve {' '.join((one, *others))}{who}  # {every} that the deploy needs")
             return [
-                "Next commands (@... = only if unchanged since):",
-                f"  remediate approve {seen}{who}",
+                "Next commands (@... pins what you just read; if it changed, the approval is refused):",
+                *approve,
                 f"  remediate reject {record.id}{who} --reason '...'",
             ]
         case "approved":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from remediate.cli.cloud_command import CloudCommand
 from remediate.cli.inputs import (
     ActorOption,
     all_records,
@@ -56,9 +57,9 @@ _ALL = "`remediate list --state proposed` shows all proposals."
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
-    app.command()(approve)
+    app.command(cls=CloudCommand)(approve)
     app.command()(reject)
-    app.command()(revoke)
+    app.command(cls=CloudCommand)(revoke)
 
 
 def approve(
@@ -101,12 +102,14 @@ def approve(
     def act(remediator: Remediator, record: Remediation, reviewer: str) -> bool:
         if not asked:  # one look-up of the log for all of them
             asked.append(remediator.read_back(filter(None, map(ledger.get, chosen)), reviewer))
-        partners.update({other.id: None for other in open_partners(ledger, record)})
+        needed = open_partners(ledger, record)
         seen = contents.get(record.id, seen_now[record.id])
         applied = remediator.approve(
             record.id, actor=reviewer, note=reason, max_duration=limit, content=seen, not_mine=not_mine, asked=asked[0]
         )
         done = applied.remediation
+        if done.state in ("proposed", "granted"):
+            partners.update({other.id: None for other in needed if other.id not in chosen})
         if waiting := done.state == "proposed" and told(done.approvals):
             say(f"{done.id}  {waiting}")
             return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from remediate.cli.cloud_command import CloudCommand
 from remediate.cli.inputs import current_settings
 from remediate.cli.output import FormatOption, OutputFormat, print_rows
 
@@ -28,7 +29,7 @@ def list_(format_: FormatOption = OutputFormat.TABLE) -> None:
     print(f"{len(shipped.roles)} predefined roles include {shipped.permission}, as of {shipped.as_of}")
 
 
-@group.command()
+@group.command(cls=CloudCommand)
 def refresh() -> None:
     """Replace the shipped list with today's predefined roles from IAM. Needs credentials."""
     from remediate.cloud.roles import GoogleRoles

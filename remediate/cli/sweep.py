@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from remediate.cli.cloud_command import CloudCommand
 from remediate.cli.inputs import current_settings, is_embedded
 from remediate.cli.output import progress_bar, say, write_utf8
 from remediate.cli.times import duration, moment
@@ -26,7 +27,7 @@ _SENDING = 30.0  # seconds that channels may take; what is not sent by then is s
 
 def register(app: typer.Typer) -> None:
     """Add this group's command."""
-    app.command()(sweep)
+    app.command(cls=CloudCommand)(sweep)
 
 
 def sweep(
@@ -45,9 +46,9 @@ def sweep(
 ) -> None:
     """Make approved grants, expire or renew grants, expire unanswered proposals, record grants removed elsewhere.
 
-    Then send waiting notices; one that fails is a WARNING, and does not fail the sweep. Prints a line for each change,
-    as JSON unless the output is a terminal. Exits 1 if something cannot be done. Safe to repeat, and to run beside the
-    function.
+    Then send waiting notices; one that fails is a WARNING, and does not fail the sweep. At a terminal prints a line for
+    each change, or that nothing was due; elsewhere prints a line of JSON for each change. Exits 1 if something cannot
+    be done. Safe to repeat, and to run beside the function.
     """
     from remediate.wiring import clock, logs_from, notifier_from, projects_within, remediator_from, rules_when_needed
 
@@ -82,9 +83,13 @@ def sweep(
         for done in remediator.sweep(lambda done, total: update(completed=done, total=total)):
             more, faults = _count([done])
             changed, refused = changed + more, refused + faults
-    for sending in notifier.deliver(_SENDING) if notifier else ():
+    sent = notifier.deliver(_SENDING) if notifier else []
+    for sending in sent:
         _line(*sending.line())
-    if sys.stderr.isatty():
+    if not changed and not refused and not sent:
+        if sys.stdout.isatty():
+            say("nothing was due")
+    elif sys.stderr.isatty():
         print(f"{changed} remediations changed, {refused} failed", file=sys.stderr)
     if refused:
         raise typer.Exit(1)

@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.cli.shell import Shell
+from tests.cli.shell import REVIEWER, Shell
 
 ANA, BO = "ana@example.com", "bo@example.com"
 WHY = ("--reason", "the pilot is over")
@@ -31,7 +31,7 @@ def rows(shell: Shell) -> dict[str, str]:
 def test_one_person_asks_and_another_confirms(shell: Shell) -> None:
     said = shell.run("mode", "enforce", *SCOPE, *WHY, "--as", ANA)
     assert f"folders/421: not switched yet. user:{ANA} asked for enforce" in said
-    assert "remediate mode enforce --scope folders/421 --reason" in said
+    assert "remediate mode enforce --scope folders/421 --reason '...' --as you@example.com\n" in said
     assert rows(shell)["folders/421"] == "asked: enforce"
     assert "not switched yet" in shell.run("mode", "enforce", *SCOPE, *WHY, "--as", ANA.upper())
     assert len(shell.json("trail", "mode")) == 1
@@ -58,11 +58,41 @@ def test_dry_run_is_said_by_one_and_withdraws_what_was_asked_for(shell: Shell) -
 
 def test_an_operator_needs_nobody(shell: Shell) -> None:
     operated = {"REMEDIATE_OPERATORS": ANA, "REMEDIATE_REVIEWERS": "example.org"}
-    assert shell.run("mode", "enforce", *WHY, "--as", ANA, **operated) == "everywhere: enforce\n"
+    alone = f"    switched alone: user:{ANA} is an operator here\n"
+    assert shell.run("mode", "enforce", *WHY, "--as", ANA, **operated) == f"everywhere: enforce\n{alone}"
     assert "is not a reviewer" in shell.run("mode", "enforce", *SCOPE, *WHY, "--as", BO, code=1, **operated)
     assert shell.json("trail", "mode")[0]["operator"] is True
     wrong = shell.run("mode", code=2, REMEDIATE_OPERATORS="example.com")
     assert "REMEDIATE_OPERATORS='example.com': expected addresses" in wrong
+
+
+def test_an_operator_who_confirms_anothers_request_does_not_switch_alone(shell: Shell) -> None:
+    operated = {"REMEDIATE_OPERATORS": BO}
+    shell.run("mode", "enforce", *WHY, "--as", ANA, **operated)
+    assert shell.run("mode", "enforce", *WHY, "--as", BO, **operated) == "everywhere: enforce\n"
+    assert shell.run("mode", "dry-run", *WHY, "--as", BO, **operated) == "everywhere: dry-run\n"
+    assert "switched alone" in shell.run("mode", "clear", *WHY, "--as", BO, **operated)
+
+
+def test_the_mode_is_said_in_one_line_first(shell: Shell) -> None:
+    def told(**environment: str) -> str:
+        return shell.run("mode", **environment).splitlines()[0]
+
+    def switch(wanted: str, scope: str = "everywhere") -> None:
+        shell.run("mode", wanted, "--scope", scope, *WHY, "--as", REVIEWER)
+
+    assert told() == "Mode: dry-run (no switch is set)"
+    assert told(REMEDIATE_MODE="enforce") == "Mode: enforce (REMEDIATE_MODE)"
+    switch("enforce", "folders/421")
+    assert told() == "Mode: dry-run (`everywhere` has no switch); enforce in folders/421"
+    switch("dry-run", "folders/422")
+    switch("enforce")
+    assert told() == "Mode: enforce (the switch of `everywhere`); dry-run in folders/422"
+    assert told(REMEDIATE_MODE="dry-run") == "Mode: dry-run (REMEDIATE_MODE overrides every switch)"
+    switch("dry-run")
+    assert told() == told(REMEDIATE_MODE="enforce") == "Mode: dry-run (the switch of `everywhere`)"
+    for format_ in ("json", "csv"):
+        assert "Mode:" not in shell.run("mode", "--format", format_)
 
 
 def test_a_sweep_lets_a_request_lapse(shell: Shell) -> None:
@@ -79,7 +109,7 @@ def test_a_forged_switch_is_found(shell: Shell) -> None:
     with sqlite3.connect(path) as connection:
         [record] = connection.execute("SELECT CAST(record AS TEXT) FROM modes").fetchone()
         connection.execute("UPDATE modes SET record = ?", (record.replace(ANA, BO),))
-    assert "mode  broken: the requests that wait for a second person are not those" in shell.run(
+    assert "mode  broken: the requests that wait for a second person are not those in the trail" in shell.run(
         "trail", "verify", code=1
     )
 
@@ -114,7 +144,7 @@ def test_a_policy_text_is_shown_asked_for_and_confirmed(shell: Shell, bucket: tu
     confirm = ("policy", "confirm", sha256, *WHY, "--as")
     shown = shell.run("policy", "confirm")
     assert f"gs://rules/policy.yaml  {sha256}\n    grants: everything when true\nNot confirmed" in shown
-    assert f"remediate policy confirm {sha256} --reason" in shown
+    assert f"remediate policy confirm {sha256} --reason '...' --as you@example.com\n" in shown
     assert f"Not confirmed yet: user:{ANA} asked for it" in shell.run(*confirm, ANA)
     assert f"Not confirmed yet: user:{ANA} asked for it" in shell.run(*confirm, ANA)
     assert rows(shell)["policy"] == f"asked: text {sha256[:12]}"
@@ -123,6 +153,7 @@ def test_a_policy_text_is_shown_asked_for_and_confirmed(shell: Shell, bucket: tu
     text[0] = GRANTS
     assert "is not the SHA-256" in shell.run("policy", "confirm", sha256[:12], *WHY, "--as", BO, code=2)
     assert "Confirmed: its rules can grant." in shell.run(*confirm, BO)
+    assert "switched alone" not in shell.run("policy", "confirm")
     assert "Confirmed already" in shell.run(*confirm, BO)
     assert "0 broken" in shell.run("trail", "verify")
     assert f"text {sha256[:12]} confirmed" in shell.run("trail", "mode")
@@ -131,6 +162,8 @@ def test_a_policy_text_is_shown_asked_for_and_confirmed(shell: Shell, bucket: tu
     text[0] = GRANTS + "\n"
     assert "Not confirmed: " in shell.run("policy", "confirm")
     own = hashlib.sha256(text[0].encode()).hexdigest()
+    alone = shell.run("policy", "confirm", own, *WHY, "--as", BO, REMEDIATE_OPERATORS=BO)
+    assert f"switched alone: user:{BO} is an operator here" in alone
     assert "REMEDIATE_POLICY_CONFIRMED names it" in shell.run("policy", "confirm", REMEDIATE_POLICY_CONFIRMED=own)
     assert "expected 64 hexadecimal digits" in shell.run("mode", code=2, REMEDIATE_POLICY_CONFIRMED=own[:12])
 

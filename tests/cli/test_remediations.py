@@ -86,6 +86,22 @@ def test_approving_one_names_the_partner_that_is_left(shell: Shell) -> None:
     assert f"remediate approve {shell.ids[1]}" in shell.run("approve", shell.ids[0][2:8], "--as", REVIEWER)
 
 
+@pytest.mark.parametrize("refused", [DEPLOYER.partition(":")[2], REVIEWER])
+def test_after_a_refused_approval_no_command_is_offered(shell: Shell, refused: str) -> None:
+    """Refused for who types, and for what changed since it was shown."""
+    content = "" if refused != REVIEWER else "@000000000000"
+    told = shell.run("approve", f"{shell.ids[0]}{content}", "--as", refused, code=1)
+    assert "not approved" in told
+    assert "remediate approve" not in told
+    assert "The same deploy also needs" not in told
+
+
+def test_a_partner_that_was_refused_beside_a_grant_is_not_offered(shell: Shell) -> None:
+    told = shell.run("approve", shell.ids[0], f"{shell.ids[1]}@000000000000", "--as", REVIEWER, code=1)
+    assert f"{shell.ids[0]}  granted" in told
+    assert "remediate approve" not in told
+
+
 def test_rejecting_is_final_and_says_why(shell: Shell, sandbox_server: SandboxProcess) -> None:
     shell.run("reject", shell.ids[0], "--as", REVIEWER, "--reason", "use your own registry")
     assert "it cannot become approved" in shell.run("approve", shell.ids[0], "--as", REVIEWER, code=1)
@@ -209,7 +225,14 @@ def test_show_tells_the_binding_and_names_the_content(shell: Shell, sandbox_serv
     found = shell.json("show", shell.ids[0])
     assert found["policy"]["after"] == [*found["policy"]["before"], DEPLOYER]
     assert sorted(found["policy"]["before"]) == sorted(sandbox_server.readers())
-    assert f"approve {shell.ids[0]}@{found['content']} " in story
+    one, both = (line for line in story.splitlines() if "remediate approve" in line)
+    pinned = f"{shell.ids[0]}@{found['content']}"
+    assert one == f"  remediate approve {pinned} --as you@example.com  # this one alone"
+    assert f"  remediate approve {pinned} {shell.ids[1]}@" in both
+    assert both.endswith("  # both that the deploy needs")
+    assert "(@... pins what you just read; if it changed, the approval is refused):" in story
+    [alone] = [line for line in shell.run("show", shell.ids[1]).splitlines() if "remediate approve" in line]
+    assert "#" not in alone
     said = shell.run("approve", f"{shell.ids[0]}@000000000000", "--as", REVIEWER, code=1)
     assert f"changed since you saw it: its content is now {found['content']}" in said
     assert DEPLOYER not in sandbox_server.readers()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
+import sys
 
 import pytest
 
+from sandbox.terminal import run_at_terminal
 from tests.cli.shell import REVIEWER, Shell
-from tests.sandbox_fixture import DEPLOYER, SandboxProcess
+from tests.sandbox_fixture import DEPLOYER, REPOSITORY, ROOT, SandboxProcess
 
 
 def test_a_switch_and_a_revocation_need_no_policy_file(shell: Shell, sandbox_server: SandboxProcess) -> None:
@@ -55,6 +58,22 @@ def test_a_sweep_ends_what_is_over_though_projects_and_policy_cannot_be_had(
     assert DEPLOYER not in sandbox_server.readers()
     sandbox_server.faults()
     assert "No such file" in shell.run("sweep", "--since", "1d", code=1, **broken)
+
+
+def test_a_sweep_at_a_terminal_is_readable(shell: Shell) -> None:
+    """What the scheduler's log gets as JSON, a person reads in words, and is told where nothing was due."""
+
+    def at_terminal(*arguments: str) -> str:
+        command = [sys.executable, "-m", "remediate", "sweep", *arguments]
+        done = run_at_terminal(command, {"PATH": os.environ["PATH"]} | shell.environment, ROOT)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    assert at_terminal() == "nothing was due\n"
+    assert shell.run("sweep") == ""
+    lines = at_terminal("--as-of", "2999-01-01").splitlines()
+    assert len(lines) == 2
+    assert f"{shell.ids[0]}: proposed -> lapsed  ({DEPLOYER} on {REPOSITORY})" in lines
 
 
 @pytest.mark.parametrize("ident", ["a/b", "r-xyz", "", "r-", "r-0123456789abc", "../x"])

@@ -248,6 +248,13 @@ def test_a_wrong_argument_is_told_before_anything_is_done(wrong: str, told: str)
     assert not done.stdout
 
 
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_dry_run_ends_with_how_to_install(scope: str) -> None:
+    text = written(scope, "dry-run")
+    assert text.endswith("\n# Nothing was run. Leave out --dry-run to install.\n")
+    assert "Done" not in text
+
+
 def test_it_is_clean_shell() -> None:
     checker = Path(sys.executable).with_name("shellcheck")
     if not checker.exists():
@@ -314,6 +321,7 @@ def test_run_again_it_brings_up_to_date_and_passes_over_no_failure(
     )
     assert done.returncode == code, done.stdout + done.stderr
     assert ("# Done." in done.stdout) is (code == 0)
+    assert "Nothing was run" not in done.stdout
     if code:
         assert "PERMISSION_DENIED" in done.stderr
         return

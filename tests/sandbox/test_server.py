@@ -205,6 +205,19 @@ def test_a_deploy_fails_for_the_reason_that_cloud_run_would_give(
     assert said in " ".join(outcome["lines"])
 
 
+@pytest.mark.parametrize(
+    ("version", "manifest"),
+    [("", "latest"), (":today", "today"), (f"@sha256:{'a' * 64}", f"sha256:{'a' * 64}")],
+    ids=["none", "tag", "digest"],
+)
+def test_a_denial_shows_the_manifest_that_was_asked_for(
+    sandbox_server: SandboxProcess, version: str, manifest: str
+) -> None:
+    outcome = sandbox_server.deploy(image=IMAGE.removesuffix(":today") + version)
+    path = "v2/platform-images/containers/shop/web/manifests"
+    assert f"GET https://asia-northeast1-docker.pkg.dev/{path}/{manifest}\n" in "\n".join(outcome["lines"])
+
+
 def test_an_owner_deploys_images_of_the_own_project(sandbox_server: SandboxProcess) -> None:
     outcome = sandbox_server.deploy(member="user:platform-lead@example.com", project="platform-images")
     assert outcome["exit_code"] == 0

@@ -52,6 +52,10 @@ def story(checkout: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+def reads_as_json(line: str) -> bool:
+    return line.strip().startswith('{"') and "severity" in line
+
+
 def masked(line: str) -> str:
     return re.sub(r"web-00001-[0-9a-f]{3}", "web-00001-xxx", line.strip())
 
@@ -63,6 +67,13 @@ def test_the_demo_ends_as_readme_shows_it(story: list[str]) -> None:
         assert masked(line) in told, line
     for promised in ("  rejected: user:ana@example.com", "  revoked: serviceAccount:github", "granted -> expired"):
         assert any(promised in line for line in story), promised
+    assert not any(map(reads_as_json, story))  # a reader of a terminal sees no JSON lines
+    shown = next(line for line in reversed(story) if "# both that the deploy needs" in line)
+    pinned = re.findall(r"r-\w+@\w+", shown)
+    assert any(line.startswith(f"$ remediate approve {' '.join(pinned)} --as ") for line in story)
+    again = next(number for number, line in enumerate(story) if "She tries again" in line)
+    assert "function  ask: user:ana@example.com" in story[again + 1]
+    assert "the denial is counted, and no reviewer is asked" in story[again + 2]
     assert any("two members added to one repository, nothing else changed" in line for line in story)
     assert "every allow policy says what it said before" in story[-1]
 
@@ -94,9 +105,18 @@ def test_what_make_run_leaves_up_takes_the_commands_it_shows(checkout: Path) -> 
         assert "approved → granted" in again.stdout
     finally:
         process.send_signal(signal.SIGINT)
+        last = process.stdout.read().splitlines()
         process.wait(20)
         process.stdout.close()
     assert process.returncode == 0
+    assert "the settings of the second terminal are stale now" in last[-1]
+    environment = checkout / ".run" / "env"
+    assert environment.read_text().startswith("# This terminal now talks to the sandbox")
+    stale = ". .run/env; remediate show 0; python -m sandbox deploy --project p --as a@example.com --image x"
+    told = subprocess.run(["sh", "-c", stale], cwd=checkout, capture_output=True, text=True, check=False)
+    [url] = re.findall(r"SANDBOX_URL=(\S+)", environment.read_text())
+    cure = f"the sandbox at {url} has ended: run `make run` again, then `. .run/env` again"
+    assert told.stderr.splitlines() == [f"remediate: {cure}", f"sandbox: {cure}"]
 
 
 def test_readmes_plan_commands_work(checkout: Path) -> None:
@@ -106,6 +126,13 @@ def test_readmes_plan_commands_work(checkout: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "gcloud artifacts repositories add-iam-policy-binding" in done.stdout
+
+
+def test_git_ignores_what_readme_writes_into_the_checkout() -> None:
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    written = [name for block in blocks(README, "sh") for name in re.findall(r"^done > (\S+)$", block, re.M)]
+    assert written == ["export.json"]
+    assert set(written) <= {*ignored}
 
 
 def test_readmes_export_works_with_gcloud(checkout: Path, sandbox_server: SandboxProcess, tmp_path: Path) -> None:
