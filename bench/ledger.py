@@ -21,7 +21,8 @@ from remediate.ledger.opening import open_ledger
 from remediate.ledger.sqlite import SqliteLedger
 from remediate.records.remediation import Remediation, State, open_remediation
 from tests.audit_entries import activity, denial
-from tests.firestore_fixture import _MAIN, emulator_jar
+from tests.emulator import sdk_file
+from tests.firestore_fixture import JAR, MAIN
 
 _NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 _BATCH = 500
@@ -29,6 +30,9 @@ _BATCH = 500
 
 def main() -> None:
     """Fill and measure each ledger; the Firestore emulator only if it is installed."""
+    if "--help" in sys.argv:
+        print(__doc__)
+        return
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
@@ -39,7 +43,7 @@ def main() -> None:
                 values = (*row, msgspec.json.encode(record))
                 connection.execute("INSERT INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?)", values)
         _measure(f"SQLite, {count:,} remediations", sqlite, count)
-    jar = emulator_jar()
+    jar = sdk_file(JAR)
     if jar is not None:
         _firestore(jar, count)
 
@@ -50,7 +54,7 @@ def _firestore(jar: Path, count: int) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = ["java", "-Xmx12g", "-cp", str(jar), _MAIN, "--host=127.0.0.1", f"--port={port}"]
+    command = ["java", "-Xmx12g", "-cp", str(jar), MAIN, "--host=127.0.0.1", f"--port={port}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         time.sleep(5)

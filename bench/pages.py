@@ -29,7 +29,8 @@ from remediate.records.remediation import Remediation, State, TrailRecord, open_
 from remediate.settings import Settings
 from remediate.wiring import remediator_from, review_from
 from tests.audit_entries import activity, denial
-from tests.firestore_fixture import _MAIN, emulator_jar
+from tests.emulator import sdk_file
+from tests.firestore_fixture import JAR, MAIN
 
 _PAGES = {
     "inbox": "/",
@@ -53,10 +54,13 @@ _PAGES = {
 
 def main() -> None:
     """Fill and measure each ledger; the Firestore emulator only if it is installed."""
+    if "--help" in sys.argv:
+        print(__doc__)
+        return
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     if "firestore" not in sys.argv:
         _sqlite(count)
-    if "sqlite" not in sys.argv and (jar := emulator_jar()) is not None:
+    if "sqlite" not in sys.argv and (jar := sdk_file(JAR)) is not None:
         with _emulator(jar):
             url = "firestore://bench/(default)"
             ledger = open_ledger(url)
@@ -145,7 +149,7 @@ def _emulator(jar: Path) -> Iterator[None]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = ["java", "-Xmx6g", "-cp", str(jar), _MAIN, "--host=127.0.0.1", f"--port={port}"]
+    command = ["java", "-Xmx6g", "-cp", str(jar), MAIN, "--host=127.0.0.1", f"--port={port}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     os.environ["FIRESTORE_EMULATOR_HOST"] = f"127.0.0.1:{port}"
     try:
@@ -176,7 +180,7 @@ def _measure(what: str, ledger: Ledger, url: str, count: int) -> None:
             environ = builder.get_environ() | {"REMOTE_ADDR": "127.0.0.1"}
             with app.request_context(environ):
                 started, busy = time.perf_counter(), time.process_time()
-                answer = pages.answer(flask.request)  # type: ignore[arg-type]
+                answer = pages.answer(flask.request)
                 answer.get_data()
                 taken.append((time.perf_counter() - started) * 1000)
                 worked.append((time.process_time() - busy) * 1000)
