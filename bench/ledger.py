@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.pages import open_row
 from remediate.decisions.policy import decide
 from remediate.ledger.interface import Filter, Ledger
 from remediate.ledger.opening import open_ledger
@@ -39,9 +40,7 @@ def main() -> None:
         sqlite = SqliteLedger(path)
         with sqlite._writing() as connection:
             for record in _records(count):
-                row = (record.id, 1, record.state, record.repository, record.member, record.last_seen)
-                values = (*row, msgspec.json.encode(record))
-                connection.execute("INSERT INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+                connection.execute("INSERT INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", open_row(record))
         _measure(f"SQLite, {count:,} remediations", sqlite, count)
     jar = sdk_file(JAR)
     if jar is not None:

@@ -76,7 +76,7 @@ def _sqlite(count: int) -> None:
         with sqlite._writing() as connection:
             for record, steps in _lives(count):
                 known = open_row(record)
-                connection.execute("INSERT INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", known)
+                connection.execute("INSERT INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", known)
                 for step in steps:
                     values = (step.remediation, step.seq, msgspec.json.encode(step))
                     connection.execute("INSERT INTO trail (remediation, seq, record) VALUES (?, ?, ?)", values)
@@ -89,7 +89,7 @@ def open_row(record: Remediation) -> tuple[object, ...]:
 
     return (
         record.id, record.version, record.state, record.repository, record.member, record.last_seen,
-        msgspec.json.encode(record), record.updated, words(record),
+        msgspec.json.encode(record), record.updated, words(record), record.gathered,
     )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ def test_json_escapes_what_a_terminal_would_obey_and_keeps_the_value(char: str, 
         assert "日本" in text
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.text(st.characters(codec=None)) | st.none() | st.booleans() | st.integers(-9, 9),
@@ -54,6 +55,7 @@ def _fields(text: str, delimiter: str) -> list[str]:
     return careful + [field for line in text.splitlines() for field in line.split(delimiter)]
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS), min_size=1, max_size=3))
 @example([("x;=cmd|' /C calc'!A0", ";=1", '";"=1')])
 @example([("x,=1", "x\t=1", " =1")])

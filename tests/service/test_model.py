@@ -191,6 +191,7 @@ class TwoApprovers(Lifecycle):
     needed = 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lifecycle", [Lifecycle, TwoApprovers])
 @pytest.mark.parametrize("examples", [60])
 def test_the_lifecycle_is_the_models_on_sqlite(examples: int, lifecycle: type[Lifecycle]) -> None:
