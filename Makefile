@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint checkov mutants bench screenshots lock filter installation image clean chromium
+.PHONY: help run demo check test lint checkov mutants bench screenshots lock filter installation image clean chromium
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 | /p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || grep '##' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ run: $(BIN)/.service ## see a failed deploy being remediated, on this machine; s
 
 demo: $(BIN)/.service ## the whole story, unattended: deploy fails, two proposals, two approvals, deploy succeeds
 	@$(BIN)/python -m sandbox story --unattended
+
+check: $(BIN)/.development ## within a minute: linters, types, and the tests that are neither slow nor need other programs
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not external"
 
 test: $(BIN)/.development chromium ## set up and run everything that has to pass: linters, types, checks of deploy/, tests
 	@$(MAKE) --no-print-directory lint

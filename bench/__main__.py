@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from remediate.cloud.registry import GoogleRegistry
+from remediate.iam.grant import Grant
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from tests.audit_entries import activity, push_body, system_event, user_text
@@ -86,7 +87,7 @@ def _one_grant(folder: Path) -> None:
     taken = []
     for member in members[:20]:
         started = time.perf_counter()
-        registry.add_reader(CONTAINERS, Member(member), request_reason="bench", precondition=lambda: True)
+        registry.add_reader(Grant(CONTAINERS, Member(member)), request_reason="bench", precondition=lambda: True)
         taken.append(time.perf_counter() - started)
     _tell("one grant, read and write, client warm", taken[1:])
     if shutil.which("gcloud"):
@@ -103,7 +104,7 @@ def _writers(folder: Path) -> None:
     def grant(sandbox: SandboxProcess, member: str) -> bool:
         registry = GoogleRegistry(sandbox.url, 10.0)
         return registry.add_reader(
-            CONTAINERS, Member(member), request_reason="bench", precondition=lambda: True
+            Grant(CONTAINERS, Member(member)), request_reason="bench", precondition=lambda: True
         ).written
 
     sandbox, members = _sandbox(folder)

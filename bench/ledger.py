@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.pages import open_row
 from remediate.decisions.policy import decide
 from remediate.ledger.interface import Filter, Ledger
 from remediate.ledger.opening import open_ledger
@@ -23,7 +24,8 @@ from remediate.records.lifecycle import open_remediation
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
 from tests.audit_entries import activity, denial
-from tests.firestore_fixture import _MAIN, emulator_jar
+from tests.emulator import sdk_file
+from tests.firestore_fixture import JAR, MAIN
 
 _NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 _BATCH = 500
@@ -31,17 +33,18 @@ _BATCH = 500
 
 def main() -> None:
     """Fill and measure each ledger; the Firestore emulator only if it is installed."""
+    if "--help" in sys.argv:
+        print(__doc__)
+        return
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
         sqlite = SqliteLedger(path)
         with sqlite._writing() as connection:
             for record in _records(count):
-                row = (record.id, 1, record.state, record.repository, record.member, record.last_seen)
-                values = (*row, msgspec.json.encode(record))
-                connection.execute("INSERT INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+                connection.execute("INSERT INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", open_row(record))
         _measure(f"SQLite, {count:,} remediations", sqlite, count)
-    jar = emulator_jar()
+    jar = sdk_file(JAR)
     if jar is not None:
         _firestore(jar, count)
 
@@ -52,7 +55,7 @@ def _firestore(jar: Path, count: int) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = ["java", "-Xmx12g", "-cp", str(jar), _MAIN, "--host=127.0.0.1", f"--port={port}"]
+    command = ["java", "-Xmx12g", "-cp", str(jar), MAIN, "--host=127.0.0.1", f"--port={port}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         time.sleep(5)

@@ -31,7 +31,8 @@ from remediate.records.states import State
 from remediate.settings import Settings
 from remediate.wiring import remediator_from, review_from
 from tests.audit_entries import activity, denial
-from tests.firestore_fixture import _MAIN, emulator_jar
+from tests.emulator import sdk_file
+from tests.firestore_fixture import JAR, MAIN
 
 _PAGES = {
     "inbox": "/",
@@ -55,10 +56,13 @@ _PAGES = {
 
 def main() -> None:
     """Fill and measure each ledger; the Firestore emulator only if it is installed."""
+    if "--help" in sys.argv:
+        print(__doc__)
+        return
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     if "firestore" not in sys.argv:
         _sqlite(count)
-    if "sqlite" not in sys.argv and (jar := emulator_jar()) is not None:
+    if "sqlite" not in sys.argv and (jar := sdk_file(JAR)) is not None:
         with _emulator(jar):
             url = "firestore://bench/(default)"
             ledger = open_ledger(url)
@@ -74,7 +78,7 @@ def _sqlite(count: int) -> None:
         with sqlite._writing() as connection:
             for record, steps in _lives(count):
                 known = open_row(record)
-                connection.execute("INSERT INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", known)
+                connection.execute("INSERT INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", known)
                 for step in steps:
                     values = (step.remediation, step.seq, msgspec.json.encode(step))
                     connection.execute("INSERT INTO trail (remediation, seq, record) VALUES (?, ?, ?)", values)
@@ -87,7 +91,7 @@ def open_row(record: Remediation) -> tuple[object, ...]:
 
     return (
         record.id, record.version, record.state, record.repository, record.member, record.last_seen,
-        msgspec.json.encode(record), record.updated, words(record),
+        msgspec.json.encode(record), record.updated, words(record), record.gathered,
     )  # fmt: skip
 
 
@@ -147,7 +151,7 @@ def _emulator(jar: Path) -> Iterator[None]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = ["java", "-Xmx6g", "-cp", str(jar), _MAIN, "--host=127.0.0.1", f"--port={port}"]
+    command = ["java", "-Xmx6g", "-cp", str(jar), MAIN, "--host=127.0.0.1", f"--port={port}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     os.environ["FIRESTORE_EMULATOR_HOST"] = f"127.0.0.1:{port}"
     try:
@@ -178,7 +182,7 @@ def _measure(what: str, ledger: Ledger, url: str, count: int) -> None:
             environ = builder.get_environ() | {"REMOTE_ADDR": "127.0.0.1"}
             with app.request_context(environ):
                 started, busy = time.perf_counter(), time.process_time()
-                answer = pages.answer(flask.request)  # type: ignore[arg-type]
+                answer = pages.answer(flask.request)
                 answer.get_data()
                 taken.append((time.perf_counter() - started) * 1000)
                 worked.append((time.process_time() - busy) * 1000)

@@ -1,10 +1,35 @@
 """Fixtures that every test may use."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["tests.firestore_fixture", "tests.pubsub_fixture", "tests.sandbox_fixture", "tests.deploy.paper"]
+
+
+# No deadline for an example: the machine may be busy. HYPOTHESIS_PROFILE=thorough looks for longer.
+settings.register_profile("suite", max_examples=100, deadline=None)
+settings.register_profile("thorough", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+_EXTERNAL = {"firestore_emulator", "pubsub", "browser", "blank_paper", "paper", "plans", "gcloud"}  # fixtures
+_SLOW = {"sandbox_server", "installation"}  # fixtures that start processes
+_SLOW_FOLDERS = {"browser", "deploy", "faults", "package", "sandbox", "wire"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make check` leaves out, by the fixtures that a test uses and the folder that it is in."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        chosen = getattr(getattr(item, "callspec", None), "params", {})
+        if fixtures & _EXTERNAL or chosen.get("ledger_url") == "firestore":
+            item.add_marker(pytest.mark.external)
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if fixtures & _SLOW or folder in _SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

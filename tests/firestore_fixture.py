@@ -12,18 +12,18 @@ from tests.emulator import running, sdk_file
 
 PROJECT = "remediate-test"
 LEDGERS = ("sqlite", "firestore")
-EACH_LEDGER = pytest.mark.parametrize("ledger_url", LEDGERS, indirect=True)  # for a test that must pass on each
-_JAR = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
-_MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
+EACH_LEDGER = pytest.mark.parametrize("ledger_url", LEDGERS, indirect=True)  # for a test that has to pass on each
+JAR = "platform/cloud-firestore-emulator/cloud-firestore-emulator.jar"
+MAIN = "com.google.cloud.datastore.emulator.firestore.CloudFirestore"
 
 
 @pytest.fixture(scope="session")
 def firestore_emulator() -> Iterator[str]:
     """`HOST:PORT` of a running emulator. Skips the test if the SDK has none."""
-    jar = sdk_file(_JAR)
+    jar = sdk_file(JAR)
     if jar is None:
         pytest.skip("the Google Cloud SDK's Firestore emulator is not installed")
-    with running("-cp", str(jar), _MAIN) as address:
+    with running("-cp", str(jar), MAIN) as address:
         yield address
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.sandbox_fixture import ROOT
 
+pytestmark = pytest.mark.slow
+
 SOURCE = (ROOT / "remediate" / "iam" / "allow_policy.py").read_text()
 RUN = """
 import pathlib, sys

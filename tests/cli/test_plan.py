@@ -180,6 +180,7 @@ def test_no_network_and_no_google_client_is_touched(export: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error(export: str) -> None:
     many = "\n".join(json.dumps(activity(insert_id=str(number))) for number in range(3000))
     command = f"{shlex.quote(sys.executable)} -m remediate plan - --format json | head -c 10"
@@ -188,6 +189,7 @@ def test_a_closed_pipe_is_no_error(export: str) -> None:
     assert export
 
 
+@pytest.mark.slow
 def test_a_progress_bar_is_for_terminals_and_long_input_alone(tmp_path: Path) -> None:
     long = tmp_path / "long.json"
     long.write_text("\n".join(json.dumps(activity(insert_id=str(number))) for number in range(4000)))

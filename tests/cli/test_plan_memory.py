@@ -17,6 +17,8 @@ from tests.audit_entries import activity
 from tests.cli.shell import run
 from tests.sandbox_fixture import ROOT
 
+pytestmark = pytest.mark.slow
+
 MANY = 600_000  # documents; held in memory, as many took 240 MB
 LAYOUTS = {
     "lines": (b"", b"{}\n", b""),

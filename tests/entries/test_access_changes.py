@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from remediate.entries.access_changes import access_removed
@@ -161,7 +161,6 @@ def test_a_policy_shown_whole_and_a_delta_in_the_metadata_tell() -> None:
     assert removed(_without_delta(serviceData={"policyDelta": {}})) is False  # an audit configuration, for instance
 
 
-@settings(deadline=None)  # the first example reads files
 @given(
     st.lists(st.sampled_from([take(), give(), give(RUN), take(member="group:a@example.com")]), max_size=4), st.data()
 )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from remediate.entries.earlier_deploys import Begun, DeployPlace, EarlierDeploy, completed_deploys, earlier_deploys
@@ -334,7 +334,6 @@ _log_names = st.sampled_from(FORGED) | st.text(max_size=40) | st.builds(
 )  # fmt: skip
 
 
-@settings(deadline=None)  # the first example reads files
 @given(_log_names)
 @example("projects/other/logs/cloudaudit.googleapis.com%2Factivity")
 def test_an_entry_without_an_exact_source_never_proves(log_name: str) -> None:
@@ -344,7 +343,6 @@ def test_an_entry_without_an_exact_source_never_proves(log_name: str) -> None:
     assert bool(joined(first, changed("logName", log_name, last))) == (log_name in exact)
 
 
-@settings(deadline=None)  # the first example reads files
 @given(st.sampled_from([
     "logName", "severity", "timestamp", "protoPayload", "protoPayload/status", "protoPayload/serviceName", "protoPayload/methodName",
     "protoPayload/authenticationInfo", "protoPayload/authorizationInfo", "protoPayload/request", "protoPayload/request/service",
@@ -358,7 +356,6 @@ def test_any_value_in_any_field_is_judged_and_never_an_error(path: str, value: A
             assert isinstance(each, EarlierDeploy | Begun)
 
 
-@settings(deadline=None)  # the first example reads files
 @given(_json)
 def test_whatever_an_image_of_elsewhere_is_dressed_with_proves_nothing(value: Any) -> None:
     for path in (

@@ -109,6 +109,7 @@ def test_documents_survive_any_layout_and_any_garbage_between(parts: list[Any], 
     assert _values(_read(text, chunk)) == [value for value, _, _ in parts]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("between", ["junk\n", '{"insertId": 2x}\n', '{"insertId": 2x},'])
 def test_a_hundred_thousand_broken_pieces_take_seconds_not_minutes(between: str) -> None:

@@ -6,6 +6,7 @@ import copy
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -108,6 +109,7 @@ def test_any_bytes_get_an_answer(data: bytes) -> None:
     _check(raw)
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(mutated_entries())
 def test_a_mutated_entry_never_names_what_it_does_not_bear(entry: dict[str, Any]) -> None:

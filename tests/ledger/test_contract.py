@@ -133,6 +133,7 @@ def _count(url: str, worker: int, times: int) -> None:
                 continue
 
 
+@pytest.mark.slow
 def test_many_processes_count_and_lose_nothing(ledger_url: str) -> None:
     url = ledger_url
     record, trail = first()

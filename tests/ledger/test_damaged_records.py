@@ -70,8 +70,9 @@ def named(world: World) -> list[Swept]:
     return [each for each in world.instance().sweep() if each.fault]
 
 
+@pytest.mark.slow
 @given(name=st.sampled_from(Remediation.__struct_fields__), value=st.sampled_from(DAMAGE))
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, suppress_health_check=list(HealthCheck))
 def test_whatever_is_damaged_in_one_record_the_others_end(
     tmp_path_factory: pytest.TempPathFactory, name: str, value: Any
 ) -> None:
@@ -90,8 +91,9 @@ def test_whatever_is_damaged_in_one_record_the_others_end(
         assert two.member in readers(world)
 
 
+@pytest.mark.slow
 @given(position=st.integers(0, 10_000), bit=st.integers(0, 7))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_whatever_bit_of_one_record_is_flipped_the_others_end(
     tmp_path_factory: pytest.TempPathFactory, position: int, bit: int
 ) -> None:

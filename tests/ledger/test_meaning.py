@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from remediate.decisions.policy import Mode
@@ -127,7 +127,6 @@ def test_a_record_without_the_fields_of_today_is_read() -> None:
     assert stored.step(json.dumps(bare)).hash == step.hash
 
 
-@settings(deadline=None)
 @given(
     st.datetimes(max_value=NOON.replace(tzinfo=None) + timedelta(days=70000)),
     st.sampled_from(["Z", "+00:00", "-07:30"]),

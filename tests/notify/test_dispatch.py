@@ -73,6 +73,7 @@ def test_a_dead_channel_keeps_no_other_waiting_and_is_tried_again(ledger_url: st
     assert len(chat.posts) == 4
 
 
+@pytest.mark.slow
 def test_a_webhook_that_never_answers_ends_a_sweep_in_bounded_time(tmp_path: Path, chat: Receiver) -> None:
     with silent_port() as port:
         silent = f"http://127.0.0.1:{port}/{TOKEN}"
@@ -246,6 +247,7 @@ def test_a_topic_that_is_not_there_is_told_by_name(tmp_path: Path, pubsub: PubSu
     assert sending.fault.startswith(f"pubsub: publish to {topic}: 404")
 
 
+@pytest.mark.slow
 def test_a_background_notifier_sends_at_once_and_delays_nobody(tmp_path: Path, slack: Receiver) -> None:
     slack.delay = 3
     scene = Scene(f"sqlite:///{tmp_path / 'ledger.db'}", REMEDIATE_SLACK_WEBHOOK=slack.url)

@@ -123,6 +123,7 @@ def test_a_card_of_a_flood_leads_to_all_of_it_and_comes_first_in_a_digest(scene:
     assert f"{PAGES}/" in digest
 
 
+@pytest.mark.slow
 def test_a_notice_of_a_flood_is_sent_though_its_first_was_decided_meanwhile(ledger_url: str) -> None:
     scene = open_remediation(ledger_url)
     many(scene, 9)

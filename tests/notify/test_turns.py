@@ -42,6 +42,7 @@ def test_a_grant_that_was_taken_away_meanwhile_is_not_told_as_one_that_stands(sc
     assert scene.waiting("slack") == []
 
 
+@pytest.mark.slow
 def test_what_is_over_ends_no_turn(scene: Scene, slack: Receiver) -> None:
     many(scene, 120)
     for ident in list(scene.ledger.ids()):
@@ -53,6 +54,7 @@ def test_what_is_over_ends_no_turn(scene: Scene, slack: Receiver) -> None:
     assert scene.waiting("slack") == []
 
 
+@pytest.mark.slow
 def test_what_is_given_up_is_an_error_line_though_others_wait_on(scene: Scene, slack: Receiver) -> None:
     slack.answers = [500] * 1000
     for hour in range(80):

@@ -9,7 +9,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from remediate.presentation.plaintext import csv_text, json_text
@@ -34,7 +34,7 @@ def test_json_escapes_what_a_terminal_would_obey_and_keeps_the_value(char: str, 
         assert "日本" in text
 
 
-@settings(deadline=None)
+@pytest.mark.slow
 @given(
     st.recursive(
         st.text(st.characters(codec=None)) | st.none() | st.booleans() | st.integers(-9, 9),
@@ -55,7 +55,7 @@ def _fields(text: str, delimiter: str) -> list[str]:
     return careful + [field for line in text.splitlines() for field in line.split(delimiter)]
 
 
-@settings(deadline=None)
+@pytest.mark.slow
 @given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS), min_size=1, max_size=3))
 @example([("x;=cmd|' /C calc'!A0", ";=1", '";"=1')])
 @example([("x,=1", "x\t=1", " =1")])

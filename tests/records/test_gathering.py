@@ -144,6 +144,7 @@ def _handle(url: str, start: Barrier, numbers: range) -> None:
         instance.handle(denied(number))
 
 
+@pytest.mark.slow
 @EACH_LEDGER
 def test_two_processes_agree_on_who_has_a_place(ledger_url: str) -> None:
     context = multiprocessing.get_context("spawn")

@@ -110,6 +110,7 @@ def test_an_axis_ends_at_a_round_number(most: int, axis: str) -> None:
     assert plot.counts[-1].label == axis
 
 
+@pytest.mark.slow
 def test_many_changes_are_no_longer_a_path_than_there_is_to_see() -> None:
     steps = [replace(life()[1], at=instant(NOON - timedelta(minutes=minute))) for minute in range(5_000)]
     plot = plot_grants(standing(NOON, 5_000, steps))

@@ -164,5 +164,5 @@ def test_every_other_command_block_of_readme_is_a_make_target() -> None:
 
 def test_help_names_every_target() -> None:
     told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("run", "demo", "test", "lint", "bench", "lock", "clean"):
+    for target in ("run", "demo", "check", "test", "lint", "bench", "lock", "clean"):
         assert f"make {target}" in told

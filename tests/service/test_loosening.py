@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -174,7 +174,6 @@ _switches = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(_switches, _switches, st.sampled_from([None, ENFORCE, DRY_RUN]))
 def test_one_person_alone_never_makes_any_place_more_generous(
     before: list[tuple[str, Mode | None, int]], after: list[tuple[str, Mode | None, int]], configured: Mode | None
@@ -195,7 +194,6 @@ def test_one_person_alone_never_makes_any_place_more_generous(
         generous = places
 
 
-@settings(deadline=None)
 @given(_switches)
 def test_the_trail_leads_to_what_is_in_force_and_to_what_waits(steps: list[tuple[str, Mode | None, int]]) -> None:
     modes, now, changes = Modes(), NOON, list[ModeChange]()

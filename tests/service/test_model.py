@@ -191,12 +191,11 @@ class TwoApprovers(Lifecycle):
     needed = 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lifecycle", [Lifecycle, TwoApprovers])
 @pytest.mark.parametrize("examples", [60])
 def test_the_lifecycle_is_the_models_on_sqlite(examples: int, lifecycle: type[Lifecycle]) -> None:
-    quiet = settings(
-        max_examples=examples, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+    quiet = settings(max_examples=examples, stateful_step_count=25, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(lifecycle, settings=quiet)
 
 
@@ -207,5 +206,5 @@ def test_the_lifecycle_is_the_models_on_firestore(firestore: str) -> None:
         def open_ledger(self) -> Ledger:
             return open_ledger(firestore.replace("remediate-test", f"remediate-model-{next(numbers)}"))
 
-    quiet = settings(max_examples=10, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
+    quiet = settings(max_examples=10, stateful_step_count=15, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(OnFirestore, settings=quiet)

@@ -233,6 +233,7 @@ def test_no_flood_of_forged_entries_lets_a_deployer_approve_their_own_deploy(
     assert len(msgspec.json.encode(record)) < 100_000
 
 
+@pytest.mark.slow
 def test_a_flood_that_cannot_be_checked_bars_everybody_and_stays_small(world: World) -> None:
     forbidden = world.instance(logs=Forbidden())
     for number in range(100):

@@ -273,7 +273,7 @@ def test_a_crash_at_any_step_is_healed_by_the_next_delivery(
     world.check_trail()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from(["same 1", "same 2", "cross 1", "cross 2"]), max_size=8))
 def test_any_order_and_repetition_ends_the_same(tmp_path_factory: pytest.TempPathFactory, order: list[str]) -> None:
     made = {"same 1": same("1"), "same 2": same("2"), "cross 1": cross("3"), "cross 2": cross("4")}

@@ -549,8 +549,9 @@ class Grants(RuleBasedStateMachine):
         self.world.check_trail()
 
 
+@pytest.mark.slow
 def test_the_life_of_a_grant_is_the_models() -> None:
-    quiet = settings(max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+    quiet = settings(max_examples=40, stateful_step_count=25, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Grants, settings=quiet)
 
 

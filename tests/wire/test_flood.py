@@ -46,23 +46,26 @@ def deny(function: FunctionProcess, which: int, image: str = SAME_IMAGE, **more:
 @pytest.fixture
 def flooded(sandbox_server: SandboxProcess, tmp_path: Path) -> Iterator[Page]:
     """400 distinct denials from one project, one from another, and the pages over the same ledger."""
-    within_one_hour()
-    webhook = f"http://127.0.0.1:{dead_port()}/x"
-    function = FunctionProcess(sandbox_server, tmp_path, REMEDIATE_SLACK_WEBHOOK=webhook, REMEDIATE_REVIEW_URL=PAGES)
-    with ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(lambda number: deny(function, number), range(400))) == {200}
-    assert deny(function, 400, IMAGE, project="shop-backend", number="123456789013") == 200
-    function.close()
-    page = Page(sandbox_server, tmp_path)
+    folder = tmp_path / "one"
+    if not flood_within_one_hour(sandbox_server, folder):
+        folder = tmp_path / "another"
+        assert flood_within_one_hour(sandbox_server, folder)
+    page = Page(sandbox_server, folder)
     yield page
     page.function.close()
 
 
-def within_one_hour() -> None:
-    """Wait for the next hour of the clock where this one ends within the test."""
-    left = 3600 - time.time() % 3600
-    if left < 60:
-        time.sleep(left)
+def flood_within_one_hour(sandbox: SandboxProcess, folder: Path) -> bool:
+    """Whether it ended in the hour of the clock in which it began: the limit is one an hour."""
+    folder.mkdir()
+    hour = time.time() // 3600
+    webhook = f"http://127.0.0.1:{dead_port()}/x"
+    function = FunctionProcess(sandbox, folder, REMEDIATE_SLACK_WEBHOOK=webhook, REMEDIATE_REVIEW_URL=PAGES)
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda number: deny(function, number), range(400))) == {200}
+    assert deny(function, 400, IMAGE, project="shop-backend", number="123456789013") == 200
+    function.close()
+    return time.time() // 3600 == hour
 
 
 def test_400_denials_are_400_records_and_31_rows_and_notices(flooded: Page) -> None:
