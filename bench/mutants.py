@@ -309,7 +309,7 @@ def _forked(name: str, module: Module, source: str, plugin: AllTests) -> int:
         from hypothesis import settings
 
         settings.register_profile("mutants", derandomize=True, database=None)
-        settings.load_profile("mutants")  # the same examples in every run, so that the results are reproducible
+        os.environ["HYPOTHESIS_PROFILE"] = "mutants"  # the same examples each time: a survivor stays one
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins and rewritten asserts cost time for every mutant
         plain = ("-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-p", "pytest_timeout", "-k", _SELECT)
         for arguments in plugin.rounds([f"tests/{each}" for each in module.tests]):
