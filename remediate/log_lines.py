@@ -18,7 +18,7 @@ from remediate.entries.denial import Denial
 from remediate.presentation.plaintext import json_text
 from remediate.reasons import BRAKES, Reason
 from remediate.records.delivery import DeliveryResult
-from remediate.records.modes import ModeChange, change_told
+from remediate.records.modes import ModeChange, describe_change
 from remediate.records.remediation import TrailRecord
 from remediate.records.results import Handled
 from remediate.records.steps import became
@@ -116,7 +116,7 @@ def decision_line(handled: Handled, seconds: float) -> tuple[str, dict[str, obje
 def trail_line(step: TrailRecord | ModeChange) -> tuple[str, dict[str, object]]:
     """Message and fields of the line for a transition: the ledger and the log both record it."""
     if isinstance(step, ModeChange):
-        message = f"mode: {step.scope}: {change_told(step)} by {step.actor}"
+        message = f"mode: {step.scope}: {describe_change(step)} by {step.actor}"
         return message, {"severity": "NOTICE", "trail": step}
     message = f"{step.remediation}: {step.before or 'new'} -> {became(step)} by {step.actor}"
     return message, {"severity": "NOTICE", "trail": step}

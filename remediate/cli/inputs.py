@@ -60,7 +60,7 @@ def require_record(ledger: Ledger, ident: str) -> Remediation:
     text = ident if ident.startswith("r-") else f"r-{ident}"
     if not re.fullmatch(r"r-[0-9a-f]{1,12}", text):
         raise BadInput(f"{ident!r} is not an id: expected r- and up to 12 of 0-9 and a-f", advice=_ALL)
-    found = ledger.named(text)
+    found = ledger.by_id_prefix(text)
     if not found:
         raise BadInput(f"there is no remediation {ident!r}", advice=_ALL)
     if len(found) > 1:

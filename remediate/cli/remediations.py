@@ -69,7 +69,7 @@ def list_(
     ledger = current_ledger()
     gather = format_ is OutputFormat.TABLE and not all_ and wanted == Filter(wanted.states)
     groups = _groups(ledger, wanted.states) if gather else []
-    page = ledger.look(replace(wanted, gathered="") if groups else wanted, limit=limit)
+    page = ledger.page(replace(wanted, gathered="") if groups else wanted, limit=limit)
     found = page.records
     if page.looked_at:
         print(
@@ -151,9 +151,9 @@ def _ask_service(ask: Callable[[Remediator], _T]) -> _T | str:
 
 def _review_notes(check: Check | str | None, record: Remediation) -> list[str]:
     """What a reviewer must know about the log entry and the approvals before they approve."""
-    from remediate.records.approval_count import told
+    from remediate.records.approval_count import approvals_text
 
-    waiting = [told(record.approvals)] if record.state == "proposed" and record.approvals else []
+    waiting = [approvals_text(record.approvals)] if record.state == "proposed" and record.approvals else []
     if check is None or isinstance(check, str):
         return [*waiting, *([f"Caution: {check}"] if check else [])]
     lines = waiting
@@ -197,7 +197,7 @@ def _story(
     steps: list[TrailRecord],
 ) -> list[str]:
     from remediate.records.steps import became
-    from remediate.records.transitions import google_said
+    from remediate.records.transitions import words_of_google
 
     who = "could not read" if record.denials else "will not be able to read"
     where = [
@@ -212,7 +212,7 @@ def _story(
         f"first {record.first_seen}, last {record.last_seen}.",
         "",
         f"A grant gives it {record.role} on that repository only.",
-        *([f"Google Cloud refused the grant: {google}"] if (google := google_said(record, steps)) else []),
+        *([f"Google Cloud refused the grant: {google}"] if (google := words_of_google(record, steps)) else []),
         "Reasons:",
         *(f"  {reason}: {reason.sentence}" for reason in record.reasons),
     ]

@@ -75,9 +75,9 @@ def approve(
     ] = False,
 ) -> None:
     """Approve proposals: grant each member reader access to its repository, and nothing else."""
-    from remediate.records.approval_count import told
+    from remediate.records.approval_count import approvals_text
     from remediate.records.digests import content_digest
-    from remediate.records.transitions import google_said
+    from remediate.records.transitions import words_of_google
 
     limit, partners, granted = _duration(max_duration), dict[str, None](), []
     ledger = current_ledger()
@@ -110,11 +110,11 @@ def approve(
         done = applied.remediation
         if done.state in ("proposed", "granted"):
             partners.update({other.id: None for other in needed if other.id not in chosen})
-        if waiting := done.state == "proposed" and told(done.approvals):
+        if waiting := done.state == "proposed" and approvals_text(done.approvals):
             say(f"{done.id}  {waiting}")
             return True
         if done.state != "granted":
-            google = google_said(done, list(ledger.trail(done.id)))
+            google = words_of_google(done, list(ledger.trail(done.id)))
             why = ", ".join(reason.sentence for reason in done.reasons)
             say(f"{done.id}  {done.state}: {f'Google Cloud says: {google} ' if google else ''}{why}")
             return False

@@ -94,13 +94,13 @@ def trail(
 
 
 def _rows(steps: list[TrailRecord | ModeChange]) -> Iterator[tuple[str, ...]]:
-    from remediate.records.modes import ModeChange, change_told
+    from remediate.records.modes import ModeChange, describe_change
     from remediate.records.steps import became
 
     for step in steps:
         if isinstance(step, ModeChange):
             by = f" (asked for by {step.asked_by})" if isinstance(step.asked_by, str) else ""
-            yield step.at, _MODE, change_told(step) + by, step.actor, "", step.scope, "", step.note
+            yield step.at, _MODE, describe_change(step) + by, step.actor, "", step.scope, "", step.note
         else:
             change, reasons = f"{step.before or 'new'} → {became(step)}", ", ".join(step.reasons)
             yield step.at, step.remediation, change, step.actor, step.member, step.repository, reasons, step.note

@@ -85,7 +85,7 @@ class FirestoreLedger:
             found = self._document(remediation).get(timeout=_TIMEOUT)
         return stored.remediation(_field(found, "record"), remediation) if found.exists else None
 
-    def named(self, prefix: str) -> list[Remediation]:
+    def by_id_prefix(self, prefix: str) -> list[Remediation]:
         with _translated():
             query = self._collection.order_by("__name__").start_at([self._document(prefix)])
             query = query.end_at([self._document(prefix + "\uf8ff")]).limit(10)
@@ -124,9 +124,9 @@ class FirestoreLedger:
             batch.commit(timeout=_TIMEOUT)
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
-        return self.look(wanted, limit=limit, after=Cursor(after.last_seen, after.id) if after else None).whole()
+        return self.page(wanted, limit=limit, after=Cursor(after.last_seen, after.id) if after else None).whole()
 
-    def look(
+    def page(
         self, wanted: Filter, *, limit: int = 100, after: Cursor | None = None, longest_waiting: bool = False
     ) -> Page:
         from google.cloud.firestore import FieldFilter
@@ -234,7 +234,7 @@ class FirestoreLedger:
             got = stored.gather(rows, stored.step, wanted.matches, limit, most=most)
         return TrailPage(got.found, got.more, _part(got), got.damaged)
 
-    def take(self, name: str, limit: int, holder: str) -> bool:
+    def acquire_slot(self, name: str, limit: int, holder: str) -> bool:
         """Each place is one document, and each holder starts at a different place, so that no document is contended.
 
         If that place is taken, one query returns all taken places: in a flood, it mostly shows that none is free.

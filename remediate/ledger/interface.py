@@ -31,7 +31,7 @@ class Filter(msgspec.Struct, frozen=True):
     """The full member (`user:...`), which an index serves, or a part of it, which needs a scan."""
     project: str | None = None
     """A part of the id or number of the deploying project, or of the repository's project."""
-    words: tuple[str, ...] = ()
+    search_text: tuple[str, ...] = ()
     """Texts that the record's `words` must all contain."""
     since: str | None = None
     """Last denied at this time or later, in the format of the records; an index serves it if the newest come first."""
@@ -48,7 +48,7 @@ class Filter(msgspec.Struct, frozen=True):
     def parts(self) -> tuple[str, ...]:
         """The texts that no index serves and that a record's `words` must contain, in lower case."""
         fields = {"repository": self.repository, "member": self.member}.items() - self.whole().items()
-        wanted = (*(text for _, text in fields), self.project, *self.words)
+        wanted = (*(text for _, text in fields), self.project, *self.search_text)
         return tuple(sorted(text.casefold() for text in wanted if text))
 
     def matches(self, record: Remediation) -> bool:
@@ -57,7 +57,7 @@ class Filter(msgspec.Struct, frozen=True):
             (record.repository, self.repository),
             (record.member, self.member),
             (" ".join(projects(record)), self.project),
-            *((words(record), word) for word in self.words),
+            *((words(record), word) for word in self.search_text),
         )
         timely = (self.since or "") <= record.last_seen and (not self.until or record.last_seen < self.until)
         grouped = self.gathered is None or record.gathered == self.gathered
@@ -182,7 +182,7 @@ class Ledger(Protocol):
     def get(self, remediation: str) -> Remediation | None:
         """The record with this id; None if there is none."""
 
-    def named(self, prefix: str) -> list[Remediation]:
+    def by_id_prefix(self, prefix: str) -> list[Remediation]:
         """The records whose ids begin with this prefix, at most ten, to resolve abbreviated ids."""
 
     def is_counted(self, denial_key: str, remediation: str) -> bool:
@@ -208,7 +208,7 @@ class Ledger(Protocol):
         Raises LedgerFault if one of the records read cannot be decoded.
         """
 
-    def look(
+    def page(
         self, wanted: Filter, *, limit: int = 100, after: Cursor | None = None, longest_waiting: bool = False
     ) -> Page:
         """A page of matching remediations, most recently seen first; with `longest_waiting`, oldest change first.
@@ -248,7 +248,7 @@ class Ledger(Protocol):
     def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Cursor | None = None) -> TrailPage:
         """A page of matching transitions, newest first; `before` marks the last one of the previous page."""
 
-    def take(self, name: str, limit: int, holder: str) -> bool:
+    def acquire_slot(self, name: str, limit: int, holder: str) -> bool:
         """Take one of `limit` places with this name; a holder that has one keeps it. False if all are taken."""
 
     def modes(self) -> Modes:

@@ -63,7 +63,7 @@ class SqliteLedger:
         row = self._one("SELECT record FROM remediations WHERE id = ?", remediation)
         return stored.remediation(row[0], remediation) if row else None
 
-    def named(self, prefix: str) -> list[Remediation]:
+    def by_id_prefix(self, prefix: str) -> list[Remediation]:
         query = "SELECT id, record FROM remediations WHERE id >= ? AND id < ? LIMIT 10"
         rows = self._all(query, prefix, prefix + "\uffff")
         return [stored.remediation(row[1], row[0]) for row in rows]
@@ -109,9 +109,9 @@ class SqliteLedger:
             _insert(connection, parcels)
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
-        return self.look(wanted, limit=limit, after=Cursor(after.last_seen, after.id) if after else None).whole()
+        return self.page(wanted, limit=limit, after=Cursor(after.last_seen, after.id) if after else None).whole()
 
-    def look(
+    def page(
         self, wanted: Filter, *, limit: int = 100, after: Cursor | None = None, longest_waiting: bool = False
     ) -> Page:
         clauses, values = ["1"], list[str]()
@@ -211,7 +211,7 @@ class SqliteLedger:
         got = stored.gather(self._each(query, *values), stored.step, wanted.matches, limit)
         return TrailPage(got.found, got.more, damaged=got.damaged)
 
-    def take(self, name: str, limit: int, holder: str) -> bool:
+    def acquire_slot(self, name: str, limit: int, holder: str) -> bool:
         with self._writing() as connection:
             found = connection.execute("SELECT holder FROM places WHERE name = ?", (name,)).fetchall()
             if (holder,) in found:

@@ -26,8 +26,8 @@ from remediate.records.notice import (
     NoticeKind,
     expiry_reminder,
     for_people,
+    notice_for,
     rate_limit_notice,
-    told,
 )
 from remediate.records.outbox import OutboxMessage, parcel
 from remediate.records.remediation import Remediation, TrailRecord
@@ -65,11 +65,11 @@ class Dispatcher:
         trail: Sequence[TrailRecord],
         *,
         brake: Reason | None,
-        known: Callable[[str], Remediation | None],
+        look_up: Callable[[str], Remediation | None],
     ) -> Sequence[OutboxMessage]:
         now = self._now()
         held = rate_limit_notice(record, now, self._terms, brake) if brake else None
-        notices = [told(record, trail, self._terms, _readable(known)), held]
+        notices = [notice_for(record, trail, self._terms, _readable(look_up)), held]
         return self._parcels(record, [each for each in notices if each], now, brake)
 
     def reminders(self, record: Remediation) -> Sequence[OutboxMessage]:
@@ -137,7 +137,7 @@ class Dispatcher:
             over = [each for each in waiting if self._over(each.notice)]
             any_sent = bool(self._marked([outbox.superseded(each) for each in over]))
             waiting = [each for each in waiting if each not in over]
-        posts = [waiting] if len(waiting) >= channel.together else [[each] for each in waiting]
+        posts = [waiting] if len(waiting) >= channel.digest_threshold else [[each] for each in waiting]
         for number, post in enumerate(posts):
             mine = self._still_mine(self._claimed(post)) if time.monotonic() < end else []
             if mine:
@@ -200,15 +200,15 @@ class Dispatcher:
         return stored
 
 
-def _readable(known: Callable[[str], Remediation | None]) -> Callable[[str], Remediation | None]:
+def _readable(look_up: Callable[[str], Remediation | None]) -> Callable[[str], Remediation | None]:
     """A look-up that returns None for an unreadable partner, so that it blocks no step."""
 
-    def look_up(ident: str) -> Remediation | None:
+    def look_up_if_readable(ident: str) -> Remediation | None:
         with suppress(LedgerFault):
-            return known(ident)
+            return look_up(ident)
         return None
 
-    return look_up
+    return look_up_if_readable
 
 
 class _Lane:

@@ -33,7 +33,7 @@ class Channel(Protocol):
         """Stable, because the ledger stores messages under it."""
 
     @property
-    def together(self) -> int:
+    def digest_threshold(self) -> int:
         """The number of waiting notices that go into one post; fewer go one by one."""
 
     @property
@@ -53,9 +53,9 @@ class Notifier(Protocol):
         trail: Sequence[TrailRecord],
         *,
         brake: Reason | None,
-        known: Callable[[str], Remediation | None],
+        look_up: Callable[[str], Remediation | None],
     ) -> Sequence[OutboxMessage]:
-        """The messages of this step. `brake`: the limit that stopped a rule; `known` looks up a remediation."""
+        """The messages of this step. `brake`: the limit that stopped a rule; `look_up` looks up a remediation."""
 
     def reminders(self, record: Remediation) -> Sequence[OutboxMessage]:
         """The reminders of an open proposal."""

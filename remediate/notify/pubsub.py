@@ -23,7 +23,7 @@ class TopicChannel:
     """A Channel for a topic, `projects/P/topics/T`. One call sends all waiting notices, one message each."""
 
     name = "pubsub"
-    together = 1
+    digest_threshold = 1
     for_people = False
 
     def __init__(self, topic: str, endpoint: str | None) -> None:

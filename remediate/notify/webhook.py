@@ -29,7 +29,7 @@ _MANY = 6
 class Webhook:
     """A Channel for one URL; `card` renders the body. More than five waiting notices go into one post."""
 
-    together = _MANY
+    digest_threshold = _MANY
     for_people = True
 
     def __init__(self, name: str, url: str, card: Callable[[Sequence[Notice]], Card]) -> None:

@@ -52,7 +52,7 @@ def shortest(approvals: Sequence[Approval]) -> timedelta | None:
     return timedelta(seconds=min(named)) if named else None
 
 
-def told(approvals: Sequence[Approval]) -> str:
+def approvals_text(approvals: Sequence[Approval]) -> str:
     """How far a proposal is: `1 of 2 approvals: ana@example.com approved; a second reviewer must approve`. Empty if no
     approval waits for another."""
     if not approvals:

@@ -68,16 +68,16 @@ def placed(
     *,
     now: datetime,
     limit: int,
-    take: Callable[[str, int, str], bool],
+    acquire_slot: Callable[[str, int, str], bool],
 ) -> Remediation:
     """The record with its group, if a denial opens a proposal or refusal and all places of this hour are taken.
 
-    `take` is `Ledger.take`. The holder of a place is the record with its cycle and state: a delivery that is handled
-    again after a crash finds its own place, and each new cycle takes another one. A changed proposal takes none,
-    because it sends no second notice.
+    `acquire_slot` is the ledger's. The holder of a place is the record with its cycle and state: a delivery that is
+    handled again after a crash finds its own place, and each new cycle takes another one. A changed proposal takes
+    none, because it sends no second notice.
     """
     if not steps or record.state not in _TOLD or steps[-1].before is record.state:
         return record
     group = group_of(denial, now)
-    free = take(f"{record.state} {group.name}", limit, f"{record.id}.{record.cycle}")
+    free = acquire_slot(f"{record.state} {group.name}", limit, f"{record.id}.{record.cycle}")
     return msgspec.structs.replace(record, gathered="" if free else group.name)

@@ -209,7 +209,7 @@ def is_switch(change: ModeChange) -> bool:
     return change.scope != POLICY and not isinstance(change.requested, str) and not idle
 
 
-def change_told(change: ModeChange) -> str:
+def describe_change(change: ModeChange) -> str:
     """A description of one change: the switch before and after, or the request."""
     if isinstance(change.requested, str):
         return f"asked for {change.requested[:12] if change.scope == POLICY else change.requested}"

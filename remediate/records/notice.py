@@ -159,12 +159,15 @@ class NoticeContext(msgspec.Struct, frozen=True):
     proposals_an_hour: int = 30
 
 
-def told(
-    record: Remediation, trail: Sequence[TrailRecord], terms: NoticeContext, known: Callable[[str], Remediation | None]
+def notice_for(
+    record: Remediation,
+    trail: Sequence[TrailRecord],
+    terms: NoticeContext,
+    look_up: Callable[[str], Remediation | None],
 ) -> Notice | None:
     """The notice of a step, by its last state; None for a step without a notice.
 
-    A rule proposes, approves and grants in one step, which sends one notice. `known` looks up partners.
+    A rule proposes, approves and grants in one step, which sends one notice. `look_up` looks up partners.
     """
     if not trail:
         return None
@@ -175,7 +178,7 @@ def told(
         case State.GRANTED if is_renewal(step):
             return None  # needs no action
         case State.GRANTED:
-            return _granted(record, step, terms, known)
+            return _granted(record, step, terms, look_up)
         case State.REFUSED | State.FAILED:
             return _refused(record, step, terms)
         case _:
@@ -262,9 +265,9 @@ def _proposed(record: Remediation, step: TrailRecord, terms: NoticeContext) -> N
 
 
 def _granted(
-    record: Remediation, step: TrailRecord, terms: NoticeContext, known: Callable[[str], Remediation | None]
+    record: Remediation, step: TrailRecord, terms: NoticeContext, look_up: Callable[[str], Remediation | None]
 ) -> Notice:
-    absent = unmet_partners(record, filter(None, map(known, record.partners)))
+    absent = unmet_partners(record, filter(None, map(look_up, record.partners)))
     waits = tuple(each.id for each in absent)
     ready = datetime.fromisoformat(step.at) + PROPAGATION
     ends = f" until {_moment(datetime.fromisoformat(record.expires))}" if record.expires else ""

@@ -77,7 +77,7 @@ def differs_materially(record: Remediation, decision: Decision) -> bool:
     return not known or not {*material_reasons(decision.reasons)} <= {*material_reasons(record.reasons)}
 
 
-def google_said(record: Remediation, steps: Sequence[TrailRecord]) -> str:
+def words_of_google(record: Remediation, steps: Sequence[TrailRecord]) -> str:
     """The answer of Google Cloud that made it fail permanently; empty if it did not."""
     if Reason.TERMINAL_ANSWER not in record.reasons:
         return ""

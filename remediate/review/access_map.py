@@ -31,7 +31,7 @@ def map_page(context: PageContext, request: flask.Request) -> HtmlPage:
     links = (EdgeKind(wanted),) if wanted in list(EdgeKind) else (EdgeKind.GRANTED, EdgeKind.OPEN, EdgeKind.REFUSED)
     states = tuple(state for link in links for state in EDGE_STATES[link])
     sought = Filter(states, fields["repository"] or None, fields["member"] or None, fields["project"] or None)
-    page = context.ledger.look(sought, limit=_LOOKED_AT)
+    page = context.ledger.page(sought, limit=_LOOKED_AT)
     just = args.get("just", "") if args.get("just") in _JUST else ""
     limited = (_limit_to_project(record, fields["project"], just) for record in page.records)
     graph = build_graph(record for record in limited if record)

@@ -11,11 +11,11 @@ import msgspec
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from remediate.errors import BadInput, LedgerFault, RemediateError
-from remediate.records.approval_count import told as approvals_text
+from remediate.records.approval_count import approvals_text
 from remediate.records.gathering import group_named
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
-from remediate.records.transitions import google_said, unmet_partners
+from remediate.records.transitions import unmet_partners, words_of_google
 from remediate.review.context import Answer, PageContext, Redirect, typed_text
 from remediate.review.formatting import RETRY_AFTER, member_label, parse_duration
 
@@ -96,7 +96,7 @@ def _outcome_text(context: PageContext, done: Remediation) -> str:
     """The member; or the missing approvals, or the error from Google Cloud."""
     if done.state is State.PROPOSED:
         return approvals_text(done.approvals)[:160]
-    google = google_said(done, list(context.ledger.trail(done.id))) if done.state is State.FAILED else ""
+    google = words_of_google(done, list(context.ledger.trail(done.id))) if done.state is State.FAILED else ""
     return google[:160] or member_label(done.member)[:80]
 
 

@@ -13,7 +13,7 @@ import msgspec
 from itsdangerous import URLSafeSerializer
 
 from remediate.ledger.interface import Cursor, Filter
-from remediate.records.approval_count import told as approvals_text
+from remediate.records.approval_count import approvals_text
 from remediate.records.digests import content_digest
 from remediate.records.gathering import Group, group_named
 from remediate.records.remediation import Remediation
@@ -74,7 +74,7 @@ def inbox_page(context: PageContext, request: flask.Request, who: str, signer: U
         gathered=group.name if group else None if searched else "",
     )  # fmt: skip
     waiting = wanted == State.PROPOSED
-    page = context.ledger.look(sought, limit=PAGE, after=parse_mark(args.get("after", "")), longest_waiting=waiting)
+    page = context.ledger.page(sought, limit=PAGE, after=parse_mark(args.get("after", "")), longest_waiting=waiting)
     own = {"gathered": group.name} if group else {}
     kept = {name: value for name, value in {**fields, "state": wanted}.items() if value} | own
     first = not args.get("after")

@@ -15,12 +15,12 @@ from remediate.errors import BadInput, Refused, Stale, TerminalFault, TransientF
 from remediate.iam.allow_policy import BindingChange
 from remediate.iam.member import Member
 from remediate.ledger.checked import checked_trail
-from remediate.records.approval_count import told as approvals_text
+from remediate.records.approval_count import approvals_text
 from remediate.records.digests import content_digest
 from remediate.records.remediation import Remediation
 from remediate.records.results import Check
 from remediate.records.states import State
-from remediate.records.transitions import google_said, unmet_partners
+from remediate.records.transitions import unmet_partners, words_of_google
 from remediate.review.context import Answer, HtmlPage, PageContext, Redirect, typed_text
 from remediate.review.formatting import (
     RETRY_AFTER,
@@ -90,7 +90,7 @@ def proposal_page(
             else context.why_barred(record, who, about_own=about_own),
             "check": check,
             "waiting": approvals_text(record.approvals) if record.state is State.PROPOSED else "",
-            "google": google_said(record, steps),
+            "google": words_of_google(record, steps),
             "partners": [(each, sentence(each, now)) for each in partners],
             "also_needed": [
                 (each, content_digest(each)) for each in _approvable_partners(context, record, partners, who)

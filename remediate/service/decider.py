@@ -233,9 +233,9 @@ class Decider:
     def _brake(self, denial: Denial) -> Reason | None:
         """The rate limit that is reached this hour, for this member or in total; if none is, takes a place of each."""
         hour, grant = f"{self._now():%Y-%m-%dT%H}", denial.grant
-        if not self._ledger.take(f"{hour} {grant.member.key}", self._limits.grants_to_a_member, grant.id):
+        if not self._ledger.acquire_slot(f"{hour} {grant.member.key}", self._limits.grants_to_a_member, grant.id):
             return Reason.MEMBER_BRAKE
-        return None if self._ledger.take(hour, self._limits.grants_an_hour, grant.id) else Reason.BRAKE
+        return None if self._ledger.acquire_slot(hour, self._limits.grants_an_hour, grant.id) else Reason.BRAKE
 
 
 def _access_ended(record: Remediation) -> str | None:

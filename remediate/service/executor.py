@@ -76,7 +76,7 @@ class Executor:
         parcels: Sequence[OutboxMessage] = ()
         if self._notifier is not None:
             brake = next((each for each in BRAKES if decision and each in decision.reasons), None)
-            parcels = self._notifier.parcels(record, trail, brake=brake, known=self._ledger.get)
+            parcels = self._notifier.parcels(record, trail, brake=brake, look_up=self._ledger.get)
         self._ledger.commit(record, trail=trail, denial_key=denial_key, parcels=parcels)
         for step in trail:
             self._events.on_transition(step)

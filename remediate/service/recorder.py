@@ -127,7 +127,7 @@ class Recorder:
     def _grouped(self, record: Remediation, steps: Sequence[TrailRecord], denial: Denial) -> Remediation:
         """The record, with a group if its project has opened too many proposals or refusals this hour."""
         limit = self._limits.proposals_an_hour
-        return placed(record, steps, denial, now=self._now(), limit=limit, take=self._ledger.take)
+        return placed(record, steps, denial, now=self._now(), limit=limit, acquire_slot=self._ledger.acquire_slot)
 
     # Predicted denials
 

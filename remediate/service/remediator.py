@@ -37,7 +37,7 @@ from remediate.service.history import History
 from remediate.service.recorder import Recorded, Recorder
 from remediate.service.renewal import Renewal
 from remediate.service.reviewers import Reviewers
-from remediate.service.sweeper import Sweeper, fault_told
+from remediate.service.sweeper import Sweeper, describe_fault
 from remediate.service.switching import Switching
 from remediate.service.testimony import Testimony
 from remediate.times import instant
@@ -261,7 +261,7 @@ class Remediator:
             except Unreadable:
                 continue
             except Exception as fault:  # one faulty entry must not stop the others
-                yield Swept(None, None, fault_told(fault))
+                yield Swept(None, None, describe_fault(fault))
                 continue
             if handled.remediation and not handled.duplicate:
                 yield Swept(handled.remediation, None)

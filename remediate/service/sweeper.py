@@ -56,7 +56,7 @@ class Sweeper:
                 done = self._executor.retry_on_conflict(partial(self._swept, ident, finish))
                 self._renewal.offer(done)
             except Exception as fault:  # one faulty remediation must not stop the others
-                yield Swept(record, record.state if record else None, fault_told(fault), ident)
+                yield Swept(record, record.state if record else None, describe_fault(fault), ident)
                 continue
             if done.state is not record.state:
                 yield Swept(done, record.state)
@@ -92,7 +92,7 @@ class Sweeper:
         return self._executor.commit(*transition(record, state, actor=ACTOR, now=self._now()))
 
 
-def fault_told(fault: Exception) -> str:
+def describe_fault(fault: Exception) -> str:
     """The text for a fault. An unexpected error appears by type and place only: its text may quote a log entry."""
     if isinstance(fault, RemediateError):
         return str(fault)

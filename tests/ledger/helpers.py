@@ -29,6 +29,6 @@ def denied(number: int = 0, at: datetime = NOON) -> Denial:
 def told(number: int, channel: str = "slack", at: datetime = NOON) -> OutboxMessage:
     """The parcel of a proposal."""
     record, trail = first(number)
-    notice = notices.told(record, [trail], notices.NoticeContext(), lambda _: None)
+    notice = notices.notice_for(record, [trail], notices.NoticeContext(), lambda _: None)
     assert notice
     return parcel(notice, channel, at)

@@ -114,9 +114,9 @@ def test_an_id_may_be_abbreviated(fresh: Open) -> None:
     records = [first(number)[0] for number in range(3)]
     for record in records:
         ledger.commit(record)
-    assert [each.id for each in ledger.named(records[0].id[:8])] == [records[0].id]
-    assert len(ledger.named("r-")) == 3
-    assert ledger.named("r-%") == []
+    assert [each.id for each in ledger.by_id_prefix(records[0].id[:8])] == [records[0].id]
+    assert len(ledger.by_id_prefix("r-")) == 3
+    assert ledger.by_id_prefix("r-%") == []
 
 
 def _count(url: str, worker: int, times: int) -> None:
@@ -299,9 +299,9 @@ def test_what_was_last_denied_in_a_time_is_found_whole(fresh: Open) -> None:
         records.append(record)
     between = {"since": records[1].last_seen, "until": records[3].last_seen}
     for order in (False, True):
-        found = fresh().look(Filter(**between), longest_waiting=order).records
+        found = fresh().page(Filter(**between), longest_waiting=order).records
         assert {record.id for record in found} == {record.id for record in records[1:3]}
-    page = fresh().look(Filter((State.PROPOSED,), **between), limit=1)
+    page = fresh().page(Filter((State.PROPOSED,), **between), limit=1)
     assert (page.records, page.more) == ([records[2]], True)
 
 
@@ -346,7 +346,7 @@ def test_the_first_schema_is_migrated_and_keeps_what_it_holds(tmp_path: Path) ->
         assert list(ledger.trail()) == [trail]
         assert ledger.modes() == Modes()
         assert ledger.waiting("slack", instant(NOON), 10) == []
-        assert ledger.look(Filter((State.PROPOSED,), project="shop-front"), longest_waiting=True).records == [record]
+        assert ledger.page(Filter((State.PROPOSED,), project="shop-front"), longest_waiting=True).records == [record]
         assert ledger.steps(TrailFilter(actor="remediate", project="shop-front")).steps == [trail]
     open_ledger(f"sqlite:///{path}").enqueue([told(0)])
     assert open_ledger(f"sqlite:///{path}").waiting("slack", instant(NOON), 10) == [told(0)]
@@ -407,16 +407,16 @@ def test_a_file_that_is_no_ledger_is_named(tmp_path: Path) -> None:
 
 def test_places_are_taken_once_a_holder_and_no_more_than_there_are(fresh: Open) -> None:
     ledger = fresh()
-    assert [ledger.take("hour", 3, f"r-{number}") for number in range(5)] == [True, True, True, False, False]
-    assert [fresh().take("hour", 3, f"r-{number}") for number in range(4)] == [True, True, True, False]
-    assert ledger.take("another hour", 3, "r-4")
-    assert not ledger.take("none", 0, "r-1")
+    assert [ledger.acquire_slot("hour", 3, f"r-{number}") for number in range(5)] == [True, True, True, False, False]
+    assert [fresh().acquire_slot("hour", 3, f"r-{number}") for number in range(4)] == [True, True, True, False]
+    assert ledger.acquire_slot("another hour", 3, "r-4")
+    assert not ledger.acquire_slot("none", 0, "r-1")
 
 
 def test_places_are_not_oversold_to_many_at_once(fresh: Open) -> None:
     ledgers = [fresh() for _ in range(4)]
     with ThreadPoolExecutor(8) as pool:
-        taken = list(pool.map(lambda number: ledgers[number % 4].take("rush", 7, f"r-{number}"), range(40)))
+        taken = list(pool.map(lambda number: ledgers[number % 4].acquire_slot("rush", 7, f"r-{number}"), range(40)))
     assert sum(taken) == 7
 
 
@@ -444,13 +444,13 @@ def test_what_waits_longest_is_first_and_pages_end_where_the_next_begins(fresh: 
     for record in made:
         ledger.commit(record)
     found: list[Remediation] = []
-    page = ledger.look(Filter((State.PROPOSED,)), limit=3, longest_waiting=True)
+    page = ledger.page(Filter((State.PROPOSED,)), limit=3, longest_waiting=True)
     while True:
         found += page.records
         if not page.more:
             break
         last = page.records[-1]
-        page = ledger.look(
+        page = ledger.page(
             Filter((State.PROPOSED,)), limit=3, after=Cursor(last.updated, last.id), longest_waiting=True
         )
     assert [each.id for each in found] == [each.id for each in sorted(made, key=lambda each: (each.updated, each.id))]
@@ -461,15 +461,15 @@ def test_a_remediation_is_found_by_words_and_by_its_projects(fresh: Open) -> Non
     made = [first(number)[0] for number in range(3)]
     for record in made:
         ledger.commit(record)
-    assert len(ledger.look(Filter(words=("shop-frontend", "Containers", "deployer-1"))).records) == 1
-    assert ledger.look(Filter(words=("deployer-1", "nothing"))).records == []
-    assert len(ledger.look(Filter(project="SHOP-front")).records) == 3
-    assert len(ledger.look(Filter(project="platform-images")).records) == 3
-    assert ledger.look(Filter(project="containers")).records == []
-    assert ledger.look(Filter(words=("_", "%"))).records == []
+    assert len(ledger.page(Filter(search_text=("shop-frontend", "Containers", "deployer-1"))).records) == 1
+    assert ledger.page(Filter(search_text=("deployer-1", "nothing"))).records == []
+    assert len(ledger.page(Filter(project="SHOP-front")).records) == 3
+    assert len(ledger.page(Filter(project="platform-images")).records) == 3
+    assert ledger.page(Filter(project="containers")).records == []
+    assert ledger.page(Filter(search_text=("_", "%"))).records == []
     again = with_denial(made[0], denial(activity(project="shop-backend", insert_id="x")), NOON)
     ledger.commit(again)
-    assert [each.id for each in ledger.look(Filter(project="shop-backend")).records] == [again.id]
+    assert [each.id for each in ledger.page(Filter(project="shop-backend")).records] == [again.id]
 
 
 def test_states_are_counted(fresh: Open) -> None:
@@ -527,9 +527,9 @@ def test_a_store_that_looks_through_a_part_says_so(firestore: str, monkeypatch: 
     for number in range(5):
         record, trail = first(number, NOON + timedelta(minutes=number))
         ledger.commit(record, trail=[trail])
-    assert ledger.look(Filter(member="deployer-0")).looked_at == 3
-    assert ledger.look(Filter(member=record.member)).looked_at is None
-    assert ledger.look(Filter(), limit=2).looked_at is None
+    assert ledger.page(Filter(member="deployer-0")).looked_at == 3
+    assert ledger.page(Filter(member=record.member)).looked_at is None
+    assert ledger.page(Filter(), limit=2).looked_at is None
     assert ledger.steps(TrailFilter(member="deployer-0")).looked_at == 3
     assert ledger.steps(TrailFilter(), limit=2).looked_at is None
 
@@ -542,9 +542,9 @@ def test_documents_of_an_older_schema_are_found_by_their_last_change(firestore: 
     project, database = firestore.removeprefix("firestore://").split("/")
     client = Client(project=project, database=database)
     client.collection("remediations").document(record.id).update({"updated": DELETE_FIELD})
-    assert open_ledger(firestore).look(Filter((State.PROPOSED,)), longest_waiting=True).records == []
+    assert open_ledger(firestore).page(Filter((State.PROPOSED,)), longest_waiting=True).records == []
     _with_schema(firestore, 2)
-    assert open_ledger(firestore).look(Filter((State.PROPOSED,)), longest_waiting=True).records == [record]
+    assert open_ledger(firestore).page(Filter((State.PROPOSED,)), longest_waiting=True).records == [record]
 
 
 def test_documents_of_the_fourth_schema_are_in_no_group(firestore: str) -> None:
@@ -555,23 +555,23 @@ def test_documents_of_the_fourth_schema_are_in_no_group(firestore: str) -> None:
     project, database = firestore.removeprefix("firestore://").split("/")
     client = Client(project=project, database=database)
     client.collection("remediations").document(record.id).update({"gathered": DELETE_FIELD})
-    assert open_ledger(firestore).look(Filter(gathered="")).records == []
+    assert open_ledger(firestore).page(Filter(gathered="")).records == []
     _with_schema(firestore, 4)
-    assert open_ledger(firestore).look(Filter(gathered="")).records == [record]
+    assert open_ledger(firestore).page(Filter(gathered="")).records == [record]
 
 
 def test_a_full_set_of_places_is_told_at_once(firestore: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood asks for places that are gone again and again; each asking is one write that fails, and one query."""
     ledger = open_ledger(firestore)
-    assert all(ledger.take("flood", 30, f"r-{number}") for number in range(30))
+    assert all(ledger.acquire_slot("flood", 30, f"r-{number}") for number in range(30))
     calls: list[str] = []
     from remediate.ledger import firestore as module
 
     streamed = module._streamed
     monkeypatch.setattr(module, "_streamed", lambda query: calls.append("query") or streamed(query))
-    assert not ledger.take("flood", 30, "r-30")
+    assert not ledger.acquire_slot("flood", 30, "r-30")
     assert calls == ["query"]
-    assert ledger.take("flood", 30, "r-7")
+    assert ledger.acquire_slot("flood", 30, "r-7")
 
 
 def test_switches_of_an_older_version_are_read_and_switched_on(fresh: Open, ledger_url: str) -> None:

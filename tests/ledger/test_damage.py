@@ -58,10 +58,10 @@ def test_a_record_that_cannot_be_read_is_named_and_hides_no_other(fresh: Open, l
     made = three(fresh())
     damage(ledger_url, made[1], text)
     ledger = fresh()
-    for ask in (lambda: ledger.get(made[1].id), lambda: ledger.named(made[1].id), lambda: ledger.find(Filter())):
+    for ask in (lambda: ledger.get(made[1].id), lambda: ledger.by_id_prefix(made[1].id), lambda: ledger.find(Filter())):
         with pytest.raises(LedgerFault, match=f"the record of {made[1].id} cannot be read"):
             ask()
-    page = ledger.look(Filter())
+    page = ledger.page(Filter())
     assert page.records == [made[2], made[0]]
     [fault] = page.damaged
     assert made[1].id in str(fault)
@@ -77,9 +77,9 @@ def test_a_record_that_cannot_be_read_is_named_and_hides_no_other(fresh: Open, l
 def test_pages_go_on_behind_a_record_that_cannot_be_read(fresh: Open, ledger_url: str) -> None:
     made = three(fresh())
     damage(ledger_url, made[1], "{}")
-    page = fresh().look(Filter(), limit=1)
+    page = fresh().page(Filter(), limit=1)
     assert (page.records, page.more) == ([made[2]], True)
-    page = fresh().look(Filter(), limit=1, after=Cursor(made[2].last_seen, made[2].id))
+    page = fresh().page(Filter(), limit=1, after=Cursor(made[2].last_seen, made[2].id))
     assert (page.records, len(page.damaged)) == ([made[0]], 1)
 
 

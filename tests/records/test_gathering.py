@@ -174,19 +174,19 @@ def test_each_ledger_finds_a_group_and_what_is_in_none(world: World) -> None:
     assert not ledger.groups(State.REJECTED, limit=9, most=99)
     for waiting in (True, False):
         found: list[str] = []
-        page = ledger.look(Filter((State.PROPOSED,), gathered=NAME), limit=4, longest_waiting=waiting)
+        page = ledger.page(Filter((State.PROPOSED,), gathered=NAME), limit=4, longest_waiting=waiting)
         while True:
             found += [each.id for each in page.records]
             if not page.more:
                 break
             last = page.records[-1]
             after = Cursor(last.updated if waiting else last.last_seen, last.id)
-            page = ledger.look(Filter((State.PROPOSED,), gathered=NAME), limit=4, after=after, longest_waiting=waiting)
+            page = ledger.page(Filter((State.PROPOSED,), gathered=NAME), limit=4, after=after, longest_waiting=waiting)
         assert len(found) == len(set(found)) == 6
-        assert len(ledger.look(Filter((State.PROPOSED,), gathered=""), longest_waiting=waiting).records) == 6
-    assert len(ledger.look(Filter(gathered=NAME)).records) == 6
-    assert len(ledger.look(Filter(gathered=NAME, member="deployer-7")).records) == 1
-    assert len(ledger.look(Filter()).records) == 13
+        assert len(ledger.page(Filter((State.PROPOSED,), gathered=""), longest_waiting=waiting).records) == 6
+    assert len(ledger.page(Filter(gathered=NAME)).records) == 6
+    assert len(ledger.page(Filter(gathered=NAME, member="deployer-7")).records) == 1
+    assert len(ledger.page(Filter()).records) == 13
     assert list(ledger.index_mismatches()) == []
 
 

@@ -26,7 +26,7 @@ from remediate.records.modes import (
     Modes,
     Place,
     applied,
-    change_told,
+    describe_change,
     effective,
     loosened_by,
     loosens,
@@ -94,7 +94,7 @@ def test_a_stricter_switch_withdraws_what_was_asked_for(world: World, switch: Mo
     assert asks(world, "cy@example.com", ENFORCE).switches.get(EVERYWHERE) is switch  # a request of their own
     changes = list(world.ledger.mode_changes())
     assert [each.ended for each in changes if isinstance(each.ended, str)] == ["withdrawn"]
-    assert [change_told(each) for each in changes[-2:]] == ["request withdrawn", "asked for enforce"]
+    assert [describe_change(each) for each in changes[-2:]] == ["request withdrawn", "asked for enforce"]
     assert broken_switches(world.ledger.modes(), changes) is None
 
 
