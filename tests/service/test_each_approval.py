@@ -19,7 +19,19 @@ from remediate.records.results import Limits
 from remediate.records.states import State
 from remediate.service.reviewers import Reviewers
 from tests.audit_entries import AGENT, DEPLOYER, REPOSITORY, activity, denial, system_event
-from tests.service.helpers import DAY, MEMBER, Crash, Registry, crash, cross, proposed, same, state
+from tests.service.helpers import (
+    DAY,
+    MEMBER,
+    Crash,
+    Overlaid,
+    Registry,
+    crash,
+    cross,
+    impersonated,
+    proposed,
+    same,
+    state,
+)
 from tests.service.world import REVIEWER, SAME_REPOSITORY, World
 
 ANA, BO, EVA = "ana@example.com", "bo@example.org", "eva@example.com"
@@ -235,8 +247,9 @@ def test_what_the_log_has_otherwise_is_told_with_every_entry(world: World) -> No
     with pytest.raises(Refused) as refused:
         world.instance().approve(record.id, actor=REVIEWER)
     assert str(refused.value) == f"{record.id} is now refused: {Reason.UNVERIFIED_EVENT.sentence}"
-    assert notes(world, record)[-1].count("says something else in the log") == 1
-    assert notes(world, record)[-1].count("; ") == 1
+    said = "entry '{}' {} in the log"
+    newest, oldest = said.format("2", "is not there"), said.format("1", "says something else")
+    assert notes(world, record)[-1] == f"{newest}; {oldest}"
 
 
 def test_a_proposal_that_the_world_overtook_is_proposed_anew_with_the_reasons(world: World) -> None:
@@ -299,3 +312,56 @@ def test_a_rules_own_word_is_given_back_where_the_member_reads_already(world: Wo
     handled = world.instance(Mode.ENFORCE).handle(same())
     assert handled.remediation
     assert handled.remediation.state is State.GRANTED
+
+
+def test_what_the_log_says_of_the_caller_outweighs_what_was_delivered(world: World) -> None:
+    record = proposed(world)
+    world.logs.written = lambda _: activity(insert_id="1", granted=False)
+    with pytest.raises(Refused) as refused:
+        world.instance().approve(record.id, actor=REVIEWER)
+    why = f"{Reason.CROSS_PROJECT.sentence}; {Reason.UNAUTHORIZED_CALLER.sentence}"
+    assert str(refused.value) == f"{record.id} changed since it was proposed; review it again: {why}"
+
+
+def test_who_stands_behind_the_call_by_the_log_may_not_approve(world: World) -> None:
+    entry = impersonated(activity(insert_id="1"), ANA)
+    record = world.instance().handle(denial(entry)).remediation
+    assert record
+    world.ledger.commit(replace(record, deployers=(MEMBER,), named_by=(), version=record.version + 1))
+    assert world.instance().check(record.id, ANA).barred.endswith("it is about their own deploy")
+    with pytest.raises(Refused, match="own deploy"):
+        world.instance().approve(record.id, actor=ANA)
+
+
+def test_whose_approval_the_log_contradicts_later_does_not_count(world: World) -> None:
+    record = asked(world, approvals=2)
+    rules = policy(approvals=2)
+    world.instance(rules=rules).approve(record.id, actor=ANA)
+    world.logs.written = lambda _: impersonated(activity(insert_id="1"), ANA)
+    assert world.instance(rules=rules).approve(record.id, actor=BO).remediation.state is State.PROPOSED
+    assert [each.actor for each in stored(world, record).approvals] == [f"user:{BO}"]
+
+
+def test_an_approval_of_what_was_there_already_is_recorded_later(world: World) -> None:
+    record = proposed(world)
+    world.registry.policies[REPOSITORY].append(Binding(ROLE, (MEMBER,)))
+    assert not approved(world, record).added_by_us
+    list(world.instance().sweep())
+    assert (state(world, record.id), world.registry.writes) == (State.GRANTED, 0)
+
+
+def test_a_withdrawal_that_another_step_overtakes_is_made_on_the_newer_record(world: World) -> None:
+    record = proposed(world)
+    approved(world, record)
+    del world.registry.policies[REPOSITORY]
+    raced: list[int] = []
+
+    def commit(changed: Remediation, **more: Any) -> None:
+        if changed.state is State.REFUSED and not raced:
+            raced.append(1)
+            now = stored(world, record)
+            world.ledger.commit(replace(now, denials=now.denials + 1, version=now.version + 1))
+        world.ledger.commit(changed, **more)
+
+    list(world.instance(ledger=Overlaid(world.ledger, commit=commit)).sweep())
+    assert (state(world, record.id), stored(world, record).denials) == (State.REFUSED, 2)
