@@ -49,7 +49,7 @@ def seeded(tmp_path: Path) -> Iterator[Callable[[str], SandboxProcess]]:
 
     def start(policy: str) -> SandboxProcess:
         text = (ROOT / "sandbox" / "example.yaml").read_text()
-        head, _, tail = text.partition("        policy: # who was let in")
+        head, _, tail = text.partition("        policy: # grants made by hand")
         tail = tail[tail.index("      - {name: mirror") :]
         (tmp_path / "organization.yaml").write_text(head + policy + tail)
         running.append(SandboxProcess("--org", str(tmp_path / "organization.yaml")))

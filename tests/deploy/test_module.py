@@ -425,7 +425,7 @@ def test_nobody_reviews_is_no_answer_and_a_project_has_no_tags(paper: Paper) -> 
     with pytest.raises(AssertionError) as told:
         paper.plan(scope=SCOPES["project"], **FIVE | {"reviewers": [], "registry_opt_in": "tag"})
     assert "reviewers: expected" in str(told.value)
-    assert "registry_opt_in: tags belong to an organization" in str(told.value)
+    assert "registry_opt_in: expected none for a single project" in str(told.value)
     with pytest.raises(AssertionError, match="registry_opt_in: expected none or tag"):
         paper.plan(scope=SCOPES["organization"], **FIVE | {"registry_opt_in": "perhaps"})
 

@@ -50,7 +50,7 @@ def test_a_policy_that_was_never_set_has_the_known_etag(sandbox_server: SandboxP
 def test_below_version_3_conditions_hide_in_the_roles_name(tmp_path: Path) -> None:
     text = (ROOT / "sandbox" / "example.yaml").read_text()
     condition = "\n          - {role: roles/artifactregistry.reader, members: [user:ana@example.com], condition: {title: t, expression: 'true'}}"
-    marked = "nothing of this may change when somebody is added"
+    marked = "none of them may change when a member is added"
     (tmp_path / "organization.yaml").write_text(text.replace(marked, marked + condition))
     sandbox = SandboxProcess("--org", str(tmp_path / "organization.yaml"))
     try:
@@ -352,7 +352,7 @@ BAD_ORGANIZATIONS = {
     "organizations: []\nprojects: []\nprojcts: []\n": "projcts",
     "organizations: []\nprojects: [{id: p, number: '1', parent: folders/9}]\n": "folders/9",
     "organizations: [\n": "organization.yaml",
-    "organizations: []\nprojects: []\nfolders: [{id: '1', name: a, parent: folders/2}, {id: '2', name: b, parent: folders/1}]\n": "below itself",
+    "organizations: []\nprojects: []\nfolders: [{id: '1', name: a, parent: folders/2}, {id: '2', name: b, parent: folders/1}]\n": "its own ancestor",
     "organizations: []\nprojects: [{id: p, number: '1'}, {id: p, number: '2'}]\n": "described twice",
 }
 
