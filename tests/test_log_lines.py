@@ -51,5 +51,5 @@ def test_an_unexpected_error_is_told_without_its_text() -> None:
         raise ValueError("hunter2")
     except ValueError as error:
         told = where(error)
-    assert told.startswith("ValueError at test_logs.py:")
+    assert told.startswith("ValueError at test_log_lines.py:")
     assert "hunter2" not in told

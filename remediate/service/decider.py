@@ -36,14 +36,6 @@ from remediate.service.evidence import EvidenceCollector, PolicySnapshot
 from remediate.service.history import History
 
 
-class _EverythingMatters(BuiltIn):
-    """Rules that use all evidence, so that all of it is collected."""
-
-    def mentions(self, variable: str) -> bool:
-        del variable
-        return True
-
-
 class Decider:
     """Decides about denials. Raises TransientFault if a later attempt may succeed."""
 
@@ -101,19 +93,20 @@ class Decider:
         """The decision about a denial without a member or a repository, for which no evidence can be collected."""
         return decide(denial, rules=self._rules())
 
-    def decide_predicted(self, ahead: Denial, snapshot: PolicySnapshot, *, surely: bool) -> Decision:
-        """The decision about a predicted denial: never a grant.
+    def decide_predicted(self, ahead: Denial, snapshot: PolicySnapshot, *, surely: bool) -> Decision | None:
+        """The question to ask about a predicted denial; None if there is nothing to ask yet.
 
-        `surely`: ignore it unless the member certainly has no access. If evidence is missing, wait for the denial.
+        `surely`: nothing to ask unless the member certainly has no access. If evidence is missing, wait for the denial.
         """
         rules = self._rules()
         try:
             evidence = self._evidence(ahead, None, rules, snapshot, predicted=True)
         except TerminalFault:
-            return Decision(Outcome.IGNORE, None, (Reason.TERMINAL_ANSWER,))
+            return None
         if surely and evidence.inherited is not False:
-            return Decision(Outcome.IGNORE, None, (Reason.EVIDENCE_UNKNOWN,))
-        return decide(ahead, evidence, rules, predicted=True)
+            return None
+        decision = decide(ahead, evidence, rules, predicted=True)
+        return decision if decision.outcome is Outcome.ASK else None
 
     def reevaluate(
         self, record: Remediation, denial: Denial | None = None, *, verified: bool | None = True
@@ -130,7 +123,7 @@ class Decider:
     def evidence(self, record: Remediation) -> Evidence:
         """All current evidence about this record, for a person, also what no rule uses."""
         last = lifecycle.last_denial(record)
-        evidence = self._collector.evidence(last, _EverythingMatters(), self.snapshot(), denials=record.denials + 1)
+        evidence = self._collector.evidence(last, self.snapshot(), denials=record.denials + 1)
         with suppress(TransientFault):  # a page does not wait for the quota of the next minute
             evidence = msgspec.structs.replace(evidence, **self._history.past(last, _access_ended(record))._asdict())
         return evidence
@@ -152,19 +145,13 @@ class Decider:
         """
         rules = self._rules()
         denial = msgspec.structs.replace(lifecycle.last_denial(record), authorized=True, image_confirmed=True)
-        evidence = self._collector.evidence(denial, rules, self.snapshot(), denials=record.denials)
+        evidence = self._collector.evidence(denial, self.snapshot(), denials=record.denials)
         if not evidence.already_granted or not self.may_renew(record):
             return None
-        as_if = {"already_granted": False, "propagating": False, "verified": True}
+        as_if = {"already_granted": False, "verified": True}
         past = {"previously_deployed": True, "access_removed": False}
         decision = decide(denial, msgspec.structs.replace(evidence, **as_if, **past), rules)
         return decision if decision.outcome is Outcome.GRANT else None
-
-    def mode_at(self, denial: Denial) -> Mode:
-        """The mode in force for this deploy; reads the switches only if they matter."""
-        if self._mode is Mode.DRY_RUN:
-            return Mode.DRY_RUN
-        return effective(self._ledger.modes(), self._mode, self._collector.places(denial))
 
     def hold(self, denial: Denial) -> Reason | None:
         """The reason that keeps every rule from granting for this deploy now; None if there is none.
@@ -184,9 +171,11 @@ class Decider:
 
     def may_write(self, denial: Denial, approver: str | None) -> bool:
         """Whether an event may carry out an approval now: a person's in enforce mode, a rule's without a `hold`."""
-        if (approver or "").startswith(RULE):
+        if approver is not None and approver.startswith(RULE):
             return self.hold(denial) is None
-        return self.mode_at(denial) is Mode.ENFORCE
+        if self._mode is Mode.DRY_RUN:
+            return False
+        return effective(self._ledger.modes(), self._mode, self._collector.places(denial)) is Mode.ENFORCE
 
     def policy_to_confirm(self) -> TextToConfirm | None:
         """The policy text in force, if its rules may not grant until it is confirmed; else None."""
@@ -214,7 +203,7 @@ class Decider:
             granted = datetime.fromisoformat(record.updated)
             recent = min(self._now(), lifecycle.when(denial, self._now())) - granted < self._limits.propagation
         denials = record.denials + 1 if record else 1
-        evidence = self._collector.evidence(denial, rules, snapshot, propagating=recent, denials=denials)
+        evidence = self._collector.evidence(denial, snapshot, propagating=recent, denials=denials)
         if not hinges_on_past(denial, evidence, rules, predicted=predicted):
             return evidence
         past = self._history.past(denial, _access_ended(record) if record else None)

@@ -14,7 +14,6 @@ import msgspec
 
 from remediate.cloud.interface import Cloud, EntryKey, Project, Projects, Registry, RepositoryDescription
 from remediate.decisions.organization import Home, HomeNames, home_by_name, home_project
-from remediate.decisions.policy import Rules
 from remediate.decisions.variables import NEWCOMERS, Evidence
 from remediate.entries.denial import Denial, EntryId, NotADenial, Reader, understand
 from remediate.entries.joining import Call, call_of, join_call, resolve_deploying_project
@@ -140,7 +139,6 @@ class EvidenceCollector:
     def evidence(
         self,
         denial: Denial,
-        rules: Rules,  # noqa: ARG002  (expensive facts are collected only if rules use them)
         snapshot: PolicySnapshot,
         *,
         propagating: bool = False,

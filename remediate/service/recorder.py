@@ -148,7 +148,7 @@ class Recorder:
             return ident
         surely = follow_up.repository != denial.repository
         decision = self._decider.decide_predicted(follow_up, snapshot, surely=surely)
-        if decision.outcome is not Outcome.ASK:
+        if decision is None:
             return None
         record, step = lifecycle.open_predicted(follow_up, decision, actor=ACTOR, now=self._now(), proof=prove(None))
         record = self._grouped(record, (step,), denial)
