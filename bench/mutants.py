@@ -68,6 +68,7 @@ _SERVICE = (
     "service/test_reviewers.py",
     "service/test_each_approval.py",
     "service/test_each_decision.py",
+    "service/test_executor.py",
     "service/test_carried_out_later.py",
     "service/test_approvals.py",
     "service/test_two_approvals.py",
