@@ -162,7 +162,7 @@ def test_what_is_wrong_is_told_with_its_place(change: tuple[str, str], told: str
         "rules:\n- {name: a, when: !!timestamp x, then: ask}\n",
         "rules:\n- {name: a, when: !!int '', then: ask}\n",
         'rules:\n- {name: "\\ud800", when: true, then: grant}\n',
-        "rules: " + "[" * 3000 + "]" * 3000,
+        pytest.param("rules: " + "[" * 3000 + "]" * 3000, marks=pytest.mark.slow),
         "rules: []\n1: x\n",
         "? [a]\n: b\n",
         "\x00",
