@@ -258,8 +258,7 @@ def _limits(denial: Denial, evidence: Evidence, rules: Rules, *, predicted: bool
     if denial.deployer is None and denial.reader is not Reader.DEPLOYER:
         reasons.append(Reason.DEPLOYER_UNKNOWN)
     if same_project(denial) is None and denial.repository is not None:
-        known = denial.deploy.project or denial.deploy.number
-        reasons.append(Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN)
+        reasons.append(_unknown_project(denial))
     if denial.authorized is not True:
         reasons.append(Reason.UNAUTHORIZED_CALLER)
     if evidence.repository_exists is None:
@@ -293,8 +292,7 @@ def _facts(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
         case False:
             reasons.append(Reason.CROSS_PROJECT)
         case None if denial.repository is not None:
-            known = denial.deploy.project or denial.deploy.number
-            reasons.append(Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN)
+            reasons.append(_unknown_project(denial))
     if denial.is_shared:
         reasons.append(Reason.SHARED_IDENTITY)
     if evidence.redirected is False:
@@ -302,3 +300,9 @@ def _facts(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
     if evidence.repository_mode in _MODES:
         reasons.append(_MODES[evidence.repository_mode])
     return tuple(dict.fromkeys(reasons))
+
+
+def _unknown_project(denial: Denial) -> Reason:
+    """Why the entry cannot tell whether the image is in the deploying project."""
+    known = denial.deploy.project or denial.deploy.number
+    return Reason.PROJECT_NUMBER_UNKNOWN if known else Reason.PROJECT_UNKNOWN

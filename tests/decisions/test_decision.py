@@ -49,6 +49,7 @@ def test_an_invariant_decides_before_any_rule(evidence: dict[str, Any], outcome:
     decision = decide(SAME, replace(PROVEN, **evidence))
     assert decision == Decision(outcome, "invariants", (reason,))
     assert (decision.expires_after, decision.rule_comment, decision.policy, decision.approvals) == (None, "", "", 1)
+    assert decision.note == ""
 
 
 def test_what_is_no_denial_is_ignored_and_no_rule_has_a_say() -> None:
