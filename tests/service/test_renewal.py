@@ -28,7 +28,7 @@ from remediate.iam.repository import Repository
 from remediate.ledger.interface import Filter
 from remediate.ledger.opening import open_ledger
 from remediate.log_lines import trail_line
-from remediate.records.notice import NoticeContext, told
+from remediate.records.notice import NoticeContext, notice_for
 from remediate.records.remediation import Remediation
 from remediate.records.results import Limits, Swept
 from remediate.records.states import State
@@ -378,7 +378,7 @@ def test_nobody_is_told_and_it_is_neither_a_grant_nor_an_end(world: World) -> No
     swept(world)
     steps = list(world.ledger.trail(record.id))
     after = stored(world, record)
-    assert told(after, steps[-1:], NoticeContext(), world.ledger.get) is None
+    assert notice_for(after, steps[-1:], NoticeContext(), world.ledger.get) is None
     line = standing(world.now, 1, steps[::-1])
     [day] = days(line, steps[::-1])
     assert (day.granted, day.ended) == (1, 0)

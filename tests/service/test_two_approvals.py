@@ -13,7 +13,7 @@ from remediate.decisions.policy import Mode
 from remediate.errors import Refused, Stale
 from remediate.iam.member import Member
 from remediate.reasons import Reason
-from remediate.records.approval_count import Approval, people, shortest, told, valid
+from remediate.records.approval_count import Approval, approvals_text, people, shortest, valid
 from remediate.records.digests import content_digest
 from remediate.records.lifecycle import transition
 from remediate.records.remediation import Remediation
@@ -55,12 +55,12 @@ def test_a_rule_that_wants_two_approvals_gets_two(world: World) -> None:
     first = careful(world).approve(record.id, actor=ANA, note="mine to give", content=content_digest(record))
     assert (first.remediation.state, first.written, world.registry.writes) == (State.PROPOSED, False, 0)
     assert (
-        told(first.remediation.approvals)
+        approvals_text(first.remediation.approvals)
         == "1 of 2 approvals: ana@example.com approved; a second reviewer must approve"
     )
     second = careful(world).approve(record.id, actor=BO, content=content_digest(record))
     assert second.written
-    assert (second.remediation.approver, told(second.remediation.approvals)) == (f"user:{BO}", "")
+    assert (second.remediation.approver, approvals_text(second.remediation.approvals)) == (f"user:{BO}", "")
     steps = list(world.ledger.trail(record.id))
     assert [(step.before, step.after) for step in steps[1:3]] == [
         (State.PROPOSED, State.PROPOSED),
@@ -90,7 +90,7 @@ def test_three_may_be_needed(world: World) -> None:
         done = careful(world, 3).approve(record.id, actor=actor)
         assert done.remediation.state is State.PROPOSED
     assert (
-        told(done.remediation.approvals)
+        approvals_text(done.remediation.approvals)
         == "2 of 3 approvals: ana@example.com and bo@example.org approved; 1 more must approve"
     )
     assert careful(world, 3).approve(record.id, actor=EVA).written
@@ -295,4 +295,4 @@ def test_counting_is_by_people() -> None:
     assert people([one, replace(one, actor="user:ANA@example.com")]) == 1
     assert shortest([one, replace(one, max_duration=3600.0)]) == timedelta(hours=1)
     assert shortest([one]) is None
-    assert told([]) == told([replace(one, of=1)]) == ""
+    assert approvals_text([]) == approvals_text([replace(one, of=1)]) == ""
