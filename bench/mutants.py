@@ -103,7 +103,10 @@ MODULES = {
         )
     ),
     "entries.error_text": Module((*_ENTRIES, "entries/test_error_text.py"), prose=True),
-    "entries.denial": Module((*_ENTRIES, "entries/test_authorization.py", "entries/test_properties.py"), prose=True),
+    "entries.denial": Module(
+        ("entries/test_each_denial.py", *_ENTRIES, "entries/test_authorization.py", "entries/test_properties.py"),
+        prose=True,
+    ),
     "service.reviewers": Module(_SERVICE),
     "service.decider": Module(_SERVICE),
     "service.approvals": Module(_SERVICE),

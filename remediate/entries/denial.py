@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import msgspec
 
@@ -195,9 +194,8 @@ def _what_was_said(audit: AuditLog, body: Body, details: Details, *, system_even
         if denied and said is None:
             said = ImageDenied()  # the reason is an image denial, but the wording is unknown: a reviewer decides
     if code and details.reads and said in (None, Reason.OTHER_PERMISSION):
-        said = ImageDenied(
-            Reader.DEPLOYER, registry_message_only=True, unusual=True
-        )  # the details name the permission that the text omits
+        # The details name the permission that the text omits.
+        said = ImageDenied(Reader.DEPLOYER, registry_message_only=True, unusual=True)
     if isinstance(said, ImageDenied) and details.cause:
         return details.cause
     if isinstance(said, ImageDenied) and deploys.is_blocked_by_vpc_service_controls(audit):
@@ -274,11 +272,10 @@ def _noted(body: Body) -> tuple[Member, ...]:
     return people if len(people) > 1 else ()
 
 
-def behind_of(audit: AuditLog, own_pool: Callable[[str | None], bool] = lambda _: True) -> tuple[Member, ...]:
+def behind_of(audit: AuditLog) -> tuple[Member, ...]:
     """Every identity in the call's authentication: a person may have impersonated the service account that deployed.
 
-    The subject of a workforce pool may be a person's address. `own_pool` says whether a pool belongs to the
-    organization: outsiders choose the subjects of other pools, so these identify no one.
+    The subject of a workforce pool may be a person's address; any pool counts, because that person may not approve.
     """
     info = audit.authentication_info
     if info is None:
@@ -286,8 +283,8 @@ def behind_of(audit: AuditLog, own_pool: Callable[[str | None], bool] = lambda _
     texts = [info.principal_email, info.principal_subject, *_principals(decode(info.service_account_delegation_info))]
     found = (parse_member(text) for text in texts if text)
     members = [member for member in found if isinstance(member, Member)]
-    people = [member.person for member in members if own_pool(member.workforce_pool)]
-    return tuple(dict.fromkeys([*members, *(each for each in people if each)]))
+    people = [person for member in members if (person := member.person)]
+    return tuple(dict.fromkeys([*members, *people]))
 
 
 def _principals(value: object, depth: int = 6) -> list[str]:
