@@ -102,7 +102,7 @@ MODULES = {
             "entries/test_denial.py",
         )
     ),
-    "entries.error_text": Module((*_ENTRIES, "entries/test_error_text.py"), prose=True),
+    "entries.error_text": Module(("entries/test_each_text.py", *_ENTRIES, "entries/test_error_text.py"), prose=True),
     "entries.denial": Module(
         ("entries/test_each_denial.py", *_ENTRIES, "entries/test_authorization.py", "entries/test_properties.py"),
         prose=True,
