@@ -83,3 +83,22 @@ def words_of_google(record: Remediation, steps: Sequence[TrailRecord]) -> str:
         return ""
     said = (step.note for step in reversed(steps) if step.note and Reason.TERMINAL_ANSWER in step.reasons)
     return next(said, "")
+
+
+def why_not(record: Remediation, steps: Sequence[TrailRecord], state: State) -> str:
+    """Why a remediation cannot become `state`: who closed it and when, or where it is now."""
+    if record.state not in _CLOSED or not steps:
+        return f"{record.id} is {record.state}; it cannot be {state}"
+    last = steps[-1]
+    who = f" by {last.actor.partition(':')[2]}" if ":" in last.actor else ""
+    return f"{record.id} {_CLOSED[record.state]}{who} ({last.at[:10]}); it cannot be {state}"
+
+
+_CLOSED = {
+    State.REJECTED: "was rejected",
+    State.REFUSED: "was refused",
+    State.REMOVED: "was removed by others",
+    State.REVOKED: "was revoked",
+    State.EXPIRED: "expired",
+    State.LAPSED: "expired unanswered",
+}

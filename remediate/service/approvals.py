@@ -19,8 +19,8 @@ from remediate.records.digests import content_digest
 from remediate.records.lifecycle import based_on, expiry, transition
 from remediate.records.remediation import RULE, Remediation
 from remediate.records.results import Applied, Check, Limits, Verdict
-from remediate.records.states import State
-from remediate.records.transitions import differs_materially
+from remediate.records.states import TRANSITIONS, State
+from remediate.records.transitions import differs_materially, why_not
 from remediate.service.decider import Decider
 from remediate.service.executor import ACTOR, Executor
 from remediate.service.reviewers import Reviewers, own_deploy
@@ -67,7 +67,8 @@ class Approvals:
             record = self._executor.finish_revocation(record)  # a pending removal is finished before a new approval
             if record.state is State.GRANTED:
                 return self._granted(record, max_duration)
-            transition(record, State.APPROVED, actor=person.id, now=self._now())  # raises if it is not allowed
+            if State.APPROVED not in TRANSITIONS[record.state]:
+                raise Refused(why_not(record, list(self._ledger.trail(ident)), State.APPROVED))
             if content is not None and content != content_digest(record):
                 raise Stale(
                     f"{ident} changed since you saw it: its content is now {content_digest(record)}, not {content}",

@@ -28,7 +28,8 @@ from remediate.records.events import NO_EVENTS, Events
 from remediate.records.modes import Modes
 from remediate.records.remediation import Remediation
 from remediate.records.results import Applied, Check, Handled, Limits, Proposal, Swept
-from remediate.records.states import Ending, State
+from remediate.records.states import TRANSITIONS, Ending, State
+from remediate.records.transitions import why_not
 from remediate.service.approvals import Approvals, require_record
 from remediate.service.decider import Decider
 from remediate.service.evidence import EvidenceCollector
@@ -211,6 +212,8 @@ class Remediator:
             person = self._approvals.reviewer(record, actor, asked)
             if record.state is State.REJECTED and self._said_before(record, person.id, note):
                 return record
+            if State.REJECTED not in TRANSITIONS[record.state]:
+                raise Refused(why_not(record, list(self._ledger.trail(ident)), State.REJECTED))
             return self._executor.commit(
                 *lifecycle.transition(record, State.REJECTED, actor=person.id, now=self._now(), note=note)
             )
@@ -227,7 +230,7 @@ class Remediator:
         record = require_record(self._ledger, ident)
         person = self._reviewers.of(record, actor, about_own=True)
         if record.state is not State.GRANTED:
-            raise Refused(f"{ident} is {record.state}; it cannot become {State.REVOKED}")
+            raise Refused(why_not(record, list(self._ledger.trail(ident)), State.REVOKED))
         if not record.added_by_us:
             raise Refused(f"{ident}: {record.member} had access before remediate; revoke it in IAM")
         done = self._executor.start_revocation(record, Ending(State.REVOKED, person.id, note))

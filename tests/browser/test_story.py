@@ -155,7 +155,7 @@ def test_of_two_reviewers_who_click_at_once_one_wins_and_the_other_is_told(two_r
     expect(rejected.or_(ben.get_by_role("alert"))).to_be_visible()
     assert granted.is_visible() != rejected.is_visible()
     loser = ben if granted.is_visible() else ana
-    expect(loser.get_by_role("alert")).to_contain_text("it cannot become")
+    expect(loser.get_by_role("alert")).to_contain_text("it cannot be")
     assert (DEPLOYER in two_reviewers.sandbox.readers()) == granted.is_visible()
 
 

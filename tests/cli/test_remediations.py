@@ -104,7 +104,7 @@ def test_a_partner_that_was_refused_beside_a_grant_is_not_offered(shell: Shell) 
 
 def test_rejecting_is_final_and_says_why(shell: Shell, sandbox_server: SandboxProcess) -> None:
     shell.run("reject", shell.ids[0], "--as", REVIEWER, "--reason", "use your own registry")
-    assert "it cannot become approved" in shell.run("approve", shell.ids[0], "--as", REVIEWER, code=1)
+    assert "it cannot be approved" in shell.run("approve", shell.ids[0], "--as", REVIEWER, code=1)
     assert "use your own registry" in shell.run("show", shell.ids[0])
     assert DEPLOYER not in sandbox_server.readers()
 
@@ -172,7 +172,7 @@ def test_a_grant_for_a_time_says_when_it_ends_and_a_revocation_takes_it_away(
     told = shell.run("revoke", shell.ids[0], "--as", REVIEWER, "--reason", "moved")
     assert "no longer has access to" in told
     assert sandbox_server.policies()[REPOSITORY]["bindings"] == before
-    assert "it cannot become revoked" in shell.run("revoke", shell.ids[0], "--as", REVIEWER, "--reason", "x", code=1)
+    assert "it cannot be revoked" in shell.run("revoke", shell.ids[0], "--as", REVIEWER, "--reason", "x", code=1)
 
 
 @pytest.mark.parametrize("duration", ["", "30", "d", "0d", "1y", "-3d"])

@@ -365,3 +365,24 @@ def test_a_withdrawal_that_another_step_overtakes_is_made_on_the_newer_record(wo
 
     list(world.instance(ledger=Overlaid(world.ledger, commit=commit)).sweep())
     assert (state(world, record.id), stored(world, record).denials) == (State.REFUSED, 2)
+
+
+def test_who_closed_a_proposal_and_when_is_told_to_the_next_reviewer(world: World) -> None:
+    record = proposed(world)
+    world.instance().reject(record.id, actor=ANA, note="no")
+    service = world.instance()
+    for ask, past in ((service.approve, "approved"), (service.reject, "rejected"), (service.revoke, "revoked")):
+        more = {} if past == "approved" else {"note": "x"}
+        with pytest.raises(Refused) as refused:
+            ask(record.id, actor=BO, **more)  # type: ignore[operator]
+        assert str(refused.value) == f"{record.id} was rejected by {ANA} (2026-11-23); it cannot be {past}"
+
+
+def test_what_expired_unanswered_says_so(world: World) -> None:
+    record = proposed(world)
+    with pytest.raises(Refused, match=f"{record.id} is proposed; it cannot be revoked"):
+        world.instance().revoke(record.id, actor=BO, note="x")
+    world.now += 8 * DAY
+    list(world.instance().sweep())
+    with pytest.raises(Refused, match=rf"{record.id} expired unanswered \(2026-12-01\); it cannot be approved"):
+        world.instance().approve(record.id, actor=BO)
