@@ -37,9 +37,10 @@ class SqliteLedger:
         self._local = threading.local()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection()
-            with _alone(path.parent), self._writing() as connection:
-                self._migrate(connection)
+            with _alone(path.parent):
+                self._connection()
+                with self._writing() as connection:
+                    self._migrate(connection)
         except (OSError, sqlite3.DatabaseError) as error:
             raise BadInput(f"{path} cannot be used as a ledger: {error}") from None
         except UnicodeDecodeError:  # SQLite's error quotes the damaged name

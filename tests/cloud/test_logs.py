@@ -179,7 +179,7 @@ def test_a_burst_is_one_look_up_and_what_is_beyond_the_minute_comes_again(sandbo
     assert spent < 10
     for _ in range(50 - spent):
         logs.entry(_keys(1)[0])
-    with pytest.raises(TransientFault, match="50 log look-ups were made within a minute"):
+    with pytest.raises(TransientFault, match="the limit of 50 log look-ups per minute is reached"):
         logs.entry(_keys(1)[0])
     now[0] = 60.0
     assert len(logs.entry(_keys(1)[0])) == 1
@@ -335,7 +335,7 @@ def test_every_attempt_is_one_of_the_minutes_calls() -> None:
         logs = GoogleLogs(url, 2.0)
         for key in _keys(48):
             assert logs.entry(key) == []
-        with pytest.raises(TransientFault, match="50 log look-ups were made within a minute"):
+        with pytest.raises(TransientFault, match="the limit of 50 log look-ups per minute is reached"):
             logs.entry(_keys(1)[0])
         assert len(asked) == 50
 

@@ -107,7 +107,7 @@ def test_the_installed_command_plans_in_every_folder(command: Path) -> None:
 
 
 def test_the_installed_package_has_its_roles_and_templates(command: Path) -> None:
-    assert "predefined roles hold artifactregistry.repositories.downloadArtifacts" in run(command, "roles", "list")
+    assert "predefined roles include artifactregistry.repositories.downloadArtifacts" in run(command, "roles", "list")
     code = (
         "from importlib.resources import files; import remediate.review.pages, remediate.wiring\n"
         "folder = files('remediate.review')\n"
