@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,11 @@ pytest_plugins = ["tests.firestore_fixture", "tests.pubsub_fixture", "tests.sand
 settings.register_profile("suite", max_examples=100, deadline=None)
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+
+# A run in the background inherits that interrupts are ignored, and every process of a test would.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _EXTERNAL = {"firestore_emulator", "pubsub", "browser", "blank_paper", "paper", "plans", "gcloud"}  # fixtures
