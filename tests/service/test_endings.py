@@ -188,5 +188,5 @@ def test_an_end_that_another_instance_called_off_is_not_recorded(world: World) -
 def test_somebody_who_comes_second_is_told(world: World) -> None:
     record = granted(world)
     world.instance().revoke(record.id, actor=REVIEWER, note="no")
-    with pytest.raises(Refused, match="was revoked by platform-lead@example.com"):
+    with pytest.raises(Refused, match=r"was revoked by platform-lead@example\.com"):
         world.instance().revoke(record.id, actor=SECOND, note="me too")
