@@ -235,7 +235,7 @@ def _access_ended(record: Remediation) -> str | None:
 _PAST = ("evidence.previously_deployed", "evidence.access_removed")
 
 
-def hinges_on_past(denial: Denial, evidence: Evidence, rules: Rules, *, predicted: bool = False) -> bool:
+def hinges_on_past(denial: Denial, evidence: Evidence, rules: Rules, *, predicted: bool) -> bool:
     """Whether the decision depends on the member's past, so that the log must be asked."""
     if not any(rules.mentions(each) for each in _PAST):
         return False

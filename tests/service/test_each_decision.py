@@ -17,7 +17,22 @@ from remediate.records.remediation import Remediation
 from remediate.records.states import State
 from tests.audit_entries import DEPLOYER, IMAGE, REPOSITORY, activity, denial, deployed, policy_set
 from tests.policies import WIDER
-from tests.service.helpers import DAY, MEMBER, Overlaid, cross, proposed, same, same_entry, state
+from tests.service.helpers import (
+    ANA,
+    BO,
+    DAY,
+    MEMBER,
+    Crash,
+    Overlaid,
+    Registry,
+    asks,
+    crash,
+    cross,
+    proposed,
+    same,
+    same_entry,
+    state,
+)
 from tests.service.world import REVIEWER, SAME_REPOSITORY, World
 
 MONTH = timedelta(days=30)
@@ -120,6 +135,11 @@ def test_a_rule_counts_denials_this_one_included(world: World) -> None:
     assert outcomes == [Outcome.ASK, Outcome.ASK, Outcome.REFUSE, Outcome.REFUSE]
 
 
+def test_the_first_denial_is_one(world: World) -> None:
+    second = rules("evidence.denials >= 2", "refuse")
+    assert world.instance(rules=second).handle(cross("1")).decision.outcome is Outcome.ASK
+
+
 def test_an_approval_counts_the_denials_too(world: World) -> None:
     record = proposed(world, "1")
     world.instance().handle(cross("2"))
@@ -156,6 +176,7 @@ def test_a_used_grant_is_renewed_for_the_configured_days_whatever_a_later_denial
     record = granted_by_rule(world, lambda: week)
     unsure = same_entry("2")
     unsure["protoPayload"]["authorizationInfo"] = []
+    unsure["protoPayload"]["request"] = {}
     world.instance(Mode.ENFORCE, rules=lambda: week).handle(denial(unsure))
     assert stored(world, record.id).authorized is None or stored(world, record.id).authorized is False
     world.now += 6 * DAY
@@ -184,3 +205,47 @@ def test_a_rule_grants_again_once_the_hold_is_over_and_not_before(world: World) 
     assert world.instance(Mode.ENFORCE).handle(same("3")).written
     assert world.registry.readers(SAME_REPOSITORY) == [MEMBER]
     assert state(world, record.id) is State.GRANTED
+
+
+def test_a_prediction_is_approved_on_the_past_that_its_member_has_by_then(world: World) -> None:
+    world.registry.policies[SIDECARS] = []
+    never = rules("evidence.predicted && evidence.previously_deployed", "refuse")
+    entry = activity(images=(IMAGE, "us-docker.pkg.dev/platform-images/sidecars/envoy:v1"))
+    partners = world.instance(rules=never).handle(denial(entry)).partners
+    [sidecar] = [
+        each for each in partners if (stored(world, each).repository, stored(world, each).member) == (SIDECARS, MEMBER)
+    ]
+    world.logs.deployed.add(MEMBER)
+    world.now += DAY
+    with pytest.raises(Refused, match="is now refused"):
+        world.instance(rules=never).approve(sidecar, actor=REVIEWER)
+
+
+def test_a_switch_to_dry_run_stops_a_renewal_that_has_begun(world: World) -> None:
+    week = BuiltIn(7)
+    record = granted_by_rule(world, lambda: week)
+    world.now += 6 * DAY
+    use(world)
+    looked: list[int] = []
+
+    def describe(repository: Any) -> Any:
+        looked.append(1)
+        world.instance().switch("everywhere", Mode.DRY_RUN, actor=REVIEWER, note="stop")
+        return world.registry.describe(repository)
+
+    service = world.instance(Mode.ENFORCE, rules=lambda: week, registry=Overlaid(world.registry, describe=describe))
+    list(service.sweep())
+    assert looked
+    assert stored(world, record.id).expires == record.expires
+
+
+def test_a_switch_of_the_deployers_own_holds_a_rules_word_and_no_persons(world: World) -> None:
+    entry = activity(insert_id="1", email=ANA)
+    record = world.instance().handle(denial(entry)).remediation
+    assert record
+    with pytest.raises(Crash):
+        world.instance(registry=Registry(world, add_reader=crash)).approve(record.id, actor=REVIEWER)
+    asks(world, ANA, Mode.DRY_RUN)
+    asks(world, ANA, None)
+    asks(world, BO, None)
+    assert world.instance(Mode.ENFORCE).handle(denial(entry)).written

@@ -83,7 +83,7 @@ def test_where_there_is_nothing_to_tell_nothing_is_sent(world: World) -> None:
     world.instance(notifier=notifier).handle(cross())
     list(world.instance(notifier=notifier).sweep())
     assert (waiting(world), notifier.flushed) == ([], 0)
-    assert len(notifier.reminded) == 2
+    assert sorted(each.id for each in notifier.reminded) == sorted(world.ledger.ids((State.PROPOSED,)))
 
 
 def test_a_rate_limit_is_told_with_the_step_that_it_held(world: World) -> None:
@@ -216,3 +216,20 @@ def test_an_end_that_another_instance_called_off_is_not_called_off_again(world: 
         world.instance(registry=Registry(world, remove_reader=refused)).revoke(record.id, actor=REVIEWER, note="no")
     assert (state(world, record.id), stored(world, record.id).ending) == (State.GRANTED, None)
     assert [stored(world, record.id).version] == versions
+
+
+def test_a_revocation_that_another_one_overtook_announces_nothing(world: World) -> None:
+    record = proposed(world)
+    world.instance().approve(record.id, actor=REVIEWER)
+    overtaken: list[int] = []
+
+    def trail(ident: str | None = None) -> Any:
+        if not overtaken:
+            overtaken.append(1)
+            world.instance().revoke(record.id, actor=REVIEWER, note="first")
+        return world.ledger.trail(ident)
+
+    late = world.instance(ledger=Overlaid(world.ledger, trail=trail))
+    assert late.revoke(record.id, actor="bo@example.org", note="second").state is State.REVOKED
+    assert stored(world, record.id).ending is None
+    assert [step.note for step in world.ledger.trail(record.id)][-1] == "first"
