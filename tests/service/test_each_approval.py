@@ -370,6 +370,8 @@ def test_a_withdrawal_that_another_step_overtakes_is_made_on_the_newer_record(wo
 def test_who_closed_a_proposal_and_when_is_told_to_the_next_reviewer(world: World) -> None:
     record = proposed(world)
     world.instance().reject(record.id, actor=ANA, note="no")
+    world.now += DAY
+    world.instance().reject(record.partners[0], actor=EVA, note="neither")
     service = world.instance()
     for ask, past in ((service.approve, "approved"), (service.reject, "rejected"), (service.revoke, "revoked")):
         more = {} if past == "approved" else {"note": "x"}
