@@ -67,7 +67,8 @@ class Chosen(AllTests):
     ) -> None:
         self._where, self._report = where, report
         known = {name for names in entered.values() for name in names}
-        self._matter = {test for test, names in entered.items() if where in names} if where in known else {*entered}
+        in_a_function = where in known and not any(name.startswith(f"{where}.") for name in known)  # not in a class
+        self._matter = {test for test, names in entered.items() if where in names} if in_a_function else {*entered}
         of_all = Counter[str]()
         for (_, test), count in killers.items():
             of_all[test] += count

@@ -168,6 +168,7 @@ def test_a_workforce_pools_subject_may_be_a_person_and_a_workload_pools_never_is
     assert Member(staff + "ana").person is None
     assert Member(POOL + "ana@example.com").person is None
     assert Member("user:ana@example.com").person is None
+    assert Member("user:ana@example.com").workforce_pool is None
 
 
 def test_a_workforces_subject_is_the_same_address_in_either_spelling() -> None:
