@@ -146,3 +146,30 @@ def test_a_cause_in_the_images_own_name_is_no_cause() -> None:
 def test_a_registrys_cause_alone_decides_where_the_registry_is_named() -> None:
     assert read_text("Artifact Registry: 429 Too Many Requests") is Reason.REGISTRY_BUSY
     assert read_text("Something else: 429 Too Many Requests") is None
+
+
+def test_words_of_a_permission_and_an_agent_are_read_in_any_case() -> None:
+    registry = unusual(Reader.DEPLOYER, image=None, repositories=(REPOSITORY,), registry_message_only=True)
+    assert read_text(f'Odd {DOWNLOAD.upper()} {ON} "{R}" odd'.replace(R.upper(), R)) == registry
+    assert isinstance(read_text(f"Odd User {READ}. Cause: {DOWNLOAD.upper()}: 429 Too Many Requests"), ImageDenied)
+    assert read_text(f"Odd {AGENT.upper()} {READ}") == unusual(Reader.SERVICE_AGENT, AGENT.upper())
+    other = "Permission 'vpcaccess.connectors.use' denied".upper()
+    assert read_text(f"{other}. Odd User {READ}") is Reason.OTHER_PERMISSION
+
+
+@pytest.mark.parametrize(("length", "reader"), [(285, Reader.SERVICE_AGENT), (286, None)])
+def test_who_is_looked_for_in_three_hundred_characters_before_the_sentence(length: int, reader: Reader | None) -> None:
+    said = read_text(f"Odd Service Agent {'a' * length} {READ}")
+    assert isinstance(said, ImageDenied)
+    assert said.reader is reader
+
+
+def test_an_address_elsewhere_names_nobody_where_nobody_is_named() -> None:
+    assert read_text(f"Odd Something {READ}. User ana@example.com asked.") == unusual(None)
+
+
+def test_only_punctuation_is_cut_off_an_image() -> None:
+    image = "us-docker.pkg.dev/p/r/webX"
+    assert read_text(f"Odd User must have permission to read the image, {image}).") == unusual(
+        Reader.DEPLOYER, image=image
+    )
