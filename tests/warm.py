@@ -90,7 +90,8 @@ class Process:
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended since, and its parent knows before we do
+                os.kill(self.pid, number)
 
 
 def run(
