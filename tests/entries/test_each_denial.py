@@ -267,3 +267,10 @@ def test_without_impersonation_the_outside_identity_deployed() -> None:
 def test_bare_words_of_a_number_are_kept_beside_the_id() -> None:
     text = bare_text(f"projects/{NUMBER}/locations/asia-northeast1/repositories/containers")
     assert isinstance(understand(read_entry(json.dumps(activity(text, api="v2")).encode())), Denial)
+
+
+def test_a_check_that_names_the_project_by_number_is_about_the_same_deploy() -> None:
+    entry = activity()
+    [check] = entry["protoPayload"]["authorizationInfo"]
+    check["resource"] = check["resource"].replace(PROJECT, NUMBER)
+    assert denial(entry).authorized is True
