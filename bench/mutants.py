@@ -246,7 +246,7 @@ def _fates(
                     chosen = Chosen(mutants[number].where, entered, killers, Path(folder, str(number)))
                     pid = _forked(name, module, mutants[number].source, chosen)
                     running[pid] = (number, time.monotonic())
-                time.sleep(0.01)
+                time.sleep(0.01)  # forks are polled: `os.wait` has no time limit, and a mutant may never end
                 for pid, (number, since) in list(running.items()):
                     ended, status = os.waitpid(pid, os.WNOHANG)
                     late = time.monotonic() - since > limit
@@ -273,7 +273,7 @@ def _end(pid: int, *, ended: bool) -> None:
 # One mutant
 
 
-class _Mutated(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):  # type: ignore[misc]  # stubs differ
+class _Mutated(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):  # type: ignore[misc]  # its bases' stubs disagree on `source_to_code`
     """Imports one module of the product from another source, and all other modules as usual."""
 
     def __init__(self, name: str, path: Path, source: str) -> None:
@@ -352,16 +352,15 @@ def _digest(*parts: bytes) -> str:
 
 def _code(source: str) -> bytes:
     """The code of a module without docstrings, comments and layout, which do not affect a mutant's result."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [each for each in body if not _is_text(each)]  # type: ignore[attr-defined]
-    return ast.dump(tree).encode()
+    return ast.dump(_WithoutTexts().visit(ast.parse(source))).encode()
 
 
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+class _WithoutTexts(ast.NodeTransformer):
+    """Drops the strings that are statements: docstrings, and the texts below fields."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node
 
 
 def _store(path: Path, known: dict[str, str]) -> None:

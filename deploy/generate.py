@@ -1,4 +1,4 @@
-"""`python -m deploy.generate`: writes what the doctor and install.sh have of installation.yaml into their own files.
+"""`python -m deploy.generate`: writes what the doctor and install.sh need of installation.yaml into their files.
 
 The doctor runs where there is no deploy/, and install.sh where there is no YAML parser: see
 docs/decisions/0010-installation-file.md. tests/deploy/test_installation.py fails where a file is not what this writes.
@@ -26,25 +26,25 @@ Json = dict[str, Any]
 
 
 def read() -> Json:
-    """What the file says."""
+    """The installation, as the file lists it."""
     found: Json = yaml.safe_load(FILE.read_text())
     return found
 
 
-def apis(said: Json) -> tuple[list[str], dict[str, str]]:
-    """The APIs that are always needed; and those under a condition, with the condition."""
-    always = [each["api"] for each in said["apis"] if "only" not in each]
-    return always, {each["api"]: each["only"] for each in said["apis"] if "only" in each}
+def apis(installation: Json) -> tuple[list[str], dict[str, str]]:
+    """The APIs that every installation needs; and each API that only some need, with its condition."""
+    always = [each["api"] for each in installation["apis"] if "only" not in each]
+    return always, {each["api"]: each["only"] for each in installation["apis"] if "only" in each}
 
 
-def roles(said: Json) -> dict[str, dict[str, bool]]:
+def roles(installation: Json) -> dict[str, dict[str, bool]]:
     """The permissions of each custom role, and whether only a role above projects can hold it."""
-    held: dict[str, dict[str, bool]] = {role: {} for role in said["resources"]["roles"]}
-    for call in said["calls"]:
+    held: dict[str, dict[str, bool]] = {role: {} for role in installation["resources"]["roles"]}
+    for call in installation["calls"]:
         for role in call["roles"]:
             above = call.get("only") == "above"
             held[role][call["permission"]] = above and held[role].get(call["permission"], True)
-    held["ledger"] = {each["permission"]: False for each in said["ledger"]}
+    held["ledger"] = {each["permission"]: False for each in installation["ledger"]}
     return {role: dict(sorted(permissions.items())) for role, permissions in held.items()}
 
 
@@ -56,23 +56,31 @@ def ordered(index: Json) -> list[tuple[str, str]]:
 
 def module() -> str:
     """The doctor's module."""
-    said = read()
-    held = roles(said)
-    always, conditional = apis(said)
-    names = {kind: {part: each["name"] for part, each in parts.items()} for kind, parts in said["resources"].items()}
-    indexes = [[field for field, _ in ordered(each)] for each in said["indexes"] if each["in"] == "remediations"]
+    installation = read()
+    held = roles(installation)
+    always, conditional = apis(installation)
+    names = {
+        kind: {part: each["name"] for part, each in parts.items()} for kind, parts in installation["resources"].items()
+    }
+    indexes = [
+        [field for field, _ in ordered(each)] for each in installation["indexes"] if each["in"] == "remediations"
+    ]
     values: list[tuple[str, object, str]] = [
-        ("APIS", tuple(always), "What the installation's project has to have enabled."),
-        ("CONDITIONAL_APIS", conditional, "What it has to have enabled under a condition, and the condition."),
+        ("APIS", tuple(always), "The APIs that the installation's project must have enabled."),
+        ("CONDITIONAL_APIS", conditional, "Each API that it must have enabled under a condition, with the condition."),
         ("NAMES", names, "The names of the resources, by kind and part."),
-        ("METHODS", tuple(said["methods"]), "The calls whose audit log entries Eventarc can be triggered by."),
+        ("METHODS", tuple(installation["methods"]), "The calls whose audit log entries trigger Eventarc."),
         ("ROLES", {role: tuple(each) for role, each in held.items()}, "The permissions of each custom role."),
         (
             "ABOVE",
             tuple(sorted({name for each in held.values() for name, above in each.items() if above})),
             "The permissions that a role of a project cannot hold.",
         ),
-        ("TROUBLESHOOTER_ROLES", tuple(said["troubleshooter"]), "What asking Policy Troubleshooter needs besides."),
+        (
+            "TROUBLESHOOTER_ROLES",
+            tuple(installation["troubleshooter"]),
+            "The roles that a call of Policy Troubleshooter needs.",
+        ),
         ("INDEXES", tuple(map(tuple, indexes)), "The composite indexes of the collection `remediations`."),
     ]
     lines = ['"""What an installation consists of: written by `make installation` from deploy/installation.yaml."""']
@@ -86,22 +94,26 @@ def _formatted(code: str) -> str:
 
 
 def section() -> str:
-    """The section of install.sh, whose APIs are those without a condition, as it knows no Policy Troubleshooter."""
-    said = read()
-    lines = [BEGIN, *_array("apis", apis(said)[0]), f"accounts=({' '.join(said['resources']['accounts'])})"]
-    for kind, parts in said["resources"].items():
+    """The section of install.sh; without conditional APIs, because install.sh sets up no Policy Troubleshooter."""
+    installation = read()
+    lines = [
+        BEGIN,
+        *_array("apis", apis(installation)[0]),
+        f"accounts=({' '.join(installation['resources']['accounts'])})",
+    ]
+    for kind, parts in installation["resources"].items():
         one = {"repositories": "repository"}.get(kind, kind.removesuffix("s"))
         for part, each in parts.items():
             lines.append(f"{one}_{part}=" + re.sub(r"<(\w+)>", r"${\1}", each["name"]))
             lines += [f"title_{part}={each['title']}"] if "title" in each else []
-    for role, held in roles(said).items():
+    for role, held in roles(installation).items():
         lines += _array(f"permissions_{role}", [name for name, above in held.items() if not above])
         if beyond := [name for name, above in held.items() if above]:
             lines += ["if [[ $kind != projects ]]; then", *_array(f"permissions_{role}", beyond, "+="), "fi"]
-    lines += _array("methods", said["methods"])
-    indexes = [[each["in"], *map(":".join, ordered(each))] for each in said["indexes"]]
+    lines += _array("methods", installation["methods"])
+    indexes = [[each["in"], *map(":".join, ordered(each))] for each in installation["indexes"]]
     lines += _array("indexes", [f"'{' '.join(each)}'" for each in indexes])
-    lines += _array("overrides", [f"'{_override(each)}'" for each in said["fields"]])
+    lines += _array("overrides", [f"'{_override(each)}'" for each in installation["fields"]])
     return "\n".join([*lines, END])
 
 

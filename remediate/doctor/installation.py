@@ -16,10 +16,10 @@ APIS = (
     "secretmanager.googleapis.com",
     "storage.googleapis.com",
 )
-"""What the installation's project has to have enabled."""
+"""The APIs that the installation's project must have enabled."""
 
 CONDITIONAL_APIS = {"policytroubleshooter.googleapis.com": "troubleshooter"}
-"""What it has to have enabled under a condition, and the condition."""
+"""Each API that it must have enabled under a condition, with the condition."""
 
 NAMES = {
     "accounts": {
@@ -60,7 +60,7 @@ METHODS = (
     "google.cloud.run.v2.Services.CreateService",
     "google.cloud.run.v2.Services.UpdateService",
 )
-"""The calls whose audit log entries Eventarc can be triggered by."""
+"""The calls whose audit log entries trigger Eventarc."""
 
 ROLES = {
     "reader": (
@@ -102,7 +102,7 @@ ABOVE = (
 """The permissions that a role of a project cannot hold."""
 
 TROUBLESHOOTER_ROLES = ("roles/iam.securityReviewer", "roles/iam.denyReviewer")
-"""What asking Policy Troubleshooter needs besides."""
+"""The roles that a call of Policy Troubleshooter needs."""
 
 INDEXES = (
     ("state", "last_seen"),

@@ -260,8 +260,9 @@ def test_everybody_whom_notes_name_is_barred_and_a_revisions_creator_counts_as_i
 
 def test_an_outsiders_deploy_is_no_reason_to_grant_to_our_agent(world: World) -> None:
     world.registry.policies.setdefault("projects/shop-frontend/locations/asia-northeast1/repositories/app", [])
+    logged: dict[str, dict[str, Any]] = {}
+    world.logs.written = logged.get
     for email, inside in (("mallory@gmail.com", False), ("ana@example.com", True)):
-        entry = activity(agent_text(SAME_IMAGE), images=(SAME_IMAGE,), email=email, insert_id=email)
-        world.logs.written = lambda _, entry=entry: entry  # type: ignore[misc]
+        entry = logged[email] = activity(agent_text(SAME_IMAGE), images=(SAME_IMAGE,), email=email, insert_id=email)
         decision = world.instance(Mode.ENFORCE).handle(denial(entry)).decision
         assert (decision.outcome is Outcome.GRANT) is inside, decision
