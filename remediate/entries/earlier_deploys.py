@@ -210,11 +210,21 @@ def _image(call: _Call, place: DeployPlace) -> str | None:
 def _keeps_revision(request: dict[str, object], call: _Call) -> bool:
     """Whether a call keeps the template, for example to move traffic: Cloud Run then reads no image.
 
-    The v1 API takes the whole service: the template then still names the existing revision.
+    Such a call sends the whole service, whose template still names a revision that the response knows. A first call
+    that names its revision may look the same: then it proves nothing either.
     """
-    kept = _under(request, _BODIES[call.thing], "spec", "template", "metadata", "name")
-    response = decode(call.audit.response) if kept else None
-    return kept is not None and kept == _under(response, "status", "latestReadyRevisionName")
+    body = request.get(_BODIES[call.thing])
+    named = _under(body, "spec", "template", "metadata", "name") or _under(body, "template", "revision")
+    response = decode(call.audit.response) if named else None
+    known = (_under(response, *path) for path in _REVISIONS)
+    return any(isinstance(each, str) and each.rpartition("/")[2] == named for each in known)
+
+
+_REVISIONS = (
+    *(("status", name) for name in ("latestReadyRevisionName", "latestCreatedRevisionName")),
+    *(path for name in ("latestReadyRevision", "latestCreatedRevision") for path in ((name,), ("metadata", name))),
+)
+"""Where a response names the revisions: `status` in the v1 API; the service or an operation's metadata in v2."""
 
 
 def _under(value: object, *path: str) -> object:

@@ -70,11 +70,13 @@ def differs_materially(record: Remediation, decision: Decision) -> bool:
     A proposal keeps all reasons and terms of its cycle, so that two deploys that are denied in turn do not change it
     each time.
     """
-    current = terms_asked(
-        record.rule, record.max_duration, record.reviewers, record.rule_comment, record.approvals_needed
-    )
-    known = terms_of(decision) in (current, *record.shown)
+    known = terms_of(decision) in (current_terms(record), *record.shown)
     return not known or not {*material_reasons(decision.reasons)} <= {*material_reasons(record.reasons)}
+
+
+def current_terms(record: Remediation) -> str:
+    """`terms_asked` of the rule that last decided about the record."""
+    return terms_asked(record.rule, record.max_duration, record.reviewers, record.rule_comment, record.approvals_needed)
 
 
 def words_of_google(record: Remediation, steps: Sequence[TrailRecord]) -> str:

@@ -16,11 +16,11 @@ from remediate.ledger.interface import Ledger
 from remediate.reasons import Reason
 from remediate.records.approval_count import Approval, key, people, same, shortest, valid
 from remediate.records.digests import content_digest
-from remediate.records.lifecycle import based_on, expiry, transition
+from remediate.records.lifecycle import based_on, expiry, terms_of, transition
 from remediate.records.remediation import RULE, Remediation
 from remediate.records.results import Applied, Check, Limits, Verdict
 from remediate.records.states import TRANSITIONS, State
-from remediate.records.transitions import differs_materially, why_not
+from remediate.records.transitions import current_terms, differs_materially, why_not
 from remediate.service.decider import Decider
 from remediate.service.executor import ACTOR, Executor
 from remediate.service.reviewers import Reviewers, own_deploy
@@ -85,7 +85,7 @@ class Approvals:
         if record.state is not State.APPROVED:
             return Applied(record, written=False)
         again = before is not None and before.state is State.APPROVED and record.version == before.version
-        return self.carry_out(record) if again else self._executor.apply(record)
+        return self.carry_out(record, asked) if again else self._executor.apply(record)
 
     def reviewer(self, record: Remediation, actor: str, asked: Testimony) -> Member:
         """The reviewer of this record. Raises Refused if they may not review it, or if the log names them in it."""
@@ -149,35 +149,41 @@ class Approvals:
             return False
         return True
 
-    def carry_out(self, record: Remediation) -> Applied:
-        """Apply an earlier approval, if it still holds with the current evidence and rules.
+    def carry_out(self, record: Remediation, asked: Testimony) -> Applied:
+        """Apply an earlier approval, if it still holds with the log, the current evidence and the current rules.
 
         A write that was done already is always recorded, because the ledger must show every grant that exists.
+        Raises as `Remediator.approve` does.
         """
         if self._executor.write_already_applied(record):
             return self._executor.apply(record)
         over = record.expires is not None and datetime.fromisoformat(record.expires) <= self._now()
-        decision = None if over else self._decider.reevaluate(record)
-        if decision is None:
+        if over:
             return self._withdrawn(record, State.LAPSED, f"was approved until {record.expires}", None)
+        verdict = asked.verdict(record)
+        decision = self._decider.reevaluate(record, verdict.denial, verified=verdict.verified)
         if decision.outcome is Outcome.REFUSE:
-            return self._withdrawn(record, State.REFUSED, "", decision)
-        if self._holds(record, decision):
+            return self._withdrawn(record, State.REFUSED, "; ".join(verdict.notes), decision)
+        if self._holds(record, decision, asked):
             return self._executor.apply(record)
         return self._withdrawn(record, State.PROPOSED, "the world has changed since it was approved", decision)
 
-    def _holds(self, record: Remediation, decision: Decision) -> bool:
-        """Whether the approval is still sufficient: by a rule that still grants, or by people who may still approve."""
+    def _holds(self, record: Remediation, decision: Decision, asked: Testimony) -> bool:
+        """Whether the approval still covers the decision: a rule that grants on the terms it approved on, or people who
+        may still approve what they saw."""
         if decision.outcome is Outcome.IGNORE:
             return decision.reasons[0] in _THERE_ALREADY
         approver = record.approver or ""
         if approver.startswith(RULE):
-            return decision.outcome is Outcome.GRANT
+            return decision.outcome is Outcome.GRANT and terms_of(decision) == current_terms(record)
+        if differs_materially(record, decision):
+            return False
         words = [each.actor for each in record.approvals] or [approver]
         unknown = not record.deployers and Reader.DEPLOYER not in record.readers
         needed = max(each.of for each in record.approvals) if record.approvals else 2 if unknown else 1
         enough = len({key(each) for each in words}) >= max(needed, decision.approvals)
-        return enough and all(self._reviewers.among(decision.reviewers, each) for each in words)
+        may = partial(self._may_still, record, asked)
+        return enough and all(self._reviewers.among(decision.reviewers, each) and may(each) for each in words)
 
     def _withdrawn(self, record: Remediation, state: State, note: str, decision: Decision | None) -> Applied:
         def step() -> Remediation:
@@ -210,7 +216,7 @@ class Approvals:
             raise Refused(f"{record.id} is now refused: {decision.reasons[0].sentence}")
         if decision.outcome is Outcome.IGNORE and decision.reasons[0] in _THERE_ALREADY:
             return decision
-        if record.state in (State.PROPOSED, State.FAILED) and differs_materially(record, decision):
+        if differs_materially(record, decision):
             self._executor.commit(*step(State.PROPOSED, note="the world has changed since it was proposed"))
             raise Refused(f"{record.id} changed since it was proposed; review it again: {why}")
         if not self._reviewers.among(decision.reviewers, person.id):

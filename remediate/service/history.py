@@ -38,9 +38,19 @@ class Past(NamedTuple):
 
 
 class History:
-    """The past of members and repositories. `own` are the keys of the service's accounts."""
+    """The past of members and repositories. `own` are the keys of the service's accounts.
 
-    def __init__(self, cloud: Cloud, clock: Callable[[], datetime], own: Sequence[str] = ()) -> None:
+    `lag`: how long a member may still read after its access ended. A deploy in that time does not prove access.
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        clock: Callable[[], datetime],
+        own: Sequence[str] = (),
+        lag: timedelta = timedelta(minutes=15),
+    ) -> None:
+        self._lag = lag
         self._logs = cloud.logs
         self._projects = cloud.projects
         self._roles = cloud.roles
@@ -51,8 +61,8 @@ class History:
     def past(self, denial: Denial, taken_away: str | None) -> Past:
         """The past of the denied member. `taken_away`: when the record says that the grant was last revoked or removed.
 
-        A removal of access counts since the newest earlier deploy; without one, within 400 days. Raises TransientFault
-        if the log does not answer now.
+        A removal of access counts from shortly (`lag`) before the newest earlier deploy on; without one, within 400
+        days. Raises TransientFault if the log does not answer now.
         """
         project, repository, member = denial.deploy.project, denial.repository, denial.member
         if self._logs is None or not project or repository is None or member is None:
@@ -67,7 +77,7 @@ class History:
         with suppress(TerminalFault):
             newest = self._newest(self._logs, project, place, member, before)
             deployed = newest is not None
-        since = newest.at if newest else before - LOOKED_BACK
+        since = newest.at - self._lag if newest else before - LOOKED_BACK
         return Past(deployed, self.removed(repository, member, since, taken_away))
 
     def place(self, repository: Repository, deploying: Iterable[str | None] | None = None) -> DeployPlace | None:
@@ -109,8 +119,9 @@ class History:
         made = list(deploys)
         if not made:
             return []
-        entries = list(self._policy_changes(repository, min(each.at for each in made)))
-        return [each for each in made if self._removed(repository, entries, each.member, each.at) is False]
+        since = {each: each.at - self._lag for each in made}
+        entries = list(self._policy_changes(repository, min(since.values())))
+        return [each for each in made if self._removed(repository, entries, each.member, since[each]) is False]
 
     def _policy_changes(self, repository: Repository, since: datetime) -> Iterable[bytes]:
         project = self._projects.find(repository.project)

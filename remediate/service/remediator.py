@@ -71,7 +71,7 @@ class Remediator:
         self._registry = cloud.registry
         self._logs = cloud.logs
         self._collector = EvidenceCollector(cloud, organization, opt_in_tag, clock, home_names)
-        history = History(cloud, clock, own=reviewers.service)
+        history = History(cloud, clock, own=reviewers.service, lag=limits.propagation)
         self._decider = Decider(ledger, self._collector, history, rules, mode, limits, clock, policy_confirmed)
         self._executor = Executor(ledger, cloud.registry, clock, events, notifier)
         self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, limits, clock)
@@ -135,7 +135,7 @@ class Remediator:
         last = lifecycle.last_denial(record)
         waiting = [msgspec.structs.replace(last, deploy=each) for each in record.deploys]
         due = all(self._decider.may_write(each, record.approver) for each in waiting or [last])
-        return self._approvals.carry_out(record) if due else Applied(record, written=False)
+        return self._approvals.carry_out(record, self.read_back()) if due else Applied(record, written=False)
 
     # Reviews
 
@@ -254,7 +254,7 @@ class Remediator:
         sweeper = Sweeper(
             self._ledger, self._executor, self._approvals, self._renewal(), self.switching, self._limits, self._now
         )
-        return sweeper.sweep(self._finished, advance)
+        return sweeper.sweep(self._finished, self.read_back, advance)
 
     def pick_up(self, entries: Iterable[bytes]) -> Iterator[Swept]:
         """Handle log entries that may not have been delivered; yields the remediations of those that were not."""

@@ -16,9 +16,11 @@ from remediate.service.approvals import Approvals, require_record
 from remediate.service.executor import ACTOR, Executor
 from remediate.service.renewal import Renewal
 from remediate.service.switching import Switching
+from remediate.service.testimony import Testimony
 
 _Finish = Callable[[Remediation], Applied]
 """Carries out an earlier approval by a rule, if nothing holds it back."""
+_ReadBack = Callable[[], Testimony]
 
 
 class Sweeper:
@@ -42,7 +44,7 @@ class Sweeper:
         self._limits = limits
         self._now = clock
 
-    def sweep(self, finish: _Finish, advance: Callable[[int, int], None]) -> Iterator[Swept]:
+    def sweep(self, finish: _Finish, read_back: _ReadBack, advance: Callable[[int, int], None]) -> Iterator[Swept]:
         """Yields each remediation that it changed or failed to change.
 
         Calls `advance` with the number of remediations done and the total.
@@ -53,7 +55,7 @@ class Sweeper:
             record = None
             try:
                 record = require_record(self._ledger, ident)
-                done = self._executor.retry_on_conflict(partial(self._swept, ident, finish))
+                done = self._executor.retry_on_conflict(partial(self._swept, ident, finish, read_back))
                 self._renewal.offer(done)
             except Exception as fault:  # one faulty remediation must not stop the others
                 yield Swept(record, record.state if record else None, describe_fault(fault), ident)
@@ -63,7 +65,7 @@ class Sweeper:
         yield from self._renewal.carry_out()
         yield from self._switching.let_lapse()
 
-    def _swept(self, ident: str, finish: _Finish) -> Remediation:
+    def _swept(self, ident: str, finish: _Finish, read_back: _ReadBack) -> Remediation:
         record = require_record(self._ledger, ident)
         now = self._now()
         late = now - datetime.fromisoformat(record.updated) >= self._limits.lapse_after
@@ -77,7 +79,8 @@ class Sweeper:
             self._executor.remind(record)
         if record.state is State.APPROVED:
             by_rule = (record.approver or "").startswith(RULE)
-            return (finish(record) if by_rule else self._approvals.carry_out(record)).remediation
+            applied = finish(record) if by_rule else self._approvals.carry_out(record, read_back())
+            return applied.remediation
         if record.state is State.GRANTED:
             if record.ending:
                 return self._executor.finish_revocation(record)

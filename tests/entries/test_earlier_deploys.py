@@ -378,6 +378,18 @@ def test_a_call_that_only_moves_traffic_proves_no_reading() -> None:
     template = "protoPayload/request/service/spec/template/metadata"
     there = changed(template, {"name": "web-00001-abc"})
     assert proves(there)
-    answered = changed("protoPayload/response", {"status": {"latestReadyRevisionName": "web-00001-abc"}}, there)
+    for which in ("latestReadyRevisionName", "latestCreatedRevisionName"):
+        answered = changed("protoPayload/response", {"status": {which: "web-00001-abc"}}, there)
+        assert not proves(answered)
+        assert proves(changed(template, {"name": "web-00002-new"}, answered))
+
+
+@pytest.mark.parametrize("which", ["latestReadyRevision", "latestCreatedRevision"])
+@pytest.mark.parametrize("place", ["protoPayload/response", "protoPayload/response/metadata"])
+def test_a_v2_call_that_only_moves_traffic_proves_no_reading(place: str, which: str) -> None:
+    named = changed("protoPayload/request/service/template/revision", "web-00001-abc", good(api="v2"))
+    assert proves(named)
+    known = {which: f"projects/{PROJECT}/locations/us-east1/services/web/revisions/web-00001-abc"}
+    answered = changed(place, known, changed("protoPayload/response", {}, named))
     assert not proves(answered)
-    assert proves(changed(template, {"name": "web-00002-new"}, answered))
+    assert proves(changed("protoPayload/request/service/template/revision", "web-00002-new", answered))

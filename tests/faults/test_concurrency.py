@@ -80,6 +80,7 @@ def test_500_denials_on_5_repositories_by_32_workers_delivered_twice(tmp_path: P
             "REMEDIATE_TIMEOUT": "20",
         }
         settings |= {"REMEDIATE_GRANTS_AN_HOUR": str(DENIALS)}
+        sandbox.log(*map(json.loads, entries))
         context = multiprocessing.get_context("spawn")
         # Each entry is delivered twice, to two different processes as often as not.
         halves = [

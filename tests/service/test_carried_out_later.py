@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from remediate.cloud.interface import RepositoryDescription
 from remediate.decisions.policy import BuiltIn, Mode, Outcome
 from remediate.decisions.policy_file import parse_policy
 from remediate.errors import Refused, TransientFault
@@ -16,19 +18,25 @@ from remediate.records.modes import EVERYWHERE
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
 from remediate.records.transitions import differs_materially
+from remediate.service.reviewers import Reviewers
 from tests.audit_entries import (
     DEPLOYER,
     LOGGED,
     OPERATION,
+    PROJECT,
     REPOSITORY,
     activity,
+    agent_text,
     call_entry,
     denial,
+    deployed,
     last_entry,
     system_event,
+    understood,
     user_text,
 )
 from tests.fakes import MemoryLogs
+from tests.policies import WIDER
 from tests.service.helpers import (
     ANA,
     ASKS,
@@ -47,7 +55,7 @@ from tests.service.helpers import (
     same_entry,
     state,
 )
-from tests.service.world import REVIEWER, SAME_REPOSITORY, World
+from tests.service.world import REVIEWER, SAME_IMAGE, SAME_REPOSITORY, World
 
 HOUR = timedelta(hours=1)
 TWO = parse_policy("rules:\n- {name: two, when: true, then: ask, approvals: 2}\n", "policy.yaml")
@@ -194,3 +202,116 @@ def test_a_person_noted_by_a_workforce_identity_may_not_approve_their_own_deploy
     with pytest.raises(Refused, match="own deploy"):
         world.instance().approve(record.id, actor=ANA)
     assert record.repository == REPOSITORY
+
+
+def approved_before_the_write(world: World, actor: str = REVIEWER, rules: Any = None) -> Remediation:
+    """A proposal that a person approved; the process ended before the write."""
+    how = {"rules": rules} if rules else {}
+    record = world.instance(**how).handle(denial(activity(agent_text(), insert_id="1"))).remediation
+    assert record
+    with pytest.raises(Crash):
+        world.instance(registry=Registry(world, add_reader=crash), **how).approve(record.id, actor=actor)
+    return stored(world, record)
+
+
+def of_rules(text: str) -> Any:
+    found = parse_policy(f"rules:\n- {text}\n", "policy.yaml")
+    return lambda: found
+
+
+@pytest.mark.parametrize("forged", [True, False])
+def test_an_event_that_the_log_does_not_have_completes_no_approval(world: World, forged: bool) -> None:
+    elsewhere = activity(user_text(SAME_IMAGE), images=(), insert_id="1")  # its deploy names no image
+    with pytest.raises(Crash):
+        world.instance(Mode.ENFORCE, registry=Registry(world, add_reader=crash)).handle(denial(elsewhere))
+    world.logs.deployed.add(MEMBER)
+    built_in = world.instance(Mode.ENFORCE, rules=lambda: BuiltIn())
+    if forged:
+        handled = built_in.handle(understood(same_entry("not in the log")))
+        assert (handled.decision.outcome, handled.written) == (Outcome.ASK, False)
+    list(built_in.sweep())
+    [record] = world.records().values()
+    assert (record.state, world.registry.writes) == (State.PROPOSED, 0)
+
+
+@pytest.mark.parametrize("rules", [
+    lambda: BuiltIn(),
+    of_rules("{name: same project, when: evidence.same_project, then: grant, expires_after: 1h}"),
+    of_rules("{name: another, when: evidence.same_project, then: grant}"),
+])  # fmt: skip
+@pytest.mark.parametrize("by_event", [True, False])
+def test_what_a_rule_approved_is_not_written_on_terms_that_no_rule_has_any_more(
+    world: World, rules: Any, by_event: bool
+) -> None:
+    record = approved_by_a_rule(world)
+    world.logs.deployed.add(MEMBER)
+    later = world.instance(Mode.ENFORCE, rules=rules)
+    if by_event:
+        later.handle(same("2"))
+    list(later.sweep())
+    assert (state(world, record.id), world.registry.writes) == (State.PROPOSED, 0)
+    decision = later.handle(same("3")).decision
+    granted = stored(world, record)
+    assert (granted.state, granted.rule, granted.max_duration) == (State.GRANTED, decision.rule, decision.expires_after)
+    world.check_trail()
+
+
+@pytest.mark.parametrize("how", ["sweep", "another reviewer", "the same reviewer"])
+@pytest.mark.parametrize("what", ["terms", "reasons"])
+def test_a_persons_approval_is_not_carried_out_with_terms_or_reasons_that_nobody_saw(
+    world: World, how: str, what: str
+) -> None:
+    record = approved_before_the_write(world)
+    rules = of_rules("{name: hour, when: true, then: ask, expires_after: 1h}")
+    if what == "reasons":
+        rules = lambda: WIDER  # noqa: E731
+        world.registry.kinds[REPOSITORY] = RepositoryDescription("DOCKER", "VIRTUAL_REPOSITORY")
+    later = world.instance(Mode.ENFORCE, rules=rules)
+    if how == "sweep":
+        list(later.sweep())
+    else:
+        actor = ANA if how == "another reviewer" else REVIEWER
+        with suppress(Refused):
+            later.approve(record.id, actor=actor, content=content_digest(record))
+    assert (state(world, record.id), world.registry.writes) == (State.PROPOSED, 0)
+    assert later.approve(record.id, actor=ANA, content=content_digest(stored(world, record))).written
+    world.check_trail()
+
+
+@pytest.mark.parametrize("approvals", [1, 2])
+def test_an_approver_who_deploys_it_later_does_not_carry_out_their_own_word(world: World, approvals: int) -> None:
+    rules = (lambda: TWO) if approvals == 2 else None
+    how: dict[str, Any] = {"rules": rules} if rules else {}
+    if approvals == 2:
+        first = world.instance(**how).handle(denial(activity(agent_text(), insert_id="1"))).remediation
+        assert first
+        world.instance(**how).approve(first.id, actor=ANA)
+        record = approved_before_the_write(world, BO, rules)
+    else:
+        record = approved_before_the_write(world, ANA)
+    own = denial(activity(agent_text(), insert_id="2", email=ANA))
+    assert not world.instance(Mode.ENFORCE, **how).handle(own).written
+    assert (state(world, record.id), world.registry.writes) == (State.PROPOSED, 0)
+
+
+def test_the_word_of_somebody_who_reviews_no_more_is_not_carried_out(world: World) -> None:
+    record = approved_before_the_write(world, ANA)
+    list(world.instance(Mode.ENFORCE, reviewers=Reviewers(allowed=(f"user:{BO}",))).sweep())
+    assert (state(world, record.id), world.registry.writes) == (State.PROPOSED, 0)
+
+
+def test_a_deploy_while_iam_still_lets_a_removed_member_read_earns_no_grant_by_rule(world: World) -> None:
+    built_in = lambda: world.instance(Mode.ENFORCE, rules=lambda: BuiltIn())  # noqa: E731
+    record = built_in().handle(same("1")).remediation
+    assert record
+    built_in().approve(record.id, actor=REVIEWER, max_duration=DAY)
+    world.now += DAY + timedelta(minutes=1)
+    list(built_in().sweep())
+    assert state(world, record.id) is State.EXPIRED
+    grant, minute = record.grant, timedelta(minutes=1)
+    world.logs.log.append(deployed(grant.member, PROJECT, grant.repository, world.now + 3 * minute))
+    world.now += 20 * minute
+    entry = same_entry("9") | {"timestamp": (world.now - 3 * minute).isoformat()}
+    handled = built_in().handle(denial(entry))
+    assert (handled.decision.outcome, handled.written) == (Outcome.ASK, False)
+    assert Reason.ACCESS_REMOVED in handled.decision.reasons
