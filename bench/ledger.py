@@ -88,6 +88,7 @@ def _records(count: int) -> list[Remediation]:
             repository=f"projects/images/locations/us/repositories/r-{number % 100}",
             member=f"serviceAccount:deployer-{number}@shop.iam.gserviceaccount.com",
             last_seen=(_NOON + timedelta(seconds=number)).isoformat(),
+            version=1,
         )
         for number in range(count)
     ]

@@ -122,7 +122,7 @@ def _lives(count: int) -> Iterator[tuple[Remediation, list[TrailRecord]]]:
             for following in (State.APPROVED, State.GRANTED):
                 record, step = transition(record, following, actor="user:lead@example.com", now=at + timedelta(hours=1))
                 steps.append(step)
-        yield msgspec.structs.replace(record, last_seen=first.at), steps
+        yield msgspec.structs.replace(record, last_seen=first.at, version=1), steps
 
 
 def _fill(count: int) -> None:

@@ -102,16 +102,17 @@ class FirestoreLedger:
         trail: Sequence[TrailRecord] = (),
         denial_key: str | None = None,
         parcels: Sequence[OutboxMessage] = (),
-    ) -> None:
+    ) -> Remediation:
+        read, record = record.version, msgspec.structs.replace(record, version=record.version + 1)
         document = self._document(record.id)
         fields = {**filed(record), "record": msgspec.json.encode(record).decode()}
         batch = self._client.batch()
         with _translated():
-            if record.version == 1:
+            if read == 0:
                 batch.create(document, fields)
             else:
                 stored = document.get(["version"], timeout=_TIMEOUT)
-                if not stored.exists or _field(stored, "version") != record.version - 1:
+                if not stored.exists or _field(stored, "version") != read:
                     raise Conflict(f"another process changed {record.id} first")
                 option = self._client.write_option(last_update_time=stored.update_time)
                 batch.update(document, fields, option=option)
@@ -122,6 +123,7 @@ class FirestoreLedger:
                 batch.create(step, {"at": each.at, "record": msgspec.json.encode(each).decode()})
             self._add(batch, parcels)
             batch.commit(timeout=_TIMEOUT)
+        return record
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
         return self.page(wanted, limit=limit, after=Cursor(after.last_seen, after.id) if after else None).whole()

@@ -195,11 +195,12 @@ class Ledger(Protocol):
         trail: Sequence[TrailRecord] = (),
         denial_key: str | None = None,
         parcels: Sequence[OutboxMessage] = (),
-    ) -> None:
-        """Replace the previous version of the record; also store its trail records and the denial that it counts.
+    ) -> Remediation:
+        """Replace the version of the record that was read, and return the record as stored, with the next version.
 
-        Also stores the outbox messages about it, except those that exist already. All or nothing. Raises Conflict if
-        the stored version is not `record.version - 1` (absent for 1), or if the denial was counted already.
+        Also stores its trail records, the denial that it counts, and the outbox messages about it, except those that
+        exist already. All or nothing. Raises Conflict if the stored version is not `record.version` (0: none is
+        stored), or if the denial was counted already.
         """
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:

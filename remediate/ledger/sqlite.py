@@ -80,12 +80,13 @@ class SqliteLedger:
         trail: Sequence[TrailRecord] = (),
         denial_key: str | None = None,
         parcels: Sequence[OutboxMessage] = (),
-    ) -> None:
+    ) -> Remediation:
+        read, record = record.version, msgspec.structs.replace(record, version=record.version + 1)
         seen = (record.last_seen, record.updated, record.gathered, words(record))
         row = (record.version, record.state, record.repository, record.member, *seen)
         blob = msgspec.json.encode(record)
         with self._writing() as connection:
-            if record.version == 1:
+            if read == 0:
                 new = (
                     "INSERT OR IGNORE INTO remediations"
                     " (id, version, state, repository, member, last_seen, updated, gathered, words, record)"
@@ -97,7 +98,7 @@ class SqliteLedger:
                     "UPDATE remediations SET version = ?, state = ?, repository = ?, member = ?, last_seen = ?,"
                     " updated = ?, gathered = ?, words = ?, record = ? WHERE id = ? AND version = ?"
                 )
-                done = connection.execute(change, (*row, blob, record.id, record.version - 1))
+                done = connection.execute(change, (*row, blob, record.id, read))
             if done.rowcount != 1:
                 raise Conflict(f"another process changed {record.id} first")
             if denial_key is not None:
@@ -108,6 +109,7 @@ class SqliteLedger:
                 values = (each.remediation, each.seq, msgspec.json.encode(each))
                 connection.execute("INSERT INTO trail (remediation, seq, record) VALUES (?, ?, ?)", values)
             _insert(connection, parcels)
+        return record
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
         return self.page(wanted, limit=limit, after=Cursor(after.last_seen, after.id) if after else None).whole()

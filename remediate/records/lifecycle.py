@@ -52,7 +52,6 @@ def open_remediation(
         rule_comment=decision.rule_comment,
         approvals_needed=decision.approvals,
         shown=(terms_of(decision),),
-        version=0,
     )
     return _step(None, with_denial(blank, denial, now, proof), state, actor, now, decision.reasons, note, decision)
 
@@ -88,7 +87,6 @@ def with_denial(record: Remediation, denial: Denial, now: datetime, proof: Proof
         troubleshooter=denial.troubleshooter or record.troubleshooter,
         authorized=denial.authorized,
         image_confirmed=denial.image_confirmed,
-        version=record.version + 1,
     )
 
 
@@ -121,8 +119,7 @@ def with_foreseen(record: Remediation, denial: Denial, partner: str, proof: Proo
     people = named(names_of(record), denial, proof)
     added = tuple(each for each in people.deployers if each not in record.deployers)
     changed = {"deployers": (*record.deployers, *added), "named_by": people.named_by, "crowded": people.crowded}
-    seen = with_partner(msgspec.structs.replace(record, **changed), partner)
-    return record if seen == record else msgspec.structs.replace(seen, version=record.version + 1)
+    return with_partner(msgspec.structs.replace(record, **changed), partner)
 
 
 def names_of(record: Remediation) -> DeployerNames:
@@ -164,7 +161,7 @@ def transition(
     if state not in TRANSITIONS[record.state]:
         raise Refused(f"{record.id} is {record.state}; it cannot become {state}")
     why = reasons or (decision.reasons if decision else record.reasons)
-    following = msgspec.structs.replace(record, version=record.version + 1, reasons=why, ending=None)
+    following = msgspec.structs.replace(record, reasons=why, ending=None)
     if decision is not None:
         said = {
             "max_duration": decision.expires_after,
@@ -220,7 +217,7 @@ def expiry(rule: float | None, reviewer: timedelta | None, now: datetime) -> str
 
 def with_pending_removal(record: Remediation, ending: Ending | None) -> Remediation:
     """The record of a grant with a pending removal (None: the removal is cancelled); no transition yet."""
-    return msgspec.structs.replace(record, ending=ending, version=record.version + 1)
+    return msgspec.structs.replace(record, ending=ending)
 
 
 def _step(

@@ -21,7 +21,7 @@ _STORED = {"added_by_us": "ours", "max_duration": "lasts", "rule_comment": "beca
 
 
 class Remediation(msgspec.Struct, frozen=True, rename=_STORED):
-    """The record of one (repository, member). Times are RFC 3339 in UTC. `version` counts commits, `trail` records."""
+    """The record of one (repository, member). Times are RFC 3339 in UTC. `trail` counts its trail records."""
 
     id: str
     state: State
@@ -83,7 +83,8 @@ class Remediation(msgspec.Struct, frozen=True, rename=_STORED):
     """The number of the current cycle. A cycle runs from a proposal to its end."""
     gathered: str = ""
     """The group of a flood (`gathering.Group.name`) that notices and the inbox show in its place; empty: no group."""
-    version: int = 1
+    version: int = 0
+    """How many commits stored it; the ledger raises it. 0: not stored yet."""
     trail: int = 0
     trail_hash: str = ""
     troubleshooter: str | None = None  # the last link in a denial's text; no decision uses it

@@ -62,7 +62,7 @@ class Executor:
 
         Raises Conflict if another process changed the record first, LedgerFault if the trail of the record is broken.
         """
-        if trail and record.version > 1:
+        if trail and record.version:
             require_whole(self._ledger, record.id)
         return self._store(record, *trail, denial_key=denial_key, decision=decision)
 
@@ -77,7 +77,7 @@ class Executor:
         if self._notifier is not None:
             brake = next((each for each in BRAKES if decision and each in decision.reasons), None)
             parcels = self._notifier.parcels(record, trail, brake=brake, look_up=self._ledger.get)
-        self._ledger.commit(record, trail=trail, denial_key=denial_key, parcels=parcels)
+        record = self._ledger.commit(record, trail=trail, denial_key=denial_key, parcels=parcels)
         for step in trail:
             self._events.on_transition(step)
         if self._notifier is not None and parcels:

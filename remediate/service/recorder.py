@@ -82,11 +82,10 @@ class Recorder:
             trail.append(step)
         for partner in partners:
             record = lifecycle.with_partner(record, partner)
-        version = record.version
         record, more = self._transitions(record, decision, now)
         trail += more
-        record = self._grouped(msgspec.structs.replace(record, version=version), trail, denial)
-        self._executor.commit(record, *trail, denial_key=denial.entry.key, decision=decision)
+        record = self._grouped(record, trail, denial)
+        record = self._executor.commit(record, *trail, denial_key=denial.entry.key, decision=decision)
         return Recorded(record, decision, approved=any(step.after is State.APPROVED for step in trail))
 
     def _transitions(
@@ -162,5 +161,5 @@ class Recorder:
         """Record on a proposal that this deploy waits for it too."""
         record = require_record(self._ledger, ident)
         seen = lifecycle.with_foreseen(record, denial, denial.grant.id, prove(record))
-        if seen is not record:
+        if seen != record:
             self._executor.commit(seen)

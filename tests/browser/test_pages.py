@@ -104,9 +104,9 @@ def test_hostile_names_are_shown_and_do_nothing(scene: Scene) -> None:
     found = denial(activity())
     now = datetime.now(UTC)
     record, step = open_remediation(found, decide(found), State.PROPOSED, actor=HOSTILE, now=now, note=HOSTILE)
-    rejected, over = transition(record, State.REJECTED, actor=f"user:{HOSTILE}@example.com", now=now, note=HOSTILE)
     ledger = open_ledger(scene.environment["REMEDIATE_LEDGER"])
-    ledger.commit(record, trail=[step])
+    record = ledger.commit(record, trail=[step])
+    rejected, over = transition(record, State.REJECTED, actor=f"user:{HOSTILE}@example.com", now=now, note=HOSTILE)
     texts = {"rule": HOSTILE, "rule_comment": HOSTILE, "images": (HOSTILE,), "approver": f"user:{HOSTILE}"}
     where = Deploy(project=HOSTILE, number=HOSTILE, location=HOSTILE, name=HOSTILE)
     ledger.commit(replace(rejected, **texts, deploys=(where,)), trail=[over])

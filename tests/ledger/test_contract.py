@@ -46,7 +46,7 @@ def fresh(ledger_url: str) -> Open:
 
 def test_what_was_committed_is_there_for_everybody(fresh: Open) -> None:
     record, trail = first()
-    fresh().commit(record, trail=[trail], denial_key="k")
+    record = fresh().commit(record, trail=[trail], denial_key="k")
     assert fresh().get(record.id) == record
     assert list(fresh().trail(record.id)) == list(fresh().trail()) == [trail]
     assert fresh().is_counted("k", record.id)
@@ -54,10 +54,10 @@ def test_what_was_committed_is_there_for_everybody(fresh: Open) -> None:
     assert fresh().get("r-000000000000") is None
 
 
-@pytest.mark.parametrize("version", [1, 3, 7])
+@pytest.mark.parametrize("version", [0, 2, 7])
 def test_a_stale_version_is_a_conflict_and_leaves_nothing(fresh: Open, version: int) -> None:
     record, trail = first()
-    fresh().commit(record, trail=[trail])
+    record = fresh().commit(record, trail=[trail])
     later, step = transition(record, State.REJECTED, actor="user:ana@example.com", now=NOON)
     with pytest.raises(Conflict):
         fresh().commit(replace(later, version=version), trail=[step], denial_key="k")
@@ -68,7 +68,7 @@ def test_a_stale_version_is_a_conflict_and_leaves_nothing(fresh: Open, version: 
 
 def test_a_denial_is_counted_once_in_each_remediation(fresh: Open) -> None:
     (one, _), (two, _) = first(1), first(2)
-    fresh().commit(one, denial_key="k")
+    one = fresh().commit(one, denial_key="k")
     fresh().commit(two, denial_key="k")
     again = with_denial(one, denied(1), NOON)
     with pytest.raises(Conflict):
@@ -79,8 +79,7 @@ def test_a_denial_is_counted_once_in_each_remediation(fresh: Open) -> None:
 def test_a_list_is_newest_first_filtered_and_paged(fresh: Open) -> None:
     ledger = fresh()
     made = [first(number, NOON - timedelta(minutes=number))[0] for number in range(6)]
-    for record in reversed(made):
-        ledger.commit(record)
+    made = [ledger.commit(record) for record in reversed(made)][::-1]
     assert [each.id for each in ledger.find(Filter())] == [each.id for each in made]
     page = ledger.find(Filter(), limit=2)
     assert [each.id for each in ledger.find(Filter(), limit=2, after=page[-1])] == [each.id for each in made[2:4]]
@@ -137,7 +136,7 @@ def _count(url: str, worker: int, times: int) -> None:
 def test_many_processes_count_and_lose_nothing(ledger_url: str) -> None:
     url = ledger_url
     record, trail = first()
-    open_ledger(url).commit(record, trail=[trail])
+    record = open_ledger(url).commit(record, trail=[trail])
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_count, args=(url, number, 25)) for number in range(4)]
     for worker in workers:
@@ -170,7 +169,7 @@ def _write_for_ever(url: str, ready: Connection) -> None:
     ledger = open_ledger(url)
     for number in range(1_000_000):
         record, trail = first(number)
-        ledger.commit(record, trail=[trail], denial_key=str(number))
+        record = ledger.commit(record, trail=[trail], denial_key=str(number))
         if number == 20:
             ready.send("go on")
 
@@ -194,20 +193,20 @@ def test_a_killed_writer_leaves_whole_steps_alone(ledger_url: str) -> None:
 
 def test_a_parcel_is_stored_with_its_step_or_not_at_all(fresh: Open) -> None:
     record, trail = first()
-    fresh().commit(record, trail=[trail], denial_key="k", parcels=[told(0), told(0, "chat")])
+    stored = fresh().commit(record, trail=[trail], denial_key="k", parcels=[told(0), told(0, "chat")])
     assert fresh().waiting("slack", instant(NOON), 10) == [told(0)]
     assert fresh().waiting("chat", instant(NOON), 10) == [told(0, "chat")]
     assert fresh().waiting("pubsub", instant(NOON), 10) == []
     with pytest.raises(Conflict):
         fresh().commit(record, trail=[trail], parcels=[told(1)])
     with pytest.raises(Conflict):
-        fresh().commit(with_denial(record, denied(), NOON), denial_key="k", parcels=[told(2)])
+        fresh().commit(with_denial(stored, denied(), NOON), denial_key="k", parcels=[told(2)])
     assert fresh().waiting("slack", instant(NOON), 10) == [told(0)]
 
 
 def test_a_parcel_that_is_there_stays_as_it_is_and_is_no_conflict(fresh: Open) -> None:
     record, trail = first()
-    fresh().commit(record, trail=[trail], parcels=[told(0)])
+    record = fresh().commit(record, trail=[trail], parcels=[told(0)])
     sent = delivered(leased(told(0), NOON), NOON)
     fresh().mark(leased(told(0), NOON))
     fresh().mark(sent)
@@ -295,7 +294,7 @@ def test_what_was_last_denied_in_a_time_is_found_whole(fresh: Open) -> None:
     records = []
     for number in range(4):
         record, trail = first(number, NOON + timedelta(hours=number))
-        fresh().commit(record, trail=[trail])
+        record = fresh().commit(record, trail=[trail])
         records.append(record)
     between = {"since": records[1].last_seen, "until": records[3].last_seen}
     for order in (False, True):
@@ -307,7 +306,7 @@ def test_what_was_last_denied_in_a_time_is_found_whole(fresh: Open) -> None:
 
 def test_what_is_filed_under_another_state_than_it_says_is_found(fresh: Open, ledger_url: str) -> None:
     record, trail = first()
-    fresh().commit(record, trail=[trail])
+    record = fresh().commit(record, trail=[trail])
     assert list(fresh().index_mismatches()) == []
     if ledger_url.startswith("sqlite:"):
         with sqlite3.connect(ledger_url.removeprefix("sqlite:///")) as connection:
@@ -330,6 +329,7 @@ def test_a_newer_schema_is_refused_with_what_to_do(fresh: Open, ledger_url: str)
 
 def test_the_first_schema_is_migrated_and_keeps_what_it_holds(tmp_path: Path) -> None:
     record, trail = first()
+    record = replace(record, version=1)
     path = tmp_path / "ledger.db"
     old = {name: value for name, value in msgspec.to_builtins(record).items() if name not in ("doubts", "approver")}
     with sqlite3.connect(path) as connection:
@@ -434,7 +434,7 @@ def test_a_member_is_found_by_the_whole_of_it_or_any_part_in_any_case(
     fresh: Open, spelling: Callable[[str], str]
 ) -> None:
     record, trail = first()
-    fresh().commit(record, trail=[trail])
+    record = fresh().commit(record, trail=[trail])
     assert fresh().find(Filter(member=spelling(record.member))) == [record]
 
 
@@ -458,9 +458,7 @@ def test_what_waits_longest_is_first_and_pages_end_where_the_next_begins(fresh: 
 
 def test_a_remediation_is_found_by_words_and_by_its_projects(fresh: Open) -> None:
     ledger = fresh()
-    made = [first(number)[0] for number in range(3)]
-    for record in made:
-        ledger.commit(record)
+    made = [ledger.commit(first(number)[0]) for number in range(3)]
     assert len(ledger.page(Filter(search_text=("shop-frontend", "Containers", "deployer-1"))).records) == 1
     assert ledger.page(Filter(search_text=("deployer-1", "nothing"))).records == []
     assert len(ledger.page(Filter(project="SHOP-front")).records) == 3
@@ -476,7 +474,7 @@ def test_states_are_counted(fresh: Open) -> None:
     ledger = fresh()
     for number in range(3):
         record, trail = first(number)
-        ledger.commit(record, trail=[trail])
+        record = ledger.commit(record, trail=[trail])
     rejected, step = transition(record, State.REJECTED, actor="user:ana@example.com", now=NOON)
     ledger.commit(rejected, trail=[step])
     counts = {state: number for state, number in fresh().counts().items() if number}
@@ -490,7 +488,7 @@ def test_transitions_are_found_by_time_and_everything_that_they_say(fresh: Open)
     for number in range(4):
         at = NOON + timedelta(hours=number)
         record, trail = first(number, at)
-        ledger.commit(record, trail=[trail])
+        record = ledger.commit(record, trail=[trail])
         rejected, step = transition(record, State.REJECTED, actor=f"user:ana-{number}@example.com", now=at)
         ledger.commit(rejected, trail=[step])
     one, three = instant(NOON + timedelta(hours=1)), instant(NOON + timedelta(hours=3))
@@ -526,7 +524,7 @@ def test_a_store_that_looks_through_a_part_says_so(firestore: str, monkeypatch: 
     ledger = open_ledger(firestore)
     for number in range(5):
         record, trail = first(number, NOON + timedelta(minutes=number))
-        ledger.commit(record, trail=[trail])
+        record = ledger.commit(record, trail=[trail])
     assert ledger.page(Filter(member="deployer-0")).looked_at == 3
     assert ledger.page(Filter(member=record.member)).looked_at is None
     assert ledger.page(Filter(), limit=2).looked_at is None
@@ -538,7 +536,7 @@ def test_documents_of_an_older_schema_are_found_by_their_last_change(firestore: 
     from google.cloud.firestore import DELETE_FIELD, Client
 
     record, trail = first()
-    open_ledger(firestore).commit(record, trail=[trail])
+    record = open_ledger(firestore).commit(record, trail=[trail])
     project, database = firestore.removeprefix("firestore://").split("/")
     client = Client(project=project, database=database)
     client.collection("remediations").document(record.id).update({"updated": DELETE_FIELD})
@@ -551,7 +549,7 @@ def test_documents_of_the_fourth_schema_are_in_no_group(firestore: str) -> None:
     from google.cloud.firestore import DELETE_FIELD, Client
 
     record, trail = first()
-    open_ledger(firestore).commit(record, trail=[trail])
+    record = open_ledger(firestore).commit(record, trail=[trail])
     project, database = firestore.removeprefix("firestore://").split("/")
     client = Client(project=project, database=database)
     client.collection("remediations").document(record.id).update({"gathered": DELETE_FIELD})

@@ -48,8 +48,7 @@ def three(ledger: Ledger) -> list[Remediation]:
     made = []
     for number in range(3):
         record, trail = first(number, NOON + timedelta(minutes=number))
-        ledger.commit(record, trail=[trail])
-        made.append(record)
+        made.append(ledger.commit(record, trail=[trail]))
     return made
 
 

@@ -158,8 +158,7 @@ def approved(world: World) -> Remediation:
     stored = world.ledger.get(record.id)
     assert stored
     record, step = transition(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now, added_by_us=True)
-    world.ledger.commit(record, trail=[step])
-    return record
+    return world.ledger.commit(record, trail=[step])
 
 
 def broken_ways(world: World, record: Remediation) -> Iterator[None]:

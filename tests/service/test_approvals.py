@@ -156,11 +156,11 @@ def test_a_second_deployer_who_comes_in_between_may_not_approve_the_second_hop_e
     other = "other@shop-frontend.iam.gserviceaccount.com"
     came: list[str] = []
 
-    def commit(record: Remediation, **more: Any) -> None:
+    def commit(record: Remediation, **more: Any) -> Remediation:
         if record.predicted and not came:
             came.append(other)
             world.instance().handle(denial(activity(insert_id="other", email=other)))
-        world.ledger.commit(record, **more)
+        return world.ledger.commit(record, **more)
 
     world.instance(ledger=Overlaid(world.ledger, commit=commit)).handle(cross())
     agent = world.records()[f"serviceAccount:{AGENT}"]

@@ -131,7 +131,7 @@ def test_a_check_bars_whom_the_log_itself_names(world: World) -> None:
     entry = activity(insert_id="1", email=ANA)
     record = world.instance().handle(denial(entry)).remediation
     assert record
-    world.ledger.commit(replace(record, deployers=(), named_by=(), version=record.version + 1))
+    world.ledger.commit(replace(record, deployers=(), named_by=()))
     assert "own deploy" in world.instance().check(record.id, ANA).barred
     with pytest.raises(Refused, match="own deploy"):
         world.instance().approve(record.id, actor=ANA)
@@ -192,7 +192,7 @@ def test_an_approver_who_turns_out_to_have_deployed_does_not_count(world: World)
     rules = policy(approvals=2)
     world.instance(rules=rules).approve(record.id, actor=ANA)
     now = stored(world, record)
-    world.ledger.commit(replace(now, deployers=(*now.deployers, f"user:{ANA}"), version=now.version + 1))
+    world.ledger.commit(replace(now, deployers=(*now.deployers, f"user:{ANA}")))
     assert world.instance(rules=rules).approve(record.id, actor=BO).remediation.state is State.PROPOSED
 
 
@@ -327,7 +327,7 @@ def test_who_stands_behind_the_call_by_the_log_may_not_approve(world: World) -> 
     entry = impersonated(activity(insert_id="1"), ANA)
     record = world.instance().handle(denial(entry)).remediation
     assert record
-    world.ledger.commit(replace(record, deployers=(MEMBER,), named_by=(), version=record.version + 1))
+    world.ledger.commit(replace(record, deployers=(MEMBER,), named_by=()))
     assert world.instance().check(record.id, ANA).barred.endswith("it is about their own deploy")
     with pytest.raises(Refused, match="own deploy"):
         world.instance().approve(record.id, actor=ANA)
@@ -356,12 +356,12 @@ def test_a_withdrawal_that_another_step_overtakes_is_made_on_the_newer_record(wo
     del world.registry.policies[REPOSITORY]
     raced: list[int] = []
 
-    def commit(changed: Remediation, **more: Any) -> None:
+    def commit(changed: Remediation, **more: Any) -> Remediation:
         if changed.state is State.REFUSED and not raced:
             raced.append(1)
             now = stored(world, record)
-            world.ledger.commit(replace(now, denials=now.denials + 1, version=now.version + 1))
-        world.ledger.commit(changed, **more)
+            world.ledger.commit(replace(now, denials=now.denials + 1))
+        return world.ledger.commit(changed, **more)
 
     list(world.instance(ledger=Overlaid(world.ledger, commit=commit)).sweep())
     assert (state(world, record.id), stored(world, record).denials) == (State.REFUSED, 2)

@@ -278,9 +278,7 @@ def test_a_grant_whose_trail_is_broken_is_not_renewed_and_the_others_are(world: 
     for member in (broken, whole):
         deploy(world, 80, member, insert_id=str(member))
     [record] = [each for each in world.ledger.find(Filter()) if each.member == str(broken)]
-    world.ledger.commit(
-        replace(record, version=record.version + 1, max_duration=7.0 * 86400 * 53)
-    )  # not what its trail says
+    world.ledger.commit(replace(record, max_duration=7.0 * 86400 * 53))  # not what its trail says
     world.now = NOON + 85 * DAY
     fault, done = swept(world)
     assert fault.remediation
@@ -397,11 +395,11 @@ class Beside:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
 
-    def commit(self, record: Remediation, **rest: Any) -> None:
+    def commit(self, record: Remediation, **rest: Any) -> Remediation:
         self._left -= 1
         if self._left == 0:
             self._happen()
-        self._ledger.commit(record, **rest)
+        return self._ledger.commit(record, **rest)
 
 
 def test_a_revocation_just_before_a_renewal_stands(world: World) -> None:
