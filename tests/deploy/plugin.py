@@ -115,13 +115,13 @@ def _block(arguments: Json) -> Any:
                 type_name=name, block=_block(each["block"]), nesting=2, min_items=least, max_items=most
             )
             continue
-        computed = bool(each.get("computed"))
+        computed = each.get("computed")
         made.attributes.add(
             name=name,
             type=json.dumps(_type(each)).encode(),
             required=each["req"],
             optional=not each["req"] and computed != "only",
-            computed=computed,
+            computed=bool(computed),
             write_only=name.endswith("_wo"),
         )
     return made
@@ -174,6 +174,14 @@ class Provider:
             {"": answer.resource_schemas, "data": answer.data_source_schemas}.get(
                 kind, answer.ephemeral_resource_schemas
             )[rest].CopyFrom(_schema(arguments))
+        return answer
+
+    def ValidateResourceConfig(self, request: Any, _: Any) -> Any:  # noqa: N802
+        """As Google's provider does: refuse a value for what Google Cloud alone assigns. Terraform leaves that to it."""
+        answer, given = _CLASS["Told"](), _unpack(request.config)
+        for name, each in self._types[request.type_name].items():
+            if each.get("computed") == "only" and given.get(name) is not None:
+                answer.diagnostics.add(severity=1, summary=f"Google Cloud alone assigns {name}")
         return answer
 
     def PlanResourceChange(self, request: Any, _: Any) -> Any:  # noqa: N802

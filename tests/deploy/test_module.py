@@ -66,6 +66,14 @@ def test_every_block_is_one_that_the_provider_knows() -> None:
     assert schema.made(json.loads(known.read_text())) == json.loads(schema.WRITTEN.read_text()), "make it anew"
 
 
+def test_what_google_cloud_alone_assigns_cannot_be_given(blank_paper: Paper) -> None:
+    folder = blank_paper.folder / "assigned"
+    folder.mkdir()
+    (folder / "main.tf").write_text('resource "google_service_account" "x" {\n  account_id = "x"\n  email = "x"\n}\n')
+    with pytest.raises(AssertionError, match="Google Cloud alone assigns email"):
+        blank_paper.plan("assigned")
+
+
 @SCOPED
 @MODED
 def test_a_first_apply_can_be_planned(blank_paper: Paper, scope: str, mode: str) -> None:
