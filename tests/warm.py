@@ -235,7 +235,7 @@ def _end(code: object) -> None:
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)
         code = 1
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()  # type: ignore[attr-defined]  # as Python does it, by a name that is not public
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

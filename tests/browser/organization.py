@@ -40,11 +40,10 @@ _FOLDER = "folders/310000000001"
 def write_organization(path: Path) -> None:
     """The example's organization with more teams and registries, as a file for the sandbox."""
     organization = yaml.safe_load((ROOT / "sandbox" / "example.yaml").read_text())
-    known = {each["id"]: each for each in organization["projects"]}
+    known: dict[str, dict[str, Any]] = {each["id"]: each for each in organization["projects"]}
     for number, name in enumerate(TEAMS, 1):
         if name not in known:
-            project = {"id": name, "number": f"70000000000{number}", "parent": _FOLDER}
-            organization["projects"].append(project)
+            organization["projects"].append({"id": name, "number": f"70000000000{number}", "parent": _FOLDER})
         organization["identities"].append(f"serviceAccount:deployer@{name}.iam.gserviceaccount.com")
     for number, (name, repositories) in enumerate(REGISTRIES.items(), 1):
         project = known.get(name)

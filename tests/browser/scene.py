@@ -32,7 +32,7 @@ class Scene:
         def start(who: str) -> FunctionProcess:
             target = "review" if who else "on_denial"
             own = {"REMEDIATE_LOCAL_REVIEWER": who} if who else {}
-            return FunctionProcess(self.sandbox, folder, target=target, **settings, **own)
+            return FunctionProcess(self.sandbox, folder, settings | own, target=target)
 
         with ThreadPoolExecutor(3) as pool:
             self.function, *pages = pool.map(start, ("", *reviewers))

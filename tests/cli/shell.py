@@ -31,25 +31,22 @@ def call_main(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run `python -m remediate` in a process with only this environment."""
     out, err = io.BytesIO(), io.BytesIO()
-    streams = {
-        "stdin": io.TextIOWrapper(io.BytesIO(stdin), "utf-8"),
-        "stdout": io.TextIOWrapper(out, "utf-8"),
-        "stderr": io.TextIOWrapper(err, "utf-8"),
-    }
-    streams["__stdout__"] = streams["stdout"]  # otherwise a table is as wide as the terminal of pytest
+    given, told, warned = (io.TextIOWrapper(stream, "utf-8") for stream in (io.BytesIO(stdin), out, err))
     rest._session.cache_clear()  # a new process has no connection of the previous command
     with (
         contextlib.chdir(ROOT),
         mock.patch.dict(os.environ, environment, clear=True),
-        mock.patch.multiple(sys, argv=["remediate", *arguments], excepthook=sys.excepthook, **streams),
+        mock.patch.multiple(sys, argv=["remediate", *arguments], excepthook=sys.excepthook),
+        mock.patch.multiple(sys, stdin=given, stdout=told, stderr=warned),
+        mock.patch.object(sys, "__stdout__", told),  # otherwise a table is as wide as the terminal of pytest
     ):
         try:
             main()
             code: Any = 0
         except SystemExit as ended:
             code = ended.code or 0
-        streams["stdout"].flush()
-        streams["stderr"].flush()
+        told.flush()
+        warned.flush()
     return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 

@@ -29,7 +29,7 @@ ASKING = {
 
 def kinds(group: Any, *words: str) -> dict[str, type]:
     """The class of every command below this group."""
-    found = {}
+    found: dict[str, type] = {}
     for name, each in group.commands.items():
         below = hasattr(each, "commands")
         found |= kinds(each, *words, name) if below else {" ".join((*words, name)): type(each)}

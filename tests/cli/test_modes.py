@@ -8,6 +8,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -57,26 +58,26 @@ def test_dry_run_is_said_by_one_and_withdraws_what_was_asked_for(shell: Shell) -
 
 
 def test_an_operator_needs_nobody(shell: Shell) -> None:
-    operated = {"REMEDIATE_OPERATORS": ANA, "REMEDIATE_REVIEWERS": "example.org"}
+    run = partial(shell.run, REMEDIATE_OPERATORS=ANA, REMEDIATE_REVIEWERS="example.org")
     alone = f"    switched alone: user:{ANA} is an operator here\n"
-    assert shell.run("mode", "enforce", *WHY, "--as", ANA, **operated) == f"everywhere: enforce\n{alone}"
-    assert "is not a reviewer" in shell.run("mode", "enforce", *SCOPE, *WHY, "--as", BO, code=1, **operated)
+    assert run("mode", "enforce", *WHY, "--as", ANA) == f"everywhere: enforce\n{alone}"
+    assert "is not a reviewer" in run("mode", "enforce", *SCOPE, *WHY, "--as", BO, code=1)
     assert shell.json("trail", "mode")[0]["operator"] is True
     wrong = shell.run("mode", code=2, REMEDIATE_OPERATORS="example.com")
     assert "REMEDIATE_OPERATORS='example.com': expected addresses" in wrong
 
 
 def test_an_operator_who_confirms_anothers_request_does_not_switch_alone(shell: Shell) -> None:
-    operated = {"REMEDIATE_OPERATORS": BO}
-    shell.run("mode", "enforce", *WHY, "--as", ANA, **operated)
-    assert shell.run("mode", "enforce", *WHY, "--as", BO, **operated) == "everywhere: enforce\n"
-    assert shell.run("mode", "dry-run", *WHY, "--as", BO, **operated) == "everywhere: dry-run\n"
-    assert "switched alone" in shell.run("mode", "clear", *WHY, "--as", BO, **operated)
+    run = partial(shell.run, REMEDIATE_OPERATORS=BO)
+    run("mode", "enforce", *WHY, "--as", ANA)
+    assert run("mode", "enforce", *WHY, "--as", BO) == "everywhere: enforce\n"
+    assert run("mode", "dry-run", *WHY, "--as", BO) == "everywhere: dry-run\n"
+    assert "switched alone" in run("mode", "clear", *WHY, "--as", BO)
 
 
 def test_the_mode_is_said_in_one_line_first(shell: Shell) -> None:
     def told(**environment: str) -> str:
-        return shell.run("mode", **environment).splitlines()[0]
+        return shell.run("mode", code=0, **environment).splitlines()[0]
 
     def switch(wanted: str, scope: str = "everywhere") -> None:
         shell.run("mode", wanted, "--scope", scope, *WHY, "--as", REVIEWER)

@@ -8,6 +8,8 @@ import msgspec
 
 from remediate.decisions.policy import Mode
 from remediate.ledger.opening import open_ledger
+from remediate.records.modes import ModeChange
+from remediate.records.remediation import TrailRecord
 from remediate.settings import load_settings
 from remediate.wiring import remediator_from, trail_log_from
 from tests.audit_entries import activity, denial, user_text
@@ -36,7 +38,7 @@ def test_every_transition_and_switch_of_a_command_is_a_line_once(
     assert record
     remediator.approve(record.id, actor=REVIEWER)
     remediator.switch("everywhere", Mode.DRY_RUN, actor=REVIEWER, note="stop")
-    steps = [*open_ledger(ledger).trail(), *open_ledger(ledger).mode_changes()]
+    steps: list[TrailRecord | ModeChange] = [*open_ledger(ledger).trail(), *open_ledger(ledger).mode_changes()]
     found = lines(sandbox_server)
     assert {line["jsonPayload"]["trail"]["hash"] for line in found} == {step.hash for step in steps}
     assert len(found) == len(steps) == 5

@@ -73,7 +73,7 @@ def _classes() -> dict[str, Any]:
                 entry.field.add(name="value", number=2, label=1, type=11, type_name=f".{_PACKAGE}.{kind[1:]}")
                 made.type, made.type_name = 11, f".{_PACKAGE}.{name}.{entry.name}"
             elif kind.lstrip("*") in _TYPES:
-                made.type = _TYPES[kind.lstrip("*")]  # type: ignore[assignment]
+                made.type = _TYPES[kind.lstrip("*")]
             else:
                 made.type, made.type_name = 11, f".{_PACKAGE}.{kind.lstrip('*')}"
     pool = descriptor_pool.DescriptorPool()

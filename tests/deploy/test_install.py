@@ -154,9 +154,9 @@ def test_what_runs_is_set_up_alike(plans: Plans, scope: str, mode: str) -> None:
     for name, values in plan.items():
         words = commands[f"remediate-{name}"]
         listed = flag(words, "set-env-vars").removeprefix("^@@^").split("@@")
-        given = dict(each.partition("=")[::2] for each in listed)
+        given: dict[str, str | None] = dict(each.partition("=")[::2] for each in listed)
         if secret := flag(words, "set-secrets"):
-            given[secret.partition("=")[0]] = None  # type: ignore[assignment]
+            given[secret.partition("=")[0]] = None
         assert given == environment(values)
         template = values["template"][0]
         inner = template["template"][0] if name == "sweep" else template

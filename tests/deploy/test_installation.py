@@ -12,7 +12,7 @@ import pytest
 from deploy import generate
 from remediate.doctor import installation as doctors
 from remediate.doctor import requirements
-from remediate.doctor.names import METHODS, ResourceNames
+from remediate.doctor.names import ResourceNames
 from remediate.doctor.resources import newest_first
 from sandbox.deployment import resources
 from sandbox.deployment_seed import DeploymentSeed
@@ -188,7 +188,7 @@ def test_the_doctor_looks_for_the_files_names(scope: str) -> None:
     roles = {site.role(need.custom_role) for need in requirements.REQUIREMENTS if need.custom_role}
     assert roles == wanted("folders")["roles"]  # the doctor holds a role's id ready in every scope
     assert {each.rpartition("/")[2] for each in site.triggers} == names["triggers"]
-    assert set(METHODS) == {*SAID["methods"]}
+    assert set(doctors.METHODS) == {*SAID["methods"]}
     own = {kind: {part: _named(each["name"]) for part, each in SAID["resources"][kind].items()} for kind in names}
     assert site.topic == f"{site.project_path}/topics/{own['topics']['denials']}"
     assert site.dead_letter_topic == f"{site.project_path}/topics/{own['topics']['dead_letters']}"

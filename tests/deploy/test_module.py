@@ -182,9 +182,15 @@ def test_a_registry_that_did_not_opt_in_is_out_of_reach(paper: Paper, scope: str
 
 
 def test_what_is_ours_and_how_long_the_built_in_rule_grants_is_said(paper: Paper) -> None:
-    said = {"domains": ["example.com", "example.org"], "workforce_pools": ["staff"], "grant_days": 30}
-    said |= {"operators": ["op@example.com"]}
-    given = environment(containers(paper.plan(scope=SCOPES["organization"], **FIVE, **said))["receiver"])
+    plan = paper.plan(
+        scope=SCOPES["organization"],
+        domains=["example.com", "example.org"],
+        workforce_pools=["staff"],
+        grant_days=30,
+        operators=["op@example.com"],
+        **FIVE,
+    )
+    given = environment(containers(plan)["receiver"])
     assert (given["REMEDIATE_DOMAINS"], given["REMEDIATE_WORKFORCE_POOLS"]) == ("example.com,example.org", "staff")
     assert given["REMEDIATE_GRANT_DAYS"] == "30"
     assert given["REMEDIATE_OPERATORS"] == "op@example.com"

@@ -95,7 +95,7 @@ class Story:
 
     def received(self, mode: str) -> set[str]:
         """What a receiver needs: a denial of its own project's image, one across projects, one in a system event."""
-        receiver = FunctionProcess(self.sandbox, self.folder, REMEDIATE_MODE=mode, **self.settings)
+        receiver = FunctionProcess(self.sandbox, self.folder, self.settings, REMEDIATE_MODE=mode)
         before = self.calls()
         try:
             for number, entry in enumerate(
@@ -112,7 +112,7 @@ class Story:
 
     def reviewed(self) -> set[str]:
         """What the pages need: look, approve, revoke."""
-        pages = FunctionProcess(self.sandbox, self.folder, target="review", **self.settings)
+        pages = FunctionProcess(self.sandbox, self.folder, self.settings, target="review")
         before = self.calls()
         try:
             waiting = [each for each in pages.records() if each.state == "proposed"]

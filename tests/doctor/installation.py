@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,6 +35,10 @@ DATABASE = f"/v1/{HERE}/databases/remediate"
 def member(task: str) -> str:
     """A task's service account as an IAM member."""
     return f"serviceAccount:remediate-{task}@{PROJECT}.iam.gserviceaccount.com"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Installation:
@@ -73,22 +78,25 @@ class Installation:
         names: ResourceNames | None = None,
         *,
         canary: bool = False,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        wait: Callable[[float], None] | None = None,
+        clock: Callable[[], datetime] = _now,
+        wait: Callable[[float], None] = time.sleep,
         **environ: str,
     ) -> DoctorReport:
         """The doctor's report."""
         local = local_facts(self.environ | environ)
-        options = {"wait": wait} if wait else {}
-        return run_doctor(local, names or self.names, canary=canary, clock=clock, **options)
+        return run_doctor(local, names or self.names, canary=canary, clock=clock, wait=wait)
+
+    def findings(self, environ: dict[str, str]) -> list[Finding]:
+        """What a run without a synthetic denial finds in this environment."""
+        return run_doctor(local_facts(self.environ | environ), self.names, canary=False, clock=_now).findings
 
     def codes(self, **environ: str) -> set[Code]:
         """The codes of a run without a synthetic denial."""
-        return {finding.code for finding in self.run(**environ).findings}
+        return {finding.code for finding in self.findings(environ)}
 
     def finding(self, code: Code, **environ: str) -> Finding:
         """The only finding with this code."""
-        [finding] = [each for each in self.run(**environ).findings if each.code is code]
+        [finding] = [each for each in self.findings(environ) if each.code is code]
         return finding
 
 

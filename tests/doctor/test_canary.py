@@ -43,7 +43,7 @@ def receiver(
     installation: Installation, folder: Path, *, logs: bool = True, **settings: str
 ) -> Iterator[FunctionProcess]:
     """The real function as the sandbox's receiver; its standard output goes to the log."""
-    function = FunctionProcess(installation.sandbox, folder, REMEDIATE_ORGANIZATION="400000000001", **settings)
+    function = FunctionProcess(installation.sandbox, folder, settings, REMEDIATE_ORGANIZATION="400000000001")
     installation.sandbox.subscribe(function.url)
     installation.set_env(REMEDIATE_LEDGER=f"sqlite:///{function.ledger_path}", **settings)
     done = threading.Event()

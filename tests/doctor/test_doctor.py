@@ -158,7 +158,7 @@ def test_bad_input_is_named_with_what_is_accepted(arguments: tuple[str, ...], na
     ],
 )
 def test_the_installation_is_named_by_the_environment(installation: Installation, environ: dict[str, str]) -> None:
-    report = report_json(installation, "--no-canary", **environ)
+    report = report_json(installation, "--no-canary", code=0, **environ)
     assert (report["site"]["project"], report["site"]["region"]) == (PROJECT, REGION)
 
 
@@ -192,7 +192,7 @@ def test_inside_the_service_it_knows_where_it_is_and_sends_nothing(
     installation: Installation, metadata: str, part: dict[str, str]
 ) -> None:
     ledger = f"firestore://{PROJECT}/remediate"
-    report = report_json(installation, GCE_METADATA_HOST=metadata, REMEDIATE_LEDGER=ledger, **part)
+    report = report_json(installation, code=0, GCE_METADATA_HOST=metadata, REMEDIATE_LEDGER=ledger, **part)
     assert report["site"] == {
         "project": PROJECT,
         "region": REGION,

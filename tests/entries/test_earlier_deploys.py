@@ -64,7 +64,7 @@ def changed(path: str, value: Any, entry: dict[str, Any] | None = None) -> dict[
     """The good entry with one field more, or another; `del` takes it out."""
     entry = deepcopy(entry or good())
     *steps, last = path.split("/")
-    node = entry
+    node: Any = entry
     for step in steps:
         node = node[int(step)] if isinstance(node, list) else node.setdefault(step, {})
     if value == "del":

@@ -51,7 +51,7 @@ def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def mutated_entries(draw: st.DrawFn) -> dict[str, Any]:
-    entry = copy.deepcopy(draw(st.sampled_from(BASES)))
+    entry: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(BASES)))
     for _ in range(draw(st.integers(1, 4))):
         *path, last = draw(st.sampled_from([path for path in _paths(entry) if path]))
         node: Any = entry

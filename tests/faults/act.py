@@ -88,9 +88,9 @@ def main() -> None:
     remediator = remediator_from(settings, clock=lambda: datetime.now(UTC) + later, notifier=notifier)
     adapter = requests.adapters.HTTPAdapter
     send = steps.wrapped(lambda _, request, **__: f"{request.method} {request.path_url}", adapter.send)
-    adapter.send = send  # type: ignore[method-assign]
+    adapter.send = send  # type: ignore[method-assign]  # replaced, to die at it
     opener = urllib.request.OpenerDirector
-    opener.open = steps.wrapped(lambda *_, **__: "webhook", opener.open)  # type: ignore[method-assign]
+    opener.open = steps.wrapped(lambda *_, **__: "webhook", opener.open)  # type: ignore[method-assign]  # replaced, to die at it
     for ledger in [remediator._ledger, *([notifier._ledger] if notifier else [])]:
         for method in LEDGER_CALLS:
             named = f"ledger.{method}"

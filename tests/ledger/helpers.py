@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from remediate.decisions.policy import decide
+from remediate.decisions.policy import Mode, decide
 from remediate.entries.denial import Denial
 from remediate.records import notice as notices
 from remediate.records.lifecycle import open_remediation
+from remediate.records.modes import ModeChange, Modes, switched
 from remediate.records.outbox import OutboxMessage, parcel
 from remediate.records.remediation import Remediation, TrailRecord
 from remediate.records.states import State
@@ -24,6 +25,15 @@ def first(number: int = 0, at: datetime = NOON) -> tuple[Remediation, TrailRecor
 def denied(number: int = 0, at: datetime = NOON) -> Denial:
     entry = activity(email=f"deployer-{number}@example.com", insert_id=str(number))
     return denial(entry | {"timestamp": at.isoformat()})
+
+
+def switched_alone(
+    modes: Modes, scope: str, mode: Mode, *, actor: str = "user:a@example.com", note: str = ""
+) -> tuple[Modes, ModeChange]:
+    """The switches once somebody who needs no second person sets another mode, and the record of it."""
+    found = switched(modes, scope, mode, actor=actor, now=NOON, note=note, alone=True)
+    assert found
+    return found
 
 
 def told(number: int, channel: str = "slack", at: datetime = NOON) -> OutboxMessage:

@@ -12,8 +12,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -33,7 +35,7 @@ from remediate.records.remediation import Remediation, TrailRecord
 from remediate.records.states import State
 from remediate.times import instant
 from tests.audit_entries import activity, denial
-from tests.ledger.helpers import NOON, denied, first, told
+from tests.ledger.helpers import NOON, denied, first, switched_alone, told
 
 Open = Callable[[], Ledger]
 
@@ -257,7 +259,8 @@ def test_many_steps_that_tell_the_same_are_all_stored_and_it_is_told_once(fresh:
         record, trail = first(number)
         while True:
             with contextlib.suppress(Conflict):
-                return ledgers[number % 4].commit(record, trail=[trail], parcels=[told(99)])
+                ledgers[number % 4].commit(record, trail=[trail], parcels=[told(99)])
+                return
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(attempt, range(24)))
@@ -296,11 +299,11 @@ def test_what_was_last_denied_in_a_time_is_found_whole(fresh: Open) -> None:
         record, trail = first(number, NOON + timedelta(hours=number))
         record = fresh().commit(record, trail=[trail])
         records.append(record)
-    between = {"since": records[1].last_seen, "until": records[3].last_seen}
+    between = partial(Filter, since=records[1].last_seen, until=records[3].last_seen)
     for order in (False, True):
-        found = fresh().page(Filter(**between), longest_waiting=order).records
+        found = fresh().page(between(), longest_waiting=order).records
         assert {record.id for record in found} == {record.id for record in records[1:3]}
-    page = fresh().page(Filter((State.PROPOSED,), **between), limit=1)
+    page = fresh().page(between((State.PROPOSED,)), limit=1)
     assert (page.records, page.more) == ([records[2]], True)
 
 
@@ -364,16 +367,12 @@ def test_a_trail_of_the_first_version_keeps_its_hashes() -> None:
 def test_a_switch_is_one_step_and_the_slower_of_two_is_told(fresh: Open) -> None:
     ledger, other = fresh(), fresh()
     assert ledger.modes() == Modes()
-    modes, change = switched(
-        Modes(), EVERYWHERE, Mode.ENFORCE, actor="user:a@example.com", now=NOON, note="go", alone=True
-    )
+    modes, change = switched_alone(Modes(), EVERYWHERE, Mode.ENFORCE, note="go")
     ledger.switch(modes, change)
     with pytest.raises(Conflict):
         other.switch(modes, change)
     assert other.modes() == modes
-    later, second = switched(
-        modes, "folders/1", Mode.DRY_RUN, actor="user:b@example.com", now=NOON, note="stop", alone=True
-    )
+    later, second = switched_alone(modes, "folders/1", Mode.DRY_RUN, actor="user:b@example.com", note="stop")
     other.switch(later, second)
     with pytest.raises(Conflict):
         ledger.switch(later, second)
@@ -566,16 +565,19 @@ def test_a_full_set_of_places_is_told_at_once(firestore: str, monkeypatch: pytes
     from remediate.ledger import firestore as module
 
     streamed = module._streamed
-    monkeypatch.setattr(module, "_streamed", lambda query: calls.append("query") or streamed(query))
+
+    def counted(query: Any) -> Any:
+        calls.append("query")
+        return streamed(query)
+
+    monkeypatch.setattr(module, "_streamed", counted)
     assert not ledger.acquire_slot("flood", 30, "r-30")
     assert calls == ["query"]
     assert ledger.acquire_slot("flood", 30, "r-7")
 
 
 def test_switches_of_an_older_version_are_read_and_switched_on(fresh: Open, ledger_url: str) -> None:
-    modes, change = switched(
-        Modes(), EVERYWHERE, Mode.DRY_RUN, actor="user:a@example.com", now=NOON, note="", alone=True
-    )
+    modes, change = switched_alone(Modes(), EVERYWHERE, Mode.DRY_RUN)
     old = {
         name: value for name, value in msgspec.to_builtins(modes).items() if name not in ("asked", "loosened", "policy")
     }

@@ -14,11 +14,11 @@ from remediate.errors import LedgerFault
 from remediate.ledger.checked import checked_switches, checked_trail
 from remediate.ledger.interface import Cursor, Filter, Ledger, TrailFilter
 from remediate.ledger.opening import open_ledger
-from remediate.records.modes import EVERYWHERE, Modes, switched
+from remediate.records.modes import EVERYWHERE, Modes
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
 from remediate.times import instant
-from tests.ledger.helpers import NOON, first, told
+from tests.ledger.helpers import NOON, first, switched_alone, told
 
 Open = Callable[[], Ledger]
 NO_RECORDS = ["{}", "not json", '{"id": 7}', "[]", "", '{"x": ' + "[" * 5000 + "]" * 5000 + "}"]
@@ -111,9 +111,7 @@ def test_a_notice_that_cannot_be_read_keeps_no_other_waiting(fresh: Open, ledger
 
 
 def test_switches_that_cannot_be_read_are_no_mode(fresh: Open, ledger_url: str) -> None:
-    fresh().switch(
-        *switched(Modes(), EVERYWHERE, Mode.ENFORCE, actor="user:ana@example.com", now=NOON, note="go", alone=True)
-    )
+    fresh().switch(*switched_alone(Modes(), EVERYWHERE, Mode.ENFORCE))
     if ledger_url.startswith("sqlite:"):
         with sqlite3.connect(ledger_url.removeprefix("sqlite:///")) as connection:
             connection.execute("UPDATE modes SET record = '{\"switches\": 1}'")

@@ -17,10 +17,10 @@ from remediate.errors import LedgerFault
 from remediate.ledger import codec as stored
 from remediate.ledger.meaning import FIELDS, nonsense, stored_name
 from remediate.records.lifecycle import transition, with_pending_removal
-from remediate.records.modes import EVERYWHERE, Modes, switched
+from remediate.records.modes import EVERYWHERE, Modes
 from remediate.records.remediation import Remediation
 from remediate.records.states import Ending, State
-from tests.ledger.helpers import NOON, first, told
+from tests.ledger.helpers import NOON, first, switched_alone, told
 
 ANA = "user:ana@example.com"
 DAMAGE: list[Any] = [
@@ -44,7 +44,7 @@ def granted() -> Remediation:
 
 def whole() -> dict[stored.RecordDecoder[Any], Any]:
     """One record of each kind, as it is stored."""
-    modes, change = switched(Modes(), EVERYWHERE, Mode.ENFORCE, actor=ANA, now=NOON, note="go", alone=True)
+    modes, change = switched_alone(Modes(), EVERYWHERE, Mode.ENFORCE, actor=ANA, note="go")
     return {
         stored.remediation: granted(),
         stored.step: first()[1],

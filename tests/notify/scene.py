@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -33,11 +35,19 @@ PAGES = "https://review.example.com"
 class Scene:
     """The service at one moment, `now`; `pass_time` advances it. `said` has the result of each post."""
 
-    def __init__(self, ledger_url: str, *, limits: Limits = Limits(), mode: str = "dry-run", **environ: str) -> None:  # noqa: B008
+    def __init__(
+        self,
+        ledger_url: str,
+        given: Mapping[str, str] = MappingProxyType({}),
+        *,
+        limits: Limits = Limits(),  # noqa: B008  (frozen)
+        mode: str = "dry-run",
+        **environ: str,
+    ) -> None:
         self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
         self.heard = Heard()
         self.ledger_url = ledger_url
-        self.environ = {"REMEDIATE_LEDGER": ledger_url, "REMEDIATE_REVIEW_URL": PAGES, **environ}
+        self.environ = {"REMEDIATE_LEDGER": ledger_url, "REMEDIATE_REVIEW_URL": PAGES, **given, **environ}
         self.ledger = open_ledger(ledger_url)
         self.registry = MemoryRegistry({REPOSITORY: [], SAME_REPOSITORY: []})
         self.entries: dict[str, dict[str, Any]] = {}

@@ -45,7 +45,7 @@ HOSTILE = [
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("count", [1, 7])
 def test_hostile_text_is_shown_and_never_markup(maker: str, text: str, count: int) -> None:
-    body = MAKERS[maker](
+    body: dict[str, Any] = MAKERS[maker](
         [notice(summary=text, note=text, image=text, deployers=(text,), reasons=(Why("x", text),))] * count
     )
     found = list(strings(body))
@@ -67,7 +67,7 @@ def test_hostile_text_is_shown_and_never_markup(maker: str, text: str, count: in
         assert not re.search(r"&(?!lt;|gt;|amp;)", without)
         assert not any(not (char.isprintable() or char == "\n") for char in each)
     if maker == "slack":
-        for section in (each["text"] for each in body["blocks"] if each["text"]["type"] == "mrkdwn"):  # type: ignore[attr-defined]
+        for section in (each["text"] for each in body["blocks"] if each["text"]["type"] == "mrkdwn"):
             assert section["verbatim"] is True
             lines = [line for line in section["text"].split("\n") if not line.startswith("<")]
             assert all(re.fullmatch(r"\*[A-Z][a-z ]+\*  `[^`\n]+`", line) for line in lines), lines

@@ -41,7 +41,7 @@ def test_every_channel_gets_every_notice_once(ledger_url: str, slack: Receiver, 
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     webhooks = {"REMEDIATE_SLACK_WEBHOOK": slack.url, "REMEDIATE_CHAT_WEBHOOK": chat.url}
-    scene = Scene(ledger_url, REMEDIATE_NOTIFY_TOPIC=topic, **webhooks, **pubsub.env)
+    scene = Scene(ledger_url, webhooks | pubsub.env, REMEDIATE_NOTIFY_TOPIC=topic)
     records = scene.denied()
     for _ in range(3):
         scene.sweep()
@@ -100,7 +100,7 @@ def test_people_are_not_asked_what_was_decided_meanwhile_and_machines_hear_of_ev
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
-    scene = Scene(ledger, REMEDIATE_SLACK_WEBHOOK=slack.url, REMEDIATE_NOTIFY_TOPIC=topic, **pubsub.env)
+    scene = Scene(ledger, pubsub.env, REMEDIATE_SLACK_WEBHOOK=slack.url, REMEDIATE_NOTIFY_TOPIC=topic)
     [record] = scene.denied_at_home()
     scene.remediator.reject(record.id, actor=REVIEWER, note="no")
     scene.sweep()
@@ -152,7 +152,7 @@ def test_many_at_once_are_one_digest_for_people_and_a_message_each_for_machines(
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     webhooks = {"REMEDIATE_SLACK_WEBHOOK": slack.url, "REMEDIATE_CHAT_WEBHOOK": chat.url}
-    scene = Scene(ledger_url, REMEDIATE_NOTIFY_TOPIC=topic, **webhooks, **pubsub.env)
+    scene = Scene(ledger_url, webhooks | pubsub.env, REMEDIATE_NOTIFY_TOPIC=topic)
     many(scene, 6)
     scene.sweep()
     assert (len(slack.posts), len(chat.posts)) == (1, 1)
@@ -241,7 +241,7 @@ def test_what_never_arrives_is_given_up_after_days_and_says_so(tmp_path: Path) -
 
 def test_a_topic_that_is_not_there_is_told_by_name(tmp_path: Path, pubsub: PubSub) -> None:
     topic = "projects/remediate-test/topics/never-made"
-    scene = Scene(f"sqlite:///{tmp_path / 'ledger.db'}", REMEDIATE_NOTIFY_TOPIC=topic, **pubsub.env)
+    scene = Scene(f"sqlite:///{tmp_path / 'ledger.db'}", pubsub.env, REMEDIATE_NOTIFY_TOPIC=topic)
     scene.denied_at_home()
     [sending] = scene.sweep()
     assert sending.fault.startswith(f"pubsub: publish to {topic}: 404")
@@ -279,7 +279,7 @@ def test_a_ledger_that_cannot_answer_is_said_and_ends_nothing(tmp_path: Path, sl
     scene.denied_at_home()
     assert scene.notifier
 
-    class Away(type(scene.notifier._ledger)):  # type: ignore[misc]
+    class Away(type(scene.notifier._ledger)):  # type: ignore[misc]  # the class is known only once the test runs
         def waiting(self, *_: object) -> None:
             raise TransientFault("the ledger could not answer: database is locked")
 

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 
 import pytest
+from msgspec.structs import replace
 
 from remediate.notify import cards
 from remediate.records.notice import Notice, NoticeKind
@@ -15,6 +16,7 @@ from tests.audit_entries import bare_text
 from tests.notify.receivers import dead_port
 from tests.notify.scene import PAGES, REVIEWER, SAME_REPOSITORY, Scene, many
 
+LIMITS = Limits(proposals_an_hour=3)
 TOPIC = "projects/remediate-ops/topics/notices"
 
 
@@ -23,13 +25,12 @@ def scene(ledger_url: str) -> Scene:
     return open_remediation(ledger_url)
 
 
-def open_remediation(ledger_url: str, mode: str = "dry-run", **limits: int) -> Scene:
+def open_remediation(ledger_url: str, mode: str = "dry-run", limits: Limits = LIMITS) -> Scene:
     port = dead_port()
     hook = f"http://127.0.0.1:{port}/x"
     said = {"REMEDIATE_PROPOSALS_AN_HOUR": "3", "REMEDIATE_SLACK_WEBHOOK": hook, "REMEDIATE_CHAT_WEBHOOK": hook}
     said |= {"PUBSUB_EMULATOR_HOST": f"127.0.0.1:{port}"}
-    allowed = Limits(proposals_an_hour=3, **limits)
-    return Scene(ledger_url, limits=allowed, mode=mode, REMEDIATE_NOTIFY_TOPIC=TOPIC, **said)
+    return Scene(ledger_url, said, limits=limits, mode=mode, REMEDIATE_NOTIFY_TOPIC=TOPIC)
 
 
 def told(scene: Scene, channel: str = "slack") -> list[Notice]:
@@ -101,7 +102,7 @@ def test_refusals_that_need_a_person_are_gathered_too(scene: Scene) -> None:
 
 def test_a_flood_pulls_no_brake_notice_a_member(tmp_path_factory: pytest.TempPathFactory) -> None:
     url = f"sqlite:///{tmp_path_factory.mktemp('brakes') / 'ledger.db'}"
-    scene = open_remediation(url, "enforce", grants_an_hour=1000, grants_to_a_member=0)
+    scene = open_remediation(url, "enforce", replace(LIMITS, grants_an_hour=1000, grants_to_a_member=0))
     many(scene, 9)
     assert {each.state for each in map(scene.ledger.get, scene.ledger.ids()) if each} == {State.PROPOSED}
     assert kinds(scene) == {NoticeKind.PROPOSED: 3, NoticeKind.BRAKE: 3, NoticeKind.GATHERED: 1}

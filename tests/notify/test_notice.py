@@ -197,7 +197,7 @@ def test_without_a_channel_nothing_is_stored(ledger_url: str) -> None:
 
 
 def test_a_step_that_could_not_be_stored_is_not_told(scene: Scene) -> None:
-    class Full(type(scene.ledger)):  # type: ignore[misc]
+    class Full(type(scene.ledger)):  # type: ignore[misc]  # the class is known only once the test runs
         def commit(self, *_: object, **__: object) -> None:
             raise TransientFault("the disk is full")
 

@@ -24,7 +24,7 @@ class Page:
     def __init__(self, sandbox: SandboxProcess, folder: Path, **settings: str) -> None:
         settings = {"REMEDIATE_LOCAL_REVIEWER": LEAD, **settings}
         self.sandbox = sandbox
-        self.function = FunctionProcess(sandbox, folder, target="review", **settings)
+        self.function = FunctionProcess(sandbox, folder, settings, target="review")
         self.remediator = remediator_from(
             load_settings(sandbox.env | {"REMEDIATE_LEDGER": f"sqlite:///{self.function.ledger_path}"})
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -40,10 +41,10 @@ def test_a_project_that_is_not_known_is_said_to_be() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 70), st.integers(0, 70), st.sampled_from(State)), max_size=120), st.randoms())
-def test_order_changes_nothing_and_nobody_is_lost(drawn_: list[tuple[int, int, State]], random: object) -> None:
+def test_order_changes_nothing_and_nobody_is_lost(drawn_: list[tuple[int, int, State]], random: Random) -> None:
     records = [record(f"p{p}", f"h{r % 9}/r{r}", state) for p, r, state in drawn_]
     graph = build_graph(records, most=12)
-    random.shuffle(records)  # type: ignore[attr-defined]
+    random.shuffle(records)
     assert build_graph(records, most=12) == graph
     assert sum(edge.count for edge in graph.edges) == len(records)
     assert len(graph.left) <= 12

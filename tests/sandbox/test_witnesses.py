@@ -91,7 +91,7 @@ def test_the_official_clients_see_a_google_cloud(sandbox_server: SandboxProcess)
     from google.iam.v1 import iam_policy_pb2
 
     options = ClientOptions(api_endpoint=sandbox_server.url)
-    credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
+    credentials = AnonymousCredentials()
     registry = artifactregistry_v1.ArtifactRegistryClient(
         transport="rest", credentials=credentials, client_options=options
     )
@@ -119,7 +119,7 @@ def test_the_official_clients_see_a_google_cloud(sandbox_server: SandboxProcess)
     folders = resourcemanager_v3.FoldersClient(transport="rest", credentials=credentials, client_options=options)
     assert folders.get_folder(name="folders/310000000001").parent == "organizations/400000000001"
 
-    logs = logging.Client(project="shop-frontend", credentials=credentials, client_options=options, _use_grpc=False)  # type: ignore[no-untyped-call]
+    logs = logging.Client(project="shop-frontend", credentials=credentials, client_options=options, _use_grpc=False)
     logs.logger("test").log_struct({"message": "hello"}, severity="ERROR")
     [entry] = list(logs.list_entries(filter_="severity>=ERROR"))
     assert entry.payload == {"message": "hello"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from remediate.records.modes import EVERYWHERE
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
 from remediate.records.transitions import differs_materially
+from remediate.service.remediator import Remediator
 from remediate.service.reviewers import Reviewers
 from tests.audit_entries import (
     DEPLOYER,
@@ -162,10 +164,10 @@ def test_a_sweep_knows_everybody_behind_a_call_as_well_as_an_event_does(world: W
 
 def test_denials_of_two_deploys_in_turn_propose_it_anew_once_a_kind(world: World) -> None:
     record = proposed(world)
-    other = {"project": "platform-images", "number": "210987654321", "email": DEPLOYER}
+    other = partial(activity, project="platform-images", number="210987654321", email=DEPLOYER)
     for which in range(20):
-        more = other if which % 2 else {}
-        world.instance().handle(denial(activity(insert_id=f"turn-{which}", **more)))
+        deploy = other if which % 2 else activity
+        world.instance().handle(denial(deploy(insert_id=f"turn-{which}")))
     seen = stored(world, record)
     assert {Reason.CROSS_PROJECT, Reason.SAME_PROJECT} <= set(seen.reasons)
     assert (seen.denials, seen.trail) == (21, 2)
@@ -184,13 +186,16 @@ def test_a_reason_that_is_gone_is_no_other_decision_and_a_new_one_is(world: Worl
 def test_who_impersonated_the_deployer_approves_no_sixth_denial_either(world: World) -> None:
     call = impersonated(call_entry(OPERATION, api="v2", insert_id="call"), ANA)
     world.logs = MemoryLogs(LOGGED.get, operations={OPERATION: [call]})
+    denied = set()
     for which in range(6):
         entry = last_entry(user_text(), OPERATION, code=7, insert_id=f"last-{which}")
         record = world.instance().handle(denial(entry)).remediation
         assert record
         assert f"user:{ANA}" in record.deployers
+        denied.add(record.id)
+    [ident] = denied
     with pytest.raises(Refused, match="own deploy"):
-        world.instance().approve(record.id, actor=ANA)
+        world.instance().approve(ident, actor=ANA)
 
 
 @pytest.mark.parametrize("note", ["serving.knative.dev/creator", "serving.knative.dev/lastModifier"])
@@ -301,7 +306,9 @@ def test_the_word_of_somebody_who_reviews_no_more_is_not_carried_out(world: Worl
 
 
 def test_a_deploy_while_iam_still_lets_a_removed_member_read_earns_no_grant_by_rule(world: World) -> None:
-    built_in = lambda: world.instance(Mode.ENFORCE, rules=lambda: BuiltIn())  # noqa: E731
+    def built_in() -> Remediator:
+        return world.instance(Mode.ENFORCE, rules=BuiltIn)
+
     record = built_in().handle(same("1")).remediation
     assert record
     built_in().approve(record.id, actor=REVIEWER, max_duration=DAY)

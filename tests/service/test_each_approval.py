@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -373,10 +375,14 @@ def test_who_closed_a_proposal_and_when_is_told_to_the_next_reviewer(world: Worl
     world.now += DAY
     world.instance().reject(record.partners[0], actor=EVA, note="neither")
     service = world.instance()
-    for ask, past in ((service.approve, "approved"), (service.reject, "rejected"), (service.revoke, "revoked")):
-        more = {} if past == "approved" else {"note": "x"}
+    asked: dict[str, Callable[[], object]] = {
+        "approved": partial(service.approve, record.id, actor=BO),
+        "rejected": partial(service.reject, record.id, actor=BO, note="x"),
+        "revoked": partial(service.revoke, record.id, actor=BO, note="x"),
+    }
+    for past, ask in asked.items():
         with pytest.raises(Refused) as refused:
-            ask(record.id, actor=BO, **more)  # type: ignore[operator]
+            ask()
         assert str(refused.value) == f"{record.id} was rejected by {ANA} (2026-11-23); it cannot be {past}"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from remediate.cloud.interface import PolicyChange
+from remediate.decisions.policy import Mode
 from remediate.errors import Refused, TerminalFault
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
@@ -129,9 +130,9 @@ def test_a_crash_at_any_step_of_an_end_is_healed_by_the_next_sweep(world: World,
             world.now += DAY
         with suppress(Crash):
             if end == "revoked":
-                world.instance(**parts).revoke(record.id, actor=REVIEWER, note="no")
+                world.instance(Mode.DRY_RUN, **parts).revoke(record.id, actor=REVIEWER, note="no")
             else:
-                list(world.instance(**parts).sweep())
+                list(world.instance(Mode.DRY_RUN, **parts).sweep())
         list(world.instance().sweep())
         if end == "revoked" and state(world, record.id) is State.GRANTED:  # it died before anything was recorded
             world.instance().revoke(record.id, actor=REVIEWER, note="no")

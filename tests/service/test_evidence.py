@@ -337,10 +337,12 @@ def test_two_callers_of_one_operation_are_not_guessed_between(world: World) -> N
 def test_a_repositorys_number_that_resource_manager_knows_otherwise_is_a_doubt(world: World) -> None:
     entry = system_event(bare_text(REPOSITORY.replace("platform-images", "999999999999")), images=(IMAGE,))
     asked = world.instance().handle(denial(entry))
-    assert Reason.IMAGE_MISMATCH in asked.subject.doubts  # type: ignore[union-attr]
+    assert isinstance(asked.subject, Denial)
+    assert Reason.IMAGE_MISMATCH in asked.subject.doubts
     right = system_event(bare_text(REPOSITORY.replace("platform-images", "210987654321")), images=(IMAGE,))
     found = world.instance().handle(denial(right | {"insertId": "right"})).subject
-    assert Reason.IMAGE_MISMATCH not in found.doubts  # type: ignore[union-attr]
+    assert isinstance(found, Denial)
+    assert Reason.IMAGE_MISMATCH not in found.doubts
 
 
 @pytest.mark.parametrize(

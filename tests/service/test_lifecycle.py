@@ -33,6 +33,15 @@ def swept(world: World) -> list[Swept]:
     return list(world.instance().sweep())
 
 
+def moved(world: World) -> dict[str, tuple[State | None, State]]:
+    """What a sweep that can handle everything does: each remediation's state before and after, by its id."""
+    found = {}
+    for each in swept(world):
+        assert each.remediation, each.fault
+        found[each.remediation.id] = (each.before, each.remediation.state)
+    return found
+
+
 def test_a_grant_is_revoked_and_the_policy_is_as_it_was(world: World) -> None:
     before = list(world.registry.policies[REPOSITORY])
     record = proposed(world)
@@ -67,10 +76,9 @@ def test_a_grant_for_a_time_ends_by_itself(world: World) -> None:
     record = proposed(world)
     world.instance().approve(record.id, actor=REVIEWER, max_duration=30 * DAY)
     world.now += 29 * DAY
-    assert record.id not in {each.remediation.id for each in swept(world)}
+    assert record.id not in moved(world)
     world.now += DAY
-    [done] = [each for each in swept(world) if each.remediation.id == record.id]
-    assert (done.before, done.remediation.state) == (State.GRANTED, State.EXPIRED)
+    assert moved(world)[record.id] == (State.GRANTED, State.EXPIRED)
     assert world.registry.readers(REPOSITORY) == []
     assert swept(world) == []
     world.check_trail()
@@ -81,7 +89,7 @@ def test_what_nobody_answers_lapses_and_is_raised_again_when_denied_again(world:
     world.now += 7 * DAY - timedelta(seconds=1)
     assert swept(world) == []
     world.now += timedelta(seconds=1)
-    assert {each.remediation.state for each in swept(world)} == {State.LAPSED}
+    assert set(moved(world).values()) == {(State.PROPOSED, State.LAPSED)}
     with pytest.raises(Refused):
         world.instance().approve(record.id, actor=REVIEWER)
     again = proposed(world, "2")
@@ -126,8 +134,7 @@ def test_a_sweep_carries_out_what_was_approved_and_not_applied(world: World) -> 
 
     approved, step = transition(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now, added_by_us=True)
     world.ledger.commit(approved, trail=[step])
-    [done] = [each for each in swept(world) if each.remediation.id == record.id]
-    assert done.remediation.state is State.GRANTED
+    assert moved(world)[record.id] == (State.APPROVED, State.GRANTED)
     assert world.registry.readers(REPOSITORY) == [MEMBER]
     assert swept(world) == []
 
@@ -136,7 +143,7 @@ def test_a_sweep_notes_what_somebody_took_away(world: World) -> None:
     record = proposed(world)
     world.instance().approve(record.id, actor=REVIEWER)
     world.registry.policies[REPOSITORY] = []
-    assert [each.remediation.state for each in swept(world) if each.remediation.id == record.id] == [State.REMOVED]
+    assert moved(world)[record.id] == (State.GRANTED, State.REMOVED)
 
 
 def test_a_grant_on_a_repository_that_is_gone_is_refused_when_denied_again(world: World) -> None:
@@ -170,10 +177,12 @@ def test_a_sweep_goes_on_behind_what_cannot_be_done(world: World, fault: Excepti
     world.registry.policies[SAME_REPOSITORY] = []
     world.now += DAY
     failing = world.instance(registry=Failing(world, REPOSITORY, fault))
-    done = {each.remediation.repository: each for each in failing.sweep() if each.remediation}
-    assert done[REPOSITORY].fault == str(fault)
-    assert done[SAME_REPOSITORY].remediation
-    assert done[SAME_REPOSITORY].remediation.state is State.REMOVED
+    done = {
+        each.remediation.repository: (each.remediation.state, each.fault)
+        for each in failing.sweep()
+        if each.remediation
+    }
+    assert done == {REPOSITORY: (State.GRANTED, str(fault)), SAME_REPOSITORY: (State.REMOVED, "")}
     assert state(world, first.id) is State.GRANTED
     assert state(world, first.id) is State.GRANTED
     assert State.EXPIRED in {each.remediation.state for each in swept(world) if each.remediation}
@@ -428,8 +437,7 @@ def test_an_old_approval_is_not_carried_out_once_it_would_be_refused(world: Worl
     approved, step = transition(stored, State.APPROVED, actor=f"user:{REVIEWER}", now=world.now)
     world.ledger.commit(approved, trail=[step])
     world.projects.projects[1] = replace(world.projects.projects[1], organization="999")
-    [done] = [each for each in swept(world) if each.remediation.id == record.id]
-    assert (done.remediation.state, world.registry.writes) == (State.REFUSED, 0)
+    assert (moved(world)[record.id], world.registry.writes) == ((State.APPROVED, State.REFUSED), 0)
 
 
 def test_the_service_itself_reviews_nothing(world: World) -> None:
@@ -445,6 +453,7 @@ def test_what_never_arrived_is_picked_up_and_what_did_is_left(world: World) -> N
     world.instance().handle(cross("1"))
     entries = [activity(insert_id=number) for number in ("1", "2")] + [activity("Something else.", insert_id="3")]
     lost = [json.dumps(each).encode() for each in entries] + [b"{]"]
-    found = [each.remediation for each in world.instance().pick_up(lost)]
-    assert [(each.member, each.denials) for each in found] == [(MEMBER, 2)]
+    [found] = world.instance().pick_up(lost)
+    assert found.remediation
+    assert (found.remediation.member, found.remediation.denials) == (MEMBER, 2)
     assert list(world.instance().pick_up(lost)) == []

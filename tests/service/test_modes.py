@@ -123,5 +123,6 @@ def test_what_a_rule_approved_is_not_carried_out_once_the_mode_is_dry_run(world:
     assert list(world.instance(DRY_RUN).sweep()) == []
     assert world.registry.writes == 0
     [done] = world.instance(ENFORCE).sweep()
+    assert done.remediation
     assert done.remediation.state is State.GRANTED
     assert world.registry.readers(SAME_REPOSITORY) == [f"serviceAccount:{DEPLOYER}"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from msgspec.structs import replace
 
@@ -61,9 +63,10 @@ def test_an_operator_switches_alone_and_a_reviewer_does_not() -> None:
 
 
 def test_the_deployer_decides_about_their_own_deploy_only_to_take_it_back(record: Remediation) -> None:
-    for cleared in ({}, {"cleared": lambda _: False}):
+    ask = partial(Reviewers().of, replace(record, member=f"user:{BO}"), DEPLOYER)
+    for refusing in (ask, partial(ask, cleared=lambda _: False)):
         with pytest.raises(Refused) as refused:
-            Reviewers().of(replace(record, member=f"user:{BO}"), DEPLOYER, **cleared)
+            refusing()
         assert str(refused.value).endswith(f"may not review {record.id}: it is about their own deploy")
         assert refused.value.advice == "A reviewer who is neither the member nor the deployer must decide."
     assert Reviewers().of(record, DEPLOYER, about_own=True).id == f"serviceAccount:{DEPLOYER}"

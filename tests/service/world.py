@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,9 +38,9 @@ class World:
         self.now = NOON
 
     def instance(self, mode: Mode | None = Mode.DRY_RUN, **replaced: Any) -> Remediator:
-        cloud = {"registry": self.registry, "projects": self.projects, "roles": self.roles, "logs": self.logs}
-        cloud |= {name: replaced.pop(name) for name in list(replaced) if name in cloud}
-        parts: dict[str, Any] = {"ledger": self.ledger, "cloud": Cloud(**cloud), "mode": mode}
+        cloud = Cloud(self.registry, self.projects, self.roles, self.logs)
+        cloud = replace(cloud, **{name: replaced.pop(name) for name in list(replaced) if hasattr(cloud, name)})
+        parts: dict[str, Any] = {"ledger": self.ledger, "cloud": cloud, "mode": mode}
         parts |= {"organization": ORGANIZATION, "clock": lambda: self.now, "rules": lambda: WIDER}
         parts |= {"home_names": HomeNames(("example.com", "example.org"))}
         parts |= {"reviewers": Reviewers(operators=(f"user:{REVIEWER}",))} | replaced

@@ -11,7 +11,9 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from remediate.ledger.interface import Filter
@@ -34,7 +36,14 @@ class FunctionProcess:
     """`functions-framework --target on_denial` with a sandbox; `lines` are its log lines."""
 
     def __init__(
-        self, sandbox: SandboxProcess | None, folder: Path, *, target: str = "on_denial", port: int = 0, **settings: str
+        self,
+        sandbox: SandboxProcess | None,
+        folder: Path,
+        given: Mapping[str, str] = MappingProxyType({}),
+        *,
+        target: str = "on_denial",
+        port: int = 0,
+        **settings: str,
     ) -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -48,6 +57,7 @@ class FunctionProcess:
         self.output: list[str] = []
         self.sandbox = sandbox
         self._logged: set[str] = set()
+        settings = {**given, **settings}
         if sandbox:  # by default, tests that need a grant by rule use the wider rule
             settings = {"REMEDIATE_POLICY": str(BEFORE_2025)} | settings
         reading, writing = os.pipe()

@@ -31,7 +31,7 @@ def start(sandbox_server: SandboxProcess, tmp_path: Path) -> Iterator[Start]:
     running: list[FunctionProcess] = []
 
     def started(**settings: str) -> FunctionProcess:
-        running.append(FunctionProcess(sandbox_server, tmp_path, **settings))
+        running.append(FunctionProcess(sandbox_server, tmp_path, settings))
         return running[-1]
 
     yield started

@@ -25,7 +25,7 @@ def start(sandbox_server: SandboxProcess, tmp_path: Path) -> Iterator[Start]:
     running: list[FunctionProcess] = []
 
     def started(**settings: str) -> FunctionProcess:
-        running.append(FunctionProcess(sandbox_server, tmp_path, **OURS, **settings))
+        running.append(FunctionProcess(sandbox_server, tmp_path, OURS | settings))
         return running[-1]
 
     yield started

@@ -43,7 +43,7 @@ def test_every_message_is_accounted_for_though_the_receiver_is_killed(pubsub: Pu
     sandbox = SandboxProcess("--org", str(tmp_path / "organization.yaml"))
     settings = {"REMEDIATE_MODE": "enforce", "REMEDIATE_TIMEOUT": "1", "THREADS": "8"}
     settings["REMEDIATE_GRANTS_AN_HOUR"] = "1000"
-    receiver = FunctionProcess(sandbox, tmp_path, **settings)
+    receiver = FunctionProcess(sandbox, tmp_path, settings)
     try:
         sandbox.log(*denials, stuck, other)
         sandbox.faults({"match": "repositories/gcr.io", "effect": "status", "code": 503, "times": None})
@@ -55,7 +55,7 @@ def test_every_message_is_accounted_for_though_the_receiver_is_killed(pubsub: Pu
         _until(lambda: any(each.state is State.GRANTED for each in receiver.records()))
         receiver.kill()
         pubsub.publish(topic, *bodies[DEPLOYERS // 2 :])
-        receiver = FunctionProcess(sandbox, tmp_path, port=receiver.port, **settings)
+        receiver = FunctionProcess(sandbox, tmp_path, settings, port=receiver.port)
 
         def granted() -> set[str]:
             found = [each for each in receiver.records() if each.repository == REPOSITORY]
