@@ -20,6 +20,7 @@ from remediate.decisions.policy import decide
 from remediate.ledger.interface import Filter, Ledger
 from remediate.ledger.opening import open_ledger
 from remediate.ledger.sqlite import SqliteLedger
+from remediate.records import stored_form
 from remediate.records.lifecycle import open_remediation
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
@@ -64,8 +65,8 @@ def _firestore(jar: Path, count: int) -> None:
         batch = client.batch()
         for number, record in enumerate(_records(count), 1):
             fields = {"version": 1, "state": str(record.state), "repository": record.repository}
-            fields |= {"member": record.member, "last_seen": record.last_seen}
-            fields |= {"record": msgspec.json.encode(record).decode()}
+            fields |= {"member": record.member, "last_seen": record.tally.last_seen}
+            fields |= {"record": stored_form.encode(record).decode()}
             batch.set(client.collection("remediations").document(record.id), fields)
             if number % _BATCH == 0 or number == count:
                 batch.commit(timeout=60)

@@ -25,6 +25,7 @@ from remediate.ledger import firestore
 from remediate.ledger.interface import Ledger
 from remediate.ledger.opening import open_ledger
 from remediate.ledger.sqlite import SqliteLedger
+from remediate.records import stored_form
 from remediate.records.lifecycle import open_remediation, transition
 from remediate.records.remediation import Remediation, TrailRecord
 from remediate.records.states import State
@@ -90,8 +91,8 @@ def open_row(record: Remediation) -> tuple[object, ...]:
     from remediate.ledger.interface import words
 
     return (
-        record.id, record.version, record.state, record.repository, record.member, record.last_seen,
-        msgspec.json.encode(record), record.updated, words(record), record.gathered,
+        record.id, record.storage.version, record.state, record.repository, record.member, record.tally.last_seen,
+        stored_form.encode(record), record.lifecycle.updated, words(record), record.tally.gathered,
     )  # fmt: skip
 
 
@@ -133,8 +134,8 @@ def _fill(count: int) -> None:
     for record, steps in _lives(count):
         document = client.collection("remediations").document(record.id)
         fields = {"version": 1, "state": str(record.state), "repository": record.repository, "member": record.member}
-        fields |= {"last_seen": record.last_seen, "updated": record.updated}
-        batch.set(document, fields | {"record": msgspec.json.encode(record).decode()})
+        fields |= {"last_seen": record.tally.last_seen, "updated": record.lifecycle.updated}
+        batch.set(document, fields | {"record": stored_form.encode(record).decode()})
         for step in steps:
             one = document.collection("trail").document(f"{step.seq:08d}")
             batch.set(one, {"at": step.at, "record": msgspec.json.encode(step).decode()})

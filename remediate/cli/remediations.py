@@ -78,7 +78,15 @@ def list_(
         )
     columns = ("id", "state", "member", "repository", "denials", "last_seen", "reasons")
     rows = [
-        (each.id, each.state, each.member, each.repository, each.denials, each.last_seen, ", ".join(each.reasons))
+        (
+            each.id,
+            each.state,
+            each.member,
+            each.repository,
+            each.tally.denials,
+            each.tally.last_seen,
+            ", ".join(each.reasons),
+        )
         for each in found
     ]
     print_rows(format_, columns, rows, [_as_json(each) for each in found])
@@ -153,7 +161,11 @@ def _review_notes(check: Check | str | None, record: Remediation) -> list[str]:
     """What a reviewer must know about the log entry and the approvals before they approve."""
     from remediate.records.approval_count import approvals_text
 
-    waiting = [approvals_text(record.approvals)] if record.state == "proposed" and record.approvals else []
+    waiting = (
+        [approvals_text(record.lifecycle.approvals)]
+        if record.state == "proposed" and record.lifecycle.approvals
+        else []
+    )
     if check is None or isinstance(check, str):
         return [*waiting, *([f"Caution: {check}"] if check else [])]
     lines = waiting
@@ -161,7 +173,7 @@ def _review_notes(check: Check | str | None, record: Remediation) -> list[str]:
         lines.append("Caution, event_unverified: could not verify this denial in Cloud Logging.")
     if check.verdict.verified is False:
         lines.append("Cloud Logging has no such denial, or a different one: it may be forged. It cannot be approved.")
-    if check.needed > 1 and not record.approvals:
+    if check.needed > 1 and not record.lifecycle.approvals:
         why = "its rule requires it" if check.verdict.deployer_known else "the log does not say who deployed"
         lines.append(f"It needs {check.needed} different approvers: {why}.")
     if check.may_declare:
@@ -199,34 +211,34 @@ def _story(
     from remediate.records.steps import became
     from remediate.records.transitions import words_of_google
 
-    who = "could not read" if record.denials else "will not be able to read"
+    who = "could not read" if record.tally.denials else "will not be able to read"
     where = [
         f"{each.kind or 'deploy'} {each.name or '?'} in {each.project or '?'} ({each.location or '?'})"
-        for each in record.deploys
+        for each in record.tally.deploys
     ]
-    times = f", {record.denials} time{'s' if record.denials != 1 else ''}" if record.denials else ""
+    times = f", {record.tally.denials} time{'s' if record.tally.denials != 1 else ''}" if record.tally.denials else ""
     lines = [
         f"{record.id}  {record.state}",
         f"{record.member} {who} images in {record.repository}",
         f"while deploying {'; '.join(where) or 'an unknown service'}{times},",
-        f"first {record.first_seen}, last {record.last_seen}.",
+        f"first {record.tally.first_seen}, last {record.tally.last_seen}.",
         "",
         f"A grant gives it {record.role} on that repository only.",
         *([f"Google Cloud refused the grant: {google}"] if (google := words_of_google(record, steps)) else []),
         "Reasons:",
         *(f"  {reason}: {reason.sentence}" for reason in record.reasons),
     ]
-    if record.rule_comment:
-        lines.append(f"Rule {record.rule!r} says: {record.rule_comment}")
-    if record.reviewers:
-        lines.append(f"Reviewers of rule {record.rule!r}: {', '.join(record.reviewers)}")
-    if record.max_duration is not None:
-        lines.append(f"Rule {record.rule!r} limits a grant to {_days(record.max_duration)}.")
-    for name, values in (("Images", record.images), ("Deployed by", record.deployers)):
+    if record.terms.rule_comment:
+        lines.append(f"Rule {record.terms.rule!r} says: {record.terms.rule_comment}")
+    if record.terms.reviewers:
+        lines.append(f"Reviewers of rule {record.terms.rule!r}: {', '.join(record.terms.reviewers)}")
+    if record.terms.max_duration is not None:
+        lines.append(f"Rule {record.terms.rule!r} limits a grant to {_days(record.terms.max_duration)}.")
+    for name, values in (("Images", record.tally.images), ("Deployed by", record.names.deployers)):
         if values:
             lines.append(f"{name}: {', '.join(values)}")
-    if record.troubleshooter:
-        lines.append(f"Policy Troubleshooter: {record.troubleshooter}")
+    if record.tally.troubleshooter:
+        lines.append(f"Policy Troubleshooter: {record.tally.troubleshooter}")
     partners = open_partners(ledger, record)
     for other in partners:
         lines.append(f"The same deploy also needs {other.id} ({other.state}): {other.member}")
@@ -254,11 +266,13 @@ def open_partners(ledger: Ledger, record: Remediation) -> list[Remediation]:
     """The open remediations that the same deploy also needs; never another deployer's own grant."""
     from remediate.iam.member import Member
 
-    others = [ledger.get(ident) for ident in record.partners]
+    others = [ledger.get(ident) for ident in record.tally.partners]
     return [
         other
         for other in others
-        if other and other.state in ("proposed", "failed") and (other.predicted or Member(other.member).run_agent_of)
+        if other
+        and other.state in ("proposed", "failed")
+        and (other.tally.predicted or Member(other.member).run_agent_of)
     ]
 
 
@@ -266,7 +280,7 @@ def retry_advice(ledger: Ledger, record: Remediation) -> str:
     """When to retry the deploy, once this is granted."""
     from remediate.records.transitions import unmet_partners
 
-    absent = unmet_partners(record, filter(None, map(ledger.get, record.partners)))
+    absent = unmet_partners(record, filter(None, map(ledger.get, record.tally.partners)))
     if not absent:
         return _RETRY
     named = ", ".join(f"{each.id} ({each.state})" for each in absent)
@@ -275,7 +289,7 @@ def retry_advice(ledger: Ledger, record: Remediation) -> str:
 
 def _next(ledger: Ledger, record: Remediation, partners: list[Remediation]) -> list[str]:
     who = actor_words(current_settings())
-    revoke = [f"To revoke: remediate revoke {record.id}{who} --reason '...'"] if record.added_by_us else []
+    revoke = [f"To revoke: remediate revoke {record.id}{who} --reason '...'"] if record.lifecycle.added_by_us else []
     match record.state:
         case "proposed" | "failed":
             from remediate.records.digests import content_digest
@@ -294,7 +308,7 @@ def _next(ledger: Ledger, record: Remediation, partners: list[Remediation]) -> l
         case "approved":
             return ["Approved, not yet granted: `remediate sweep` makes the grant."]
         case "granted":
-            until = [f"It expires at {record.expires}."] if record.expires else []
+            until = [f"It expires at {record.lifecycle.expires}."] if record.lifecycle.expires else []
             return [retry_advice(ledger, record), *until, *revoke]
         case "refused":
             return ["It cannot be approved. The next denial is decided again."]
@@ -309,12 +323,11 @@ _INTERNAL = frozenset("version trail trail_hash gathered named_by entries proven
 
 
 def _as_json(record: Remediation) -> dict[str, object]:
-    import msgspec
-
+    from remediate.records import stored_form
     from remediate.records.digests import content_digest
 
-    fields: dict[str, object] = msgspec.to_builtins(record)
+    fields = stored_form.to_builtins(record)
     return {name: value for name, value in fields.items() if name not in _INTERNAL} | {
-        "reader": next(iter(record.readers), None),
+        "reader": next(iter(record.tally.readers), None),
         "content": content_digest(record),
     }

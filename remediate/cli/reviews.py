@@ -110,7 +110,7 @@ def approve(
         done = applied.remediation
         if done.state in ("proposed", "granted"):
             partners.update({other.id: None for other in needed if other.id not in chosen})
-        if waiting := done.state == "proposed" and approvals_text(done.approvals):
+        if waiting := done.state == "proposed" and approvals_text(done.lifecycle.approvals):
             say(f"{done.id}  {waiting}")
             return True
         if done.state != "granted":
@@ -126,8 +126,8 @@ def approve(
             say(f"    on {done.repository}; nothing else in its policy changed")
         else:
             say(f"{done.id}  granted: {done.member} was already in the reader binding; nothing changed")
-        if done.expires:
-            say(f"    until {done.expires}")
+        if done.lifecycle.expires:
+            say(f"    until {done.lifecycle.expires}")
         return True
 
     failed = _act_on_each(chosen, actor, "approved", act)

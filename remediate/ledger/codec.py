@@ -1,5 +1,7 @@
-"""Decodes stored records from JSON. A record that is unreadable or invalid raises an error that names it; nothing is
-decided on it."""
+"""Encodes remediations, and decodes stored records from JSON.
+
+A record that is unreadable or invalid raises an error that names it; nothing is decided on it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ import msgspec
 
 from remediate.errors import LedgerFault
 from remediate.ledger.meaning import nonsense
+from remediate.records import stored_form
 from remediate.records.modes import ModeChange, Modes
 from remediate.records.outbox import OutboxMessage
 from remediate.records.remediation import Remediation, TrailRecord
@@ -19,11 +22,15 @@ _Record = TypeVar("_Record")
 _QUOTED = re.compile(r"Invalid enum value .*(?= - at `)", re.S)  # the one error of msgspec that quotes a value
 
 
+encode = stored_form.encode
+"""A remediation as JSON."""
+
+
 class RecordDecoder(Generic[_Record]):
     """Decodes one type of record, as this version or an older one wrote it."""
 
-    def __init__(self, kind: type[_Record], name: str) -> None:
-        self._decoder = msgspec.json.Decoder(kind)
+    def __init__(self, decode: Callable[[str | bytes], _Record], name: str) -> None:
+        self._decode = decode
         self._name = name
 
     def __call__(self, stored: object, ident: object = "") -> _Record:
@@ -31,7 +38,7 @@ class RecordDecoder(Generic[_Record]):
         try:
             if not isinstance(stored, str | bytes):
                 raise msgspec.ValidationError(f"expected JSON, got {type(stored).__name__}")
-            record = self._decoder.decode(stored)
+            record = self._decode(stored)
             if problem := nonsense(record):
                 raise msgspec.ValidationError(problem)
             if ident and isinstance(record, Remediation) and record.id != ident:
@@ -80,8 +87,8 @@ def gather(
     return Gathered(found, bool(found and damaged) and looked_at == most, looked_at, damaged)
 
 
-remediation = RecordDecoder(Remediation, "the record of")
-step = RecordDecoder(TrailRecord, "a trail record of")
-modes = RecordDecoder(Modes, "the record of the switches in force")
-change = RecordDecoder(ModeChange, "a record of a switch")
-parcel = RecordDecoder(OutboxMessage, "a notice")
+remediation = RecordDecoder(stored_form.decode, "the record of")
+step = RecordDecoder(msgspec.json.Decoder(TrailRecord).decode, "a trail record of")
+modes = RecordDecoder(msgspec.json.Decoder(Modes).decode, "the record of the switches in force")
+change = RecordDecoder(msgspec.json.Decoder(ModeChange).decode, "a record of a switch")
+parcel = RecordDecoder(msgspec.json.Decoder(OutboxMessage).decode, "a notice")

@@ -18,7 +18,7 @@ import msgspec
 
 from remediate.errors import BadInput, Conflict, LedgerFault, TransientFault
 from remediate.ledger import codec as stored
-from remediate.ledger.interface import Cursor, Filter, Page, TrailFilter, TrailPage, filed
+from remediate.ledger.interface import Cursor, Filter, Page, TrailFilter, TrailPage, filed, with_next_version
 from remediate.records.modes import ModeChange, Modes
 from remediate.records.outbox import OutboxMessage
 from remediate.records.remediation import Remediation, TrailRecord
@@ -103,18 +103,18 @@ class FirestoreLedger:
         denial_key: str | None = None,
         parcels: Sequence[OutboxMessage] = (),
     ) -> Remediation:
-        read, record = record.version, msgspec.structs.replace(record, version=record.version + 1)
+        read, record = record.storage.version, with_next_version(record)
         document = self._document(record.id)
-        fields = {**filed(record), "record": msgspec.json.encode(record).decode()}
+        fields = {**filed(record), "record": stored.encode(record).decode()}
         batch = self._client.batch()
         with _translated():
             if read == 0:
                 batch.create(document, fields)
             else:
-                stored = document.get(["version"], timeout=_TIMEOUT)
-                if not stored.exists or _field(stored, "version") != read:
+                found = document.get(["version"], timeout=_TIMEOUT)
+                if not found.exists or _field(found, "version") != read:
                     raise Conflict(f"another process changed {record.id} first")
-                option = self._client.write_option(last_update_time=stored.update_time)
+                option = self._client.write_option(last_update_time=found.update_time)
                 batch.update(document, fields, option=option)
             if denial_key is not None:
                 batch.create(self._denial(record.id, denial_key), {"remediation": record.id})
@@ -126,7 +126,7 @@ class FirestoreLedger:
         return record
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
-        return self.page(wanted, limit=limit, after=Cursor(after.last_seen, after.id) if after else None).whole()
+        return self.page(wanted, limit=limit, after=Cursor(after.tally.last_seen, after.id) if after else None).whole()
 
     def page(
         self, wanted: Filter, *, limit: int = 100, after: Cursor | None = None, longest_waiting: bool = False
@@ -364,7 +364,7 @@ def _migrate(client: Client) -> None:
                 option = client.write_option(last_update_time=each.update_time)
                 with suppress(Conflict), _translated():  # another process wrote the field first
                     record = stored.remediation(*_row(each))
-                    fields = {"updated": record.updated, "gathered": record.gathered}
+                    fields = {"updated": record.lifecycle.updated, "gathered": record.tally.gathered}
                     each.reference.update(fields, option=option, timeout=_TIMEOUT)
         page = list(_streamed(query.start_after([page[-1].reference])))
 

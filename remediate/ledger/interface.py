@@ -59,8 +59,10 @@ class Filter(msgspec.Struct, frozen=True):
             (" ".join(projects(record)), self.project),
             *((words(record), word) for word in self.search_text),
         )
-        timely = (self.since or "") <= record.last_seen and (not self.until or record.last_seen < self.until)
-        grouped = self.gathered is None or record.gathered == self.gathered
+        timely = (self.since or "") <= record.tally.last_seen and (
+            not self.until or record.tally.last_seen < self.until
+        )
+        grouped = self.gathered is None or record.tally.gathered == self.gathered
         return timely and grouped and all(part is None or part.casefold() in text.casefold() for text, part in pairs)
 
 
@@ -103,16 +105,22 @@ class TrailFilter(msgspec.Struct, frozen=True):
         return said and into and all(part is None or part.casefold() in text.casefold() for text, part in pairs)
 
 
+def with_next_version(record: Remediation) -> Remediation:
+    """The record as a commit stores it."""
+    version = record.storage.version + 1
+    return msgspec.structs.replace(record, storage=msgspec.structs.replace(record.storage, version=version))
+
+
 def filed(record: Remediation) -> dict[str, str | int]:
     """The indexed fields of a record, by name, in every ledger."""
     return {
-        "version": record.version,
+        "version": record.storage.version,
         "state": str(record.state),
         "repository": record.repository,
         "member": record.member,
-        "last_seen": record.last_seen,
-        "updated": record.updated,
-        "gathered": record.gathered,
+        "last_seen": record.tally.last_seen,
+        "updated": record.lifecycle.updated,
+        "gathered": record.tally.gathered,
     }
 
 
@@ -153,7 +161,7 @@ class TrailPage(msgspec.Struct, frozen=True):
 def projects(record: Remediation) -> list[str]:
     """The projects of a record: the deploying ones, by id and number, and the repository's."""
     holder = Repository.parse(record.repository)
-    named = [name for each in record.deploys for name in (each.project, each.number) if name]
+    named = [name for each in record.tally.deploys for name in (each.project, each.number) if name]
     return list(dict.fromkeys([*named, *([holder.project] if holder else [])]))
 
 

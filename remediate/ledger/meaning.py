@@ -11,17 +11,17 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from remediate.errors import BadInput
 from remediate.iam.grant import ROLE, Grant
 from remediate.iam.member import Member, parse_member, reviewer_key
 from remediate.iam.repository import Repository
+from remediate.records import stored_form
 from remediate.records.modes import POLICY, Loosening, ModeChange, Modes, Request, scope_of
 from remediate.records.notice import Notice
 from remediate.records.outbox import OutboxMessage
-from remediate.records.remediation import Remediation, TrailRecord
+from remediate.records.remediation import Lifecycle, Remediation, Storage, Tally, Terms, TrailRecord
 from remediate.records.states import Ending, State
+from remediate.records.witnesses import DeployerNames
 
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z"
@@ -92,23 +92,28 @@ FIELDS: Mapping[type, Mapping[str, _Check]] = {
         "repository": _REPOSITORY,
         "member": _MEMBER,
         "role": (f"the role {ROLE}", lambda role: role == ROLE),
+    },
+    DeployerNames: {"deployers": ("IAM members", _each(_is_member))},
+    Tally: {
         "first_seen": _TIMED,
         "last_seen": _TIMED,
+        "partners": ("ids of remediations", _each(lambda ident: _ID.match(ident) is not None)),
+        "denials": _COUNT,
+    },
+    Terms: {
+        "max_duration": ("seconds, or null", _perhaps(lambda seconds: 0 < seconds <= _LONGEST)),
+        "reviewers": ("addresses and domains", _each(lambda text: reviewer_key(text) is not None)),
+    },
+    Lifecycle: {
         "updated": _TIMED,
         "expires": _TIMED_OR_NOT,
         "taken_away": _TIMED_OR_NOT,
         "ended": _TIMED_OR_NOT,
         "shown": ("digests of twelve hexadecimal digits", _each(lambda text: _DIGEST.match(text) is not None)),
-        "deployers": ("IAM members", _each(_is_member)),
-        "partners": ("ids of remediations", _each(lambda ident: _ID.match(ident) is not None)),
-        "max_duration": ("seconds, or null", _perhaps(lambda seconds: 0 < seconds <= _LONGEST)),
-        "reviewers": ("addresses and domains", _each(lambda text: reviewer_key(text) is not None)),
         "ending": ("a pending removal, revoked or expired, or null", _perhaps(_inside)),
-        "denials": _COUNT,
         "cycle": _COUNTED,
-        "version": _COUNTED,
-        "trail": _COUNT,
     },
+    Storage: {"version": _COUNTED, "trail": _COUNT},
     Ending: {"state": ("revoked or expired", lambda state: state in (State.REVOKED, State.EXPIRED))},
     TrailRecord: {"at": _TIMED, "repository": _REPOSITORY, "member": _MEMBER, "seq": _COUNTED},
     Modes: {
@@ -148,18 +153,11 @@ def nonsense(record: object) -> str | None:
     >>> nonsense(Ending(State.GRANTED, "user:ana@example.com", ""))
     'expected revoked or expired - at `$.state`'
     """
-    for name, (expected, means_something) in FIELDS.get(type(record), {}).items():
-        if not means_something(getattr(record, name)):
-            return f"expected {expected} - at `$.{stored_name(record, name)}`"
-    if isinstance(record, Remediation):
-        return _contradiction(record)
-    return None
-
-
-def stored_name(record: object, name: str) -> str:
-    """The name of a field in the stored JSON."""
-    fields = msgspec.structs.fields(record) if isinstance(record, msgspec.Struct) else ()
-    return next((each.encode_name for each in fields if each.name == name), name)
+    for part in stored_form.parts(record) if isinstance(record, Remediation) else (record,):
+        for name, (expected, means_something) in FIELDS.get(type(part), {}).items():
+            if not means_something(getattr(part, name)):
+                return f"expected {expected} - at `$.{stored_form.stored_name(name)}`"
+    return _contradiction(record) if isinstance(record, Remediation) else None
 
 
 def _contradiction(record: Remediation) -> str | None:
@@ -167,9 +165,9 @@ def _contradiction(record: Remediation) -> str | None:
     grant = Grant.parse(record.repository, record.member)
     if grant is None or record.id != grant.id:
         return "expected the id of this repository and this member - at `$.id`"
-    ending = record.ending
-    if ending is not None and (record.state is not State.GRANTED or not record.added_by_us):
+    ending = record.lifecycle.ending
+    if ending is not None and (record.state is not State.GRANTED or not record.lifecycle.added_by_us):
         return "expected a pending removal only of a grant that remediate made - at `$.ending`"
-    if ending is not None and ending.state is State.EXPIRED and record.expires is None:
+    if ending is not None and ending.state is State.EXPIRED and record.lifecycle.expires is None:
         return "expected the time when it expired - at `$.expires`"
     return None

@@ -14,7 +14,7 @@ import msgspec
 
 from remediate.errors import BadInput, Conflict, LedgerFault, TransientFault
 from remediate.ledger import codec as stored
-from remediate.ledger.interface import Cursor, Filter, Page, TrailFilter, TrailPage, filed, words
+from remediate.ledger.interface import Cursor, Filter, Page, TrailFilter, TrailPage, filed, with_next_version, words
 from remediate.ledger.schema import MIGRATIONS, SCHEMA
 from remediate.records.modes import ModeChange, Modes
 from remediate.records.outbox import OutboxMessage
@@ -81,10 +81,10 @@ class SqliteLedger:
         denial_key: str | None = None,
         parcels: Sequence[OutboxMessage] = (),
     ) -> Remediation:
-        read, record = record.version, msgspec.structs.replace(record, version=record.version + 1)
-        seen = (record.last_seen, record.updated, record.gathered, words(record))
-        row = (record.version, record.state, record.repository, record.member, *seen)
-        blob = msgspec.json.encode(record)
+        read, record = record.storage.version, with_next_version(record)
+        seen = (record.tally.last_seen, record.lifecycle.updated, record.tally.gathered, words(record))
+        row = (record.storage.version, record.state, record.repository, record.member, *seen)
+        blob = stored.encode(record)
         with self._writing() as connection:
             if read == 0:
                 new = (
@@ -112,7 +112,7 @@ class SqliteLedger:
         return record
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
-        return self.page(wanted, limit=limit, after=Cursor(after.last_seen, after.id) if after else None).whole()
+        return self.page(wanted, limit=limit, after=Cursor(after.tally.last_seen, after.id) if after else None).whole()
 
     def page(
         self, wanted: Filter, *, limit: int = 100, after: Cursor | None = None, longest_waiting: bool = False

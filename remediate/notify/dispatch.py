@@ -157,7 +157,7 @@ class Dispatcher:
             record = self._ledger.get(notice.remediation)
         except LedgerFault:
             return False  # the notice may still be current
-        return record is None or (record.state, record.cycle) != (notice.state, notice.cycle)
+        return record is None or (record.state, record.lifecycle.cycle) != (notice.state, notice.cycle)
 
     def _claimed(self, waiting: Sequence[OutboxMessage]) -> list[OutboxMessage]:
         """Lease the messages; return those that no other process leased first."""

@@ -7,7 +7,7 @@ import hashlib
 import msgspec
 
 from remediate.reasons import HELD, Reason
-from remediate.records.remediation import Remediation
+from remediate.records.remediation import Remediation, Terms
 
 _NOT_CONTENT = (
     Reason.DRY_RUN,
@@ -27,35 +27,38 @@ def content_digest(record: Remediation) -> str:
     denials, or the rest of the repository's policy. It covers the number of approvals only if that is more than one,
     so that digests of earlier versions stay the same.
     """
+    terms = record.terms
     content: tuple[object, ...] = (
-        (record.repository, record.role, record.member, record.cycle),
-        (record.rule, material_reasons(record.reasons), record.max_duration, record.reviewers, record.rule_comment),
-        sorted({each.project or each.number or "" for each in record.deploys}),
-        sorted(record.deployers),
-        sorted(record.partners),
+        (record.repository, record.role, record.member, record.lifecycle.cycle),
+        (terms.rule, material_reasons(record.reasons), terms.max_duration, terms.reviewers, terms.rule_comment),
+        sorted({each.project or each.number or "" for each in record.tally.deploys}),
+        sorted(record.names.deployers),
+        sorted(record.tally.partners),
     )
-    if record.approvals_needed > 1:
-        content = (*content, record.approvals_needed)
-    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:12]
+    if terms.approvals_needed > 1:
+        content = (*content, terms.approvals_needed)
+    return _short_digest(content)
 
 
 def terms_digest(record: Remediation) -> str:
     """The digest of a grant's terms, as twelve hexadecimal digits. A mismatch with the trail shows a later change."""
-    terms = (record.role, record.added_by_us, record.expires, record.approver, record.cycle)
-    limits = (record.rule, record.max_duration, record.reviewers, record.rule_comment)
-    counted: tuple[object, ...] = ()
-    if record.approvals_needed > 1 or record.approvals:
-        counted = (record.approvals_needed, record.approvals)
-    return hashlib.sha256(msgspec.json.encode((*terms, *limits, *counted))).hexdigest()[:12]
+    terms, life = record.terms, record.lifecycle
+    content: tuple[object, ...] = (
+        *(record.role, life.added_by_us, life.expires, life.approver, life.cycle),
+        *(terms.rule, terms.max_duration, terms.reviewers, terms.rule_comment),
+    )
+    if terms.approvals_needed > 1 or life.approvals:
+        content = (*content, terms.approvals_needed, life.approvals)
+    return _short_digest(content)
 
 
-def terms_asked(
-    rule: str | None, max_duration: float | None, reviewers: tuple[str, ...], rule_comment: str, approvals: int
-) -> str:
-    """The digest of the rule's terms in a decision, as twelve hexadecimal digits. It does not cover the reasons."""
-    return hashlib.sha256(msgspec.json.encode((rule, max_duration, reviewers, rule_comment, approvals))).hexdigest()[
-        :12
-    ]
+def rule_terms_digest(terms: Terms) -> str:
+    """The digest of the terms of a rule, as twelve hexadecimal digits. It does not cover the reasons."""
+    return _short_digest((terms.rule, terms.max_duration, terms.reviewers, terms.rule_comment, terms.approvals_needed))
+
+
+def _short_digest(content: tuple[object, ...]) -> str:
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:12]
 
 
 def material_reasons(reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:

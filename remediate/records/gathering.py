@@ -79,5 +79,6 @@ def placed(
     if not steps or record.state not in _TOLD or steps[-1].before is record.state:
         return record
     group = group_of(denial, now)
-    free = acquire_slot(f"{record.state} {group.name}", limit, f"{record.id}.{record.cycle}")
-    return msgspec.structs.replace(record, gathered="" if free else group.name)
+    free = acquire_slot(f"{record.state} {group.name}", limit, f"{record.id}.{record.lifecycle.cycle}")
+    gathered = "" if free else group.name
+    return msgspec.structs.replace(record, tally=msgspec.structs.replace(record.tally, gathered=gathered))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from remediate.decisions.policy import Decision
 from remediate.entries.denial import Denial, Deploy, EntryId
@@ -13,11 +14,11 @@ from remediate.errors import Refused
 from remediate.iam.member import Member, parse_member
 from remediate.reasons import Reason
 from remediate.records.approval_count import Approval
-from remediate.records.digests import content_digest, terms_asked, terms_digest
+from remediate.records.digests import content_digest, rule_terms_digest, terms_digest
 from remediate.records.hash_chain import digest
-from remediate.records.remediation import RULE, Remediation, TrailRecord
+from remediate.records.remediation import RULE, Lifecycle, Remediation, Tally, Terms, TrailRecord
 from remediate.records.states import TRANSITIONS, Ending, State
-from remediate.records.witnesses import DeployerNames, Proof, named, with_entry
+from remediate.records.witnesses import Proof, named, with_entry
 from remediate.times import instant
 
 _T = TypeVar("_T")
@@ -38,20 +39,13 @@ def open_remediation(
     moment, grant = instant(when(denial, now)), denial.grant
     blank = Remediation(
         id=grant.id,
-        state=state,
         repository=str(grant.repository),
         member=str(grant.member),
-        readers=(),
-        rule=decision.rule,
+        state=state,
         reasons=decision.reasons,
-        first_seen=moment,
-        last_seen=moment,
-        updated=moment,
-        max_duration=decision.expires_after,
-        reviewers=decision.reviewers,
-        rule_comment=decision.rule_comment,
-        approvals_needed=decision.approvals,
-        shown=(terms_of(decision),),
+        tally=Tally(first_seen=moment, last_seen=moment),
+        terms=terms_of(decision),
+        lifecycle=Lifecycle(updated=moment, shown=(rule_terms_digest(terms_of(decision)),)),
     )
     return _step(None, with_denial(blank, denial, now, proof), state, actor, now, decision.reasons, note, decision)
 
@@ -61,79 +55,70 @@ def open_predicted(
 ) -> tuple[Remediation, TrailRecord]:
     """The proposal for a predicted denial."""
     record, trail = open_remediation(ahead, decision, State.PROPOSED, actor=actor, now=now, proof=proof)
-    return msgspec.structs.replace(record, denials=0, predicted=True), trail
+    return replace(record, tally=replace(record.tally, denials=0, predicted=True)), trail
 
 
 def with_denial(record: Remediation, denial: Denial, now: datetime, proof: Proof = Proof.LATER) -> Remediation:
     """The record with one more denial; no transition, so no trail record. `proof`: what the log says of its entry."""
-    people = named(names_of(record), denial, proof)
-    entries, proven = with_entry(record.entries, record.proven, denial.entry, proof)
-    moment = instant(when(denial, now))
-    return msgspec.structs.replace(
-        record,
-        denials=record.denials + 1,
+    tally, moment = record.tally, instant(when(denial, now))
+    entries, proven = with_entry(tally.entries, tally.proven, denial.entry, proof)
+    tally = replace(
+        _with_last(tally, denial),
+        denials=tally.denials + 1,
         predicted=False,
-        first_seen=min(record.first_seen, moment),
-        last_seen=max(record.last_seen, moment),
-        readers=tuple(sorted({*record.readers, *filter(None, [denial.reader])})),
-        deploys=_with(record.deploys, denial.deploy),
-        images=_with(record.images, denial.image),
-        deployers=people.deployers,
-        named_by=people.named_by,
-        crowded=people.crowded,
+        first_seen=min(tally.first_seen, moment),
+        last_seen=max(tally.last_seen, moment),
+        readers=tuple(sorted({*tally.readers, *filter(None, [denial.reader])})),
         entries=entries,
         proven=proven,
-        doubts=denial.doubts,
-        troubleshooter=denial.troubleshooter or record.troubleshooter,
-        authorized=denial.authorized,
-        image_confirmed=denial.image_confirmed,
+        troubleshooter=denial.troubleshooter or tally.troubleshooter,
     )
+    return replace(record, tally=tally, names=named(record.names, denial, proof))
 
 
 def last_denial(record: Remediation) -> Denial:
     """The last denial, rebuilt from the record, to decide about it again."""
-    people = [each for each in map(parse_member, record.deployers) if isinstance(each, Member)]
+    people = [each for each in map(parse_member, record.names.deployers) if isinstance(each, Member)]
     return Denial(
-        entry=record.entries[-1] if record.entries else EntryId(timestamp=record.last_seen),
-        deploy=record.deploys[-1] if record.deploys else Deploy(),
-        reader=record.readers[-1] if record.readers else None,
+        entry=record.tally.entries[-1] if record.tally.entries else EntryId(timestamp=record.tally.last_seen),
+        deploy=record.tally.deploys[-1] if record.tally.deploys else Deploy(),
+        reader=record.tally.readers[-1] if record.tally.readers else None,
         member=record.grant.member,
         repository=record.grant.repository,
-        image=record.images[-1] if record.images else None,
+        image=record.tally.images[-1] if record.tally.images else None,
         deployer=people[-1] if people else None,
         behind=tuple(people),
-        doubts=record.doubts,
-        authorized=record.authorized,
-        image_confirmed=record.image_confirmed,
+        doubts=record.tally.doubts,
+        authorized=record.tally.authorized,
+        image_confirmed=record.tally.image_confirmed,
     )
 
 
 def with_partner(record: Remediation, partner: str) -> Remediation:
     """The record with this partner; unchanged if it has it already."""
-    known = record.partners
-    return msgspec.structs.replace(record, partners=known if partner in known else _with(known, partner))
+    if partner in record.tally.partners:
+        return record
+    return replace(record, tally=replace(record.tally, partners=_with(record.tally.partners, partner)))
 
 
 def with_foreseen(record: Remediation, denial: Denial, partner: str, proof: Proof = Proof.LATER) -> Remediation:
     """The record with one more deploy that waits for it. Its deployer may not approve it either."""
-    people = named(names_of(record), denial, proof)
-    added = tuple(each for each in people.deployers if each not in record.deployers)
-    changed = {"deployers": (*record.deployers, *added), "named_by": people.named_by, "crowded": people.crowded}
-    return with_partner(msgspec.structs.replace(record, **changed), partner)
-
-
-def names_of(record: Remediation) -> DeployerNames:
-    """All deployers and the identities behind them: a deployer missing here could approve their own deploy."""
-    return DeployerNames(record.deployers, record.named_by, record.crowded)
+    known, names = record.names.deployers, named(record.names, denial, proof)
+    added = tuple(each for each in names.deployers if each not in known)
+    return with_partner(replace(record, names=replace(names, deployers=(*known, *added))), partner)
 
 
 def based_on(record: Remediation, denial: Denial) -> Remediation:
     """The record with a denial that it has already as its last one."""
-    deploys, images = _with(record.deploys, denial.deploy), _with(record.images, denial.image)
-    return msgspec.structs.replace(
-        record,
-        deploys=deploys,
-        images=images,
+    return replace(record, tally=_with_last(record.tally, denial))
+
+
+def _with_last(tally: Tally, denial: Denial) -> Tally:
+    """The tally with this denial as the last one; it is not counted again."""
+    return replace(
+        tally,
+        deploys=_with(tally.deploys, denial.deploy),
+        images=_with(tally.images, denial.image),
         doubts=denial.doubts,
         authorized=denial.authorized,
         image_confirmed=denial.image_confirmed,
@@ -161,40 +146,32 @@ def transition(
     if state not in TRANSITIONS[record.state]:
         raise Refused(f"{record.id} is {record.state}; it cannot become {state}")
     why = reasons or (decision.reasons if decision else record.reasons)
-    following = msgspec.structs.replace(record, reasons=why, ending=None)
-    if decision is not None:
-        said = {
-            "max_duration": decision.expires_after,
-            "reviewers": decision.reviewers,
-            "rule_comment": decision.rule_comment,
-        }
-        following = msgspec.structs.replace(following, rule=decision.rule, approvals_needed=decision.approvals, **said)
+    life, tally, names = replace(record.lifecycle, ending=None), record.tally, record.names
+    terms = terms_of(decision) if decision else record.terms
     if state is State.PROPOSED and record.state is not State.PROPOSED:
-        following = msgspec.structs.replace(
-            following, cycle=record.cycle + 1, expires=None, added_by_us=False, approver=None, shown=()
-        )
+        life = replace(life, cycle=life.cycle + 1, expires=None, added_by_us=False, approver=None, shown=())
     if state is State.PROPOSED and decision is not None:
-        following = msgspec.structs.replace(following, shown=_with(following.shown, terms_of(decision)))
+        life = replace(life, shown=_with(life.shown, rule_terms_digest(terms)))
     if state is State.PROPOSED and record.state in _OVER:
-        following = msgspec.structs.replace(following, entries=record.entries[-1:], crowded=False)
-    if state not in _KEEP_APPROVALS or approvals or state is State.APPROVED:
-        following = msgspec.structs.replace(following, approvals=_of_content(following, approvals))
+        tally, names = replace(tally, entries=tally.entries[-1:]), replace(names, crowded=False)
     if state is State.APPROVED:
-        following = msgspec.structs.replace(
-            following, approver=actor, added_by_us=added_by_us, expires=expires, gathered=""
+        life, tally = (
+            replace(life, approver=actor, added_by_us=added_by_us, expires=expires),
+            replace(tally, gathered=""),
         )
-    if state is State.EXPIRED and not (record.approver or "").startswith(RULE):
-        following = msgspec.structs.replace(following, ended=instant(now))
+    if state is State.EXPIRED and not (life.approver or "").startswith(RULE):
+        life = replace(life, ended=instant(now))
     if state in (State.REVOKED, State.REMOVED):
-        following = msgspec.structs.replace(following, taken_away=instant(now))
+        life = replace(life, taken_away=instant(now))
+    following = replace(record, reasons=why, terms=terms, tally=tally, names=names, lifecycle=life)
+    if state not in _KEEP_APPROVALS or approvals or state is State.APPROVED:
+        following = replace(following, lifecycle=replace(life, approvals=_of_content(following, approvals)))
     return _step(record.state, following, state, actor, now, why, note, decision)
 
 
-def terms_of(decision: Decision) -> str:
-    """`terms_asked` of a decision."""
-    return terms_asked(
-        decision.rule, decision.expires_after, decision.reviewers, decision.rule_comment, decision.approvals
-    )
+def terms_of(decision: Decision) -> Terms:
+    """The terms of a decision, as records store them."""
+    return Terms(decision.rule, decision.expires_after, decision.reviewers, decision.rule_comment, decision.approvals)
 
 
 _OVER = (State.REJECTED, State.REFUSED, State.REMOVED, State.REVOKED, State.EXPIRED, State.LAPSED)
@@ -205,7 +182,7 @@ def _of_content(record: Remediation, approvals: tuple[Approval, ...]) -> tuple[A
     """The approvals, the last one with the current content digest: approval of a failed record begins a new cycle."""
     if not approvals:
         return ()
-    return (*approvals[:-1], msgspec.structs.replace(approvals[-1], content=content_digest(record)))
+    return (*approvals[:-1], replace(approvals[-1], content=content_digest(record)))
 
 
 def expiry(rule: float | None, reviewer: timedelta | None, now: datetime) -> str | None:
@@ -217,7 +194,7 @@ def expiry(rule: float | None, reviewer: timedelta | None, now: datetime) -> str
 
 def with_pending_removal(record: Remediation, ending: Ending | None) -> Remediation:
     """The record of a grant with a pending removal (None: the removal is cancelled); no transition yet."""
-    return msgspec.structs.replace(record, ending=ending)
+    return replace(record, lifecycle=replace(record.lifecycle, ending=ending))
 
 
 def _step(
@@ -231,11 +208,11 @@ def _step(
     decision: Decision | None,
 ) -> tuple[Remediation, TrailRecord]:
     moment = instant(now)
-    last = record.deploys[-1] if record.deploys else Deploy()
-    given = record.approvals if state in (State.PROPOSED, State.APPROVED) else ()
+    last = record.tally.deploys[-1] if record.tally.deploys else Deploy()
+    given = record.lifecycle.approvals if state in (State.PROPOSED, State.APPROVED) else ()
     trail = TrailRecord(
         remediation=record.id,
-        seq=record.trail + 1,
+        seq=record.storage.trail + 1,
         at=moment,
         actor=actor,
         before=before,
@@ -244,7 +221,7 @@ def _step(
         member=record.member,
         reasons=reasons,
         note=note,
-        previous=record.trail_hash,
+        previous=record.storage.trail_hash,
         outcome=decision.outcome if decision else msgspec.UNSET,
         rule=decision.rule if decision and decision.rule else msgspec.UNSET,
         policy=decision.policy if decision and decision.policy else msgspec.UNSET,
@@ -253,11 +230,11 @@ def _step(
         approval=f"{len(given)} of {given[-1].of}" if given and given[-1].of > 1 else msgspec.UNSET,
         not_mine=True if given and given[-1].not_mine else msgspec.UNSET,
     )
-    following = msgspec.structs.replace(record, state=state, updated=moment, trail=trail.seq)
-    trail = msgspec.structs.replace(trail, terms=terms_digest(following))
-    trail = msgspec.structs.replace(trail, hash=digest(trail))
-    following = msgspec.structs.replace(following, trail_hash=trail.hash)
-    return following, trail
+    following = replace(record, state=state, lifecycle=replace(record.lifecycle, updated=moment))
+    trail = replace(trail, terms=terms_digest(following))
+    trail = replace(trail, hash=digest(trail))
+    storage = replace(record.storage, trail=trail.seq, trail_hash=trail.hash)
+    return replace(following, storage=storage), trail
 
 
 def when(denial: Denial, now: datetime) -> datetime:

@@ -187,7 +187,7 @@ def notice_for(
 
 def expiry_reminder(record: Remediation, now: datetime, terms: NoticeContext) -> Notice | None:
     """The notice of a proposal that expires soon; None for any other record."""
-    end = datetime.fromisoformat(record.updated) + terms.lapse_after
+    end = datetime.fromisoformat(record.lifecycle.updated) + terms.lapse_after
     if record.state is not State.PROPOSED or not end - min(_SOON, terms.lapse_after / 2) <= now < end:
         return None
     summary = f"{_denied(record)} No reviewer has answered, and the proposal expires at {_moment(end)}."
@@ -215,7 +215,7 @@ def for_people(
 
     A grant or a failure keeps its own notice, because its reviewer waits for the result.
     """
-    group = group_named(record.gathered)
+    group = group_named(record.tally.gathered)
     if group is None:
         return list(notices)
     held_back = NoticeKind.BRAKE if brake is Reason.MEMBER_BRAKE else None
@@ -258,8 +258,8 @@ def gathered(
 def _proposed(record: Remediation, step: TrailRecord, terms: NoticeContext) -> Notice:
     end = datetime.fromisoformat(step.at) + terms.lapse_after
     asks = f"Approve or reject it by {_moment(end)}; then it expires."
-    if record.partners:
-        asks += " The same deploy also needs " + ", ".join(record.partners) + "."
+    if record.tally.partners:
+        asks += " The same deploy also needs " + ", ".join(record.tally.partners) + "."
     notice = _notice(NoticeKind.PROPOSED, record, step.at, terms, _denied(record), asks, step)
     return msgspec.structs.replace(notice, lapses=instant(end))
 
@@ -267,11 +267,11 @@ def _proposed(record: Remediation, step: TrailRecord, terms: NoticeContext) -> N
 def _granted(
     record: Remediation, step: TrailRecord, terms: NoticeContext, look_up: Callable[[str], Remediation | None]
 ) -> Notice:
-    absent = unmet_partners(record, filter(None, map(look_up, record.partners)))
+    absent = unmet_partners(record, filter(None, map(look_up, record.tally.partners)))
     waits = tuple(each.id for each in absent)
     ready = datetime.fromisoformat(step.at) + PROPAGATION
-    ends = f" until {_moment(datetime.fromisoformat(record.expires))}" if record.expires else ""
-    by = (record.approver or step.actor).removeprefix("user:").replace(RULE, "rule ")
+    ends = f" until {_moment(datetime.fromisoformat(record.lifecycle.expires))}" if record.lifecycle.expires else ""
+    by = (record.lifecycle.approver or step.actor).removeprefix("user:").replace(RULE, "rule ")
     summary = f"{_who(record)} can read images in {_where(record)}{ends}, approved by {by}."
     advice = f"Redeploy from {_moment(ready)}: IAM usually needs 2 minutes, sometimes 7 or more."
     if waits:
@@ -279,7 +279,7 @@ def _granted(
         advice = f"Wait: the same deploy also needs {named}. Redeploy 2 minutes after that is granted."
     notice = _notice(NoticeKind.GRANTED, record, step.at, terms, summary, advice, step)
     retry_from = None if waits else instant(ready)
-    return msgspec.structs.replace(notice, expires=record.expires, retry_from=retry_from, waits_for=waits)
+    return msgspec.structs.replace(notice, expires=record.lifecycle.expires, retry_from=retry_from, waits_for=waits)
 
 
 def _refused(record: Remediation, step: TrailRecord, terms: NoticeContext) -> Notice | None:
@@ -300,7 +300,7 @@ def _notice(
     step: TrailRecord | None = None,
 ) -> Notice:
     return Notice(
-        id=f"{record.id}.{record.cycle}.{kind}",
+        id=f"{record.id}.{record.lifecycle.cycle}.{kind}",
         kind=kind,
         at=at,
         title=TITLES[kind],
@@ -308,22 +308,22 @@ def _notice(
         advice=advice,
         link=_link(terms, f"/r/{record.id}"),
         remediation=record.id,
-        cycle=record.cycle,
+        cycle=record.lifecycle.cycle,
         state=record.state,
         repository=record.repository,
         role=record.role,
         member=record.member,
-        image=record.images[-1] if record.images else None,
-        deploy=record.deploys[-1] if record.deploys else None,
-        deployers=record.deployers,
+        image=record.tally.images[-1] if record.tally.images else None,
+        deploy=record.tally.deploys[-1] if record.tally.deploys else None,
+        deployers=record.names.deployers,
         reasons=tuple(Why(reason, reason.sentence) for reason in record.reasons),
-        rule=record.rule,
+        rule=record.terms.rule,
         note=step.note if step else "",
         actor=step.actor if step else "remediate",
-        approver=record.approver,
-        denials=record.denials,
-        first_seen=record.first_seen,
-        last_seen=record.last_seen,
+        approver=record.lifecycle.approver,
+        denials=record.tally.denials,
+        first_seen=record.tally.first_seen,
+        last_seen=record.tally.last_seen,
     )
 
 
@@ -333,13 +333,13 @@ def _link(terms: NoticeContext, path: str) -> str | None:
 
 def _denied(record: Remediation) -> str:
     """Who could not read what, during which deploy, how often."""
-    deploy = record.deploys[-1] if record.deploys else Deploy()
+    deploy = record.tally.deploys[-1] if record.tally.deploys else Deploy()
     project = deploy.project or deploy.number
     what = f"{(deploy.kind or 'service').replace('_', ' ')} {deploy.name}" if deploy.name else "an unknown resource"
     place = f"{what} in {project}" if project else what
-    if not record.denials:
+    if not record.tally.denials:
         return f"{_who(record)} will not be able to read images in {_where(record)} when {place} is deployed again."
-    times = "once" if record.denials == 1 else f"{record.denials} times"
+    times = "once" if record.tally.denials == 1 else f"{record.tally.denials} times"
     return f"{_who(record)} could not read images in {_where(record)} when {place} was deployed, {times}."
 
 

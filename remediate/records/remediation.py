@@ -11,83 +11,105 @@ from remediate.iam.grant import ROLE, Grant
 from remediate.reasons import Reason
 from remediate.records.approval_count import Approval
 from remediate.records.states import Ending, State
-from remediate.records.witnesses import NamedBy
+from remediate.records.witnesses import DeployerNames
 
 RULE = "rule:"
 """The prefix of an actor that is a rule and not a person."""
 
-_STORED = {"added_by_us": "ours", "max_duration": "lasts", "rule_comment": "because"}
-"""Fields whose stored name differs from the name in the code."""
 
+class Tally(msgspec.Struct, frozen=True):
+    """What the denials of one grant say, all of them and the last one. Times are RFC 3339 in UTC."""
 
-class Remediation(msgspec.Struct, frozen=True, rename=_STORED):
-    """The record of one (repository, member). Times are RFC 3339 in UTC. `trail` counts its trail records."""
-
-    id: str
-    state: State
-    repository: str
-    member: str
-    readers: tuple[Reader, ...]
-    rule: str | None
-    reasons: tuple[Reason, ...]
     first_seen: str
     last_seen: str
-    updated: str
-    role: str = ROLE
+    readers: tuple[Reader, ...] = ()
     denials: int = 0
+    """How many denials; the other fields keep a limited number of values, the newest last."""
     predicted: bool = False
     """Whether it was proposed before its first denial; false once it is denied."""
     deploys: tuple[Deploy, ...] = ()
     images: tuple[str, ...] = ()
-    deployers: tuple[str, ...] = ()
-    """The deployers. None of them may approve, except one whose naming entries Cloud Logging does not have."""
-    named_by: tuple[NamedBy, ...] = ()
-    """The entries that name the deployers. A deployer without one comes from an older record, and may not approve."""
-    crowded: bool = False
-    """Whether entries name more deployers than a record keeps and the log was unavailable: then nobody may approve."""
+    partners: tuple[str, ...] = ()
+    """The ids of the other grants that the same deploy needs: approve deployer and service agent together."""
     entries: tuple[EntryId, ...] = ()
     """The log entries of the denials, the first of this cycle and the newest. An approval reads them back."""
     proven: EntryId | None = None
     """The newest entry that the log confirmed when it was counted. Most entries are read back only at an approval."""
-    partners: tuple[str, ...] = ()
-    """The ids of the other grants that the same deploy needs: approve deployer and service agent together."""
-    expires: str | None = None
-    """When the grant expires; None if it does not."""
-    approver: str | None = None
-    """Who approved the grant: a member, or `rule:NAME`."""
-    approvals_needed: int = 1
-    """How many different people its rule requires to approve it."""
-    approvals: tuple[Approval, ...] = ()
-    """The approvals, if it needs more than one or if one has a declaration; empty for a plain approval."""
-    added_by_us: bool = False
-    """Whether remediate added the member to the binding. Only such a member may be removed."""
-    max_duration: float | None = None
-    """The longest duration that its rule allows, in seconds; None if the rule sets none."""
-    reviewers: tuple[str, ...] = ()
-    """Who may approve it by its rule, as keys or domains; empty if the rule names nobody."""
-    rule_comment: str = ""
-    shown: tuple[str, ...] = ()
-    """The terms (`terms_asked`) of its proposals in this cycle: different deploys may match different rules."""
     doubts: tuple[Reason, ...] = ()
     authorized: bool | None = None
     """Whether the caller of the last denial was authorized to deploy. `doubts` belong to the same denial."""
     image_confirmed: bool = False
     """Whether the text and the deploy of the last denial name the same image, or the same repository."""
+    troubleshooter: str | None = None
+    """The last link in a denial's text; no decision uses it."""
+    gathered: str = ""
+    """The group of a flood (`gathering.Group.name`) that notices and the inbox show in its place; empty: no group."""
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """The terms of the rule that last decided. A field has no value if no rule decided or the rule does not set it."""
+
+    rule: str | None
+    max_duration: float | None = None
+    """The longest duration of the grant, in seconds; None: no limit."""
+    reviewers: tuple[str, ...] = ()
+    """Who may approve, as keys or domains; empty: every reviewer."""
+    rule_comment: str = ""
+    """The rule's own sentence for reviewers."""
+    approvals_needed: int = 1
+    """How many different people must approve."""
+
+
+class Lifecycle(msgspec.Struct, frozen=True):
+    """What became of the grant in this cycle, and how earlier grants ended. Times are RFC 3339 in UTC."""
+
+    updated: str
+    """When the state last changed; a renewal does not change it."""
+    cycle: int = 1
+    """The number of the current cycle. A cycle runs from a proposal to its end."""
+    shown: tuple[str, ...] = ()
+    """The terms (`rule_terms_digest`) of its proposals in this cycle: different deploys may match different rules."""
+    approvals: tuple[Approval, ...] = ()
+    """The approvals, if it needs more than one or if one has a declaration; empty for a plain approval."""
+    approver: str | None = None
+    """Who approved the grant: a member, or `rule:NAME`."""
+    added_by_us: bool = False
+    """Whether remediate added the member to the binding. Only such a member may be removed."""
+    expires: str | None = None
+    """When the grant expires; None if it does not."""
     ending: Ending | None = None
     """Set while the removal of a grant is pending."""
     taken_away: str | None = None
     """When the grant was last revoked or removed; rules do not grant it again for a while."""
     ended: str | None = None
     """When a temporary grant that a person approved last expired: deploys during it do not prove permanent access."""
-    cycle: int = 1
-    """The number of the current cycle. A cycle runs from a proposal to its end."""
-    gathered: str = ""
-    """The group of a flood (`gathering.Group.name`) that notices and the inbox show in its place; empty: no group."""
+
+
+class Storage(msgspec.Struct, frozen=True):
+    """How the record is stored. The ledger compares and raises `version` when it commits the record."""
+
     version: int = 0
-    """How many commits stored it; the ledger raises it. 0: not stored yet."""
+    """How many commits stored it; 0: not stored yet."""
     trail: int = 0
+    """How many trail records it has; `trail_hash` is the hash of the last one."""
     trail_hash: str = ""
-    troubleshooter: str | None = None  # the last link in a denial's text; no decision uses it
+
+
+class Remediation(msgspec.Struct, frozen=True):
+    """The record of one (repository, member): where it is and why, and five parts. `stored_form` has its JSON."""
+
+    id: str
+    repository: str
+    member: str
+    state: State
+    reasons: tuple[Reason, ...]
+    tally: Tally
+    terms: Terms
+    lifecycle: Lifecycle
+    names: DeployerNames = DeployerNames()
+    """The deployers, none of whom may approve: see `DeployerNames`."""
+    storage: Storage = Storage()
+    role: str = ROLE
 
     @property
     def grant(self) -> Grant:

@@ -21,7 +21,7 @@ from remediate.records.steps import is_renewal
 
 def broken_trail(ident: str, record: Remediation | None, trail: Sequence[TrailRecord]) -> str | None:
     """As `broken_link`; also checks that the record has the state, the approvers and the terms of its trail."""
-    if link := broken_link(record, trail):
+    if link := broken_link(record.storage if record else None, trail):
         return link
     if record is None:
         return None
@@ -30,16 +30,17 @@ def broken_trail(ident: str, record: Remediation | None, trail: Sequence[TrailRe
             return f"record {step.seq} belongs to another remediation"
     if record.id != ident or not trail or trail[-1].after is not record.state:
         return f"the remediation is {record.state}, but its trail ends in another state"
+    life = record.lifecycle
     approvals = [step.actor for step in trail if step.after is State.APPROVED]
-    if record.approver is not None and record.approver not in approvals:
-        return f"the remediation names {record.approver} as approver, but its trail has no such approval"
+    if life.approver is not None and life.approver not in approvals:
+        return f"the remediation names {life.approver} as approver, but its trail has no such approval"
     given = {step.actor for step in trail if step.approval is not msgspec.UNSET} | set(approvals)
-    if missing := next((each.actor for each in record.approvals if each.actor not in given), None):
+    if missing := next((each.actor for each in life.approvals if each.actor not in given), None):
         return f"the remediation counts an approval by {missing}, but its trail has no such approval"
     terms = trail[-1].terms
     if terms is not msgspec.UNSET and terms != terms_digest(record):
         return "the remediation's terms (grant, expiry, approver) are not those in its trail"
-    if [step.at for step in trail if not is_renewal(step)][-1:] != [record.updated]:  # a renewal keeps `updated`
+    if [step.at for step in trail if not is_renewal(step)][-1:] != [life.updated]:  # a renewal keeps `updated`
         return "the remediation's last change has another time than its trail says"
     return None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from remediate.decisions.policy import Decision, Outcome
 from remediate.iam.member import Member
 from remediate.reasons import Reason
-from remediate.records.digests import material_reasons, terms_asked
+from remediate.records.digests import material_reasons, rule_terms_digest
 from remediate.records.lifecycle import terms_of
 from remediate.records.remediation import RULE, Remediation, TrailRecord
 from remediate.records.states import Ending, State
@@ -15,7 +15,7 @@ from remediate.records.states import Ending, State
 
 def ending_for(record: Remediation, *, actor: str) -> Ending:
     """How a grant ended whose member is not in the binding: by the pending removal, or by a change in IAM."""
-    return record.ending or Ending(State.REMOVED, actor, "")
+    return record.lifecycle.ending or Ending(State.REMOVED, actor, "")
 
 
 def next_transitions(
@@ -53,7 +53,7 @@ def unmet_partners(record: Remediation, partners: Iterable[Remediation]) -> tupl
     found = tuple(partners)
     absent = tuple(each for each in found if each.state is not State.GRANTED and not _READS & set(each.reasons))
     if Member(record.member).run_agent_of is None:
-        number = record.deploys[-1].number if record.deploys else None
+        number = record.tally.deploys[-1].number if record.tally.deploys else None
         agents = {each.id: Member(each.member).run_agent_of for each in absent}
         return tuple(each for each in absent if None in (number, agents[each.id]) or agents[each.id] == number)
     deployers = [each for each in found if Member(each.member).run_agent_of is None]
@@ -70,13 +70,9 @@ def differs_materially(record: Remediation, decision: Decision) -> bool:
     A proposal keeps all reasons and terms of its cycle, so that two deploys that are denied in turn do not change it
     each time.
     """
-    known = terms_of(decision) in (current_terms(record), *record.shown)
+    terms = terms_of(decision)
+    known = terms == record.terms or rule_terms_digest(terms) in record.lifecycle.shown
     return not known or not {*material_reasons(decision.reasons)} <= {*material_reasons(record.reasons)}
-
-
-def current_terms(record: Remediation) -> str:
-    """`terms_asked` of the rule that last decided about the record."""
-    return terms_asked(record.rule, record.max_duration, record.reviewers, record.rule_comment, record.approvals_needed)
 
 
 def words_of_google(record: Remediation, steps: Sequence[TrailRecord]) -> str:

@@ -64,11 +64,14 @@ class Proof(StrEnum):
 
 
 class DeployerNames(msgspec.Struct, frozen=True):
-    """The deployers that a record names, and the entries that name them; `crowded`: there are more than it keeps."""
+    """The deployers that a record names, the identities behind them, and the entries that name them."""
 
     deployers: tuple[str, ...] = ()
+    """None of them may approve, except one whose naming entries Cloud Logging does not have."""
     named_by: tuple[NamedBy, ...] = ()
+    """The entries that name them. A deployer without one comes from an older record, and may not approve."""
     crowded: bool = False
+    """Whether entries name more than a record keeps and the log was unavailable: then nobody may approve."""
 
 
 def people(denial: Denial) -> tuple[str, ...]:

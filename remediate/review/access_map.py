@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import flask
 import msgspec
 
+from remediate.entries.denial import Deploy
 from remediate.iam.repository import Repository
 from remediate.ledger.interface import Filter, TrailFilter
 from remediate.records.remediation import Remediation
@@ -75,11 +76,15 @@ def _limit_to_project(record: Remediation, project: str, just: str) -> Remediati
         held = Repository.parse(record.repository)
         return record if held and held.project == project else None
     if just == "reads":
-        kept = tuple(each for each in record.deploys if project in (each.project, each.number))
-        return msgspec.structs.replace(record, deploys=kept) if kept else None
+        kept = tuple(each for each in record.tally.deploys if project in (each.project, each.number))
+        return _with_deploys(record, kept) if kept else None
     part = project.casefold()
-    kept = tuple(each for each in record.deploys if part in (each.project or each.number or "").casefold())
-    return msgspec.structs.replace(record, deploys=kept) if part and kept else record
+    kept = tuple(each for each in record.tally.deploys if part in (each.project or each.number or "").casefold())
+    return _with_deploys(record, kept) if part and kept else record
+
+
+def _with_deploys(record: Remediation, deploys: tuple[Deploy, ...]) -> Remediation:
+    return msgspec.structs.replace(record, tally=msgspec.structs.replace(record.tally, deploys=deploys))
 
 
 def _table_rows(graph: Graph) -> list[tuple[Edge, Node, Node]]:

@@ -95,7 +95,7 @@ def _readable_records(context: PageContext, idents: list[str]) -> list[Remediati
 def _outcome_text(context: PageContext, done: Remediation) -> str:
     """The member; or the missing approvals, or the error from Google Cloud."""
     if done.state is State.PROPOSED:
-        return approvals_text(done.approvals)[:160]
+        return approvals_text(done.lifecycle.approvals)[:160]
     google = words_of_google(done, list(context.ledger.trail(done.id))) if done.state is State.FAILED else ""
     return google[:160] or member_label(done.member)[:80]
 
@@ -145,7 +145,7 @@ def _retry_outlook(
     absent: dict[str, Remediation] = {}
     through = False
     for record in granted:
-        others = unmet_partners(record, filter(None, map(context.ledger.get, record.partners)))
+        others = unmet_partners(record, filter(None, map(context.ledger.get, record.tally.partners)))
         absent |= {each.id: each for each in others}
         through = through or not others
     retry = (since + RETRY_AFTER).isoformat() if through else None

@@ -36,7 +36,7 @@ class PageContext:
         """When a proposal expires, RFC 3339; empty for any other record."""
         if record.state is not State.PROPOSED:
             return ""
-        return (datetime.fromisoformat(record.updated) + self.limits.lapse_after).isoformat()
+        return (datetime.fromisoformat(record.lifecycle.updated) + self.limits.lapse_after).isoformat()
 
     def why_barred(
         self, record: Remediation | None, who: str, *, about_own: bool = False, asked: Testimony | None = None

@@ -74,7 +74,7 @@ def story_start(text: str, now: datetime) -> str:
 
 def deploy_label(record: Remediation) -> str:
     """The deployed resource and its project, as far as known."""
-    deploy = record.deploys[-1] if record.deploys else None
+    deploy = record.tally.deploys[-1] if record.tally.deploys else None
     if deploy is None:
         return "an unknown resource"
     what = f"{deploy.kind.replace('_', ' ')} " if deploy.kind and deploy.kind != "service" else ""
@@ -110,7 +110,7 @@ def sentence_parts(record: Remediation, now: datetime) -> list[SentencePart]:
         SentencePart(repository_label(record.repository), name=True),
     )
     doing = [SentencePart(" while deploying "), SentencePart(deploy_label(record), name=True)]
-    if not record.denials and record.state is State.GRANTED:
+    if not record.tally.denials and record.state is State.GRANTED:
         return [
             who,
             SentencePart(" can read images in "),
@@ -119,7 +119,7 @@ def sentence_parts(record: Remediation, now: datetime) -> list[SentencePart]:
             *doing,
             SentencePart("."),
         ]
-    if not record.denials:
+    if not record.tally.denials:
         will = "will" if record.state in _STILL_OPEN else "would"
         return [
             who,
@@ -128,9 +128,9 @@ def sentence_parts(record: Remediation, now: datetime) -> list[SentencePart]:
             *doing,
             SentencePart(": not denied yet."),
         ]
-    start = story_start(record.first_seen, now)
-    times = f"{record.denials:,} times since {start}"
-    if record.denials == 1:
+    start = story_start(record.tally.first_seen, now)
+    times = f"{record.tally.denials:,} times since {start}"
+    if record.tally.denials == 1:
         times = f"once, at {start}" if start.endswith("today") else f"once, on {start}"
     return [who, SentencePart(" could not read images in "), what, *doing, SentencePart(f", {times}.")]
 

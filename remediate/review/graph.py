@@ -71,7 +71,7 @@ def build_graph(records: Iterable[Remediation], most: int = MOST) -> Graph:
     """Build the graph of these records, with at most `most` nodes on a side."""
     pairs: Counter[tuple[str, str, EdgeKind]] = Counter()
     for record in records:
-        for project in {each.project or each.number or UNKNOWN for each in record.deploys} or {UNKNOWN}:
+        for project in {each.project or each.number or UNKNOWN for each in record.tally.deploys} or {UNKNOWN}:
             pairs[project, record.repository, _KIND_OF_STATE[record.state]] += 1
     repositories = {right for _, right, _ in pairs}
     if len(repositories) > most:

@@ -81,7 +81,9 @@ def inbox_page(context: PageContext, request: flask.Request, who: str, signer: U
     after = ""
     if page.more:
         last = page.records[-1]
-        after = urlencode(kept | {"after": format_mark(Cursor(last.updated if waiting else last.last_seen, last.id))})
+        after = urlencode(
+            kept | {"after": format_mark(Cursor(last.lifecycle.updated if waiting else last.tally.last_seen, last.id))}
+        )
     counts = context.ledger.counts(most=_COUNT_LIMIT)
     # Only records that name this person as deployer need a check in the log: one look-up for the page.
     named = [each for each in page.records if each.state is State.PROPOSED and naming(each, who)]
@@ -127,7 +129,7 @@ def _row(context: PageContext, record: Remediation, who: str, asked: Testimony |
         who=member_label(record.member),
         where=repository_label(record.repository),
         what=deploy_label(record),
-        waiting=approvals_text(record.approvals) if record.state is State.PROPOSED else "",
+        waiting=approvals_text(record.lifecycle.approvals) if record.state is State.PROPOSED else "",
     )
 
 

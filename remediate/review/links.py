@@ -30,9 +30,9 @@ _MARGIN = timedelta(seconds=1)  # entry times are stored to the microsecond, and
 def console_links(record: Remediation) -> list[tuple[str, str]]:
     """Names and addresses: log entry, deployed resource, repository, IAM page, Policy Troubleshooter."""
     found = []
-    deploy = record.deploys[-1] if record.deploys else None
+    deploy = record.tally.deploys[-1] if record.tally.deploys else None
     if deploy and deploy.project:
-        if record.denials:
+        if record.tally.denials:
             found.append(("Log entry", _log_entry_url(record, deploy)))
         if deploy.kind in _DETAILS and deploy.location and deploy.name:
             path = "/".join(quote(part, safe="") for part in (deploy.location, deploy.name))
@@ -45,21 +45,21 @@ def console_links(record: Remediation) -> list[tuple[str, str]]:
         path = "/".join(quote(part, safe="") for part in parts)
         found.append(("Repository", f"{_CONSOLE}/artifacts/docker/{path}{_project_query(repository.project)}"))
         found.append(("IAM of the registry project", f"{_CONSOLE}/iam-admin/iam{_project_query(repository.project)}"))
-    if link := troubleshooter_link(record.troubleshooter or ""):
+    if link := troubleshooter_link(record.tally.troubleshooter or ""):
         found.append(("Policy Troubleshooter", link))
     return found
 
 
 def _log_entry_url(record: Remediation, deploy: Deploy) -> str:
     """The Logs Explorer at the entry of the last denial, by time, resource and severity."""
-    seen = datetime.fromisoformat(record.last_seen)
+    seen = datetime.fromisoformat(record.tally.last_seen)
     query = ['protoPayload.serviceName="run.googleapis.com"', "severity>=ERROR"]
     if deploy.kind in _LABELS and deploy.name:
         kind, label = _LABELS[deploy.kind]
         query += [f'resource.type="{kind}"', f'resource.labels.{label}="{deploy.name}"']
     query += [f'timestamp>="{instant(seen - _MARGIN)}"', f'timestamp<="{instant(seen + _MARGIN)}"']
     text = quote("\n".join(query), safe="")
-    cursor = quote(record.last_seen, safe="")
+    cursor = quote(record.tally.last_seen, safe="")
     return f"{_CONSOLE}/logs/query;query={text};cursorTimestamp={cursor}{_project_query(deploy.project)}"
 
 

@@ -72,7 +72,7 @@ def proposal_page(
         unknown = next((each for each in (found, evidence) if isinstance(each, str)), "")
         change = None if isinstance(found, str) else found.policy
     steps, broken = checked_trail(context.ledger, ident)
-    partners = [each for each in map(context.ledger.get, record.partners) if each]
+    partners = [each for each in map(context.ledger.get, record.tally.partners) if each]
     now = context.now()
     about_own = record.state is State.GRANTED
     return HtmlPage(
@@ -89,7 +89,7 @@ def proposal_page(
             if isinstance(check, Check)
             else context.why_barred(record, who, about_own=about_own),
             "check": check,
-            "waiting": approvals_text(record.approvals) if record.state is State.PROPOSED else "",
+            "waiting": approvals_text(record.lifecycle.approvals) if record.state is State.PROPOSED else "",
             "google": words_of_google(record, steps),
             "partners": [(each, sentence(each, now)) for each in partners],
             "also_needed": [
@@ -130,14 +130,14 @@ def _approvable_partners(
         each
         for each in partners
         if each.state is State.PROPOSED
-        and (each.predicted or Member(each.member).run_agent_of or Member(record.member).run_agent_of)
+        and (each.tally.predicted or Member(each.member).run_agent_of or Member(record.member).run_agent_of)
         and not context.why_barred(each, who)
     ]
 
 
 def _retry_times(record: Remediation, now: datetime) -> tuple[str, str] | None:
     """When to retry the deploy, usually and at the latest; None without a grant, or long after it."""
-    granted = datetime.fromisoformat(record.updated)
+    granted = datetime.fromisoformat(record.lifecycle.updated)
     if record.state is not State.GRANTED or now - granted > 2 * RETRY_SURELY:
         return None
     return (granted + RETRY_AFTER).isoformat(), (granted + RETRY_SURELY).isoformat()

@@ -20,7 +20,7 @@ from remediate.records.lifecycle import based_on, expiry, terms_of, transition
 from remediate.records.remediation import RULE, Remediation
 from remediate.records.results import Applied, Check, Limits, Verdict
 from remediate.records.states import TRANSITIONS, State
-from remediate.records.transitions import current_terms, differs_materially, why_not
+from remediate.records.transitions import differs_materially, why_not
 from remediate.service.decider import Decider
 from remediate.service.executor import ACTOR, Executor
 from remediate.service.reviewers import Reviewers, own_deploy
@@ -74,7 +74,7 @@ class Approvals:
                     f"{ident} changed since you saw it: its content is now {content_digest(record)}, not {content}",
                     advice=f"Review it again: remediate show {ident}",
                 )
-            if record.state is State.APPROVED and record.approver == person.id and max_duration is None:
+            if record.state is State.APPROVED and record.lifecycle.approver == person.id and max_duration is None:
                 return record  # a repeated approval: it is carried out if it still may be
             if self._executor.write_already_applied(record):
                 return record  # the approval is recorded and written: only the record of the write is missing
@@ -84,7 +84,9 @@ class Approvals:
         record = self._executor.retry_on_conflict(step)
         if record.state is not State.APPROVED:
             return Applied(record, written=False)
-        again = before is not None and before.state is State.APPROVED and record.version == before.version
+        again = (
+            before is not None and before.state is State.APPROVED and record.storage.version == before.storage.version
+        )
         return self.carry_out(record, asked) if again else self._executor.apply(record)
 
     def reviewer(self, record: Remediation, actor: str, asked: Testimony) -> Member:
@@ -100,7 +102,9 @@ class Approvals:
         except RemediateError as error:
             barred = str(error)
         declare = self._limits.one_may_declare and not verdict.deployer_known
-        return Check(verdict, self._needed(record, record.approvals_needed, verdict, declared=False), declare, barred)
+        return Check(
+            verdict, self._needed(record, record.terms.approvals_needed, verdict, declared=False), declare, barred
+        )
 
     def _approved(
         self, record: Remediation, person: Member, word: Approval, asked: Testimony, note: str
@@ -113,33 +117,35 @@ class Approvals:
         if verdict.denial is not None:
             record = based_on(record, verdict.denial)
         needed = self._needed(record, decision.approvals, verdict, declared=word.not_mine)
-        others = valid(record.approvals, content_digest(record), person.id, partial(self._may_still, record, asked))
+        others = valid(
+            record.lifecycle.approvals, content_digest(record), person.id, partial(self._may_still, record, asked)
+        )
         own = msgspec.structs.replace(
             word, actor=person.id, at=instant(self._now()), of=needed, content=content_digest(record)
         )
         given = (*others, own)
         notes = [note, *verdict.notes]
-        if Member(person.id).key in {Member(text).key for text in record.deployers}:
+        if Member(person.id).key in {Member(text).key for text in record.names.deployers}:
             notes.append(f"an entry that named {person.id} as deployer is not in the log, or names somebody else")
         reasons = record.reasons if verdict.verified else (*record.reasons, Reason.EVENT_UNVERIFIED)
         step = partial(transition, record, actor=person.id, now=self._now(), note="; ".join(filter(None, notes)),
             reasons=tuple(dict.fromkeys(reasons)),
         )  # fmt: skip
         if people(given) < needed:
-            if record.state is State.PROPOSED and same(given, record.approvals):
+            if record.state is State.PROPOSED and same(given, record.lifecycle.approvals):
                 return record  # a repeated approval; another one is still missing
             return self._executor.commit(*step(State.PROPOSED, approvals=given))
         counted = given if needed > 1 or own.not_mine else ()
         if there:
             return self._executor.commit(*step(State.APPROVED, approvals=counted))
-        by_rules = min(filter(None, (record.max_duration, decision.expires_after)), default=None)
+        by_rules = min(filter(None, (record.terms.max_duration, decision.expires_after)), default=None)
         until = expiry(by_rules, shortest(given), self._now())
         return self._executor.commit(*step(State.APPROVED, added_by_us=True, expires=until, approvals=counted))
 
     def _needed(self, record: Remediation, by_rule: int, verdict: Verdict, *, declared: bool) -> int:
         """How many people must approve: as the rule requires, but two if it may be the approver's own deploy."""
         alone = verdict.deployer_known or (declared and self._limits.one_may_declare)
-        return max(record.approvals_needed, by_rule, 1 if alone else 2)
+        return max(record.terms.approvals_needed, by_rule, 1 if alone else 2)
 
     def _may_still(self, record: Remediation, asked: Testimony, actor: str) -> bool:
         """Whether an earlier approver may still approve."""
@@ -157,9 +163,9 @@ class Approvals:
         """
         if self._executor.write_already_applied(record):
             return self._executor.apply(record)
-        over = record.expires is not None and datetime.fromisoformat(record.expires) <= self._now()
+        over = record.lifecycle.expires is not None and datetime.fromisoformat(record.lifecycle.expires) <= self._now()
         if over:
-            return self._withdrawn(record, State.LAPSED, f"was approved until {record.expires}", None)
+            return self._withdrawn(record, State.LAPSED, f"was approved until {record.lifecycle.expires}", None)
         verdict = asked.verdict(record)
         decision = self._decider.reevaluate(record, verdict.denial, verified=verdict.verified)
         if decision.outcome is Outcome.REFUSE:
@@ -173,14 +179,16 @@ class Approvals:
         may still approve what they saw."""
         if decision.outcome is Outcome.IGNORE:
             return decision.reasons[0] in _THERE_ALREADY
-        approver = record.approver or ""
+        approver = record.lifecycle.approver or ""
         if approver.startswith(RULE):
-            return decision.outcome is Outcome.GRANT and terms_of(decision) == current_terms(record)
+            return decision.outcome is Outcome.GRANT and terms_of(decision) == record.terms
         if differs_materially(record, decision):
             return False
-        words = [each.actor for each in record.approvals] or [approver]
-        unknown = not record.deployers and Reader.DEPLOYER not in record.readers
-        needed = max(each.of for each in record.approvals) if record.approvals else 2 if unknown else 1
+        words = [each.actor for each in record.lifecycle.approvals] or [approver]
+        unknown = not record.names.deployers and Reader.DEPLOYER not in record.tally.readers
+        needed = (
+            max(each.of for each in record.lifecycle.approvals) if record.lifecycle.approvals else 2 if unknown else 1
+        )
         enough = len({key(each) for each in words}) >= max(needed, decision.approvals)
         may = partial(self._may_still, record, asked)
         return enough and all(self._reviewers.among(decision.reviewers, each) and may(each) for each in words)
@@ -188,7 +196,7 @@ class Approvals:
     def _withdrawn(self, record: Remediation, state: State, note: str, decision: Decision | None) -> Applied:
         def step() -> Remediation:
             current = self._ledger.get(record.id) or record
-            if (current.state, current.cycle) != (State.APPROVED, record.cycle):
+            if (current.state, current.lifecycle.cycle) != (State.APPROVED, record.lifecycle.cycle):
                 return current
             return self._executor.commit(
                 *transition(current, state, actor=ACTOR, now=self._now(), note=note, decision=decision)
@@ -202,7 +210,7 @@ class Approvals:
             self._executor.commit(*transition(record, State.REMOVED, actor=ACTOR, now=self._now()))
             raise Refused(f"{record.id} was granted, but was removed in IAM since; the next denial opens it again")
         if max_duration is not None:
-            until = record.expires or "it is revoked"
+            until = record.lifecycle.expires or "it is revoked"
             raise Refused(f"{record.id} is already granted until {until}; revoke it first")
         return record
 

@@ -116,14 +116,14 @@ class Decider:
         `denial`: as the log has it; None: rebuilt from the record.
         """
         last, rules = denial or lifecycle.last_denial(record), self._rules()
-        evidence = self._evidence(last, record, rules, self.snapshot(), predicted=record.predicted)
+        evidence = self._evidence(last, record, rules, self.snapshot(), predicted=record.tally.predicted)
         evidence = msgspec.structs.replace(evidence, verified=verified)
-        return decide(last, evidence, rules, predicted=record.predicted)
+        return decide(last, evidence, rules, predicted=record.tally.predicted)
 
     def evidence(self, record: Remediation) -> Evidence:
         """All current evidence about this record, for a person, also what no rule uses."""
         last = lifecycle.last_denial(record)
-        evidence = self._collector.evidence(last, self.snapshot(), denials=record.denials + 1)
+        evidence = self._collector.evidence(last, self.snapshot(), denials=record.tally.denials + 1)
         with suppress(TransientFault):  # a page does not wait for the quota of the next minute
             evidence = msgspec.structs.replace(evidence, **self._history.past(last, _access_ended(record))._asdict())
         return evidence
@@ -145,7 +145,7 @@ class Decider:
         """
         rules = self._rules()
         denial = msgspec.structs.replace(lifecycle.last_denial(record), authorized=True, image_confirmed=True)
-        evidence = self._collector.evidence(denial, self.snapshot(), denials=record.denials)
+        evidence = self._collector.evidence(denial, self.snapshot(), denials=record.tally.denials)
         if not evidence.already_granted or not self.may_renew(record):
             return None
         as_if = {"already_granted": False, "verified": True}
@@ -200,9 +200,9 @@ class Decider:
         """
         recent = False
         if record and record.state is State.GRANTED:
-            granted = datetime.fromisoformat(record.updated)
+            granted = datetime.fromisoformat(record.lifecycle.updated)
             recent = min(self._now(), lifecycle.when(denial, self._now())) - granted < self._limits.propagation
-        denials = record.denials + 1 if record else 1
+        denials = record.tally.denials + 1 if record else 1
         evidence = self._collector.evidence(denial, snapshot, propagating=recent, denials=denials)
         if not hinges_on_past(denial, evidence, rules, predicted=predicted):
             return evidence
@@ -216,7 +216,7 @@ class Decider:
         """
         if record.state is State.GRANTED:
             return True
-        since = record.taken_away
+        since = record.lifecycle.taken_away
         return since is not None and self._now() - datetime.fromisoformat(since) < self._limits.hold_rejections
 
     def _brake(self, denial: Denial) -> Reason | None:
@@ -229,7 +229,7 @@ class Decider:
 
 def _access_ended(record: Remediation) -> str | None:
     """When access last ended by a person's decision: revoked, removed, or expired after a temporary approval."""
-    return max(filter(None, (record.taken_away, record.ended)), default=None)
+    return max(filter(None, (record.lifecycle.taken_away, record.lifecycle.ended)), default=None)
 
 
 _PAST = ("evidence.previously_deployed", "evidence.access_removed")

@@ -62,7 +62,7 @@ class Executor:
 
         Raises Conflict if another process changed the record first, LedgerFault if the trail of the record is broken.
         """
-        if trail and record.version:
+        if trail and record.storage.version:
             require_whole(self._ledger, record.id)
         return self._store(record, *trail, denial_key=denial_key, decision=decision)
 
@@ -108,7 +108,7 @@ class Executor:
 
     def write_already_applied(self, record: Remediation) -> bool:
         """Whether the write of an approval was done and only its record is missing. Raises as `is_still_granted`."""
-        return record.state is State.APPROVED and record.added_by_us and self._is_there(record)
+        return record.state is State.APPROVED and record.lifecycle.added_by_us and self._is_there(record)
 
     def _is_there(self, record: Remediation) -> bool:
         with suppress(Missing):  # the repository no longer exists
@@ -153,9 +153,9 @@ class Executor:
 
         def announce() -> Remediation:
             current = self._ledger.get(record.id) or record
-            if not current.added_by_us or current.state is not State.GRANTED or current.ending:
+            if not current.lifecycle.added_by_us or current.state is not State.GRANTED or current.lifecycle.ending:
                 return current
-            if ending.state is State.EXPIRED and current.expires != record.expires:
+            if ending.state is State.EXPIRED and current.lifecycle.expires != record.lifecycle.expires:
                 return current  # it was renewed since it was read
             return self.commit(lifecycle.with_pending_removal(current, ending))
 
@@ -163,15 +163,15 @@ class Executor:
 
     def finish_revocation(self, record: Remediation) -> Remediation:
         """Carry out a pending removal, if any. Idempotent at every point. Raises LedgerFault as `apply` does."""
-        if record.ending is not None:
+        if record.lifecycle.ending is not None:
             require_whole(self._ledger, record.id)
         return self._end(record)
 
     def _end(self, record: Remediation) -> Remediation:
-        if record.ending is None:
+        if record.lifecycle.ending is None:
             return record
         precondition = partial(
-            self._is_still, record, lambda now: now.state is State.GRANTED and now.ending is not None
+            self._is_still, record, lambda now: now.state is State.GRANTED and now.lifecycle.ending is not None
         )
         try:
             with suppress(Missing):  # the repository no longer exists, so the access is gone too
@@ -179,18 +179,18 @@ class Executor:
         except TerminalFault:
             self.retry_on_conflict(partial(self._call_off, record))
             raise
-        ending = record.ending
+        ending = record.lifecycle.ending
         return self._record_outcome(record, State.GRANTED, ending.state, actor=ending.actor, note=ending.note)
 
     def _call_off(self, record: Remediation) -> None:
         current = self._ledger.get(record.id)
-        if current and current.ending:
+        if current and current.lifecycle.ending:
             self.commit(lifecycle.with_pending_removal(current, None))
 
     def _is_still(self, record: Remediation, due: Callable[[Remediation], bool]) -> bool:
         """Whether a change of the policy is still due in the same cycle, directly before the write."""
         current = self._ledger.get(record.id)
-        return current is not None and current.cycle == record.cycle and due(current)
+        return current is not None and current.lifecycle.cycle == record.lifecycle.cycle and due(current)
 
     def _record_outcome(
         self,
@@ -206,8 +206,8 @@ class Executor:
 
         def step() -> Remediation:
             current = self._ledger.get(record.id) or record
-            called_off = record.ending is not None and current.ending is None
-            if (current.state, current.cycle) != (before, record.cycle) or called_off:
+            called_off = record.lifecycle.ending is not None and current.lifecycle.ending is None
+            if (current.state, current.lifecycle.cycle) != (before, record.lifecycle.cycle) or called_off:
                 return current
             moved = lifecycle.transition(current, state, actor=actor, now=self._now(), reasons=reasons, note=note)
             return self._store(*moved)  # the trail was checked before the write

@@ -92,7 +92,7 @@ class Recorder:
         self, record: Remediation, decision: Decision, now: datetime
     ) -> tuple[Remediation, list[TrailRecord]]:
         """The record after the transitions of the decision, and their trail records."""
-        held = now - datetime.fromisoformat(record.updated) < self._limits.hold_rejections
+        held = now - datetime.fromisoformat(record.lifecycle.updated) < self._limits.hold_rejections
         trail: list[TrailRecord] = []
         if self._is_left_alone(record):
             return record, trail

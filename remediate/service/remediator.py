@@ -113,7 +113,7 @@ class Remediator:
         record = recorded.remediation
         if not recorded.approved:
             return self._finished(record)
-        may_write = self._decider.may_write(denial, record.approver)
+        may_write = self._decider.may_write(denial, record.lifecycle.approver)
         return self._executor.apply(record) if may_write else Applied(record, written=False)
 
     def _handled_before(self, denial: Denial) -> Handled:
@@ -133,8 +133,8 @@ class Remediator:
         if record.state is not State.APPROVED:
             return Applied(record, written=False)
         last = lifecycle.last_denial(record)
-        waiting = [msgspec.structs.replace(last, deploy=each) for each in record.deploys]
-        due = all(self._decider.may_write(each, record.approver) for each in waiting or [last])
+        waiting = [msgspec.structs.replace(last, deploy=each) for each in record.tally.deploys]
+        due = all(self._decider.may_write(each, record.lifecycle.approver) for each in waiting or [last])
         return self._approvals.carry_out(record, self.read_back()) if due else Applied(record, written=False)
 
     # Reviews
@@ -231,7 +231,7 @@ class Remediator:
         person = self._reviewers.of(record, actor, about_own=True)
         if record.state is not State.GRANTED:
             raise Refused(why_not(record, list(self._ledger.trail(ident)), State.REVOKED))
-        if not record.added_by_us:
+        if not record.lifecycle.added_by_us:
             raise Refused(f"{ident}: {record.member} had access before remediate; revoke it in IAM")
         done = self._executor.start_revocation(record, Ending(State.REVOKED, person.id, note))
         if done.state is not State.REVOKED:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
-import msgspec
+from msgspec.structs import replace
 
 from remediate.decisions.policy import Decision
 from remediate.entries.earlier_deploys import EarlierDeploy
@@ -61,7 +61,7 @@ class Renewal:
         A sweep handles a limited number of repositories; the next sweep continues with the others.
         """
         asked = _asked_together(
-            sorted(self._offered, key=lambda record: (record.repository, record.expires, record.id))
+            sorted(self._offered, key=lambda record: (record.repository, record.lifecycle.expires, record.id))
         )
         self._offered = []
         turn = int(self._now().timestamp() // _SWEEPS_APART) * _MOST_LOOKED_UP % len(asked) if asked else 0
@@ -101,7 +101,9 @@ class Renewal:
             if step.after is State.GRANTED:
                 since = datetime.fromisoformat(step.at)
         ours = (
-            approved is not None and approved.actor == record.approver and approved.policy == self._decider.built_in()
+            approved is not None
+            and approved.actor == record.lifecycle.approver
+            and approved.policy == self._decider.built_in()
         )
         return since if ours else None
 
@@ -123,8 +125,24 @@ class Renewal:
     ) -> Remediation | None:
         """Renew the grant; None if the grant changed since it was read, so that it is not renewed."""
         current, now = require_record(self._ledger, record.id), self._now()
-        same = (current.state, current.cycle, current.expires, current.approver, current.taken_away)
-        if same != (State.GRANTED, record.cycle, record.expires, record.approver, record.taken_away) or current.ending:
+        same = (
+            current.state,
+            current.lifecycle.cycle,
+            current.lifecycle.expires,
+            current.lifecycle.approver,
+            current.lifecycle.taken_away,
+        )
+        if (
+            same
+            != (
+                State.GRANTED,
+                record.lifecycle.cycle,
+                record.lifecycle.expires,
+                record.lifecycle.approver,
+                record.lifecycle.taken_away,
+            )
+            or current.lifecycle.ending
+        ):
             return None
         if not ends_soon(current, now):
             return None
@@ -133,11 +151,15 @@ class Renewal:
 
 def ends_soon(record: Remediation, now: datetime) -> bool:
     """Whether a grant by a rule expires soon, so that it may be renewed; False once it has expired."""
-    by_rule = (record.approver or "").startswith(RULE)
-    if record.state is not State.GRANTED or not (record.added_by_us and by_rule and record.expires) or record.ending:
+    by_rule = (record.lifecycle.approver or "").startswith(RULE)
+    if (
+        record.state is not State.GRANTED
+        or not (record.lifecycle.added_by_us and by_rule and record.lifecycle.expires)
+        or record.lifecycle.ending
+    ):
         return False
-    left = datetime.fromisoformat(record.expires) - now
-    life = timedelta(seconds=record.max_duration) if record.max_duration is not None else 4 * WINDOW
+    left = datetime.fromisoformat(record.lifecycle.expires) - now
+    life = timedelta(seconds=record.terms.max_duration) if record.terms.max_duration is not None else 4 * WINDOW
     return timedelta(0) < left <= min(WINDOW, life / 4)
 
 
@@ -146,11 +168,11 @@ def renewed(
 ) -> tuple[Remediation, TrailRecord]:
     """The grant with its new expiry, and the trail record; `updated` stays the time of the grant."""
     note = f"renewed until {instant(until)}: deployed again at {instant(deploy.at)} (log entry {deploy.insert_id})"
-    put_off = msgspec.structs.replace(record, expires=instant(until))
+    put_off = replace(record, lifecycle=replace(record.lifecycle, expires=instant(until)))
     after, step = transition(
         put_off, State.GRANTED, actor=f"{RULE}{decision.rule}", now=now, note=note, decision=decision
     )
-    return msgspec.structs.replace(after, updated=record.updated), step
+    return replace(after, lifecycle=replace(after.lifecycle, updated=record.lifecycle.updated)), step
 
 
 def _asked_together(records: Sequence[Remediation]) -> list[list[Remediation]]:

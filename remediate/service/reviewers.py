@@ -56,18 +56,18 @@ class Reviewers(msgspec.Struct, frozen=True):
         """
         person = self.person(actor)
         if not about_own:
-            deployers = {Member(text).key for text in record.deployers}
+            deployers = {Member(text).key for text in record.names.deployers}
             if person.key == Member(record.member).key or (person.key in deployers and not cleared(person)):
                 raise own_deploy(record, person)
-            if record.crowded:
+            if record.names.crowded:
                 raise Refused(
                     f"{record.id} names too many deployers, and the service could not read the log to check them",
                     advice="Give the service the role to read the log. After this proposal expires, the next denial"
                     " opens one that you can review.",
                 )
-        if not self.among(record.reviewers, person.id):
-            allowed = ", ".join(record.reviewers)
-            raise Refused(f"{person.id} may not review {record.id}: rule {record.rule!r} allows only {allowed}")
+        if not self.among(record.terms.reviewers, person.id):
+            allowed = ", ".join(record.terms.reviewers)
+            raise Refused(f"{person.id} may not review {record.id}: rule {record.terms.rule!r} allows only {allowed}")
         return person
 
 

@@ -68,7 +68,7 @@ class Sweeper:
     def _swept(self, ident: str, finish: _Finish, read_back: _ReadBack) -> Remediation:
         record = require_record(self._ledger, ident)
         now = self._now()
-        late = now - datetime.fromisoformat(record.updated) >= self._limits.lapse_after
+        late = now - datetime.fromisoformat(record.lifecycle.updated) >= self._limits.lapse_after
         if (
             record.state in (State.PROPOSED, State.APPROVED)
             and late
@@ -78,14 +78,18 @@ class Sweeper:
         if record.state is State.PROPOSED:
             self._executor.remind(record)
         if record.state is State.APPROVED:
-            by_rule = (record.approver or "").startswith(RULE)
+            by_rule = (record.lifecycle.approver or "").startswith(RULE)
             applied = finish(record) if by_rule else self._approvals.carry_out(record, read_back())
             return applied.remediation
         if record.state is State.GRANTED:
-            if record.ending:
+            if record.lifecycle.ending:
                 return self._executor.finish_revocation(record)
-            if record.added_by_us and record.expires and datetime.fromisoformat(record.expires) <= now:
-                note = f"was granted until {record.expires}"
+            if (
+                record.lifecycle.added_by_us
+                and record.lifecycle.expires
+                and datetime.fromisoformat(record.lifecycle.expires) <= now
+            ):
+                note = f"was granted until {record.lifecycle.expires}"
                 return self._executor.start_revocation(record, Ending(State.EXPIRED, ACTOR, note))
             if not self._executor.is_still_granted(record):
                 return self._moved(record, State.REMOVED)

@@ -18,7 +18,6 @@ from remediate.entries.joining import call_of, join_call
 from remediate.entries.log_entry import LogEntry, read_entry
 from remediate.errors import RemediateError, TransientFault, Unreadable
 from remediate.iam.member import Member, parse_member
-from remediate.records.lifecycle import names_of
 from remediate.records.remediation import Remediation
 from remediate.records.results import Verdict
 from remediate.records.witnesses import NamedBy, Proof, is_full, named_in, overflows
@@ -67,14 +66,14 @@ class Testimony:
 
         The newest entry that the log confirms counts; entries that it does not have are ignored and noted.
         """
-        known = bool(record.deployers) or Reader.DEPLOYER in record.readers
+        known = bool(record.names.deployers) or Reader.DEPLOYER in record.tally.readers
         if self._logs is None:
             return Verdict(verified=True, deployer_known=known)
         self.ask([record], *people)
         notes: list[str] = []
-        unanswered = not record.entries
+        unanswered = not record.tally.entries
         young = False
-        for entry in reversed(record.entries):
+        for entry in reversed(record.tally.entries):
             found = self._read(entry)
             if found is None:
                 unanswered = True
@@ -116,7 +115,7 @@ class Testimony:
 
         If no call named one, the log is asked for the call of the operation, which also contains permissions.
         """
-        calls = dict.fromkeys(each.call for each in record.named_by if each.entry == entry and each.call)
+        calls = dict.fromkeys(each.call for each in record.names.named_by if each.entry == entry and each.call)
         if not calls:
             found = self._collector.resolve(denial)
             return found if isinstance(found, Denial) else denial
@@ -130,15 +129,15 @@ class Testimony:
         if denial.deployer or denial.reader is Reader.DEPLOYER:
             return True
         with suppress(TransientFault):
-            return any(self._confirms(each) for each in record.named_by[-_WITNESSES:])
+            return any(self._confirms(each) for each in record.names.named_by[-_WITNESSES:])
         return False
 
     def cleared(self, record: Remediation, person: Member) -> bool:
         """Whether the log has none of the entries that name this person as deployer. Raises TransientFault."""
-        if self._logs is None or record.crowded:
+        if self._logs is None or record.names.crowded:
             return False
         self.ask([record], person.id)
-        spelled = {each for each in record.deployers if Member(each).key == person.key}
+        spelled = {each for each in record.names.deployers if Member(each).key == person.key}
         own = naming(record, person.id)
         if not spelled <= {each.member for each in own}:  # an older version recorded the name without an entry
             return False
@@ -171,7 +170,9 @@ class Testimony:
         """
         if from_log:
             return Proof.PROVEN
-        if record is None or not (overflows(names_of(record), denial) or is_full(record.entries, record.proven)):
+        if record is None or not (
+            overflows(record.names, denial) or is_full(record.tally.entries, record.tally.proven)
+        ):
             return Proof.LATER
         key = entry_key(denial.entry)
         if self._logs is not None and key is not None and key not in self._answers:
@@ -196,19 +197,21 @@ _UNASKED = "Cloud Logging could not be asked whether it has the entry"
 
 def _keys(record: Remediation, people: Sequence[str]) -> list[EntryKey]:
     """The keys to read back: the denials' entries with their calls, and the entries that name these people."""
-    own = [each for each in record.named_by if each.entry in record.entries]
+    own = [each for each in record.names.named_by if each.entry in record.tally.entries]
     persons = [person for person in people if person]
-    persons += [each.actor for each in record.approvals]
+    persons += [each.actor for each in record.lifecycle.approvals]
     theirs = [each for person in dict.fromkeys(persons) for each in naming(record, person)]
-    by = (*own, *theirs, *record.named_by[-_WITNESSES:])
-    entries = (*record.entries, *(entry for each in by for entry in (each.entry, each.call) if entry))
+    by = (*own, *theirs, *record.names.named_by[-_WITNESSES:])
+    entries = (*record.tally.entries, *(entry for each in by for entry in (each.entry, each.call) if entry))
     return [key for key in map(entry_key, dict.fromkeys(entries)) if key]
 
 
 def naming(record: Remediation, person: str) -> list[NamedBy]:
     """The entries that name this person, an address or a member, in any spelling."""
     found = parse_member(person)
-    return [each for each in record.named_by if isinstance(found, Member) and Member(each.member).key == found.key]
+    return [
+        each for each in record.names.named_by if isinstance(found, Member) and Member(each.member).key == found.key
+    ]
 
 
 def _parsed(raw: bytes) -> LogEntry | None:
@@ -235,8 +238,8 @@ def _name_anybody(entries: Iterable[LogEntry], member: str) -> bool:
 
 def _tells_of(record: Remediation, denial: Denial) -> bool:
     """Whether the deploy and the image of a denial from the log agree with the record."""
-    shown = denial.image is None or denial.image in record.images
-    return shown and any(_agree(each, denial.deploy) for each in record.deploys)
+    shown = denial.image is None or denial.image in record.tally.images
+    return shown and any(_agree(each, denial.deploy) for each in record.tally.deploys)
 
 
 def _agree(shown: Deploy, found: Deploy) -> bool:

@@ -127,7 +127,7 @@ def _pairs(places: list[tuple[str, str]]) -> Iterator[tuple[str, tuple[str, str]
 
 
 def _partners(remediator: Any, record: Remediation) -> list[Remediation]:
-    return [remediator.proposal(ident).remediation for ident in record.partners]
+    return [remediator.proposal(ident).remediation for ident in record.tally.partners]
 
 
 def _decide(remediator: Any, clock: list[datetime], record: Remediation, number: int, now: datetime) -> None:

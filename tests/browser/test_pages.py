@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from msgspec.structs import replace
 from playwright.sync_api import Browser, Page, expect
 
 from remediate.decisions.policy import decide
@@ -22,6 +21,7 @@ from remediate.records.lifecycle import open_remediation, transition
 from remediate.records.states import State
 from tests.audit_entries import activity, denial, push_body, user_text
 from tests.browser.scene import PHONE, WIDE, Scene
+from tests.records.changed import with_fields
 from tests.sandbox_fixture import ROOT
 
 PATHS = {
@@ -109,7 +109,7 @@ def test_hostile_names_are_shown_and_do_nothing(scene: Scene) -> None:
     rejected, over = transition(record, State.REJECTED, actor=f"user:{HOSTILE}@example.com", now=now, note=HOSTILE)
     texts = {"rule": HOSTILE, "rule_comment": HOSTILE, "images": (HOSTILE,), "approver": f"user:{HOSTILE}"}
     where = Deploy(project=HOSTILE, number=HOSTILE, location=HOSTILE, name=HOSTILE)
-    ledger.commit(replace(rejected, **texts, deploys=(where,)), trail=[over])
+    ledger.commit(with_fields(rejected, **texts, deploys=(where,)), trail=[over])
     image = f"asia-northeast1-docker.pkg.dev/platform-images/containers/{HOSTILE}"
     assert scene.function.push(push_body(activity(user_text(image), images=(image,), insert_id="9")), "9") == 200
     page = scene.open()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from msgspec.structs import replace
 
 from remediate.decisions.policy import decide
 from remediate.ledger.opening import open_ledger
@@ -13,6 +12,7 @@ from remediate.records.lifecycle import open_remediation
 from remediate.records.states import State
 from tests.audit_entries import activity, denial
 from tests.browser.scene import PHONE, WIDE, Scene
+from tests.records.changed import with_fields
 
 _HIDDEN = """() => {
   const bar = document.querySelector(".bar").getBoundingClientRect();
@@ -43,7 +43,7 @@ def _many(scene: Scene, count: int = 30, gathered: str = "") -> None:
     for number in range(count):
         found = denial(activity(email=f"deployer-{number}@example.com", insert_id=str(number)))
         record, step = open_remediation(found, decide(found), State.PROPOSED, actor="remediate", now=now)
-        ledger.commit(replace(record, gathered=gathered), trail=[step])
+        ledger.commit(with_fields(record, gathered=gathered), trail=[step])
 
 
 @pytest.mark.parametrize("group", ["", "2026-11-23T12/platform-engineering-frontend"])
@@ -82,7 +82,7 @@ def test_a_long_reviewer_widens_no_page(scene: Scene) -> None:
     found = denial(activity())
     record, step = open_remediation(found, decide(found), State.PROPOSED, actor="remediate", now=datetime.now(UTC))
     reviewers = ("user:platformengineering.oncall@infrastructure.example.com",)
-    long = replace(record, reviewers=reviewers, rule="a-rule-" * 11, rule_comment="x" * 200)
+    long = with_fields(record, reviewers=reviewers, rule="a-rule-" * 11, rule_comment="x" * 200)
     open_ledger(scene.environment["REMEDIATE_LEDGER"]).commit(long, trail=[step])
     page = scene.open(PHONE)
     page.goto(f"{scene.url()}r/{record.id}")

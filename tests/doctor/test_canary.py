@@ -82,7 +82,7 @@ def test_a_synthetic_denial_comes_through_is_refused_and_changes_no_policy(
         stages = report.canary.stages
         assert None not in (stages.published, stages.received, stages.decided, stages.recorded)
         assert Code.CANARY_LOST not in {each.code for each in report.findings}
-    assert (record.state, record.repository, record.denials) == (State.REFUSED, REPOSITORY, 2)
+    assert (record.state, record.repository, record.tally.denials) == (State.REFUSED, REPOSITORY, 2)
     assert installation.sandbox.policies() == before
     ledger = SqliteLedger(tmp_path / "ledger.db")
     assert ledger.find(Filter((State.PROPOSED,))) == []

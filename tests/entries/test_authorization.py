@@ -143,7 +143,7 @@ def test_no_rule_grants_to_a_caller_who_is_not_known_to_be_allowed_to_deploy(
     assert handled.remediation
     assert world.registry.writes == 0
     shown = handled.remediation
-    assert (shown.authorized, Reason.UNAUTHORIZED_CALLER in shown.reasons) == (granted, True)
+    assert (shown.tally.authorized, Reason.UNAUTHORIZED_CALLER in shown.reasons) == (granted, True)
 
 
 def test_a_system_event_alone_proves_no_callers_permission() -> None:

@@ -71,7 +71,7 @@ def test_nobody_approves_what_they_deployed_as_somebody_else(
     assert handled.subject.call
     assert handled.subject.call.insert_id == "call"
     assert handled.remediation
-    assert set(handled.remediation.deployers) == {ANA, CI}
+    assert set(handled.remediation.names.deployers) == {ANA, CI}
     with pytest.raises(Refused, match="own deploy"):
         world.instance().approve(handled.remediation.id, actor="ana@example.com")
 
@@ -170,7 +170,7 @@ def test_a_call_that_the_log_does_not_have_yet_is_waited_for(world: World) -> No
     world.logs.operations[OPERATION] = [impersonated()]
     record = world.instance().handle(denial(event)).remediation
     assert record
-    assert ANA in record.deployers
+    assert ANA in record.names.deployers
     world.logs.operations.clear()
     event |= {"insertId": "later", "timestamp": instant(world.now - timedelta(minutes=3))}
     assert world.instance().handle(denial(event)).decision.outcome is Outcome.ASK

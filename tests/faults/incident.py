@@ -81,10 +81,12 @@ class Incident:
         """Check what must be true at the end after any fault."""
         ledger = open_ledger(self.ledger_url)
         records = ledger.find(Filter())
-        assert {(r.repository, r.member, r.state, r.denials, r.trail) for r in records} == EXPECTED[self.kind]
+        assert {(r.repository, r.member, r.state, r.tally.denials, r.storage.trail) for r in records} == EXPECTED[
+            self.kind
+        ]
         for record in records:
             trail = list(ledger.trail(record.id))
-            assert [step.seq for step in trail] == list(range(1, record.trail + 1))
+            assert [step.seq for step in trail] == list(range(1, record.storage.trail + 1))
             assert all(step.hash == digest(step) for step in trail)
             assert [step.previous for step in trail] == ["", *(step.hash for step in trail[:-1])]
         expected = copy.deepcopy(self.before)

@@ -97,8 +97,10 @@ def test_500_denials_on_5_repositories_by_32_workers_delivered_twice(tmp_path: P
         ledger = open_ledger(ledger_url)
         records = ledger.find(Filter(), limit=DENIALS + 1)
         assert len(records) == DENIALS
-        assert {(record.state, record.denials, record.trail) for record in records} == {(State.GRANTED, 1, 3)}
-        assert all(broken_link(record, list(ledger.trail(record.id))) is None for record in records)
+        assert {(record.state, record.tally.denials, record.storage.trail) for record in records} == {
+            (State.GRANTED, 1, 3)
+        }
+        assert all(broken_link(record.storage, list(ledger.trail(record.id))) is None for record in records)
         members = [
             (number, member)
             for number in range(REPOSITORIES)
@@ -145,7 +147,7 @@ class Scene:
         record = self.ledger.get(self.ident)
         assert record
         assert record.state in states
-        assert broken_link(record, list(self.ledger.trail(self.ident))) is None
+        assert broken_link(record.storage, list(self.ledger.trail(self.ident))) is None
         assert (DEPLOYER in self.sandbox.readers()) == (record.state is State.GRANTED)
         assert self.sandbox.readers().count(DEPLOYER) <= 1
 

@@ -74,7 +74,7 @@ class Review(Incident):
         assert self.written() - self.writes == done
         if done:
             assert trail[-1].actor == actor
-            assert record.approver == PERSON
+            assert record.lifecycle.approver == PERSON
         return done
 
 
@@ -143,7 +143,7 @@ class TwoApprovals(Review):
         assert broken_trail(self.ident, record, trail) is None
         counted = [(step.actor, step.approval) for step in trail if step.approval]
         assert counted == [(PERSON, "1 of 2"), (f"user:{SECOND}", "2 of 2")][: len(counted)]
-        assert [each.actor for each in record.approvals] == [actor for actor, _ in counted]
+        assert [each.actor for each in record.lifecycle.approvals] == [actor for actor, _ in counted]
         assert (AGENT in self.sandbox.readers()) == (record.state is State.GRANTED)
         assert self.written() - self.writes == (record.state is State.GRANTED)
         return record.state

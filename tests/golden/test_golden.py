@@ -38,7 +38,7 @@ def told_story(path: Path) -> str:
     first = world.instance().handle(cross("2")).remediation
     assert first
     world.instance().approve(first.id, actor=REVIEWER, note="the shop's own base image", max_duration=30 * DAY)
-    [agent] = first.partners
+    [agent] = first.tally.partners
     world.instance().reject(agent, actor=REVIEWER, note="not yet")
     world.now += DAY
     granted = world.instance(Mode.ENFORCE).handle(same("1")).remediation

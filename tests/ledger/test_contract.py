@@ -19,7 +19,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from msgspec.structs import replace
 
 from remediate.decisions.policy import Mode
 from remediate.errors import BadInput, Conflict
@@ -27,6 +26,7 @@ from remediate.ledger.checked import checked_switches
 from remediate.ledger.interface import Cursor, Filter, Ledger, TrailFilter
 from remediate.ledger.opening import open_ledger
 from remediate.ledger.schema import MIGRATIONS
+from remediate.records import stored_form
 from remediate.records.hash_chain import digest
 from remediate.records.lifecycle import transition, with_denial
 from remediate.records.modes import EVERYWHERE, Modes, switched
@@ -36,6 +36,7 @@ from remediate.records.states import State
 from remediate.times import instant
 from tests.audit_entries import activity, denial
 from tests.ledger.helpers import NOON, denied, first, switched_alone, told
+from tests.records.changed import with_fields
 
 Open = Callable[[], Ledger]
 
@@ -62,7 +63,7 @@ def test_a_stale_version_is_a_conflict_and_leaves_nothing(fresh: Open, version: 
     record = fresh().commit(record, trail=[trail])
     later, step = transition(record, State.REJECTED, actor="user:ana@example.com", now=NOON)
     with pytest.raises(Conflict):
-        fresh().commit(replace(later, version=version), trail=[step], denial_key="k")
+        fresh().commit(with_fields(later, version=version), trail=[step], denial_key="k")
     assert fresh().get(record.id) == record
     assert list(fresh().trail()) == [trail]
     assert not fresh().is_counted("k", record.id)
@@ -148,7 +149,7 @@ def test_many_processes_count_and_lose_nothing(ledger_url: str) -> None:
     assert [worker.exitcode for worker in workers] == [0] * 4
     found = open_ledger(url).get(record.id)
     assert found
-    assert found.denials == record.denials + 100
+    assert found.tally.denials == record.tally.denials + 100
 
 
 def test_many_threads_open_one_record_once(fresh: Open) -> None:
@@ -299,7 +300,7 @@ def test_what_was_last_denied_in_a_time_is_found_whole(fresh: Open) -> None:
         record, trail = first(number, NOON + timedelta(hours=number))
         record = fresh().commit(record, trail=[trail])
         records.append(record)
-    between = partial(Filter, since=records[1].last_seen, until=records[3].last_seen)
+    between = partial(Filter, since=records[1].tally.last_seen, until=records[3].tally.last_seen)
     for order in (False, True):
         found = fresh().page(between(), longest_waiting=order).records
         assert {record.id for record in found} == {record.id for record in records[1:3]}
@@ -332,12 +333,20 @@ def test_a_newer_schema_is_refused_with_what_to_do(fresh: Open, ledger_url: str)
 
 def test_the_first_schema_is_migrated_and_keeps_what_it_holds(tmp_path: Path) -> None:
     record, trail = first()
-    record = replace(record, version=1)
+    record = with_fields(record, version=1)
     path = tmp_path / "ledger.db"
-    old = {name: value for name, value in msgspec.to_builtins(record).items() if name not in ("doubts", "approver")}
+    old = {name: value for name, value in stored_form.to_builtins(record).items() if name not in ("doubts", "approver")}
     with sqlite3.connect(path) as connection:
         connection.executescript(MIGRATIONS[0])
-        row = (record.id, 1, record.state, record.repository, record.member, record.last_seen, msgspec.json.encode(old))
+        row = (
+            record.id,
+            1,
+            record.state,
+            record.repository,
+            record.member,
+            record.tally.last_seen,
+            msgspec.json.encode(old),
+        )
         connection.execute("INSERT INTO remediations VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         values = (record.id, 1, msgspec.json.encode(trail))
         connection.execute("INSERT INTO trail (remediation, seq, record) VALUES (?, ?, ?)", values)
@@ -450,9 +459,11 @@ def test_what_waits_longest_is_first_and_pages_end_where_the_next_begins(fresh: 
             break
         last = page.records[-1]
         page = ledger.page(
-            Filter((State.PROPOSED,)), limit=3, after=Cursor(last.updated, last.id), longest_waiting=True
+            Filter((State.PROPOSED,)), limit=3, after=Cursor(last.lifecycle.updated, last.id), longest_waiting=True
         )
-    assert [each.id for each in found] == [each.id for each in sorted(made, key=lambda each: (each.updated, each.id))]
+    assert [each.id for each in found] == [
+        each.id for each in sorted(made, key=lambda each: (each.lifecycle.updated, each.id))
+    ]
 
 
 def test_a_remediation_is_found_by_words_and_by_its_projects(fresh: Open) -> None:

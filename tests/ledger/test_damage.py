@@ -78,7 +78,7 @@ def test_pages_go_on_behind_a_record_that_cannot_be_read(fresh: Open, ledger_url
     damage(ledger_url, made[1], "{}")
     page = fresh().page(Filter(), limit=1)
     assert (page.records, page.more) == ([made[2]], True)
-    page = fresh().page(Filter(), limit=1, after=Cursor(made[2].last_seen, made[2].id))
+    page = fresh().page(Filter(), limit=1, after=Cursor(made[2].tally.last_seen, made[2].id))
     assert (page.records, len(page.damaged)) == ([made[0]], 1)
 
 

@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +18,7 @@ from remediate.iam.allow_policy import Binding
 from remediate.iam.grant import ROLE, Grant
 from remediate.ledger.checked import checked_trail
 from remediate.ledger.sqlite import SqliteLedger
+from remediate.records import stored_form
 from remediate.records.lifecycle import transition
 from remediate.records.remediation import Remediation
 from remediate.records.results import Swept
@@ -78,7 +78,7 @@ def test_whatever_is_damaged_in_one_record_the_others_end(
 ) -> None:
     world = World(SqliteLedger(tmp_path_factory.mktemp("fuzz") / "ledger.db"))
     one, two, three = granted(world, "ana", "bo", "cy")
-    overwrite(world, two.id, msgspec.to_builtins(two) | {name: value})
+    overwrite(world, two.id, stored_form.to_builtins(two) | {name: value})
     world.now += 2 * DAY
     faults = named(world)
     assert {each.ident for each in faults} <= {two.id}
@@ -99,7 +99,7 @@ def test_whatever_bit_of_one_record_is_flipped_the_others_end(
 ) -> None:
     world = World(SqliteLedger(tmp_path_factory.mktemp("flip") / "ledger.db"))
     one, two, three = granted(world, "ana", "bo", "cy")
-    text = bytearray(msgspec.json.encode(two))
+    text = bytearray(stored_form.encode(two))
     text[position % len(text)] ^= 1 << bit
     overwrite(world, two.id, bytes(text))
     world.now += 2 * DAY
@@ -140,14 +140,14 @@ TAMPERING = {
 @pytest.mark.parametrize("change", TAMPERING.values(), ids=TAMPERING.keys())
 def test_a_grant_whose_chain_is_broken_is_not_ended_and_the_others_are(world: World, change: dict[str, Any]) -> None:
     one, two, three = granted(world, "ana", "bo", "cy")
-    overwrite(world, two.id, msgspec.to_builtins(two) | change)
+    overwrite(world, two.id, stored_form.to_builtins(two) | change)
     world.now += 2 * DAY
     [fault] = named(world)
     assert (fault.ident, f"the hash chain of {two.id} is broken" in fault.fault) == (two.id, True)
     assert readers(world) == {two.member}
     record = world.ledger.get(two.id)
     assert record
-    assert (record.state, record.ending) == (State.GRANTED, None)
+    assert (record.state, record.lifecycle.ending) == (State.GRANTED, None)
     assert checked_trail(world.ledger, two.id)[1]  # and no record of ours covers it up
     assert {one.id, three.id}.isdisjoint({each.ident for each in named(world)})
 
@@ -163,7 +163,7 @@ def approved(world: World) -> Remediation:
 
 def broken_ways(world: World, record: Remediation) -> Iterator[None]:
     """Each way to make an approval that nobody gave, or to hide who gave it."""
-    fields = msgspec.to_builtins(record)
+    fields = stored_form.to_builtins(record)
     for forged in ({"approver": "user:mallory@example.com"}, {"lasts": 60.0}):
         overwrite(world, record.id, fields | forged)
         yield
@@ -187,7 +187,7 @@ def test_an_approval_whose_chain_is_broken_is_never_written(world: World) -> Non
 def test_a_state_that_no_trail_leads_to_grants_nothing(world: World) -> None:
     record = world.instance().handle(denial(activity(email="ana@example.com", insert_id="1"))).remediation
     assert record
-    forged = msgspec.to_builtins(record) | {"state": "approved", "approver": f"user:{REVIEWER}", "ours": True}
+    forged = stored_form.to_builtins(record) | {"state": "approved", "approver": f"user:{REVIEWER}", "ours": True}
     overwrite(world, record.id, forged)
     _execute(world, "UPDATE remediations SET state = 'approved' WHERE id = ?", record.id)
     assert record.id in {each.ident for each in named(world)}
@@ -196,7 +196,7 @@ def test_a_state_that_no_trail_leads_to_grants_nothing(world: World) -> None:
 
 def test_a_grant_whose_chain_is_broken_is_not_revoked_and_says_why(world: World) -> None:
     [record] = granted(world, "ana")
-    overwrite(world, record.id, msgspec.to_builtins(record) | {"cycle": 9})
+    overwrite(world, record.id, stored_form.to_builtins(record) | {"cycle": 9})
     with pytest.raises(LedgerFault, match="hash chain"):
         world.instance().revoke(record.id, actor=REVIEWER, note="over")
     assert readers(world) == {record.member}
@@ -209,7 +209,7 @@ def test_an_end_that_the_ledger_alone_announces_takes_nothing_away(world: World)
     world.registry.policies[REPOSITORY][:] = [Binding(ROLE, (record.member, other.member))]
     done = world.instance().approve(other.id, actor=REVIEWER).remediation
     ending = {"state": "revoked", "actor": "x", "note": ""}
-    overwrite(world, done.id, msgspec.to_builtins(done) | {"ending": ending})
+    overwrite(world, done.id, stored_form.to_builtins(done) | {"ending": ending})
     assert [each.ident for each in named(world)] == [done.id]
     assert {record.member, done.member} <= readers(world)
 

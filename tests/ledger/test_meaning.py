@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from remediate.decisions.policy import Mode
 from remediate.errors import LedgerFault
 from remediate.ledger import codec as stored
-from remediate.ledger.meaning import FIELDS, nonsense, stored_name
+from remediate.ledger.meaning import FIELDS, nonsense
+from remediate.records import stored_form
 from remediate.records.lifecycle import transition, with_pending_removal
 from remediate.records.modes import EVERYWHERE, Modes
 from remediate.records.remediation import Remediation
 from remediate.records.states import Ending, State
 from tests.ledger.helpers import NOON, first, switched_alone, told
+from tests.records.changed import with_fields
 
 ANA = "user:ana@example.com"
 DAMAGE: list[Any] = [
@@ -37,8 +39,8 @@ def granted() -> Remediation:
     )
     record, _ = transition(record, State.GRANTED, actor="remediate", now=NOON)
     record = with_pending_removal(record, Ending(State.EXPIRED, "remediate", "over"))
-    return msgspec.structs.replace(
-        record, taken_away=record.updated, max_duration=60.0, reviewers=("example.com",), version=1
+    return with_fields(
+        record, taken_away=record.lifecycle.updated, max_duration=60.0, reviewers=("example.com",), version=1
     )
 
 
@@ -56,15 +58,20 @@ def whole() -> dict[stored.RecordDecoder[Any], Any]:
 
 def named_fields() -> Iterator[tuple[stored.RecordDecoder[Any], tuple[str, ...]]]:
     for read, record in whole().items():
-        for name in FIELDS[type(record)]:
-            yield read, (stored_name(record, name),)
-            inner = getattr(record, name)
-            yield from ((read, (name, below)) for below in FIELDS.get(type(inner), {}))
+        for part in stored_form.parts(record) if isinstance(record, Remediation) else (record,):
+            for name in FIELDS[type(part)]:
+                yield read, (stored_form.stored_name(name),)
+                inner = getattr(part, name)
+                yield from ((read, (name, below)) for below in FIELDS.get(type(inner), {}))
+
+
+def as_stored(record: object) -> bytes:
+    return stored_form.encode(record) if isinstance(record, Remediation) else msgspec.json.encode(record)
 
 
 def test_what_is_whole_is_read_as_it_was_written() -> None:
     for read, record in whole().items():
-        assert read(msgspec.json.encode(record)) == record
+        assert read(as_stored(record)) == record
 
 
 @pytest.mark.parametrize(
@@ -75,7 +82,7 @@ def test_a_damaged_field_is_a_fault_that_names_it_and_never_its_value(
 ) -> None:
     faults: list[tuple[object, str]] = []
     for value in DAMAGE:
-        record = json.loads(msgspec.json.encode(whole()[read]))
+        record = json.loads(as_stored(whole()[read]))
         inner = record
         for name in path[:-1]:
             inner = inner[name]
@@ -109,19 +116,19 @@ def test_a_damaged_field_is_a_fault_that_names_it_and_never_its_value(
     ],
 )
 def test_what_contradicts_itself_or_grants_another_role_is_a_fault(change: dict[str, Any], field: str) -> None:
-    record = json.loads(msgspec.json.encode(granted())) | change
+    record = json.loads(as_stored(granted())) | change
     with pytest.raises(LedgerFault, match=rf"the record of r-1 cannot be read: .*`\$\.{field}"):
         stored.remediation(json.dumps(record), "r-1")
 
 
 def test_a_record_under_another_id_is_a_fault() -> None:
     with pytest.raises(LedgerFault, match="stored under"):
-        stored.remediation(msgspec.json.encode(granted()), "r-000000000000")
+        stored.remediation(as_stored(granted()), "r-000000000000")
 
 
 def test_a_record_without_the_fields_of_today_is_read() -> None:
     record, step = granted(), first()[1]
-    old = json.loads(msgspec.json.encode(record))
+    old = json.loads(as_stored(record))
     for name in ("role", "doubts", "ending", "taken_away", "cycle", "reviewers", "because", "partners", "lasts"):
         old.pop(name)
     assert stored.remediation(json.dumps(old)).id == record.id
@@ -134,10 +141,10 @@ def test_a_record_without_the_fields_of_today_is_read() -> None:
     st.sampled_from(["Z", "+00:00", "-07:30"]),
 )
 def test_every_time_of_four_digits_and_a_zone_is_computed_with_or_a_fault(moment: Any, zone: str) -> None:
-    record = json.loads(msgspec.json.encode(granted())) | {"updated": moment.isoformat() + zone}
+    record = json.loads(as_stored(granted())) | {"updated": moment.isoformat() + zone}
     try:
         read = stored.remediation(json.dumps(record))
     except LedgerFault:
         assert moment.year == 1
     else:
-        assert datetime.fromisoformat(read.updated).astimezone(UTC) + timedelta(days=365_000)
+        assert datetime.fromisoformat(read.lifecycle.updated).astimezone(UTC) + timedelta(days=365_000)

@@ -80,7 +80,7 @@ def test_before_a_flood_lapses_there_is_one_reminder_for_people(scene: Scene) ->
 
 def test_what_somebody_approved_of_a_flood_is_told_by_itself(scene: Scene) -> None:
     many(scene, 5)
-    flooded = [each for each in map(scene.ledger.get, scene.ledger.ids()) if each and each.gathered]
+    flooded = [each for each in map(scene.ledger.get, scene.ledger.ids()) if each and each.tally.gathered]
     scene.remediator.approve(flooded[0].id, actor=REVIEWER)
     scene.registry.refuse_writes = True
     scene.remediator.approve(flooded[1].id, actor=REVIEWER)

@@ -44,7 +44,7 @@ def open_remediation(world: World, numbers: range, project: str = "shop-frontend
 
 
 def marks(records: list[Remediation]) -> list[str]:
-    return [record.gathered for record in records]
+    return [record.tally.gathered for record in records]
 
 
 def test_what_one_project_opens_beyond_the_limit_is_gathered_and_another_projects_is_not(world: World) -> None:
@@ -77,7 +77,7 @@ def test_what_is_opened_again_and_again_takes_a_place_each_time(world: World) ->
     for cycle in range(5):
         record = instance.handle(denied(0, insert_id=str(cycle))).remediation
         assert record
-        seen.append((record.cycle, bool(record.gathered)))
+        seen.append((record.lifecycle.cycle, bool(record.tally.gathered)))
         world.now += timedelta(minutes=2)
         list(instance.sweep())
     assert seen == [(1, False), (2, False), (3, False), (4, True), (5, True)]
@@ -108,15 +108,15 @@ def test_a_predicted_proposal_takes_a_place_of_its_denials_project(world: World)
 def test_an_approval_takes_it_out_of_its_group_and_a_rejection_leaves_it(world: World) -> None:
     *_, one, two = open_remediation(world, range(5))
     instance = world.instance(limits=LIMITS)
-    assert instance.approve(one.id, actor=REVIEWER).remediation.gathered == ""
-    assert instance.reject(two.id, actor=REVIEWER, note="no").gathered == NAME
+    assert instance.approve(one.id, actor=REVIEWER).remediation.tally.gathered == ""
+    assert instance.reject(two.id, actor=REVIEWER, note="no").tally.gathered == NAME
     world.check_trail()
 
 
 def test_a_rules_grant_is_bounded_by_the_limits_of_grants_alone(world: World) -> None:
     record = world.instance(Mode.ENFORCE, limits=replace(LIMITS, proposals_an_hour=0)).handle(same()).remediation
     assert record
-    assert (record.state, record.gathered) == (State.GRANTED, "")
+    assert (record.state, record.tally.gathered) == (State.GRANTED, "")
 
 
 @pytest.mark.parametrize("crashes", [1, 3])
@@ -180,7 +180,7 @@ def test_each_ledger_finds_a_group_and_what_is_in_none(world: World) -> None:
             if not page.more:
                 break
             last = page.records[-1]
-            after = Cursor(last.updated if waiting else last.last_seen, last.id)
+            after = Cursor(last.lifecycle.updated if waiting else last.tally.last_seen, last.id)
             page = ledger.page(Filter((State.PROPOSED,), gathered=NAME), limit=4, after=after, longest_waiting=waiting)
         assert len(found) == len(set(found)) == 6
         assert len(ledger.page(Filter((State.PROPOSED,), gathered=""), longest_waiting=waiting).records) == 6

@@ -20,6 +20,7 @@ from remediate.records.lifecycle import open_remediation, transition, with_denia
 from remediate.records.remediation import Remediation
 from remediate.records.states import TRANSITIONS, State
 from tests.audit_entries import REPOSITORY, activity, denial
+from tests.records.changed import with_fields
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ANA = "user:ana@example.com"
@@ -27,7 +28,9 @@ ANA = "user:ana@example.com"
 
 def record(**changes: Any) -> Remediation:
     found = denial(activity())
-    return replace(open_remediation(found, decide(found), State.PROPOSED, actor="remediate", now=NOON)[0], **changes)
+    return with_fields(
+        open_remediation(found, decide(found), State.PROPOSED, actor="remediate", now=NOON)[0], **changes
+    )
 
 
 @pytest.mark.parametrize(("before", "after"), list(itertools.product(State, State)))
@@ -59,7 +62,7 @@ def test_an_id_is_made_of_both_names() -> None:
 def test_the_hash_covers_every_field_and_the_record_before() -> None:
     start = record()
     _, step = transition(start, State.APPROVED, actor=ANA, now=NOON, note="because")
-    assert step.previous == start.trail_hash != ""
+    assert step.previous == start.storage.trail_hash != ""
     assert step.hash == digest(step)
     changed: dict[str, Any] = {"seq": 9, "before": None, "after": State.REJECTED, "reasons": (Reason.DRY_RUN,)}
     for name in asdict(step):
@@ -72,8 +75,11 @@ def test_counting_keeps_first_and_last_whatever_the_order_and_never_the_future()
     for minutes in (-5, 3, -60, 60 * 24 * 365):
         entry = activity() | {"timestamp": (NOON + timedelta(minutes=minutes)).isoformat()}
         start = with_denial(start, denial(entry), NOON + timedelta(minutes=10))
-    assert start.denials == 5
-    assert (start.first_seen, start.last_seen) == ("2026-11-23T08:00:00.123456Z", "2026-11-23T12:10:00.000000Z")
+    assert start.tally.denials == 5
+    assert (start.tally.first_seen, start.tally.last_seen) == (
+        "2026-11-23T08:00:00.123456Z",
+        "2026-11-23T12:10:00.000000Z",
+    )
 
 
 def test_what_a_record_keeps_is_bounded() -> None:
@@ -81,20 +87,20 @@ def test_what_a_record_keeps_is_bounded() -> None:
     for number in range(100):
         image = f"asia-northeast1-docker.pkg.dev/platform-images/containers/app-{number}"
         start = with_denial(start, replace(denial(activity()), image=image), NOON)
-    assert len(start.images) == 20
-    assert start.denials == 101
+    assert len(start.tally.images) == 20
+    assert start.tally.denials == 101
 
 
 def test_no_deployer_is_ever_forgotten_for_they_may_not_approve() -> None:
     start = record()
     for number in range(100):
         start = with_denial(start, denial(activity(email=f"deployer-{number}@example.com")), NOON)
-    assert len(start.deployers) == 101
+    assert len(start.names.deployers) == 101
 
 
 def test_the_last_troubleshooter_link_stays_with_the_record() -> None:
     link = "https://console.cloud.google.com/iam-admin/troubleshooter/summary;errorId=x"
     with_link, without = (replace(denial(activity()), troubleshooter=each) for each in (link, None))
     first = with_denial(record(), with_link, NOON)
-    assert (record().troubleshooter, first.troubleshooter) == (None, link)
-    assert with_denial(first, without, NOON).troubleshooter == link
+    assert (record().tally.troubleshooter, first.tally.troubleshooter) == (None, link)
+    assert with_denial(first, without, NOON).tally.troubleshooter == link

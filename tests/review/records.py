@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from msgspec.structs import replace
-
 from remediate.decisions.policy import decide
 from remediate.entries.denial import Deploy, ResourceKind
 from remediate.records.lifecycle import open_remediation
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
 from tests.audit_entries import activity, denial
+from tests.records.changed import with_fields
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -23,4 +22,4 @@ def record(project: str = "shop", repository: str = "images/containers", state: 
     holder, _, name = repository.partition("/")
     where = Deploy(project=project, number="1", location="us-central1", kind=ResourceKind.SERVICE, name="web")
     resource = f"projects/{holder}/locations/us/repositories/{name}"
-    return replace(made, state=state, repository=resource, deploys=(where,))
+    return with_fields(made, state=state, repository=resource, deploys=(where,))

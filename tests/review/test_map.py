@@ -17,6 +17,7 @@ from remediate.records.states import State
 from remediate.review.drawing import days, draw_graph, plot_grants, standing
 from remediate.review.graph import EDGE_STATES, MOST, OTHERS, UNKNOWN, EdgeKind, build_graph
 from remediate.times import instant
+from tests.records.changed import with_fields
 from tests.review.records import NOON, record
 
 
@@ -35,7 +36,7 @@ def test_a_deploying_project_reads_a_repository() -> None:
 
 
 def test_a_project_that_is_not_known_is_said_to_be() -> None:
-    one, none = replace(record(), deploys=(Deploy(number="123"),)), replace(record(), deploys=())
+    one, none = with_fields(record(), deploys=(Deploy(number="123"),)), with_fields(record(), deploys=())
     assert [node.title for node in build_graph([one, none]).left] == ["123", "unknown"]
     assert build_graph([none]).left[0].key == UNKNOWN
 

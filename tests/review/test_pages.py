@@ -59,7 +59,7 @@ def test_a_proposal_is_read_approved_and_revoked_on_its_page(page: Page) -> None
     assert DEPLOYER in page.sandbox.readers()
     text = page.ask(page.headers["location"])[1]
     assert "Granted, but the deploy still needs" in text
-    [other] = record.partners
+    [other] = record.tally.partners
     assert page.say(f"/r/{other}/approve", content=page.content(other))[0] == 303
     for ident in (other, record.id):
         assert "Retry the deploy from" in page.ask(f"/r/{ident}")[1]

@@ -6,7 +6,6 @@ from datetime import timedelta
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from msgspec.structs import replace
 
 from remediate.decisions.variables import Evidence
 from remediate.entries.denial import Deploy, ResourceKind
@@ -25,6 +24,7 @@ from remediate.review.formatting import (
 )
 from remediate.review.links import console_links, manual_commands
 from remediate.times import instant
+from tests.records.changed import with_fields
 from tests.review.records import NOON, record
 
 
@@ -43,23 +43,23 @@ def test_a_story_begins_today_on_a_day_or_at_a_date(ago: timedelta, told: str) -
 
 
 def test_a_proposal_is_one_sentence() -> None:
-    made = replace(record(), denials=14, first_seen=instant(NOON - timedelta(days=1)))
+    made = with_fields(record(), denials=14, first_seen=instant(NOON - timedelta(days=1)))
     who = "github-deployer@shop-frontend.iam.gserviceaccount.com"
     assert sentence(made, NOON) == (
         f"{who} could not read images in images/containers (us) while deploying web in shop, 14 times since Tuesday."
     )
-    once = replace(made, denials=1, first_seen=instant(NOON - timedelta(hours=2)))
+    once = with_fields(made, denials=1, first_seen=instant(NOON - timedelta(hours=2)))
     assert sentence(once, NOON).endswith("while deploying web in shop, once, at 10:00 UTC today.")
-    ahead = replace(made, denials=0)
+    ahead = with_fields(made, denials=0)
     assert (
         f"{who} can read images in images/containers (us): remediate granted access before the first denial"
         in sentence(ahead, NOON)
     )
-    assert "will not be able to read images" in sentence(replace(ahead, state=State.PROPOSED), NOON)
-    assert "would not be able to read images" in sentence(replace(ahead, state=State.REJECTED), NOON)
-    job = replace(made, deploys=(Deploy(kind=ResourceKind.WORKER_POOL, number="12"),))
+    assert "will not be able to read images" in sentence(with_fields(ahead, state=State.PROPOSED), NOON)
+    assert "would not be able to read images" in sentence(with_fields(ahead, state=State.REJECTED), NOON)
+    job = with_fields(made, deploys=(Deploy(kind=ResourceKind.WORKER_POOL, number="12"),))
     assert "while deploying worker pool an unknown resource in 12," in sentence(job, NOON)
-    assert "while deploying an unknown resource," in sentence(replace(made, deploys=()), NOON)
+    assert "while deploying an unknown resource," in sentence(with_fields(made, deploys=()), NOON)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_name_breaks_behind_what_joins_it_and_stays_text() -> None:
 
 
 def test_links_quote_whatever_stands_in_them() -> None:
-    odd = replace(record(), deploys=(Deploy('p&x="', "1", "us/../..", ResourceKind.JOB, 'n"\nOR "x'),))
+    odd = with_fields(record(), deploys=(Deploy('p&x="', "1", "us/../..", ResourceKind.JOB, 'n"\nOR "x'),))
     found = dict(console_links(odd))
     for url in found.values():
         parts = urlsplit(url)
@@ -120,7 +120,7 @@ def test_links_quote_whatever_stands_in_them() -> None:
     assert urlsplit(found["Job"]).path == "/run/jobs/details/us%2F..%2F../n%22%0AOR%20%22x"
     assert 'timestamp>="2026-11-23T08:00:00.123456Z"' not in unquote(found["Log entry"])  # a second around it
     assert 'timestamp>="2026-11-23T07:59:59.123456Z"' in unquote(found["Log entry"])
-    assert [name for name, _ in console_links(replace(record(), deploys=()))] == [
+    assert [name for name, _ in console_links(with_fields(record(), deploys=()))] == [
         "Repository",
         "IAM of the registry project",
     ]
@@ -131,7 +131,7 @@ def test_the_same_by_hand_is_what_a_plan_prints() -> None:
     assert gcloud.startswith("gcloud artifacts repositories add-iam-policy-binding containers --project=images")
     assert 'resource "google_artifact_registry_repository_iam_member"' in terraform
     assert "import {" in terraform
-    assert manual_commands(replace(record(), repository="odd")) == []
+    assert manual_commands(with_fields(record(), repository="odd")) == []
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
@@ -150,5 +150,7 @@ def test_an_address_that_marks_no_place_begins_at_the_beginning(text: str) -> No
 
 def test_the_troubleshooter_is_linked_by_host_and_path_alone() -> None:
     link = "https://console.cloud.google.com/iam-admin/troubleshooter/summary;errorId=x"
-    assert dict(console_links(replace(record(), troubleshooter=link)))["Policy Troubleshooter"] == link
-    assert "Policy Troubleshooter" not in dict(console_links(replace(record(), troubleshooter="https://evil.example/")))
+    assert dict(console_links(with_fields(record(), troubleshooter=link)))["Policy Troubleshooter"] == link
+    assert "Policy Troubleshooter" not in dict(
+        console_links(with_fields(record(), troubleshooter="https://evil.example/"))
+    )

@@ -11,7 +11,6 @@ from datetime import timedelta
 
 import pytest
 from itsdangerous import URLSafeSerializer
-from msgspec.structs import replace
 
 from remediate.entries.deploy import Deploy
 from remediate.reasons import Reason
@@ -21,6 +20,7 @@ from remediate.records.states import State
 from remediate.records.transitions import unmet_partners
 from remediate.review.bulk import bulk_result
 from remediate.review.context import PageContext
+from tests.records.changed import with_fields
 from tests.review.page import LEAD, Page
 from tests.review.records import NOON, record
 from tests.sandbox_fixture import AGENT
@@ -31,10 +31,10 @@ def test_both_are_approved_for_the_time_and_the_reason_that_were_typed(page: Pag
     items = re.findall(r'name="item" value="([^"]+)"', page.ask(f"/r/{denied.id}")[1])
     form = [("token", page.token()), *(("item", item) for item in items), ("lasts", "7d"), ("reason", "only a week")]
     assert page.ask("/approve", form)[0] == 303
-    for ident in (denied.id, *denied.partners):
+    for ident in (denied.id, *denied.tally.partners):
         done = page.remediator._ledger.get(ident)
         assert done
-        assert (done.state, bool(done.expires)) == (State.GRANTED, True)
+        assert (done.state, bool(done.lifecycle.expires)) == (State.GRANTED, True)
         assert "only a week" in page.ask(f"/r/{ident}")[1]
 
 
@@ -49,7 +49,7 @@ def test_one_button_of_the_form_approves_both(page: Page) -> None:
 @pytest.mark.parametrize("first", ["deployer", "agent"])
 def test_a_retry_is_worth_nothing_where_the_other_was_rejected(page: Page, first: str) -> None:
     deployer = page.denied()
-    [agent] = deployer.partners
+    [agent] = deployer.tally.partners
     granted, rejected = (deployer.id, agent) if first == "deployer" else (agent, deployer.id)
     assert page.say(f"/r/{rejected}/reject", reason="not this one")[0] == 303
     assert page.say(f"/r/{granted}/approve", content=page.content(granted))[0] == 303
@@ -65,7 +65,7 @@ def test_the_inbox_tells_when_a_retry_is_worth_it_and_what_is_needed_too(page: P
     text = page.ask(page.headers["location"])[1]
     assert "Some deploys still need these grants" in text
     assert "Retry the deploy" not in text
-    [agent] = deployer.partners
+    [agent] = deployer.tally.partners
     assert page.ask("/approve", {"token": page.token(), "item": f"{agent}@{page.content(agent)}"})[0] == 303
     text = page.ask(page.headers["location"])[1]
     assert re.search(r"Retry the deploys from <time[^>]*>[0-9]{2}:[0-9]{2} UTC", text)
@@ -87,21 +87,21 @@ def test_what_an_address_tells_is_for_whoever_did_it_and_for_a_while(page: Page)
 
 
 def _granted(**changes: object) -> Remediation:
-    return replace(record(), state=State.GRANTED, deploys=(Deploy(number="123456789012"),), **changes)
+    return with_fields(record(), state=State.GRANTED, deploys=(Deploy(number="123456789012"),), **changes)
 
 
 @pytest.mark.parametrize(
     ("make", "absent"),
     [
         (lambda deployer, agent: (deployer, [agent]), 0),
-        (lambda deployer, agent: (deployer, [replace(agent, state=State.PROPOSED)]), 1),
-        (lambda deployer, agent: (deployer, [replace(agent, state=State.EXPIRED)]), 1),
-        (lambda deployer, agent: (replace(deployer, deploys=(Deploy(number="7"),)), [replace(agent, state=State.PROPOSED)]), 0),
-        (lambda deployer, agent: (replace(deployer, deploys=()), [replace(agent, state=State.PROPOSED)]), 1),
-        (lambda deployer, agent: (deployer, [replace(agent, state=State.REFUSED)]), 1),
-        (lambda deployer, agent: (deployer, [replace(agent, state=State.REFUSED, reasons=(Reason.ALREADY_GRANTED,))]), 0),
-        (lambda deployer, agent: (agent, [replace(deployer, state=State.REJECTED)]), 1),
-        (lambda deployer, agent: (agent, [replace(deployer, state=State.REJECTED), replace(deployer, id="r-2")]), 0),
+        (lambda deployer, agent: (deployer, [with_fields(agent, state=State.PROPOSED)]), 1),
+        (lambda deployer, agent: (deployer, [with_fields(agent, state=State.EXPIRED)]), 1),
+        (lambda deployer, agent: (with_fields(deployer, deploys=(Deploy(number="7"),)), [with_fields(agent, state=State.PROPOSED)]), 0),
+        (lambda deployer, agent: (with_fields(deployer, deploys=()), [with_fields(agent, state=State.PROPOSED)]), 1),
+        (lambda deployer, agent: (deployer, [with_fields(agent, state=State.REFUSED)]), 1),
+        (lambda deployer, agent: (deployer, [with_fields(agent, state=State.REFUSED, reasons=(Reason.ALREADY_GRANTED,))]), 0),
+        (lambda deployer, agent: (agent, [with_fields(deployer, state=State.REJECTED)]), 1),
+        (lambda deployer, agent: (agent, [with_fields(deployer, state=State.REJECTED), with_fields(deployer, id="r-2")]), 0),
         (lambda _, agent: (agent, []), 0),
     ],
 )  # fmt: skip

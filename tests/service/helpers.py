@@ -104,7 +104,7 @@ def approved_by_a_rule(world: World) -> Remediation:
     with pytest.raises(Crash):
         world.instance(Mode.ENFORCE, registry=Registry(world, add_reader=crash)).handle(same())
     [record] = world.records().values()
-    assert (record.state, record.approver) == (State.APPROVED, "rule:same project")
+    assert (record.state, record.lifecycle.approver) == (State.APPROVED, "rule:same project")
     return record
 
 

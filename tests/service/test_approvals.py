@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from remediate.cloud.interface import Cloud, PolicyChange
 from remediate.decisions.policy import Mode, Outcome
@@ -30,6 +29,7 @@ from tests.audit_entries import (
     system_event,
     user_text,
 )
+from tests.records.changed import with_fields
 from tests.service.helpers import (
     ASKS,
     DAY,
@@ -86,7 +86,12 @@ def test_a_rules_approval_is_not_carried_out_once_the_rule_says_ask(world: World
     list(world.instance(Mode.ENFORCE, rules=lambda: ASKS).sweep())
     stored = world.ledger.get(record.id)
     assert stored
-    assert (stored.state, stored.rule, stored.approver, stored.added_by_us) == (State.PROPOSED, "nobody", None, False)
+    assert (stored.state, stored.terms.rule, stored.lifecycle.approver, stored.lifecycle.added_by_us) == (
+        State.PROPOSED,
+        "nobody",
+        None,
+        False,
+    )
     assert world.registry.writes == 0
     world.check_trail()
 
@@ -157,7 +162,7 @@ def test_a_second_deployer_who_comes_in_between_may_not_approve_the_second_hop_e
     came: list[str] = []
 
     def commit(record: Remediation, **more: Any) -> Remediation:
-        if record.predicted and not came:
+        if record.tally.predicted and not came:
             came.append(other)
             world.instance().handle(denial(activity(insert_id="other", email=other)))
         return world.ledger.commit(record, **more)
@@ -246,7 +251,7 @@ def test_terms_that_were_changed_behind_the_trail_are_found(world: World, change
     done = world.instance().approve(record.id, actor=REVIEWER, max_duration=DAY).remediation
     trail = list(world.ledger.trail(record.id))
     assert broken_trail(record.id, done, trail) is None
-    assert broken_trail(record.id, replace(done, **changed), trail)
+    assert broken_trail(record.id, with_fields(done, **changed), trail)
 
 
 def test_a_policy_that_does_not_answer_is_not_waited_for_again(world: World) -> None:

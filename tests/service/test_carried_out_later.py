@@ -98,7 +98,7 @@ def test_a_denial_in_enforce_mode_does_not_write_what_waits_in_a_project_in_dry_
     other["protoPayload"]["status"] = same_entry()["protoPayload"]["status"]
     world.instance(Mode.ENFORCE).handle(denial(other))
     assert (state(world, record.id), world.registry.writes) == (State.APPROVED, 0)
-    assert len(stored(world, record).deploys) == 2
+    assert len(stored(world, record).tally.deploys) == 2
 
 
 def test_a_grant_of_the_built_in_rule_survives_a_passing_fault(world: World) -> None:
@@ -125,8 +125,12 @@ def test_a_person_who_comes_after_the_write_changes_nothing_of_what_was_approved
         lost.approve(record.id, actor=BO, max_duration=HOUR)
     approved = stored(world, record)
     done = wants_two.approve(record.id, actor=REVIEWER).remediation
-    assert (done.state, done.approver, done.expires) == (State.GRANTED, approved.approver, approved.expires)
-    assert done.expires is not None
+    assert (done.state, done.lifecycle.approver, done.lifecycle.expires) == (
+        State.GRANTED,
+        approved.lifecycle.approver,
+        approved.lifecycle.expires,
+    )
+    assert done.lifecycle.expires is not None
     world.check_trail()
 
 
@@ -153,7 +157,7 @@ def test_a_sweep_knows_everybody_behind_a_call_as_well_as_an_event_does(world: W
     with pytest.raises(Crash):
         world.instance(Mode.ENFORCE, registry=Registry(world, add_reader=crash)).handle(denial(entry))
     [record] = world.records().values()
-    assert record.deployers[-1] == MEMBER
+    assert record.names.deployers[-1] == MEMBER
     asks(world, ANA, Mode.DRY_RUN)
     asks(world, ANA, None)
     asks(world, BO, None)
@@ -170,7 +174,7 @@ def test_denials_of_two_deploys_in_turn_propose_it_anew_once_a_kind(world: World
         world.instance().handle(denial(deploy(insert_id=f"turn-{which}")))
     seen = stored(world, record)
     assert {Reason.CROSS_PROJECT, Reason.SAME_PROJECT} <= set(seen.reasons)
-    assert (seen.denials, seen.trail) == (21, 2)
+    assert (seen.tally.denials, seen.storage.trail) == (21, 2)
     assert world.instance().approve(record.id, actor=REVIEWER, content=content_digest(seen)).written
 
 
@@ -191,7 +195,7 @@ def test_who_impersonated_the_deployer_approves_no_sixth_denial_either(world: Wo
         entry = last_entry(user_text(), OPERATION, code=7, insert_id=f"last-{which}")
         record = world.instance().handle(denial(entry)).remediation
         assert record
-        assert f"user:{ANA}" in record.deployers
+        assert f"user:{ANA}" in record.names.deployers
         denied.add(record.id)
     [ident] = denied
     with pytest.raises(Refused, match="own deploy"):
@@ -203,7 +207,7 @@ def test_a_person_noted_by_a_workforce_identity_may_not_approve_their_own_deploy
     staff = f"principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/{ANA}"
     record = world.instance().handle(denial(system_event(annotations={note: staff}))).remediation
     assert record
-    assert f"user:{ANA}" in record.deployers
+    assert f"user:{ANA}" in record.names.deployers
     with pytest.raises(Refused, match="own deploy"):
         world.instance().approve(record.id, actor=ANA)
     assert record.repository == REPOSITORY
@@ -257,7 +261,11 @@ def test_what_a_rule_approved_is_not_written_on_terms_that_no_rule_has_any_more(
     assert (state(world, record.id), world.registry.writes) == (State.PROPOSED, 0)
     decision = later.handle(same("3")).decision
     granted = stored(world, record)
-    assert (granted.state, granted.rule, granted.max_duration) == (State.GRANTED, decision.rule, decision.expires_after)
+    assert (granted.state, granted.terms.rule, granted.terms.max_duration) == (
+        State.GRANTED,
+        decision.rule,
+        decision.expires_after,
+    )
     world.check_trail()
 
 

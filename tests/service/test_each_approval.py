@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from remediate.decisions.policy import Mode, Outcome
 from remediate.decisions.policy_file import parse_policy
@@ -21,6 +20,7 @@ from remediate.records.results import Limits
 from remediate.records.states import State
 from remediate.service.reviewers import Reviewers
 from tests.audit_entries import AGENT, DEPLOYER, REPOSITORY, activity, denial, system_event
+from tests.records.changed import with_fields
 from tests.service.helpers import (
     DAY,
     MEMBER,
@@ -111,8 +111,8 @@ def test_another_word_is_recorded_too(world: World, actor: str, lasts: timedelta
     record = proposed(world)
     approved(world, record)
     done = world.instance().approve(record.id, actor=actor, max_duration=lasts)
-    assert (done.written, done.remediation.approver) == (True, f"user:{actor}")
-    assert done.remediation.expires == ("2026-11-24T12:00:00.000000Z" if lasts else None)
+    assert (done.written, done.remediation.lifecycle.approver) == (True, f"user:{actor}")
+    assert done.remediation.lifecycle.expires == ("2026-11-24T12:00:00.000000Z" if lasts else None)
     assert len(list(world.ledger.trail(record.id))) == 4
 
 
@@ -133,7 +133,7 @@ def test_a_check_bars_whom_the_log_itself_names(world: World) -> None:
     entry = activity(insert_id="1", email=ANA)
     record = world.instance().handle(denial(entry)).remediation
     assert record
-    world.ledger.commit(replace(record, deployers=(), named_by=()))
+    world.ledger.commit(with_fields(record, deployers=(), named_by=()))
     assert "own deploy" in world.instance().check(record.id, ANA).barred
     with pytest.raises(Refused, match="own deploy"):
         world.instance().approve(record.id, actor=ANA)
@@ -153,7 +153,12 @@ def test_the_log_is_asked_once_for_an_approval(world: World, ask: str) -> None:
 def test_a_plain_approval_leaves_nothing_but_itself(world: World) -> None:
     record = proposed(world)
     done = world.instance().approve(record.id, actor=REVIEWER).remediation
-    assert (done.approvals, done.expires, done.approver, done.added_by_us) == ((), None, f"user:{REVIEWER}", True)
+    assert (done.lifecycle.approvals, done.lifecycle.expires, done.lifecycle.approver, done.lifecycle.added_by_us) == (
+        (),
+        None,
+        f"user:{REVIEWER}",
+        True,
+    )
     assert Reason.EVENT_UNVERIFIED not in done.reasons
     assert done.reasons == record.reasons
 
@@ -164,8 +169,8 @@ def test_what_two_approved_keeps_both_though_the_member_reads_by_now(world: Worl
     world.instance(rules=rules).approve(record.id, actor=ANA)
     world.registry.policies[REPOSITORY].append(Binding(ROLE, (MEMBER,)))
     done = world.instance(rules=rules).approve(record.id, actor=BO).remediation
-    assert [each.actor for each in done.approvals] == [f"user:{ANA}", f"user:{BO}"]
-    assert (done.added_by_us, done.expires) == (False, None)
+    assert [each.actor for each in done.lifecycle.approvals] == [f"user:{ANA}", f"user:{BO}"]
+    assert (done.lifecycle.added_by_us, done.lifecycle.expires) == (False, None)
 
 
 @pytest.mark.parametrize(("lasts", "days"), [(None, 7), (30 * DAY, 7), (DAY, 1)])
@@ -176,8 +181,8 @@ def test_a_grant_ends_no_later_than_its_rule_says(world: World, lasts: timedelta
         .approve(record.id, actor=REVIEWER, max_duration=lasts)
         .remediation
     )
-    assert done.expires
-    assert datetime.fromisoformat(done.expires) == world.now + days * DAY
+    assert done.lifecycle.expires
+    assert datetime.fromisoformat(done.lifecycle.expires) == world.now + days * DAY
 
 
 def test_an_approver_who_may_not_review_any_more_does_not_count(world: World) -> None:
@@ -185,7 +190,7 @@ def test_an_approver_who_may_not_review_any_more_does_not_count(world: World) ->
     world.instance(rules=policy(approvals=2)).approve(record.id, actor=ANA)
     left = world.instance(rules=policy(approvals=2), reviewers=Reviewers((f"user:{BO}", f"user:{EVA}")))
     assert left.approve(record.id, actor=BO).remediation.state is State.PROPOSED
-    assert [each.actor for each in stored(world, record).approvals] == [f"user:{BO}"]
+    assert [each.actor for each in stored(world, record).lifecycle.approvals] == [f"user:{BO}"]
     assert left.approve(record.id, actor=EVA).written
 
 
@@ -194,7 +199,7 @@ def test_an_approver_who_turns_out_to_have_deployed_does_not_count(world: World)
     rules = policy(approvals=2)
     world.instance(rules=rules).approve(record.id, actor=ANA)
     now = stored(world, record)
-    world.ledger.commit(replace(now, deployers=(*now.deployers, f"user:{ANA}")))
+    world.ledger.commit(with_fields(now, deployers=(*now.names.deployers, f"user:{ANA}")))
     assert world.instance(rules=rules).approve(record.id, actor=BO).remediation.state is State.PROPOSED
 
 
@@ -227,9 +232,9 @@ def test_a_refusal_of_what_was_approved_records_who_decided(world: World) -> Non
 
 def test_one_word_is_enough_later_where_the_deployer_is_known(world: World) -> None:
     record = proposed(world)
-    [agent] = record.partners
-    approved(world, stored(world, replace(record, id=agent)))
-    assert stored(world, replace(record, id=agent)).member == f"serviceAccount:{AGENT}"
+    [agent] = record.tally.partners
+    approved(world, stored(world, with_fields(record, id=agent)))
+    assert stored(world, with_fields(record, id=agent)).member == f"serviceAccount:{AGENT}"
     list(world.instance().sweep())
     assert state(world, agent) is State.GRANTED
 
@@ -277,7 +282,7 @@ def test_a_rule_that_leaves_it_to_others_is_obeyed_though_another_one_proposed_i
     others = activity(insert_id="2", project="platform-images", number="210987654321")
     service.handle(denial(others))
     service.handle(cross("3"))  # both rules were shown: the newest terms are those of `images`
-    assert stored(world, record).rule == "images"
+    assert stored(world, record).terms.rule == "images"
     service.approve(record.id, actor=EVA)
     assert state(world, record.id) is State.GRANTED
 
@@ -295,7 +300,7 @@ def test_the_strictest_terms_that_were_shown_count(world: World) -> None:
     service.handle(denial(activity(insert_id="2", project="platform-images", number="210987654321")))
     service.handle(cross("3"))
     now = stored(world, record)
-    assert (now.rule, now.approvals_needed, now.trail) == ("images", 1, 2)
+    assert (now.terms.rule, now.terms.approvals_needed, now.storage.trail) == ("images", 1, 2)
     with pytest.raises(Refused) as refused:
         service.approve(record.id, actor=ANA)
     names = f"user:{EVA}, user:{BO}"
@@ -303,8 +308,8 @@ def test_the_strictest_terms_that_were_shown_count(world: World) -> None:
     assert service.approve(record.id, actor=EVA).remediation.state is State.PROPOSED
     done = service.approve(record.id, actor=BO).remediation
     assert done.state is State.GRANTED
-    assert done.expires
-    assert datetime.fromisoformat(done.expires) == world.now + DAY
+    assert done.lifecycle.expires
+    assert datetime.fromisoformat(done.lifecycle.expires) == world.now + DAY
 
 
 def test_a_rules_own_word_is_given_back_where_the_member_reads_already(world: World) -> None:
@@ -329,7 +334,7 @@ def test_who_stands_behind_the_call_by_the_log_may_not_approve(world: World) -> 
     entry = impersonated(activity(insert_id="1"), ANA)
     record = world.instance().handle(denial(entry)).remediation
     assert record
-    world.ledger.commit(replace(record, deployers=(MEMBER,), named_by=()))
+    world.ledger.commit(with_fields(record, deployers=(MEMBER,), named_by=()))
     assert world.instance().check(record.id, ANA).barred.endswith("it is about their own deploy")
     with pytest.raises(Refused, match="own deploy"):
         world.instance().approve(record.id, actor=ANA)
@@ -341,13 +346,13 @@ def test_whose_approval_the_log_contradicts_later_does_not_count(world: World) -
     world.instance(rules=rules).approve(record.id, actor=ANA)
     world.logs.written = lambda _: impersonated(activity(insert_id="1"), ANA)
     assert world.instance(rules=rules).approve(record.id, actor=BO).remediation.state is State.PROPOSED
-    assert [each.actor for each in stored(world, record).approvals] == [f"user:{BO}"]
+    assert [each.actor for each in stored(world, record).lifecycle.approvals] == [f"user:{BO}"]
 
 
 def test_an_approval_of_what_was_there_already_is_recorded_later(world: World) -> None:
     record = proposed(world)
     world.registry.policies[REPOSITORY].append(Binding(ROLE, (MEMBER,)))
-    assert not approved(world, record).added_by_us
+    assert not approved(world, record).lifecycle.added_by_us
     list(world.instance().sweep())
     assert (state(world, record.id), world.registry.writes) == (State.GRANTED, 0)
 
@@ -362,18 +367,18 @@ def test_a_withdrawal_that_another_step_overtakes_is_made_on_the_newer_record(wo
         if changed.state is State.REFUSED and not raced:
             raced.append(1)
             now = stored(world, record)
-            world.ledger.commit(replace(now, denials=now.denials + 1))
+            world.ledger.commit(with_fields(now, denials=now.tally.denials + 1))
         return world.ledger.commit(changed, **more)
 
     list(world.instance(ledger=Overlaid(world.ledger, commit=commit)).sweep())
-    assert (state(world, record.id), stored(world, record).denials) == (State.REFUSED, 2)
+    assert (state(world, record.id), stored(world, record).tally.denials) == (State.REFUSED, 2)
 
 
 def test_who_closed_a_proposal_and_when_is_told_to_the_next_reviewer(world: World) -> None:
     record = proposed(world)
     world.instance().reject(record.id, actor=ANA, note="no")
     world.now += DAY
-    world.instance().reject(record.partners[0], actor=EVA, note="neither")
+    world.instance().reject(record.tally.partners[0], actor=EVA, note="neither")
     service = world.instance()
     asked: dict[str, Callable[[], object]] = {
         "approved": partial(service.approve, record.id, actor=BO),

@@ -102,7 +102,7 @@ def test_a_rule_may_look_at_removed_access_alone(world: World) -> None:
 
 def test_a_prediction_is_asked_on_the_terms_of_the_policy_in_force(world: World) -> None:
     [agent] = world.instance(rules=rules("evidence.predicted", "ask", approvals=2)).handle(cross()).partners
-    assert (stored(world, agent).rule, stored(world, agent).approvals_needed) == ("only", 2)
+    assert (stored(world, agent).terms.rule, stored(world, agent).terms.approvals_needed) == ("only", 2)
     with pytest.raises(Refused, match="changed since it was proposed"):
         world.instance().approve(agent, actor=REVIEWER)
 
@@ -178,13 +178,13 @@ def test_a_used_grant_is_renewed_for_the_configured_days_whatever_a_later_denial
     unsure["protoPayload"]["authorizationInfo"] = []
     unsure["protoPayload"]["request"] = {}
     world.instance(Mode.ENFORCE, rules=lambda: week).handle(denial(unsure))
-    assert stored(world, record.id).authorized is None or stored(world, record.id).authorized is False
+    assert stored(world, record.id).tally.authorized is None or stored(world, record.id).tally.authorized is False
     world.now += 6 * DAY
     use(world)
     list(world.instance(Mode.ENFORCE, rules=lambda: week).sweep())
     renewed = stored(world, record.id)
     assert renewed.state is State.GRANTED
-    assert renewed.expires == (world.now + 7 * DAY).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    assert renewed.lifecycle.expires == (world.now + 7 * DAY).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def test_a_grant_by_a_policy_files_rule_is_not_renewed(world: World) -> None:
@@ -193,7 +193,7 @@ def test_a_grant_by_a_policy_files_rule_is_not_renewed(world: World) -> None:
     world.now += 29 * DAY
     use(world)
     list(world.instance(Mode.ENFORCE, rules=file).sweep())
-    assert stored(world, record.id).expires == record.expires
+    assert stored(world, record.id).lifecycle.expires == record.lifecycle.expires
 
 
 def test_a_rule_grants_again_once_the_hold_is_over_and_not_before(world: World) -> None:
@@ -236,7 +236,7 @@ def test_a_switch_to_dry_run_stops_a_renewal_that_has_begun(world: World) -> Non
     service = world.instance(Mode.ENFORCE, rules=lambda: week, registry=Overlaid(world.registry, describe=describe))
     list(service.sweep())
     assert looked
-    assert stored(world, record.id).expires == record.expires
+    assert stored(world, record.id).lifecycle.expires == record.lifecycle.expires
 
 
 def test_a_switch_of_the_deployers_own_holds_a_rules_word_and_no_persons(world: World) -> None:

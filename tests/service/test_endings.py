@@ -161,7 +161,7 @@ def test_a_removal_that_google_refuses_leaves_the_grant_as_it_is(world: World) -
         world.instance(registry=Registry(world, remove_reader=refused)).revoke(record.id, actor=REVIEWER, note="no")
     stored = world.ledger.get(record.id)
     assert stored
-    assert (stored.state, stored.ending) == (State.GRANTED, None)
+    assert (stored.state, stored.lifecycle.ending) == (State.GRANTED, None)
     assert world.registry.readers(REPOSITORY) == [MEMBER]
     world.instance().revoke(record.id, actor=REVIEWER, note="no")
     assert state(world, record.id) is State.REVOKED

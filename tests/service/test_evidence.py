@@ -144,10 +144,13 @@ def test_a_policy_sees_ancestors_and_deploys_of_before(world: World) -> None:
     handled = enforce(world, cross("2"), rules=lambda: rules)
     assert handled.written
     assert handled.remediation
-    assert (handled.remediation.rule, handled.remediation.rule_comment) == ("known pipelines", "It worked yesterday.")
-    assert handled.remediation.expires == (world.now + timedelta(days=30)).isoformat(timespec="microseconds").replace(
-        "+00:00", "Z"
+    assert (handled.remediation.terms.rule, handled.remediation.terms.rule_comment) == (
+        "known pipelines",
+        "It worked yesterday.",
     )
+    assert handled.remediation.lifecycle.expires == (world.now + timedelta(days=30)).isoformat(
+        timespec="microseconds"
+    ).replace("+00:00", "Z")
     step = list(world.ledger.trail(handled.remediation.id))[-2]
     assert (step.outcome, step.rule, step.policy) == (Outcome.GRANT, "known pipelines", rules.digest)
 
@@ -171,8 +174,8 @@ def test_a_rules_reviewers_alone_may_approve_what_it_asks(world: World) -> None:
     done = world.instance(rules=lambda: rules).approve(
         record.id, actor="bo@example.org", max_duration=timedelta(days=90)
     )
-    assert done.remediation.expires
-    assert done.remediation.expires < (world.now + timedelta(days=57)).isoformat()
+    assert done.remediation.lifecycle.expires
+    assert done.remediation.lifecycle.expires < (world.now + timedelta(days=57)).isoformat()
 
 
 def test_an_approval_under_a_policy_that_refuses_now_is_refused(world: World) -> None:
@@ -188,7 +191,7 @@ def test_a_refusing_rule_proposes_nothing(world: World) -> None:
     rules = parse_policy("rules: [{name: never, when: true, then: refuse, because: Not here.}]", "p")
     handled = world.instance(rules=lambda: rules).handle(cross())
     assert handled.remediation
-    assert (handled.remediation.state, handled.remediation.rule) == (State.REFUSED, "never")
+    assert (handled.remediation.state, handled.remediation.terms.rule) == (State.REFUSED, "never")
     assert [each.member for each in world.records().values()] == [MEMBER.id]
 
 
@@ -206,9 +209,9 @@ def test_the_other_images_of_a_deploy_are_proposed_with_it(world: World) -> None
         (SECOND_REPOSITORY, MEMBER.id),
     }
     other = found[SECOND_REPOSITORY, MEMBER.id]
-    assert (other.state, other.predicted, other.denials) == (State.PROPOSED, True, 0)
+    assert (other.state, other.tally.predicted, other.tally.denials) == (State.PROPOSED, True, 0)
     assert handled.remediation
-    assert set(handled.partners) == set(handled.remediation.partners)
+    assert set(handled.partners) == set(handled.remediation.tally.partners)
     assert other.id in handled.partners
     world.check_trail()
 
@@ -318,7 +321,7 @@ def test_a_deployer_whom_only_the_call_names_is_joined_by_its_operation(world: W
     world.logs.operations[OPERATION] = [call_entry(OPERATION, "bo@example.com", insert_id=each) for each in "ab"]
     record = world.instance().handle(redacted_event()).remediation
     assert record
-    assert record.deployers == ("user:bo@example.com",)
+    assert record.names.deployers == ("user:bo@example.com",)
     with pytest.raises(Refused, match="own deploy"):
         world.instance().approve(record.id, actor="bo@example.com")
 

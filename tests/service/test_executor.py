@@ -125,7 +125,7 @@ def test_no_transition_follows_a_broken_trail_though_a_denial_is_still_counted(w
         broken.reject(record.id, actor=REVIEWER, note="no")
     assert state(world, record.id) is State.PROPOSED
     broken.handle(cross("2"))
-    assert stored(world, record.id).denials == 2
+    assert stored(world, record.id).tally.denials == 2
 
 
 def test_what_a_broken_trail_says_was_approved_is_not_written(world: World) -> None:
@@ -143,7 +143,7 @@ def test_what_a_broken_trail_says_was_granted_is_not_revoked(world: World) -> No
     with pytest.raises(LedgerFault, match="hash chain"):
         world.instance(ledger=without_trail(world)).revoke(record.id, actor=REVIEWER, note="no")
     assert world.registry.readers(REPOSITORY) == [MEMBER]
-    assert stored(world, record.id).ending is None
+    assert stored(world, record.id).lifecycle.ending is None
 
 
 def test_an_end_that_a_broken_trail_announces_is_not_carried_out(world: World) -> None:
@@ -209,13 +209,13 @@ def test_an_end_that_another_instance_called_off_is_not_called_off_again(world: 
 
     def refused(*_: Any, **__: Any) -> None:
         world.ledger.commit(with_pending_removal(stored(world, record.id), None))
-        versions.append(stored(world, record.id).version)
+        versions.append(stored(world, record.id).storage.version)
         raise TerminalFault("setIamPolicy: 403")
 
     with pytest.raises(TerminalFault):
         world.instance(registry=Registry(world, remove_reader=refused)).revoke(record.id, actor=REVIEWER, note="no")
-    assert (state(world, record.id), stored(world, record.id).ending) == (State.GRANTED, None)
-    assert [stored(world, record.id).version] == versions
+    assert (state(world, record.id), stored(world, record.id).lifecycle.ending) == (State.GRANTED, None)
+    assert [stored(world, record.id).storage.version] == versions
 
 
 def test_a_revocation_that_another_one_overtook_announces_nothing(world: World) -> None:
@@ -231,5 +231,5 @@ def test_a_revocation_that_another_one_overtook_announces_nothing(world: World) 
 
     late = world.instance(ledger=Overlaid(world.ledger, trail=trail))
     assert late.revoke(record.id, actor="bo@example.org", note="second").state is State.REVOKED
-    assert stored(world, record.id).ending is None
+    assert stored(world, record.id).lifecycle.ending is None
     assert [step.note for step in world.ledger.trail(record.id)][-1] == "first"

@@ -25,6 +25,7 @@ from remediate.records.results import Swept
 from remediate.records.states import State
 from remediate.service.reviewers import Reviewers
 from tests.audit_entries import DEPLOYER, REPOSITORY, activity, denial
+from tests.records.changed import with_fields
 from tests.service.helpers import DAY, MEMBER, Crash, Crashing, cross, proposed, same, state
 from tests.service.world import REVIEWER, SAME_REPOSITORY, World
 
@@ -93,7 +94,7 @@ def test_what_nobody_answers_lapses_and_is_raised_again_when_denied_again(world:
     with pytest.raises(Refused):
         world.instance().approve(record.id, actor=REVIEWER)
     again = proposed(world, "2")
-    assert (again.state, again.cycle, again.denials) == (State.PROPOSED, 2, 2)
+    assert (again.state, again.lifecycle.cycle, again.tally.denials) == (State.PROPOSED, 2, 2)
     world.check_trail()
 
 
@@ -116,7 +117,7 @@ def test_a_denial_after_the_end_opens_the_next_cycle_of_the_same_record(world: W
     swept(world)
     assert state(world, record.id) == end
     again = proposed(world, "2")
-    assert (again.id, again.state, again.cycle, again.expires, again.added_by_us) == (
+    assert (again.id, again.state, again.lifecycle.cycle, again.lifecycle.expires, again.lifecycle.added_by_us) == (
         record.id,
         State.PROPOSED,
         2,
@@ -231,7 +232,10 @@ def test_a_second_approval_of_what_was_not_carried_out_is_an_approval_of_its_own
         world.instance().approve(record.id, actor="bo@example.org", content="000000000000")
     done = world.instance().approve(record.id, actor="bo@example.org", max_duration=DAY, note="again")
     assert done.written
-    assert (done.remediation.approver, done.remediation.expires is not None) == ("user:bo@example.org", True)
+    assert (done.remediation.lifecycle.approver, done.remediation.lifecycle.expires is not None) == (
+        "user:bo@example.org",
+        True,
+    )
     steps = [(step.after, step.actor) for step in world.ledger.trail(record.id)]
     assert steps[1:3] == [(State.APPROVED, f"user:{REVIEWER}"), (State.APPROVED, "user:bo@example.org")]
     world.check_trail()
@@ -312,25 +316,25 @@ def test_the_last_denial_is_the_last(world: World) -> None:
     for number, name in enumerate(("shop-a", "shop-b", "shop-a")):
         world.instance().handle(denial(activity(insert_id=str(number), project=name, number=None)))
     [record] = [each for each in world.records().values() if each.member == MEMBER]
-    assert [each.project for each in record.deploys] == ["shop-b", "shop-a"]
+    assert [each.project for each in record.tally.deploys] == ["shop-b", "shop-a"]
 
 
 def test_tampering_deletion_and_reordering_are_found_at_the_first_broken_link(world: World) -> None:
     record = proposed(world)
     final = world.instance().approve(record.id, actor=REVIEWER).remediation
     trail = list(world.ledger.trail(record.id))
-    assert broken_link(final, trail) is None
+    assert broken_link(final.storage, trail) is None
     assert "record 2 was changed" in str(
-        broken_link(final, [trail[0], replace(trail[1], actor="user:x@y.z"), trail[2]])
+        broken_link(final.storage, [trail[0], replace(trail[1], actor="user:x@y.z"), trail[2]])
     )
-    assert "record 2 is missing" in str(broken_link(final, [trail[0], trail[2]]))
-    assert "record 3 of 3 is missing at the end" in str(broken_link(final, trail[:2]))
-    assert "record 1 is missing" in str(broken_link(final, [trail[1], trail[0], trail[2]]))
+    assert "record 2 is missing" in str(broken_link(final.storage, [trail[0], trail[2]]))
+    assert "record 3 of 3 is missing at the end" in str(broken_link(final.storage, trail[:2]))
+    assert "record 1 is missing" in str(broken_link(final.storage, [trail[1], trail[0], trail[2]]))
     assert "missing" in str(broken_link(None, trail))
     forged = replace(trail[2], note="forged")
     from remediate.records.hash_chain import digest
 
-    assert "is not the recorded" in str(broken_link(final, [*trail[:2], replace(forged, hash=digest(forged))]))
+    assert "is not the recorded" in str(broken_link(final.storage, [*trail[:2], replace(forged, hash=digest(forged))]))
 
 
 def test_every_remediation_is_swept_however_many_there_are(world: World) -> None:
@@ -349,7 +353,7 @@ def test_a_second_deployer_may_not_approve_the_agents_grant_either(world: World)
         world.instance().approve(first.partners[0], actor="bo@example.com")
     agent = world.ledger.get(first.partners[0])
     assert agent
-    assert len(agent.partners) == 2
+    assert len(agent.tally.partners) == 2
     assert world.instance().handle(second).duplicate
     assert world.ledger.get(first.partners[0]) == agent
 
@@ -368,7 +372,7 @@ def test_a_duration_is_not_promised_for_what_is_not_ours(world: World) -> None:
     record = proposed(world)
     world.registry.policies[REPOSITORY].append(Binding(ROLE, (MEMBER,)))
     done = world.instance().approve(record.id, actor=REVIEWER, max_duration=DAY).remediation
-    assert (done.added_by_us, done.expires) == (False, None)
+    assert (done.lifecycle.added_by_us, done.lifecycle.expires) == (False, None)
 
 
 def test_an_approval_names_what_was_seen(world: World) -> None:
@@ -417,12 +421,12 @@ def test_a_proposal_whose_reasons_have_changed_is_proposed_anew(world: World) ->
     record = proposed(world)
     stored = world.ledger.get(record.id)
     assert stored
-    world.ledger.commit(replace(stored, reasons=(Reason.SHARED_IDENTITY,)))
+    world.ledger.commit(with_fields(stored, reasons=(Reason.SHARED_IDENTITY,)))
     with pytest.raises(Refused, match="changed since it was proposed"):
         world.instance().approve(record.id, actor=REVIEWER)
     renewed = world.ledger.get(record.id)
     assert renewed
-    assert (renewed.state, renewed.cycle, renewed.reasons) == (State.PROPOSED, 1, (Reason.CROSS_PROJECT,))
+    assert (renewed.state, renewed.lifecycle.cycle, renewed.reasons) == (State.PROPOSED, 1, (Reason.CROSS_PROJECT,))
     assert world.registry.writes == 0
     assert world.instance().approve(record.id, actor=REVIEWER).written
     world.check_trail()
@@ -455,5 +459,5 @@ def test_what_never_arrived_is_picked_up_and_what_did_is_left(world: World) -> N
     lost = [json.dumps(each).encode() for each in entries] + [b"{]"]
     [found] = world.instance().pick_up(lost)
     assert found.remediation
-    assert (found.remediation.member, found.remediation.denials) == (MEMBER, 2)
+    assert (found.remediation.member, found.remediation.tally.denials) == (MEMBER, 2)
     assert list(world.instance().pick_up(lost)) == []

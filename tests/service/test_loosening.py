@@ -293,7 +293,7 @@ def test_what_a_rule_approved_before_a_crash_waits_for_the_day_after_ones_own_sw
     with pytest.raises(Crash):
         world.instance(ENFORCE, registry=crashing).handle(denial(entry))
     [record] = world.records().values()
-    assert record.approver == "rule:same project"
+    assert record.lifecycle.approver == "rule:same project"
     asks(world, ANA, DRY_RUN)
     asks(world, ANA, None)
     asks(world, BO, None)

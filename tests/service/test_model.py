@@ -176,13 +176,13 @@ class Lifecycle(RuleBasedStateMachine):
     def model_and_world_agree(self) -> None:
         record = self.world.ledger.get(self.ident)
         assert (record.state if record else None) == self.state
-        assert (record.denials if record else 0) == self.denials
+        assert (record.tally.denials if record else 0) == self.denials
         if record and self.state is State.PROPOSED:
-            assert len(record.approvals) == len(self.said)
+            assert len(record.lifecycle.approvals) == len(self.said)
         assert (MEMBER in self.world.registry.readers(SAME_REPOSITORY)) == self.reads
         assert self.world.registry.writes == self.writes
         if record:
-            assert broken_link(record, list(self.world.ledger.trail(self.ident))) is None
+            assert broken_link(record.storage if record else None, list(self.world.ledger.trail(self.ident))) is None
 
 
 class TwoApprovers(Lifecycle):

@@ -119,7 +119,7 @@ def test_what_a_rule_approved_is_not_carried_out_once_the_mode_is_dry_run(world:
     with pytest.raises(Crash):
         world.instance(ENFORCE, registry=crashing).handle(same("1"))
     [record] = world.records().values()
-    assert (record.state, record.approver) == (State.APPROVED, "rule:same project")
+    assert (record.state, record.lifecycle.approver) == (State.APPROVED, "rule:same project")
     assert list(world.instance(DRY_RUN).sweep()) == []
     assert world.registry.writes == 0
     [done] = world.instance(ENFORCE).sweep()

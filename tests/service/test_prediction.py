@@ -29,6 +29,6 @@ def test_a_deploy_with_two_images_in_two_repositories_needs_four_grants(tmp_path
     world = World(open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}"))
     world.registry.policies[SIDECARS] = []
     world.instance().handle(denial(entry))
-    proposed = {(each.repository, each.member, each.predicted) for each in world.ledger.find(Filter())}
+    proposed = {(each.repository, each.member, each.tally.predicted) for each in world.ledger.find(Filter())}
     assert planned == proposed
     assert sorted(repository for repository, _, _ in planned) == [REPOSITORY] * 2 + [SIDECARS] * 2

@@ -14,11 +14,13 @@ from remediate.decisions.policy import Decision, Outcome, decide
 from remediate.errors import Refused, RemediateError, TerminalFault, TransientFault
 from remediate.iam.member import Member
 from remediate.reasons import Reason
+from remediate.records import stored_form
 from remediate.records.lifecycle import open_remediation, transition
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
 from tests.audit_entries import AGENT, DEPLOYER, IMAGE, LOGGED, activity, denial, system_event, user_text
 from tests.fakes import MemoryLogs
+from tests.records.changed import with_fields
 from tests.service.helpers import MEMBER, Overlaid, cross, impersonated, proposed, state
 from tests.service.world import NOON, REVIEWER, World
 
@@ -96,8 +98,8 @@ def test_an_entry_without_a_whole_name_is_not_in_the_log(world: World, field: st
     stored = world.ledger.get(record.id)
     assert stored
     names = {"insertId": "insert_id", "timestamp": "timestamp", "logName": "log_name"}
-    entry = replace(stored.entries[0], **{names[field]: None})
-    world.ledger.commit(replace(stored, entries=(entry,)))
+    entry = replace(stored.tally.entries[0], **{names[field]: None})
+    world.ledger.commit(with_fields(stored, entries=(entry,)))
     with pytest.raises(Refused, match="now refused"):
         world.instance().approve(record.id, actor=REVIEWER)
 
@@ -138,7 +140,7 @@ def test_a_young_entry_is_waited_for(world: World) -> None:
 
 def test_a_record_of_an_earlier_version_can_still_be_approved(world: World) -> None:
     record = proposed(world)
-    old = replace(record, entries=(), named_by=())
+    old = with_fields(record, entries=(), named_by=())
     world.ledger.commit(old)
     assert world.instance().check(record.id).verdict.verified is None
     with pytest.raises(Refused, match="own deploy"):
@@ -188,7 +190,7 @@ def test_forged_entries_that_name_every_reviewer_lock_nobody_out(world: World, n
         record = deliver(world, entry)
     stored = world.ledger.get(record.id)
     assert stored
-    assert {f"user:{each}" for each in REVIEWERS} <= {*stored.deployers}
+    assert {f"user:{each}" for each in REVIEWERS} <= {*stored.names.deployers}
     for each in REVIEWERS:
         assert world.instance().check(record.id, each).barred == ""
     done = world.instance().approve(record.id, actor=REVIEWERS[number % 3])
@@ -229,8 +231,8 @@ def test_no_flood_of_forged_entries_lets_a_deployer_approve_their_own_deploy(
     for actor in (ANA, "ANA@example.com"):
         with pytest.raises(Refused, match="own deploy"):
             world.instance().approve(record.id, actor=actor)
-    assert len(record.named_by) <= 102
-    assert len(msgspec.json.encode(record)) < 100_000
+    assert len(record.names.named_by) <= 102
+    assert len(stored_form.encode(record)) < 100_000
 
 
 @pytest.mark.slow
@@ -240,20 +242,20 @@ def test_a_flood_that_cannot_be_checked_bars_everybody_and_stays_small(world: Wo
         people = [f"p{number}-{each}@example.com" for each in range(5)]
         forbidden.handle(denial(impersonated(activity(insert_id=f"x{number}"), *people)))
     record = world.records()[MEMBER]
-    assert record.crowded
-    assert len(msgspec.json.encode(record)) < 150_000
+    assert record.names.crowded
+    assert len(stored_form.encode(record)) < 150_000
     with pytest.raises(Refused, match="names too many deployers"):
         world.instance().approve(record.id, actor=REVIEWER)
     world.now += timedelta(days=8)
     list(world.instance().sweep())
     again = deliver(world, activity(insert_id="fresh"))
-    assert (again.state, again.crowded) == (State.PROPOSED, False)
+    assert (again.state, again.names.crowded) == (State.PROPOSED, False)
     assert world.instance().approve(record.id, actor=REVIEWER).written
 
 
 def test_an_entry_of_before_entries_were_kept_is_not_washed_away_by_a_forged_one(world: World) -> None:
     record = deliver(world, impersonated(activity(insert_id="1"), ANA))
-    world.ledger.commit(replace(record, named_by=()))
+    world.ledger.commit(with_fields(record, named_by=()))
     deliver(world, forged(1, ANA))
     deliver(world, forged(2, "ANA@example.com"))
     with pytest.raises(Refused, match="own deploy"):
@@ -320,7 +322,7 @@ def test_the_decision_is_made_on_the_denial_as_the_log_has_it(world: World) -> N
     deliver(world, forged(1, project="platform-images", number="210987654321"))
     changed = world.ledger.get(record.id)
     assert changed
-    assert changed.deploys[-1].project == "platform-images"
+    assert changed.tally.deploys[-1].project == "platform-images"
     places = Overlaid(world.projects, bindings=judged)
     try:
         world.instance(projects=places).approve(record.id, actor=REVIEWER)
@@ -328,7 +330,7 @@ def test_the_decision_is_made_on_the_denial_as_the_log_has_it(world: World) -> N
         world.instance(projects=places).approve(record.id, actor=REVIEWER)
     stored = world.ledger.get(record.id)
     assert stored
-    assert (stored.state, stored.deploys[-1].project) == (State.GRANTED, "shop-frontend")
+    assert (stored.state, stored.tally.deploys[-1].project) == (State.GRANTED, "shop-frontend")
 
 
 # What is stored
@@ -353,7 +355,7 @@ def test_digests_and_hashes_of_earlier_records_stay_what_they_were() -> None:
 def test_a_record_of_an_earlier_version_is_read(world: World) -> None:
     record = proposed(world)
     new = ("named_by", "crowded", "entries", "proven", "approvals_needed", "approvals")
-    old = {name: value for name, value in msgspec.to_builtins(record).items() if name not in new}
-    assert msgspec.json.decode(msgspec.json.encode(old), type=Remediation).deployers == record.deployers
-    assert record.approvals_needed == 1
+    old = {name: value for name, value in stored_form.to_builtins(record).items() if name not in new}
+    assert stored_form.decode(msgspec.json.encode(old)).names.deployers == record.names.deployers
+    assert record.terms.approvals_needed == 1
     assert decide(cross()).outcome is Outcome.ASK

@@ -31,6 +31,7 @@ from tests.audit_entries import (
     understood,
 )
 from tests.fakes import MemoryProjects
+from tests.records.changed import with_fields
 from tests.service.helpers import Crash, Crashing, cross, same
 from tests.service.world import REVIEWER, SAME_REPOSITORY, World
 
@@ -40,10 +41,10 @@ def test_dry_run_proposes_both_hops_and_writes_nothing(world: World) -> None:
     assert handled.decision.outcome is Outcome.ASK
     records = world.records()
     deployer, agent = records[f"serviceAccount:{DEPLOYER}"], records[f"serviceAccount:{AGENT}"]
-    assert (deployer.state, deployer.denials, deployer.predicted) == (State.PROPOSED, 1, False)
-    assert (agent.state, agent.denials, agent.predicted) == (State.PROPOSED, 0, True)
+    assert (deployer.state, deployer.tally.denials, deployer.tally.predicted) == (State.PROPOSED, 1, False)
+    assert (agent.state, agent.tally.denials, agent.tally.predicted) == (State.PROPOSED, 0, True)
     assert agent.reasons[0] is Reason.PREDICTED
-    assert (deployer.partners, agent.partners) == ((agent.id,), (deployer.id,))
+    assert (deployer.tally.partners, agent.tally.partners) == ((agent.id,), (deployer.id,))
     assert world.registry.writes == 0
     world.check_trail()
 
@@ -79,9 +80,9 @@ def test_a_second_denial_is_counted_in_the_same_record(world: World) -> None:
     world.instance().handle(cross("2"))
     world.instance().handle(denial(system_event()))
     records = world.records()
-    assert records[f"serviceAccount:{DEPLOYER}"].denials == 2
+    assert records[f"serviceAccount:{DEPLOYER}"].tally.denials == 2
     agent = records[f"serviceAccount:{AGENT}"]
-    assert (agent.denials, agent.predicted, agent.state) == (1, False, State.PROPOSED)
+    assert (agent.tally.denials, agent.tally.predicted, agent.state) == (1, False, State.PROPOSED)
     assert len(records) == 2
 
 
@@ -137,7 +138,7 @@ def test_what_was_rejected_is_counted_and_not_raised_again(world: World) -> None
     world.instance().reject(proposed.id, actor=REVIEWER, note="use your own registry")
     world.instance(Mode.ENFORCE).handle(cross("2"))
     record = world.records()[f"serviceAccount:{DEPLOYER}"]
-    assert (record.state, record.denials) == (State.REJECTED, 2)
+    assert (record.state, record.tally.denials) == (State.REJECTED, 2)
     with pytest.raises(Refused):
         world.instance().approve(proposed.id, actor=REVIEWER)
 
@@ -204,7 +205,7 @@ def test_a_denial_right_after_the_grant_is_only_counted(world: World) -> None:
     world.now += timedelta(minutes=5)
     handled = world.instance(Mode.ENFORCE).handle(same("2"))
     assert handled.decision.reasons == (Reason.STILL_PROPAGATING,)
-    assert world.records()[f"serviceAccount:{DEPLOYER}"].denials == 2
+    assert world.records()[f"serviceAccount:{DEPLOYER}"].tally.denials == 2
     world.now += timedelta(minutes=10)
     entry = same("3").entry
     late = replace(same("3"), entry=replace(entry, timestamp=world.now.isoformat()))
@@ -267,7 +268,7 @@ def test_a_crash_at_any_step_is_healed_by_the_next_delivery(
     except Crash:
         world.instance(Mode.ENFORCE).handle(subject)
     # All but the trail's hash: its note says that the member was found in the binding, which is the truth.
-    without_hash = [{m: replace(r, trail_hash="") for m, r in each.records().items()} for each in (world, whole)]
+    without_hash = [{m: with_fields(r, trail_hash="") for m, r in each.records().items()} for each in (world, whole)]
     assert without_hash[0] == without_hash[1]
     assert world.registry == whole.registry
     world.check_trail()

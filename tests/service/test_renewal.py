@@ -38,6 +38,7 @@ from remediate.review.drawing import days, standing
 from remediate.times import instant
 from tests.audit_entries import DEPLOYER, PROJECT, activity, denial, deployed, policy_set, user_text
 from tests.fakes import MemoryLogs
+from tests.records.changed import with_fields
 from tests.service.helpers import same, same_entry
 from tests.service.world import NOON, REVIEWER, SAME_IMAGE, SAME_REPOSITORY, World
 
@@ -73,7 +74,7 @@ def granted(world: World, subject: Denial | None = None, **how: Any) -> Remediat
     service = world.instance(Mode.ENFORCE, rules=lambda: TIMED, **how)
     record = service.handle(clear(subject or same()), from_log=True).remediation
     assert record
-    assert (record.state, record.expires) == (State.GRANTED, instant(world.now + LIFE))
+    assert (record.state, record.lifecycle.expires) == (State.GRANTED, instant(world.now + LIFE))
     world.logs.deployed.clear()
     world.logs.reads = 0
     return record
@@ -103,8 +104,12 @@ def test_a_grant_in_use_is_renewed_near_its_end_with_one_record(world: World) ->
     [done] = swept(world)
     after = stored(world, record)
     assert done == Swept(after, State.GRANTED)
-    assert (after.expires, after.state, after.cycle) == (instant(world.now + LIFE), State.GRANTED, 1)
-    assert after.updated == record.updated  # since when it stands
+    assert (after.lifecycle.expires, after.state, after.lifecycle.cycle) == (
+        instant(world.now + LIFE),
+        State.GRANTED,
+        1,
+    )
+    assert after.lifecycle.updated == record.lifecycle.updated  # since when it stands
     step = list(world.ledger.trail(record.id))[-1]
     assert (step.before, step.after, step.actor, step.at) == (
         State.GRANTED, State.GRANTED, "rule:same project", instant(world.now),
@@ -278,7 +283,7 @@ def test_a_grant_whose_trail_is_broken_is_not_renewed_and_the_others_are(world: 
     for member in (broken, whole):
         deploy(world, 80, member, insert_id=str(member))
     [record] = [each for each in world.ledger.find(Filter()) if each.member == str(broken)]
-    world.ledger.commit(replace(record, max_duration=7.0 * 86400 * 53))  # not what its trail says
+    world.ledger.commit(with_fields(record, max_duration=7.0 * 86400 * 53))  # not what its trail says
     world.now = NOON + 85 * DAY
     fault, done = swept(world)
     assert fault.remediation
@@ -443,7 +448,7 @@ def test_two_sweeps_renew_once(world: World) -> None:
     deploy(world, 80)
     world.now = NOON + 85 * DAY
     assert swept(world, ledger=Beside(world, 1, lambda: swept(world))) == []
-    assert stored(world, record).trail == 4
+    assert stored(world, record).storage.trail == 4
     world.check_trail()
 
 
@@ -540,7 +545,7 @@ class Grants(RuleBasedStateMachine):
     @invariant()
     def model_and_world_agree(self) -> None:
         record = stored(self.world, self.record)
-        assert (record.state, record.expires) == (self.state, instant(self.ends))
+        assert (record.state, record.lifecycle.expires) == (self.state, instant(self.ends))
         trail = list(self.world.ledger.trail(record.id))
         assert broken_trail(record.id, record, trail) is None
         assert sum(became(step) == "renewed" for step in trail) == self.renewals

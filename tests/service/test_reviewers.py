@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from msgspec.structs import replace
 
 from remediate.errors import BadInput, Refused
 from remediate.iam.member import Member
 from remediate.records.remediation import Remediation
 from remediate.service.reviewers import Reviewers
 from tests.audit_entries import DEPLOYER
+from tests.records.changed import with_fields
 from tests.service.helpers import proposed
 from tests.service.world import World
 
@@ -63,24 +63,24 @@ def test_an_operator_switches_alone_and_a_reviewer_does_not() -> None:
 
 
 def test_the_deployer_decides_about_their_own_deploy_only_to_take_it_back(record: Remediation) -> None:
-    ask = partial(Reviewers().of, replace(record, member=f"user:{BO}"), DEPLOYER)
+    ask = partial(Reviewers().of, with_fields(record, member=f"user:{BO}"), DEPLOYER)
     for refusing in (ask, partial(ask, cleared=lambda _: False)):
         with pytest.raises(Refused) as refused:
             refusing()
         assert str(refused.value).endswith(f"may not review {record.id}: it is about their own deploy")
         assert refused.value.advice == "A reviewer who is neither the member nor the deployer must decide."
     assert Reviewers().of(record, DEPLOYER, about_own=True).id == f"serviceAccount:{DEPLOYER}"
-    others = replace(record, member=f"user:{BO}")
+    others = with_fields(record, member=f"user:{BO}")
     assert Reviewers().of(others, DEPLOYER, cleared=lambda _: True).id == f"serviceAccount:{DEPLOYER}"
 
 
 def test_the_member_is_never_cleared(record: Remediation) -> None:
     with pytest.raises(Refused, match="own deploy"):
-        Reviewers().of(replace(record, deployers=()), DEPLOYER, cleared=lambda _: True)
+        Reviewers().of(with_fields(record, deployers=()), DEPLOYER, cleared=lambda _: True)
 
 
 def test_a_record_that_names_too_many_waits_for_the_log(record: Remediation) -> None:
-    crowded = replace(record, crowded=True)
+    crowded = with_fields(record, crowded=True)
     with pytest.raises(Refused, match="names too many deployers, and the service could not read the log") as refused:
         Reviewers().of(crowded, ANA)
     assert refused.value.advice == (
@@ -91,7 +91,7 @@ def test_a_record_that_names_too_many_waits_for_the_log(record: Remediation) -> 
 
 
 def test_a_rule_may_leave_it_to_some_reviewers(record: Remediation) -> None:
-    left = replace(record, rule="sec", reviewers=(f"user:{BO}", "example.net"))
+    left = with_fields(record, rule="sec", reviewers=(f"user:{BO}", "example.net"))
     with pytest.raises(Refused) as refused:
         Reviewers().of(left, ANA)
     assert str(refused.value) == f"user:{ANA} may not review {record.id}: rule 'sec' allows only user:{BO}, example.net"

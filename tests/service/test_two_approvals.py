@@ -22,6 +22,7 @@ from remediate.records.states import State
 from remediate.records.trail_verification import broken_trail
 from remediate.service.remediator import Remediator
 from tests.audit_entries import REPOSITORY, denial, system_event
+from tests.records.changed import with_fields
 from tests.service.helpers import DAY, Crash, Crashing, Registry, Wants, crash, cross, proposed, state
 from tests.service.world import REVIEWER, World
 
@@ -51,16 +52,19 @@ def unknown(world: World) -> Remediation:
 
 def test_a_rule_that_wants_two_approvals_gets_two(world: World) -> None:
     record = asked(world)
-    assert record.approvals_needed == 2
+    assert record.terms.approvals_needed == 2
     first = careful(world).approve(record.id, actor=ANA, note="mine to give", content=content_digest(record))
     assert (first.remediation.state, first.written, world.registry.writes) == (State.PROPOSED, False, 0)
     assert (
-        approvals_text(first.remediation.approvals)
+        approvals_text(first.remediation.lifecycle.approvals)
         == "1 of 2 approvals: ana@example.com approved; a second reviewer must approve"
     )
     second = careful(world).approve(record.id, actor=BO, content=content_digest(record))
     assert second.written
-    assert (second.remediation.approver, approvals_text(second.remediation.approvals)) == (f"user:{BO}", "")
+    assert (second.remediation.lifecycle.approver, approvals_text(second.remediation.lifecycle.approvals)) == (
+        f"user:{BO}",
+        "",
+    )
     steps = list(world.ledger.trail(record.id))
     assert [(step.before, step.after) for step in steps[1:3]] == [
         (State.PROPOSED, State.PROPOSED),
@@ -81,7 +85,7 @@ def test_one_person_counts_once_in_any_spelling(world: World, again: str) -> Non
     assert (done.remediation.state, done.written) == (State.PROPOSED, False)
     if again == ANA:
         assert world.ledger.get(record.id) == before  # the same word again leaves nothing
-    assert people(done.remediation.approvals) == 1
+    assert people(done.remediation.lifecycle.approvals) == 1
 
 
 def test_three_may_be_needed(world: World) -> None:
@@ -90,7 +94,7 @@ def test_three_may_be_needed(world: World) -> None:
         done = careful(world, 3).approve(record.id, actor=actor)
         assert done.remediation.state is State.PROPOSED
     assert (
-        approvals_text(done.remediation.approvals)
+        approvals_text(done.remediation.lifecycle.approvals)
         == "2 of 3 approvals: ana@example.com and bo@example.org approved; 1 more must approve"
     )
     assert careful(world, 3).approve(record.id, actor=EVA).written
@@ -101,8 +105,8 @@ def test_the_shorter_of_both_durations_counts(world: World, one: int | None, oth
     record = asked(world)
     for actor, days in ((ANA, one), (BO, other)):
         done = careful(world).approve(record.id, actor=actor, max_duration=days * DAY if days else None)
-    assert done.remediation.expires
-    assert datetime.fromisoformat(done.remediation.expires) == world.now + DAY
+    assert done.remediation.lifecycle.expires
+    assert datetime.fromisoformat(done.remediation.lifecycle.expires) == world.now + DAY
 
 
 def test_a_changed_content_voids_the_first_approval(world: World) -> None:
@@ -116,7 +120,7 @@ def test_a_changed_content_voids_the_first_approval(world: World) -> None:
     assert content_digest(changed) != content_digest(record)
     with pytest.raises(Stale):
         careful(world).approve(record.id, actor=BO, content=content_digest(record))
-    assert valid(changed.approvals, content_digest(changed), f"user:{BO}", lambda _: True) == ()
+    assert valid(changed.lifecycle.approvals, content_digest(changed), f"user:{BO}", lambda _: True) == ()
 
 
 def test_a_first_approval_of_another_content_does_not_count() -> None:
@@ -135,7 +139,7 @@ def test_a_rejection_in_between_ends_it(world: World) -> None:
         careful(world).approve(record.id, actor=BO)
     stored = world.ledger.get(record.id)
     assert stored
-    assert stored.approvals == ()
+    assert stored.lifecycle.approvals == ()
 
 
 def test_a_first_approver_who_turns_out_to_be_the_deployer_does_not_count(world: World) -> None:
@@ -144,7 +148,7 @@ def test_a_first_approver_who_turns_out_to_be_the_deployer_does_not_count(world:
     careful(world).handle(replace(cross("2"), deployer=None))
     stored = world.ledger.get(record.id)
     assert stored
-    world.ledger.commit(replace(stored, deployers=(*stored.deployers, f"user:{ANA}")))
+    world.ledger.commit(with_fields(stored, deployers=(*stored.names.deployers, f"user:{ANA}")))
     assert careful(world).approve(record.id, actor=BO).remediation.state is State.PROPOSED
     assert world.registry.writes == 0
 
@@ -261,7 +265,7 @@ def test_a_forged_deployer_makes_no_unknown_one_known(world: World) -> None:
     world.instance().handle(replace(other, deployer=Member("serviceAccount:ci@shop-frontend.iam.gserviceaccount.com")))
     stored = world.ledger.get(record.id)
     assert stored
-    assert stored.deployers
+    assert stored.names.deployers
     assert world.instance().approve(record.id, actor=ANA).remediation.state is State.PROPOSED
 
 
@@ -286,9 +290,13 @@ def test_an_approval_that_is_not_on_the_trail_is_found(world: World) -> None:
     done = careful(world).approve(record.id, actor=ANA).remediation
     trail = list(world.ledger.trail(record.id))
     assert broken_trail(record.id, done, trail) is None
-    added = replace(done.approvals[0], actor=f"user:{EVA}")
-    assert "eva@example.com" in str(broken_trail(record.id, replace(done, approvals=(*done.approvals, added)), trail))
-    assert broken_trail(record.id, replace(done, approvals=(replace(done.approvals[0], max_duration=9.0),)), trail)
+    added = replace(done.lifecycle.approvals[0], actor=f"user:{EVA}")
+    assert "eva@example.com" in str(
+        broken_trail(record.id, with_fields(done, approvals=(*done.lifecycle.approvals, added)), trail)
+    )
+    assert broken_trail(
+        record.id, with_fields(done, approvals=(replace(done.lifecycle.approvals[0], max_duration=9.0),)), trail
+    )
 
 
 def test_counting_is_by_people() -> None:

@@ -114,7 +114,7 @@ def test_and_for_a_time(world: World) -> None:
     handled = decided(world, BUILT_IN)
     assert handled.written
     assert handled.decision.expires_after == 30 * 86_400.0
-    assert handled.remediation.expires
+    assert handled.remediation.lifecycle.expires
 
 
 TAG = "400000000001/remediate/yes"

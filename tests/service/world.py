@@ -50,13 +50,13 @@ class World:
         return {record.member: record for record in self.ledger.find(Filter())}
 
     def counts(self) -> list[tuple[str, str, int]]:
-        return sorted((each.repository, each.member, each.denials) for each in self.ledger.find(Filter()))
+        return sorted((each.repository, each.member, each.tally.denials) for each in self.ledger.find(Filter()))
 
     def check_trail(self) -> None:
         """Check that every hash chain is intact, and that every transition has exactly one record."""
         for record in self.ledger.find(Filter()):
             trail = list(self.ledger.trail(record.id))
-            assert [each.seq for each in trail] == list(range(1, record.trail + 1))
+            assert [each.seq for each in trail] == list(range(1, record.storage.trail + 1))
             assert [each.before for each in trail] == [None, *(each.after for each in trail[:-1])]
             assert trail[-1].after is record.state
             assert [each.previous for each in trail] == ["", *(each.hash for each in trail[:-1])]

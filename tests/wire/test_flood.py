@@ -74,8 +74,8 @@ def test_400_denials_are_400_records_and_31_rows_and_notices(flooded: Page) -> N
     mine = [each for each in records if "forged-400" not in each.member and "forged-" in each.member]
     others = [each for each in records if each not in mine]
     assert len(mine) == 400
-    assert all(each.state is State.PROPOSED and each.denials == 1 and each.trail == 1 for each in mine)
-    assert (sum(not each.gathered for each in mine), [each.gathered for each in others]) == (30, [""])
+    assert all(each.state is State.PROPOSED and each.tally.denials == 1 and each.storage.trail == 1 for each in mine)
+    assert (sum(not each.tally.gathered for each in mine), [each.tally.gathered for each in others]) == (30, [""])
 
     parcels = ledger.waiting("slack", instant(datetime.now(UTC) + timedelta(days=1)), 1000)
     told = [each.notice for each in parcels]
@@ -102,7 +102,7 @@ def test_400_denials_are_400_records_and_31_rows_and_notices(flooded: Page) -> N
         found += re.findall(r'name="item" value="(r-[0-9a-f]{12})@', text)
         more = re.search(r'<a href="([^"]+)" rel="next">', text)
         following = html.unescape(more[1]) if more else ""
-    assert sorted(found) == sorted(each.id for each in mine if each.gathered)
+    assert sorted(found) == sorted(each.id for each in mine if each.tally.gathered)
     assert "1 found" in flooded.ask("/?q=forged-399")[1]  # a search finds each
     assert len(ROW.findall(flooded.ask("/?state=all")[1])) == 30 + 1 + len(others)
     assert flooded.ask("/?gathered=%3Cb%3E")[0] == 400

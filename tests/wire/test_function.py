@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from remediate.ledger.sqlite import SqliteLedger
+from remediate.records import stored_form
 from remediate.records.states import State
 from tests.audit_entries import AGENT, activity, bare_text, push_body, user_text
 from tests.sandbox_fixture import DEPLOYER, IMAGE, ROOT, SandboxProcess
@@ -311,7 +312,7 @@ def test_an_event_comes_again_while_its_record_cannot_be_read(start: Start) -> N
         connection.execute("UPDATE remediations SET record = '{}'")
     assert function.push(push_body(same_project("2"))) == 500
     with sqlite3.connect(function.ledger_path) as connection:
-        connection.execute("UPDATE remediations SET record = ?", (msgspec.json.encode(record),))
+        connection.execute("UPDATE remediations SET record = ?", (stored_form.encode(record),))
     assert function.push(push_body(same_project("2"))) == 200
-    assert [each.denials for each in function.records()] == [2]
+    assert [each.tally.denials for each in function.records()] == [2]
     assert any(f"the record of {record.id} cannot be read" in line for line in function.output)

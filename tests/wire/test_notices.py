@@ -99,7 +99,7 @@ def test_a_grant_by_command_is_told_with_the_link_and_when_to_deploy_again(
     function = FunctionProcess(sandbox_server, tmp_path)  # without any channel: nothing is stored of the proposals
     try:
         assert function.push(denial_of(IMAGE)) == 200
-        deployer, agent = sorted(function.records(), key=lambda record: -record.denials)
+        deployer, agent = sorted(function.records(), key=lambda record: -record.tally.denials)
     finally:
         function.close()
     channels = {"REMEDIATE_SLACK_WEBHOOK": slack.url, "REMEDIATE_NOTIFY_TOPIC": topic, "REMEDIATE_REVIEW_URL": PAGES}
