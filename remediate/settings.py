@@ -4,77 +4,21 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
+from collections.abc import Mapping
 
 import msgspec
 
+from remediate import setting_values as values
 from remediate.decisions.organization import HomeNames
 from remediate.decisions.policy import Mode
 from remediate.errors import BadInput
-from remediate.iam.member import reviewer_key
 
-ENDPOINTS = (
-    "ARTIFACTREGISTRY",
-    "CLOUDRESOURCEMANAGER",
-    "CLOUDSCHEDULER",
-    "EVENTARC",
-    "FIRESTORE",
-    "IAM",
-    "IAP",
-    "LOGGING",
-    "MONITORING",
-    "POLICYTROUBLESHOOTER",
-    "PUBSUB",
-    "RUN",
-    "SERVICEUSAGE",
-    "STORAGE",
+ENDPOINTS = tuple(
+    "ARTIFACTREGISTRY CLOUDRESOURCEMANAGER CLOUDSCHEDULER EVENTARC FIRESTORE IAM IAP LOGGING MONITORING"
+    " POLICYTROUBLESHOOTER PUBSUB RUN SERVICEUSAGE STORAGE".split()
 )
 """The services whose address can be overridden, by the same variables as for gcloud."""
-
-_NAMES = (
-    "MODE",
-    "POLICY",
-    "POLICY_CONFIRMED",
-    "LEDGER",
-    "ORGANIZATION",
-    "REVIEWERS",
-    "OPERATORS",
-    "IDENTITIES",
-    "IAP_AUDIENCE",
-    "SECRET",
-    "LOCAL_REVIEWER",
-    "OPT_IN_TAG",
-    "DOMAINS",
-    "WORKFORCE_POOLS",
-    "GRANT_DAYS",
-    "TROUBLESHOOTER",
-    "TIMEOUT",
-    "LAPSE_DAYS",
-    "HOLD_DAYS",
-    "UNKNOWN_DEPLOYER",
-    "GRANTS_AN_HOUR",
-    "GRANTS_TO_A_MEMBER",
-    "PROPOSALS_AN_HOUR",
-    "NOTIFY_TOPIC",
-    "SLACK_WEBHOOK",
-    "CHAT_WEBHOOK",
-    "REVIEW_URL",
-)
-_SECRETS = ("REMEDIATE_SECRET", "REMEDIATE_SLACK_WEBHOOK", "REMEDIATE_CHAT_WEBHOOK")
-"""Variables whose values are never shown: the URL of a webhook is a credential."""
 _OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
-_ORGANIZATION = re.compile(r"(?:organizations/)?([1-9][0-9]{0,18})\Z")
-_AUDIENCE = re.compile(
-    r"/projects/[1-9][0-9]*/(?:locations/[a-z0-9-]+/services/[a-z0-9-]+|global/backendServices/[0-9]+)\Z"
-)
-_POOL = re.compile(r"[a-z][a-z0-9-]{2,62}\Z")
-_TAG = re.compile(r"(?:tagValues/[1-9][0-9]*(?:,tagValues/[1-9][0-9]*)?|[a-z0-9.-]+/[^/\s]+/[^/\s]+)\Z")
-_OBJECT = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/.+\Z")
-_TOPIC = re.compile(r"projects/[a-z][a-z0-9:.-]{4,98}[a-z0-9]/topics/[A-Za-z][A-Za-z0-9._~+%-]{2,254}\Z")
-_SLACK, _CHAT = ("hooks.slack.com", "hooks.slack-gov.com"), ("chat.googleapis.com",)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_LEDGER = re.compile(r"(?:sqlite:///.+|firestore://[^/]+/[^/]+)\Z")
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -145,60 +89,53 @@ class Settings(msgspec.Struct, frozen=True):
     `PUBSUB_EMULATOR_HOST` (`HOST:PORT`) applies to Pub/Sub if its override is not set."""
 
 
+_VARIABLES = {
+    "mode": ("REMEDIATE_MODE", values.one_of({mode.value: mode for mode in Mode})),
+    "policy": ("REMEDIATE_POLICY", values.POLICY),
+    "policy_confirmed": ("REMEDIATE_POLICY_CONFIRMED", values.SHA256),
+    "ledger": ("REMEDIATE_LEDGER", values.LEDGER),
+    "organization": ("REMEDIATE_ORGANIZATION", values.ORGANIZATION),
+    "reviewers": ("REMEDIATE_REVIEWERS", values.REVIEWERS),
+    "operators": ("REMEDIATE_OPERATORS", values.ADDRESSES),
+    "identities": ("REMEDIATE_IDENTITIES", values.ADDRESSES),
+    "iap_audience": ("REMEDIATE_IAP_AUDIENCE", values.AUDIENCE),
+    "secret": ("REMEDIATE_SECRET", values.SECRET),
+    "local_reviewer": ("REMEDIATE_LOCAL_REVIEWER", values.PERSON),
+    "domains": ("REMEDIATE_DOMAINS", values.DOMAINS),
+    "workforce_pools": ("REMEDIATE_WORKFORCE_POOLS", values.POOLS),
+    "grant_days": ("REMEDIATE_GRANT_DAYS", values.number_of("days", 1, 3650)),
+    "opt_in_tag": ("REMEDIATE_OPT_IN_TAG", values.TAG),
+    "troubleshooter": ("REMEDIATE_TROUBLESHOOTER", values.one_of({"on": True, "off": False})),
+    "timeout": ("REMEDIATE_TIMEOUT", values.number_of("seconds", 1, 60)),
+    "lapse_days": ("REMEDIATE_LAPSE_DAYS", values.number_of("days", 1, 365)),
+    "hold_days": ("REMEDIATE_HOLD_DAYS", values.number_of("days", 1, 3650)),
+    "one_may_declare": ("REMEDIATE_UNKNOWN_DEPLOYER", values.one_of({"two": False, "declare": True})),
+    "grants_an_hour": ("REMEDIATE_GRANTS_AN_HOUR", values.COUNT),
+    "grants_to_a_member": ("REMEDIATE_GRANTS_TO_A_MEMBER", values.COUNT),
+    "proposals_an_hour": ("REMEDIATE_PROPOSALS_AN_HOUR", values.COUNT),
+    "notify_topic": ("REMEDIATE_NOTIFY_TOPIC", values.TOPIC),
+    "slack_webhook": ("REMEDIATE_SLACK_WEBHOOK", values.SLACK_WEBHOOK),
+    "chat_webhook": ("REMEDIATE_CHAT_WEBHOOK", values.CHAT_WEBHOOK),
+    "review_url": ("REMEDIATE_REVIEW_URL", values.REVIEW_URL),
+}
+"""The variable of each field and what it accepts, in the order in which problems are reported."""
+
+
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """The settings of this environment. Raises BadInput, which names every variable with a problem."""
     problems: list[str] = []
     found: dict[str, object] = {}
-
-    def take(name: str, field: str, accepted: str, parse: Callable[[str], object | None]) -> None:
-        value = environ.get(name, "").strip()
-        if value:
-            parsed = parse(value)
-            if parsed is None:
-                shown = "..." if name in _SECRETS else repr(value)
-                problems.append(f"{name}={shown}: expected {accepted}")
+    for field, (name, accepted) in _VARIABLES.items():
+        if text := environ.get(name, "").strip():
+            value = accepted.parse(text)
+            if value is None:
+                shown = "..." if accepted.is_secret else repr(text)
+                problems.append(f"{name}={shown}: expected {accepted.words}")
             else:
-                found[field] = parsed
-
-    take("REMEDIATE_MODE", "mode", "dry-run or enforce", lambda text: Mode(text) if text in list(Mode) else None)
-    take("REMEDIATE_POLICY", "policy", "a path, or gs://BUCKET/OBJECT", _policy)
-    digests = "64 hexadecimal digits, as sha256sum prints them"
-    take("REMEDIATE_POLICY_CONFIRMED", "policy_confirmed", digests, _sha256)
-    ledgers = "sqlite:///PATH (sqlite:////PATH for an absolute one) or firestore://PROJECT/DATABASE"
-    take("REMEDIATE_LEDGER", "ledger", ledgers, lambda text: text if _LEDGER.match(text) else None)
-    take("REMEDIATE_ORGANIZATION", "organization", "an organization's number", _organization)
-    take("REMEDIATE_REVIEWERS", "reviewers", "addresses or domains, separated by commas", _reviewers)
-    take("REMEDIATE_OPERATORS", "operators", "addresses, separated by commas", _addresses)
-    take("REMEDIATE_IDENTITIES", "identities", "addresses, separated by commas", _addresses)
-    audiences = "/projects/NUMBER/locations/REGION/services/NAME"
-    take("REMEDIATE_IAP_AUDIENCE", "iap_audience", audiences, lambda text: text if _AUDIENCE.match(text) else None)
-    take("REMEDIATE_SECRET", "secret", "at least 32 characters", lambda text: text if len(text) >= 32 else None)
-    people = "the address of a person or service account"
-    take("REMEDIATE_LOCAL_REVIEWER", "local_reviewer", people, lambda text: text if _addresses(text) else None)
-    take("REMEDIATE_DOMAINS", "domains", "domains, separated by commas", _domains)
-    take("REMEDIATE_WORKFORCE_POOLS", "workforce_pools", "ids of workforce pools, separated by commas", _pools)
-    take("REMEDIATE_GRANT_DAYS", "grant_days", "days, from 1 to 3650", lambda text: _number(text, 1, 3650))
-    tags = "ORGANIZATION/KEY/VALUE, tagValues/NUMBER or tagValues/NUMBER,tagValues/NUMBER"
-    take("REMEDIATE_OPT_IN_TAG", "opt_in_tag", tags, lambda text: text if _TAG.match(text) else None)
-    take("REMEDIATE_TROUBLESHOOTER", "troubleshooter", "on or off", {"on": True, "off": False}.get)
-    take("REMEDIATE_TIMEOUT", "timeout", "seconds, from 1 to 60", lambda text: _number(text, 1, 60))
-    take("REMEDIATE_LAPSE_DAYS", "lapse_days", "days, from 1 to 365", lambda text: _number(text, 1, 365))
-    take("REMEDIATE_HOLD_DAYS", "hold_days", "days, from 1 to 3650", lambda text: _number(text, 1, 3650))
-    take("REMEDIATE_UNKNOWN_DEPLOYER", "one_may_declare", "two or declare", {"two": False, "declare": True}.get)
-    take("REMEDIATE_GRANTS_AN_HOUR", "grants_an_hour", "a number from 0 to 100000", _count)
-    take("REMEDIATE_GRANTS_TO_A_MEMBER", "grants_to_a_member", "a number from 0 to 100000", _count)
-    take("REMEDIATE_PROPOSALS_AN_HOUR", "proposals_an_hour", "a number from 0 to 100000", _count)
-    topics = "projects/PROJECT/topics/TOPIC"
-    take("REMEDIATE_NOTIFY_TOPIC", "notify_topic", topics, lambda text: text if _TOPIC.match(text) else None)
-    slack = "https://hooks.slack.com/services/... (or http:// on 127.0.0.1 or localhost)"
-    take("REMEDIATE_SLACK_WEBHOOK", "slack_webhook", slack, lambda text: _address(text, _SLACK))
-    chat = "https://chat.googleapis.com/v1/spaces/... (or http:// on 127.0.0.1 or localhost)"
-    take("REMEDIATE_CHAT_WEBHOOK", "chat_webhook", chat, lambda text: _address(text, _CHAT))
-    pages = "https://HOST (or http:// on 127.0.0.1 or localhost), without a query"
-    take("REMEDIATE_REVIEW_URL", "review_url", pages, _review_url)
+                found[field] = value
     found["endpoints"] = _endpoints(environ, problems)
     if environ.get("K_SERVICE") and "ledger" not in found:
-        problems.append(f"REMEDIATE_LEDGER is not set, but Cloud Run requires it: expected {ledgers}")
+        problems.append(f"REMEDIATE_LEDGER is not set, but Cloud Run requires it: expected {values.LEDGER.words}")
     problems += _unknown(environ)
     if problems:
         raise BadInput("\n".join(problems), advice="docs/settings.md lists all variables.")
@@ -216,78 +153,14 @@ def endpoint(environ: Mapping[str, str], service: str) -> str | None:
 
 def names_from(environ: Mapping[str, str]) -> HomeNames:
     """The organization's domains and workforce pools, for a command without other settings. Raises BadInput."""
-    found: dict[str, tuple[str, ...]] = {}
-    for name, parse in (("DOMAINS", _domains), ("WORKFORCE_POOLS", _pools)):
-        value = environ.get(f"REMEDIATE_{name}", "").strip()
-        parsed = parse(value) if value else ()
-        if parsed is None:
-            raise BadInput(f"REMEDIATE_{name}={value!r}: expected names, separated by commas")
-        found[name] = parsed
-    return HomeNames(found["DOMAINS"], found["WORKFORCE_POOLS"])
-
-
-def _organization(text: str) -> str | None:
-    match = _ORGANIZATION.match(text)
-    return match[1] if match else None
-
-
-def _reviewers(text: str) -> tuple[str, ...] | None:
-    keys = [reviewer_key(part.strip()) for part in text.split(",") if part.strip()]
-    return tuple(key for key in keys if key) if keys and all(keys) else None
-
-
-def _domains(text: str) -> tuple[str, ...] | None:
-    found = _reviewers(text)
-    return found if found and not any("@" in each for each in found) else None
-
-
-def _pools(text: str) -> tuple[str, ...] | None:
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
-    return found if found and all(_POOL.match(each) for each in found) else None
-
-
-def _policy(text: str) -> str | None:
-    scheme, separator, _ = text.partition("://")
-    return text if not separator or (scheme == "gs" and _OBJECT.match(text)) else None
-
-
-def _sha256(text: str) -> str | None:
-    return text.lower() if re.fullmatch(r"[0-9A-Fa-f]{64}", text) else None
-
-
-def _addresses(text: str) -> tuple[str, ...] | None:
-    found = _reviewers(text)
-    return found if found and all("@" in each for each in found) else None
-
-
-def _number(text: str, least: float, most: float) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if least <= number <= most else None
-
-
-def _count(text: str) -> int | None:
-    return int(text) if re.fullmatch(r"[0-9]{1,6}", text) and int(text) <= 100_000 else None
-
-
-def _address(text: str, hosts: tuple[str, ...] | None) -> str | None:
-    """The URL, if it is `https` at one of these hosts (None: any host), or `http` on this machine; else None."""
-    try:
-        url = urlsplit(text)
-        proper = url.port != 0 and not url.username and not url.password and not url.fragment
-    except ValueError:  # an invalid port or IPv6 address
-        return None
-    if not re.fullmatch(r"[!-~]+", text) or set(text) & set('<>"\\|`') or not url.hostname or not proper:
-        return None
-    there = url.scheme == "https" and (hosts is None or (url.hostname in hosts and len(url.path) > 1))
-    return text if there or (url.scheme == "http" and url.hostname in _LOOPBACK) else None
-
-
-def _review_url(text: str) -> str | None:
-    found = _address(text, None)
-    return found.rstrip("/") if found and "?" not in found else None
+    found: dict[str, object] = {}
+    for field in HomeNames.__struct_fields__:
+        name, accepted = _VARIABLES[field]
+        if text := environ.get(name, "").strip():
+            found[field] = accepted.parse(text)
+            if found[field] is None:
+                raise BadInput(f"{name}={text!r}: expected names, separated by commas")
+    return msgspec.convert(found, HomeNames)
 
 
 def _endpoints(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
@@ -307,7 +180,7 @@ def _endpoints(environ: Mapping[str, str], problems: list[str]) -> dict[str, str
 
 
 def _unknown(environ: Mapping[str, str]) -> list[str]:
-    known = [f"REMEDIATE_{name}" for name in _NAMES]
+    known = [_VARIABLES[field][0] for field in Settings.__struct_fields__ if field in _VARIABLES]
     problems = []
     for name in sorted(environ):
         if name.startswith("REMEDIATE_") and name not in known:

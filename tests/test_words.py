@@ -88,7 +88,7 @@ TRAIL_NOTES = (
 """Notes that audit trails store. They stay as they are: a hash covers them."""
 SERVICE = (
     "remediate/service", "remediate/records", "remediate/ledger", "remediate/cloud", "remediate/settings.py",
-    "remediate/wiring.py", "remediate/log_lines.py", "remediate/errors.py", "main.py",
+    "remediate/setting_values.py", "remediate/wiring.py", "remediate/log_lines.py", "remediate/errors.py", "main.py",
 )  # fmt: skip
 
 
