@@ -12,6 +12,7 @@ from remediate import setting_values as values
 from remediate.decisions.organization import HomeNames
 from remediate.decisions.policy import Mode
 from remediate.errors import BadInput
+from remediate.times import HOLD_REJECTIONS, LAPSE_AFTER
 
 ENDPOINTS = tuple(
     "ARTIFACTREGISTRY CLOUDRESOURCEMANAGER CLOUDSCHEDULER EVENTARC FIRESTORE IAM IAP LOGGING MONITORING"
@@ -63,9 +64,9 @@ class Settings(msgspec.Struct, frozen=True):
     """`REMEDIATE_TROUBLESHOOTER`: `on` asks Policy Troubleshooter about deny policies; this needs additional roles."""
     timeout: float = 10.0
     """`REMEDIATE_TIMEOUT`: seconds that one call to Google Cloud may take, 1 to 60."""
-    lapse_days: float = 7
+    lapse_days: float = LAPSE_AFTER.days
     """`REMEDIATE_LAPSE_DAYS`: days until a proposal, or an approval that is not carried out, expires."""
-    hold_days: float = 30
+    hold_days: float = HOLD_REJECTIONS.days
     """`REMEDIATE_HOLD_DAYS`: days that a rejection holds before the same denial opens a proposal again."""
     one_may_declare: bool = False
     """`REMEDIATE_UNKNOWN_DEPLOYER`: if the log does not say who deployed, `two` reviewers must approve; with `declare`,

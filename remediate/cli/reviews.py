@@ -22,8 +22,8 @@ from remediate.cli.inputs import (
 )
 from remediate.cli.output import say, warn
 from remediate.cli.remediations import open_partners, retry_advice
-from remediate.cli.times import duration
 from remediate.errors import BadInput, LedgerFault, RemediateError
+from remediate.times import duration
 
 if TYPE_CHECKING:
     from remediate.records.remediation import Remediation

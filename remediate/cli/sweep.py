@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,8 +11,9 @@ import typer
 from remediate.cli.cloud_command import CloudCommand
 from remediate.cli.inputs import current_settings, is_embedded
 from remediate.cli.output import progress_bar, say, write_utf8
-from remediate.cli.times import duration, moment
+from remediate.cli.times import option_moment
 from remediate.errors import BadInput, TerminalFault, TransientFault
+from remediate.times import duration
 
 if TYPE_CHECKING:
     from remediate.records.delivery import DeliveryResult
@@ -159,7 +160,7 @@ def _since(text: str, now: datetime) -> datetime:
             return now - ago
         except OverflowError:
             raise BadInput(f"--since {text!r}: that is before the year 1") from None
-    found = moment("--since", text, "12h, 3d, or RFC 3339, as in 2026-11-23T08:00:00Z")
+    found = option_moment("--since", text, "12h, 3d, or RFC 3339, as in 2026-11-23T08:00:00Z")
     if found > now + timedelta(minutes=1):
         raise BadInput(f"--since {text!r}: that time is in the future")
     return found
@@ -168,4 +169,4 @@ def _since(text: str, now: datetime) -> datetime:
 def _as_of(settings: Settings, text: str) -> datetime:
     if not is_embedded(settings):
         raise BadInput("--as-of works with a SQLite ledger only")
-    return moment("--as-of", text).astimezone(UTC)
+    return option_moment("--as-of", text)

@@ -21,13 +21,12 @@ from remediate.decisions.variables import VARIABLES
 from remediate.decisions.yaml_source import Marks, load_yaml, locate_error, place_of
 from remediate.errors import BadInput
 from remediate.iam.member import reviewer_key
+from remediate.times import DURATION, duration
 
 if TYPE_CHECKING:
     from cel_expr_python import cel
 
 _AT = re.compile(r"at ([0-9]+):([0-9]+): ")
-_DURATION = r"^[1-9][0-9]{0,4}[hdw]$"
-_SECONDS = {"h": 3600.0, "d": 86400.0, "w": 604800.0}
 _RESERVED = (INVARIANTS, OTHERWISE)
 MOST = 1 << 20  # characters of a policy file
 
@@ -54,7 +53,7 @@ class RuleText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     when: Annotated[str | bool, Meta(description="A condition in CEL, or true.")]
     then: Annotated[Then, Meta(description="The outcome if the condition is true.")]
     expires_after: Annotated[
-        Annotated[str, Meta(pattern=_DURATION)] | None, Meta(description="How long a grant lasts: 12h, 90d, 8w.")
+        Annotated[str, Meta(pattern=DURATION)] | None, Meta(description="How long a grant lasts: 12h, 90d, 8w.")
     ] = None
     reviewers: Annotated[
         tuple[str, ...], Meta(description="Who may approve this rule's proposals: addresses or domains.")
@@ -209,8 +208,8 @@ def parse_policy(text: str, name: str) -> FileRules:
         except BadInput as error:
             problems.append(_condition_problem(name, marks, f"{at}.when", each.name, str(error)))
             continue
-        max_duration = each.expires_after
-        seconds = int(max_duration[:-1]) * _SECONDS[max_duration[-1]] if max_duration else None
+        max_duration = duration(each.expires_after.strip()) if each.expires_after else None
+        seconds = max_duration.total_seconds() if max_duration else None
         rule = Rule(each.name, Outcome(each.then), seconds, reviewers, each.because, each.approvals)
         rules.append(CompiledRule(rule, expression, program))
     if problems:

@@ -20,13 +20,11 @@ from remediate.records.remediation import RULE, Remediation, TrailRecord
 from remediate.records.states import State
 from remediate.records.steps import is_renewal
 from remediate.records.transitions import unmet_partners
-from remediate.times import instant
+from remediate.times import LAPSE_AFTER, RETRY_AFTER, instant
 
 SCHEMA = 1
 """Version of the JSON. New fields keep the number; a removed field or a changed meaning raises it."""
 
-PROPAGATION = timedelta(minutes=2)
-"""The wait before a retry. Source: "Access change propagation" (IAM): typically 2 minutes, at times 7 or more."""
 _SOON = timedelta(hours=24)  # before a proposal expires; at most half of its time
 
 
@@ -155,7 +153,7 @@ class NoticeContext(msgspec.Struct, frozen=True):
     """The settings that notices need: address of the pages, lifetime of a proposal, hourly limit."""
 
     review_url: str | None = None
-    lapse_after: timedelta = timedelta(days=7)
+    lapse_after: timedelta = LAPSE_AFTER
     proposals_an_hour: int = 30
 
 
@@ -269,7 +267,7 @@ def _granted(
 ) -> Notice:
     absent = unmet_partners(record, filter(None, map(look_up, record.tally.partners)))
     waits = tuple(each.id for each in absent)
-    ready = datetime.fromisoformat(step.at) + PROPAGATION
+    ready = datetime.fromisoformat(step.at) + RETRY_AFTER
     ends = f" until {_moment(datetime.fromisoformat(record.lifecycle.expires))}" if record.lifecycle.expires else ""
     by = (record.lifecycle.approver or step.actor).removeprefix("user:").replace(RULE, "rule ")
     summary = f"{_who(record)} can read images in {_where(record)}{ends}, approved by {by}."

@@ -12,6 +12,7 @@ from remediate.iam.allow_policy import BindingChange
 from remediate.iam.member import Member
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
+from remediate.times import HOLD_REJECTIONS, LAPSE_AFTER, PROPAGATION
 
 
 class Handled(msgspec.Struct, frozen=True):
@@ -30,11 +31,10 @@ class Handled(msgspec.Struct, frozen=True):
 class Limits(msgspec.Struct, frozen=True):
     """The deadlines and rate limits: when proposals and approvals expire, how long a rejection lasts, and so on."""
 
-    lapse_after: timedelta = timedelta(days=7)
-    hold_rejections: timedelta = timedelta(days=30)
-    propagation: timedelta = timedelta(minutes=15)
-    """How long after a grant the same denial counts as IAM's delay. Source: "Access change propagation" (IAM): seven
-    minutes or more."""
+    lapse_after: timedelta = LAPSE_AFTER
+    hold_rejections: timedelta = HOLD_REJECTIONS
+    propagation: timedelta = PROPAGATION
+    """How long after a grant the same denial counts as IAM's delay."""
 
     grants_an_hour: int = 60
     """How many grants rules may make in one clock hour; beyond that a reviewer decides."""

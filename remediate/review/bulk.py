@@ -17,7 +17,8 @@ from remediate.records.remediation import Remediation
 from remediate.records.states import State
 from remediate.records.transitions import unmet_partners, words_of_google
 from remediate.review.context import Answer, PageContext, Redirect, typed_text
-from remediate.review.formatting import RETRY_AFTER, member_label, parse_duration
+from remediate.review.formatting import member_label, parse_duration
+from remediate.times import RETRY_AFTER
 
 _MAX_ITEMS = 50  # items in one request, as many as an inbox page shows
 _MAX_LENGTH = 2500  # characters of a result in an address; gunicorn cuts addresses at 4,094

@@ -13,41 +13,42 @@ from remediate.errors import BadInput
 from remediate.iam.repository import Repository
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
+from remediate.times import duration, moment
 
-_DURATION = re.compile(r"([1-9][0-9]{0,3})([hdw])\Z")
+_LONGEST_DURATION = 5  # characters: four digits and the unit
 _JOINTS = re.compile(r"([@/:.](?=\w))")
-_HOURS = {"h": 1, "d": 24, "w": 168}
 _MOMENTS = "a date (2026-11-24), a time (2026-11-24T08:00:00Z) or an age (12h, 3d, 2w)"
-RETRY_AFTER, RETRY_SURELY = timedelta(minutes=2), timedelta(minutes=7)
-"""How long IAM needs for a grant ("Access change propagation": usually two minutes, at times seven or more)."""
 
 
 def parse_duration(text: str) -> timedelta | None:
     """Parse `12h`, `30d` or `8w`; None when empty. Raises BadInput for anything else."""
     if not text.strip():
         return None
-    match = _DURATION.match(text.strip())
-    if not match:
+    found = _typed_duration(text.strip())
+    if found is None:
         raise BadInput(f"{text!r}: expected hours, days or weeks, as in 12h, 30d or 8w")
-    return int(match[1]) * timedelta(hours=_HOURS[match[2]])
+    return found
 
 
 def parse_moment(name: str, text: str, now: datetime) -> datetime | None:
     """Parse a time that a person typed; None when empty. Raises BadInput with the field and the accepted formats."""
     if not text:
         return None
-    if match := _DURATION.match(text):
-        return now - int(match[1]) * timedelta(hours=_HOURS[match[2]])
+    if age := _typed_duration(text):
+        return now - age
     try:
-        found = datetime.fromisoformat(text)
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
+        return moment(text)
+    except ValueError:
         raise BadInput(f"{name}: {text!r} is not a time; accepted: {_MOMENTS}") from None
+
+
+def _typed_duration(text: str) -> timedelta | None:
+    return duration(text) if len(text) <= _LONGEST_DURATION else None
 
 
 def relative_time(text: str, now: datetime) -> str:
     """How long ago, or in how long, in the largest whole unit."""
-    seconds = (now - datetime.fromisoformat(text)).total_seconds()
+    seconds = (now - moment(text)).total_seconds()
     size = abs(seconds)
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if size >= length:
@@ -59,12 +60,12 @@ def relative_time(text: str, now: datetime) -> str:
 
 def exact_time(text: str) -> str:
     """A time in full."""
-    return f"{datetime.fromisoformat(text).astimezone(UTC):%a %d %b %Y, %H:%M:%S} UTC"
+    return f"{moment(text):%a %d %b %Y, %H:%M:%S} UTC"
 
 
 def story_start(text: str, now: datetime) -> str:
     """A time in a sentence: the time if today, the weekday if this week, otherwise the date."""
-    then, today = datetime.fromisoformat(text).astimezone(UTC), now.astimezone(UTC)
+    then, today = moment(text), now.astimezone(UTC)
     if then.date() == today.date():
         return f"{then:%H:%M} UTC today"
     if timedelta(0) < today.date() - then.date() < timedelta(days=7):

@@ -23,14 +23,13 @@ from remediate.records.states import State
 from remediate.records.transitions import unmet_partners, words_of_google
 from remediate.review.context import Answer, HtmlPage, PageContext, Redirect, typed_text
 from remediate.review.formatting import (
-    RETRY_AFTER,
-    RETRY_SURELY,
     evidence_answers,
     parse_duration,
     sentence,
     sentence_parts,
 )
 from remediate.review.links import console_links, manual_commands
+from remediate.times import RETRY_AFTER, RETRY_SURELY
 
 _OPEN = (State.PROPOSED, State.FAILED, State.APPROVED)
 _TIMEOUT = 4.0  # seconds that a page waits for Google Cloud; later answers count as unknown

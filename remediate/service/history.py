@@ -21,6 +21,7 @@ from remediate.errors import TerminalFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from remediate.records.lifecycle import when
+from remediate.times import PROPAGATION
 
 LOOKED_BACK = timedelta(days=400)
 _REMEMBERED = timedelta(minutes=10)  # how long an answer about earlier deploys is cached
@@ -48,7 +49,7 @@ class History:
         cloud: Cloud,
         clock: Callable[[], datetime],
         own: Sequence[str] = (),
-        lag: timedelta = timedelta(minutes=15),
+        lag: timedelta = PROPAGATION,
     ) -> None:
         self._lag = lag
         self._logs = cloud.logs
