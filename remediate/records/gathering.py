@@ -15,6 +15,7 @@ import msgspec
 from remediate.entries.denial import Denial
 from remediate.records.remediation import Remediation, TrailRecord
 from remediate.records.states import State
+from remediate.times import moment
 
 UNKNOWN = "unknown"
 """The project name of denials without a project."""
@@ -56,7 +57,7 @@ def group_named(name: str) -> Group | None:
     if match is None:
         return None
     try:
-        return Group(datetime.fromisoformat(f"{match[1]}:00:00+00:00"), match[2])
+        return Group(moment(f"{match[1]}:00:00Z"), match[2])
     except ValueError:
         return None
 

@@ -20,7 +20,7 @@ from remediate.records.remediation import RULE, Remediation, TrailRecord
 from remediate.records.states import State
 from remediate.records.steps import is_renewal
 from remediate.records.transitions import unmet_partners
-from remediate.times import LAPSE_AFTER, RETRY_AFTER, instant
+from remediate.times import LAPSE_AFTER, RETRY_AFTER, instant, moment
 
 SCHEMA = 1
 """Version of the JSON. New fields keep the number; a removed field or a changed meaning raises it."""
@@ -254,7 +254,7 @@ def gathered(
 
 
 def _proposed(record: Remediation, step: TrailRecord, terms: NoticeContext) -> Notice:
-    end = datetime.fromisoformat(step.at) + terms.lapse_after
+    end = moment(step.at) + terms.lapse_after
     asks = f"Approve or reject it by {_moment(end)}; then it expires."
     if record.tally.partners:
         asks += " The same deploy also needs " + ", ".join(record.tally.partners) + "."
@@ -267,7 +267,7 @@ def _granted(
 ) -> Notice:
     absent = unmet_partners(record, filter(None, map(look_up, record.tally.partners)))
     waits = tuple(each.id for each in absent)
-    ready = datetime.fromisoformat(step.at) + RETRY_AFTER
+    ready = moment(step.at) + RETRY_AFTER
     ends = f" until {_moment(datetime.fromisoformat(record.lifecycle.expires))}" if record.lifecycle.expires else ""
     by = (record.lifecycle.approver or step.actor).removeprefix("user:").replace(RULE, "rule ")
     summary = f"{_who(record)} can read images in {_where(record)}{ends}, approved by {by}."
@@ -352,5 +352,5 @@ def _where(record: Remediation) -> str:
     return f"{repository.project}/{repository.name} ({repository.location})" if repository else record.repository
 
 
-def _moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"

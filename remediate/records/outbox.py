@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from remediate.records.notice import Notice
-from remediate.times import instant
+from remediate.times import instant, moment
 
 LEASE = timedelta(minutes=2)
 """How long a lease lasts. If an instance dies after it sends and before it records that, the message is sent twice."""
@@ -66,5 +66,5 @@ def retry_later(sent: OutboxMessage, now: datetime, after: timedelta | None) -> 
     """The message after a failed attempt: due later, at the earliest `after` that time; or given up."""
     delay = min(FIRST_DELAY * 2 ** min(sent.attempts - 1, 16), LONGEST_DELAY)
     due = now + max(delay, min(after or delay, timedelta(days=1)))
-    over = due > datetime.fromisoformat(sent.notice.at) + GIVEN_UP_AFTER
+    over = due > moment(sent.notice.at) + GIVEN_UP_AFTER
     return msgspec.structs.replace(sent, due=None if over else instant(due), version=sent.version + 1)

@@ -28,6 +28,7 @@ from remediate.review.context import LONGEST, Answer, Attachment, HtmlPage, Page
 from remediate.review.formatting import exact_time, member_label, relative_time, repository_label, with_breaks
 from remediate.review.identity import Identity
 from remediate.service.remediator import Remediator
+from remediate.times import moment
 
 _FOLDER = Path(__file__).parent
 _CSRF_AGE = 12 * 3600  # seconds that a form token is valid
@@ -92,7 +93,7 @@ class Review:
             lstrip_blocks=True,
         )
         self._templates.filters |= {
-            "is_ahead": lambda text, hours=0: datetime.fromisoformat(text) - clock() > timedelta(hours=hours),
+            "is_ahead": lambda text, hours=0: moment(text) - clock() > timedelta(hours=hours),
             "relative_time": lambda text: relative_time(text, clock()),
             "with_breaks": with_breaks,
             "exact_time": exact_time,

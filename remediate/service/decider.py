@@ -34,6 +34,7 @@ from remediate.records.results import Limits
 from remediate.records.states import State
 from remediate.service.evidence import EvidenceCollector, PolicySnapshot
 from remediate.service.history import History
+from remediate.times import moment
 
 
 class Decider:
@@ -217,7 +218,7 @@ class Decider:
         if record.state is State.GRANTED:
             return True
         since = record.lifecycle.taken_away
-        return since is not None and self._now() - datetime.fromisoformat(since) < self._limits.hold_rejections
+        return since is not None and self._now() - moment(since) < self._limits.hold_rejections
 
     def _brake(self, denial: Denial) -> Reason | None:
         """The rate limit that is reached this hour, for this member or in total; if none is, takes a place of each."""

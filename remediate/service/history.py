@@ -21,7 +21,7 @@ from remediate.errors import TerminalFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from remediate.records.lifecycle import when
-from remediate.times import PROPAGATION
+from remediate.times import PROPAGATION, moment
 
 LOOKED_BACK = timedelta(days=400)
 _REMEMBERED = timedelta(minutes=10)  # how long an answer about earlier deploys is cached
@@ -109,7 +109,7 @@ class History:
         Never cached: access that was removed a moment ago must not be granted again. Raises as `deploys` does, except
         that a log that the service may not read means None.
         """
-        if taken_away is not None and datetime.fromisoformat(taken_away) >= since:
+        if taken_away is not None and moment(taken_away) >= since:
             return True
         with suppress(TerminalFault):
             return self._removed(repository, self._policy_changes(repository, since), member, since)
