@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from itertools import islice
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,6 +23,7 @@ from remediate.entries.log_filter import DENIALS, calls_of, deploys_by, ends_of,
 from remediate.errors import RemediateError, TerminalFault, TransientFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
+from remediate.timed_cache import TimedCache
 from remediate.times import instant
 
 if TYPE_CHECKING:
@@ -38,10 +39,8 @@ _LONGEST_NAMES = 15_000  # characters of their names; a filter may have 20,000
 _PAGES = 5  # pages that one search reads
 _NEWEST = 100  # entries per page in a search that reads the newest first and stops at the first proof
 _MOST_CALLS = 20  # entries of one operation, which usually has one or two
+_MOST_OPERATIONS = 100  # operations that are cached
 _OPERATION_LASTS = timedelta(hours=1)
-
-_Q = TypeVar("_Q")
-_A = TypeVar("_A")
 
 
 class _Page(msgspec.Struct, rename="camel"):
@@ -70,24 +69,6 @@ def _fail(waiting: dict[EntryKey, _Answer], error: RemediateError) -> None:
             answer.error = error
 
 
-class _Remembered(Generic[_Q, _A]):
-    """A cache of answers with a lifetime of `window` seconds and at most `most` answers."""
-
-    def __init__(self, window: float, most: int, monotonic: Callable[[], float]) -> None:
-        self._window, self._most, self._monotonic = window, most, monotonic
-        self._answers: dict[_Q, tuple[float, _A]] = {}
-
-    def get(self, question: _Q) -> _A | None:
-        found = self._answers.get(question)
-        return found[1] if found and self._monotonic() - found[0] < self._window else None
-
-    def keep(self, question: _Q, answer: _A) -> _A:
-        if len(self._answers) >= self._most:
-            self._answers.clear()
-        self._answers[question] = (self._monotonic(), answer)
-        return answer
-
-
 class GoogleLogs:
     """A `Logs`. `endpoint` overrides Google's address; `timeout` is in seconds per call."""
 
@@ -98,7 +79,7 @@ class GoogleLogs:
         self._calls: deque[float] = deque()
         self._counting, self._asking, self._queueing = threading.Lock(), threading.Lock(), threading.Lock()
         self._wanted: dict[EntryKey, _Answer] = {}
-        self._operations = _Remembered[tuple[str, str], list[bytes]](_MINUTE, 100, monotonic)
+        self._operations = TimedCache[tuple[str, str], list[bytes]](_MINUTE, _MOST_OPERATIONS, monotonic)
 
     @cached_property
     def _client(self) -> Client:
@@ -143,15 +124,14 @@ class GoogleLogs:
 
         An empty result is not cached: a new entry needs a moment until it is readable.
         """
-        remembered = self._operations.get((project, operation))
-        if remembered is not None:
-            return remembered
-        wanted = calls_of(operation, (instant(at - _OPERATION_LASTS), instant(at + _OPERATION_LASTS)))
-        found = self._looked_up(
-            [f"projects/{project}"], wanted, _MOST_CALLS, f"list the calls of an operation in {project}"
-        )
-        calls = [bytes(each) for each in islice(found, _MOST_CALLS)]
-        return self._operations.keep((project, operation), calls) if calls else calls
+
+        def look_up() -> list[bytes]:
+            wanted = calls_of(operation, (instant(at - _OPERATION_LASTS), instant(at + _OPERATION_LASTS)))
+            what = f"list the calls of an operation in {project}"
+            found = self._looked_up([f"projects/{project}"], wanted, _MOST_CALLS, what)
+            return [bytes(each) for each in islice(found, _MOST_CALLS)]
+
+        return self._operations.get((project, operation), look_up, is_good=bool)
 
     def deploys(
         self,

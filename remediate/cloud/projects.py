@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -13,6 +12,7 @@ import msgspec
 from remediate.cloud.client import client_options, translate_errors, with_retries
 from remediate.cloud.interface import Project
 from remediate.iam.allow_policy import Binding
+from remediate.timed_cache import TimedCache
 
 if TYPE_CHECKING:
     from google.cloud.resourcemanager_v3 import FoldersClient, ProjectsClient
@@ -30,11 +30,9 @@ class GoogleProjects:
     def __init__(self, endpoint: str | None, timeout: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._endpoint = endpoint
         self._timeout = timeout
-        self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._found: dict[str, tuple[float, Project]] = {}
-        self._policies: dict[str, tuple[float, list[Binding] | None]] = {}
-        self._tags: dict[str, tuple[float, frozenset[str] | None]] = {}
+        self._found = TimedCache[str, Project | None](_REMEMBERED, _MOST, monotonic)
+        self._policies = TimedCache[str, list[Binding] | None](_FRESH, _MOST, monotonic)
+        self._tags = TimedCache[str, frozenset[str] | None](_FRESH, _MOST, monotonic)
 
     @cached_property
     def _projects(self) -> ProjectsClient:
@@ -51,18 +49,8 @@ class GoogleProjects:
         return FoldersClient(transport="rest", credentials=credentials, client_options=options)
 
     def find(self, project: str) -> Project | None:
-        with self._lock:
-            remembered = self._found.get(project)
-        if remembered and self._monotonic() - remembered[0] < _REMEMBERED:
-            return remembered[1]
         with translate_errors(f"get projects/{project}"):
-            found = self._look_up(project)
-        if found:
-            with self._lock:
-                if len(self._found) >= _MOST:
-                    self._found.clear()
-                self._found |= dict.fromkeys({project, found.id, found.number}, (self._monotonic(), found))
-        return found
+            return self._found.get(project, partial(self._look_up, project), is_good=lambda found: found is not None)
 
     def list_projects(self, scope: str) -> list[str]:
         """Lists the projects one by one, because each project has its own log."""
@@ -82,22 +70,11 @@ class GoogleProjects:
 
     def bindings(self, scope: str) -> list[Binding] | None:
         with translate_errors(f"getIamPolicy {scope}"):
-            return self._remembered(self._policies, scope, partial(self._bindings, scope))
+            return self._policies.get(scope, partial(self._bindings, scope))
 
     def tags(self, project: Project) -> frozenset[str] | None:
         with translate_errors(f"list the effective tags of projects/{project.id}"):
-            return self._remembered(self._tags, project.number, partial(self._effective_tags, project.number))
-
-    def _remembered(self, found: dict[str, tuple[float, _T]], name: str, look_up: Callable[[], _T]) -> _T:
-        with self._lock:
-            remembered = found.get(name)
-        if remembered is None or self._monotonic() - remembered[0] >= _FRESH:
-            remembered = (self._monotonic(), look_up())
-            with self._lock:
-                if len(found) >= _MOST:
-                    found.clear()
-                found[name] = remembered
-        return remembered[1]
+            return self._tags.get(project.number, partial(self._effective_tags, project.number))
 
     def _bindings(self, scope: str) -> list[Binding] | None:
         from google.cloud.resourcemanager_v3 import OrganizationsClient
@@ -139,7 +116,10 @@ class GoogleProjects:
             return None
         number = answer.name.partition("/")[2]
         organization, ancestors = self._ancestry(answer.parent)
-        return Project(answer.project_id, number, organization, ancestors)
+        found = Project(answer.project_id, number, organization, ancestors)
+        for name in (found.id, found.number):  # asked for under either
+            self._found.put(name, found)
+        return found
 
     def _ancestry(self, parent: str) -> tuple[str | msgspec.UnsetType | None, tuple[str, ...]]:
         """The organization (UNSET if unknown), and the visible folders and organization above, nearest first."""

@@ -8,16 +8,19 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import msgspec
 
 from remediate.cloud.rest import get
 from remediate.errors import TerminalFault, TransientFault
 from remediate.iam.access import DOWNLOAD
+from remediate.timed_cache import TimedCache
 
 _GOOGLE = "https://iam.googleapis.com"
 _CUSTOM = re.compile(r"(?:projects|organizations)/[A-Za-z0-9.:-]{1,80}/roles/[A-Za-z0-9_.]{1,64}\Z")
 _REMEMBERED = 60.0  # seconds that a role is cached
+_MOST = 10_000
 
 
 class _Role(msgspec.Struct, rename="camel"):
@@ -46,19 +49,13 @@ class GoogleRoles:
     def __init__(self, endpoint: str | None, timeout: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._address = endpoint or _GOOGLE
         self._timeout = timeout
-        self._monotonic = monotonic
-        self._found: dict[str, tuple[float, bool | None]] = {}
+        self._found = TimedCache[str, bool | None](_REMEMBERED, _MOST, monotonic)
 
     def holds(self, role: str) -> bool | None:
         """Whether a custom role lets its members download images; None if the service may not see the role."""
         if not _CUSTOM.match(role):
             return None
-        remembered = self._found.get(role)
-        if remembered is None or self._monotonic() - remembered[0] >= _REMEMBERED:
-            if len(self._found) > 10_000:
-                self._found.clear()
-            remembered = self._found[role] = (self._monotonic(), self._look_up(role))
-        return remembered[1]
+        return self._found.get(role, partial(self._look_up, role))
 
     def _look_up(self, role: str) -> bool | None:
         try:

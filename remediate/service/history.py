@@ -21,6 +21,7 @@ from remediate.errors import TerminalFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from remediate.records.lifecycle import when
+from remediate.timed_cache import TimedCache
 from remediate.times import PROPAGATION, moment
 
 LOOKED_BACK = timedelta(days=400)
@@ -57,7 +58,9 @@ class History:
         self._roles = cloud.roles
         self._now = clock
         self._own = own
-        self._kept: dict[_Question, tuple[datetime, EarlierDeploy | None]] = {}
+        self._kept = TimedCache[_Question, EarlierDeploy | None](
+            _REMEMBERED.total_seconds(), _MOST_KEPT, lambda: clock().timestamp()
+        )
 
     def past(self, denial: Denial, taken_away: str | None) -> Past:
         """The past of the denied member. `taken_away`: when the record says that the grant was last revoked or removed.
@@ -142,15 +145,11 @@ class History:
     def _newest(
         self, logs: Logs, project: str, place: DeployPlace, member: Member, before: datetime
     ) -> EarlierDeploy | None:
-        question, now = (project, place.repositories[0], member), self._now()
-        kept = self._kept.get(question)
-        if kept and now - kept[0] < _REMEMBERED and (kept[1] is None or kept[1].at < before):
-            return kept[1]
-        found = self._found(logs, project, place, [member], before - LOOKED_BACK, before).get(member.key)
-        if len(self._kept) >= _MOST_KEPT:
-            self._kept.clear()
-        self._kept[question] = (now, found)
-        return found
+        return self._kept.get(
+            (project, place.repositories[0], member),
+            lambda: self._found(logs, project, place, [member], before - LOOKED_BACK, before).get(member.key),
+            is_good=lambda deploy: deploy is None or deploy.at < before,
+        )
 
     def _found(
         self,
