@@ -185,10 +185,10 @@ def notice_for(
 
 def expiry_reminder(record: Remediation, now: datetime, terms: NoticeContext) -> Notice | None:
     """The notice of a proposal that expires soon; None for any other record."""
-    end = datetime.fromisoformat(record.lifecycle.updated) + terms.lapse_after
+    end = moment(record.lifecycle.updated) + terms.lapse_after
     if record.state is not State.PROPOSED or not end - min(_SOON, terms.lapse_after / 2) <= now < end:
         return None
-    summary = f"{_denied(record)} No reviewer has answered, and the proposal expires at {_moment(end)}."
+    summary = f"{_denied(record)} No reviewer has answered, and the proposal expires at {_to_minute(end)}."
     notice = _notice(NoticeKind.LAPSING, record, instant(now), terms, summary, "Approve or reject it before then.")
     return msgspec.structs.replace(notice, lapses=instant(end))
 
@@ -255,7 +255,7 @@ def gathered(
 
 def _proposed(record: Remediation, step: TrailRecord, terms: NoticeContext) -> Notice:
     end = moment(step.at) + terms.lapse_after
-    asks = f"Approve or reject it by {_moment(end)}; then it expires."
+    asks = f"Approve or reject it by {_to_minute(end)}; then it expires."
     if record.tally.partners:
         asks += " The same deploy also needs " + ", ".join(record.tally.partners) + "."
     notice = _notice(NoticeKind.PROPOSED, record, step.at, terms, _denied(record), asks, step)
@@ -268,10 +268,10 @@ def _granted(
     absent = unmet_partners(record, filter(None, map(look_up, record.tally.partners)))
     waits = tuple(each.id for each in absent)
     ready = moment(step.at) + RETRY_AFTER
-    ends = f" until {_moment(datetime.fromisoformat(record.lifecycle.expires))}" if record.lifecycle.expires else ""
+    ends = f" until {_to_minute(moment(record.lifecycle.expires))}" if record.lifecycle.expires else ""
     by = (record.lifecycle.approver or step.actor).removeprefix("user:").replace(RULE, "rule ")
     summary = f"{_who(record)} can read images in {_where(record)}{ends}, approved by {by}."
-    advice = f"Redeploy from {_moment(ready)}: IAM usually needs 2 minutes, sometimes 7 or more."
+    advice = f"Redeploy from {_to_minute(ready)}: IAM usually needs 2 minutes, sometimes 7 or more."
     if waits:
         named = ", ".join(f"{each.id} ({each.state})" for each in absent)
         advice = f"Wait: the same deploy also needs {named}. Redeploy 2 minutes after that is granted."
@@ -352,5 +352,5 @@ def _where(record: Remediation) -> str:
     return f"{repository.project}/{repository.name} ({repository.location})" if repository else record.repository
 
 
-def _moment(at: datetime) -> str:
+def _to_minute(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"

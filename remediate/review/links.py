@@ -5,7 +5,7 @@ The pages open a link only when a person clicks it; every part of an address is 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from urllib.parse import quote
 
 from remediate.entries.denial import Deploy, ResourceKind
@@ -13,7 +13,7 @@ from remediate.entries.error_details import troubleshooter_link
 from remediate.iam.repository import Repository
 from remediate.presentation.equivalents import gcloud_command, terraform_resource
 from remediate.records.remediation import Remediation
-from remediate.times import instant
+from remediate.times import instant, moment
 
 _CONSOLE = "https://console.cloud.google.com"
 _LABELS = {
@@ -52,7 +52,7 @@ def console_links(record: Remediation) -> list[tuple[str, str]]:
 
 def _log_entry_url(record: Remediation, deploy: Deploy) -> str:
     """The Logs Explorer at the entry of the last denial, by time, resource and severity."""
-    seen = datetime.fromisoformat(record.tally.last_seen)
+    seen = moment(record.tally.last_seen)
     query = ['protoPayload.serviceName="run.googleapis.com"', "severity>=ERROR"]
     if deploy.kind in _LABELS and deploy.name:
         kind, label = _LABELS[deploy.kind]

@@ -25,7 +25,7 @@ from remediate.service.decider import Decider
 from remediate.service.executor import ACTOR, Executor
 from remediate.service.reviewers import Reviewers, own_deploy
 from remediate.service.testimony import Testimony
-from remediate.times import instant
+from remediate.times import instant, moment
 
 _THERE_ALREADY = (Reason.ALREADY_GRANTED, Reason.STILL_PROPAGATING)
 
@@ -163,7 +163,7 @@ class Approvals:
         """
         if self._executor.write_already_applied(record):
             return self._executor.apply(record)
-        over = record.lifecycle.expires is not None and datetime.fromisoformat(record.lifecycle.expires) <= self._now()
+        over = record.lifecycle.expires is not None and moment(record.lifecycle.expires) <= self._now()
         if over:
             return self._withdrawn(record, State.LAPSED, f"was approved until {record.lifecycle.expires}", None)
         verdict = asked.verdict(record)

@@ -201,7 +201,7 @@ class Decider:
         """
         recent = False
         if record and record.state is State.GRANTED:
-            granted = datetime.fromisoformat(record.lifecycle.updated)
+            granted = moment(record.lifecycle.updated)
             recent = min(self._now(), lifecycle.when(denial, self._now())) - granted < self._limits.propagation
         denials = record.tally.denials + 1 if record else 1
         evidence = self._collector.evidence(denial, snapshot, propagating=recent, denials=denials)

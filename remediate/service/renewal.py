@@ -27,7 +27,7 @@ from remediate.service.approvals import require_record
 from remediate.service.decider import Decider
 from remediate.service.executor import Executor
 from remediate.service.history import History
-from remediate.times import instant
+from remediate.times import instant, moment
 
 WINDOW = timedelta(days=14)
 """How long before its expiry a grant may be renewed; a quarter of its duration, if that is less."""
@@ -99,7 +99,7 @@ class Renewal:
             if step.after is State.APPROVED:
                 approved = step
             if step.after is State.GRANTED:
-                since = datetime.fromisoformat(step.at)
+                since = moment(step.at)
         ours = (
             approved is not None
             and approved.actor == record.lifecycle.approver
@@ -113,7 +113,7 @@ class Renewal:
         place = self._history.place(repository)
         if place is None:
             return []
-        since = {Member(record.member).key: moment for record, moment in due}
+        since = {Member(record.member).key: granted for record, granted in due}
         members = [record.grant.member for record, _ in due]
         project = place.repositories[0].project
         found = self._history.deploys(project, place, members, min(since.values()), self._now())
@@ -158,7 +158,7 @@ def ends_soon(record: Remediation, now: datetime) -> bool:
         or record.lifecycle.ending
     ):
         return False
-    left = datetime.fromisoformat(record.lifecycle.expires) - now
+    left = moment(record.lifecycle.expires) - now
     life = timedelta(seconds=record.terms.max_duration) if record.terms.max_duration is not None else 4 * WINDOW
     return timedelta(0) < left <= min(WINDOW, life / 4)
 

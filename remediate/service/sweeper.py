@@ -17,6 +17,7 @@ from remediate.service.executor import ACTOR, Executor
 from remediate.service.renewal import Renewal
 from remediate.service.switching import Switching
 from remediate.service.testimony import Testimony
+from remediate.times import moment
 
 _Finish = Callable[[Remediation], Applied]
 """Carries out an earlier approval by a rule, if nothing holds it back."""
@@ -68,7 +69,7 @@ class Sweeper:
     def _swept(self, ident: str, finish: _Finish, read_back: _ReadBack) -> Remediation:
         record = require_record(self._ledger, ident)
         now = self._now()
-        late = now - datetime.fromisoformat(record.lifecycle.updated) >= self._limits.lapse_after
+        late = now - moment(record.lifecycle.updated) >= self._limits.lapse_after
         if (
             record.state in (State.PROPOSED, State.APPROVED)
             and late
@@ -84,11 +85,7 @@ class Sweeper:
         if record.state is State.GRANTED:
             if record.lifecycle.ending:
                 return self._executor.finish_revocation(record)
-            if (
-                record.lifecycle.added_by_us
-                and record.lifecycle.expires
-                and datetime.fromisoformat(record.lifecycle.expires) <= now
-            ):
+            if record.lifecycle.added_by_us and record.lifecycle.expires and moment(record.lifecycle.expires) <= now:
                 note = f"was granted until {record.lifecycle.expires}"
                 return self._executor.start_revocation(record, Ending(State.EXPIRED, ACTOR, note))
             if not self._executor.is_still_granted(record):
