@@ -122,8 +122,12 @@ def deployed(
     api: str = "v1",
     kind: str = "service",
     insert_id: str = "deployed",
+    revision: str | None = None,
 ) -> dict[str, Any]:
-    """The entry of a successful deploy of an image of the repository, as a call with one entry writes it."""
+    """The entry of a successful deploy of an image of the repository, as a call with one entry writes it.
+
+    With `revision`, the request names the revision to make, and the response still knows an older one alone.
+    """
     address = member.id.partition(":")[2]
     federated = member.kind is MemberKind.PRINCIPAL
     image = f"{repository.location}-docker.pkg.dev/{repository.project.replace(':', '/')}/{repository.name}/web:v1"
@@ -143,6 +147,9 @@ def deployed(
     payload["authorizationInfo"] = [
         {"resource": payload["resourceName"], "permission": "run.services.update", "granted": True}
     ]
+    if revision is not None:
+        payload["request"]["service"].setdefault("spec", {}).setdefault("template", {})["metadata"] = {"name": revision}
+        payload["response"] = {"status": {"latestCreatedRevisionName": "older", "latestReadyRevisionName": "older"}}
     return entry | {"severity": "NOTICE", "timestamp": instant(at)}
 
 

@@ -55,6 +55,9 @@ class EarlierDeploy(msgspec.Struct, frozen=True):
     at: datetime
     image: str
     insert_id: str
+    is_certain: bool = False
+    """Whether Cloud Run certainly read the image: the call created the resource, or a revision that it names and that
+    the response does not know. An update that changes nothing makes no revision and looks like any other one."""
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -64,6 +67,8 @@ class Begun(msgspec.Struct, frozen=True):
     operation: str
     method: str
     resource: str
+    revisions: frozenset[str] = frozenset()
+    """The revisions that the request names."""
 
 
 class _Metadata(msgspec.Struct, rename="camel"):
@@ -143,12 +148,14 @@ def _judged(call: _Call, place: DeployPlace, members: Mapping[str, Member]) -> E
     member, image = _caller(call.audit, members), _image(call, place)
     if member is None or image is None or not _went_well(call) or not _authorized(call.audit) or _is_dry(call):
         return None
-    deploy = EarlierDeploy(member, call.at, image, call.entry.insert_id or "")
+    method, revisions = call.audit.method_name or "", _revisions(call)
+    is_certain = ".Create" in method or bool(revisions and _response(call))
+    deploy = EarlierDeploy(member, call.at, image, call.entry.insert_id or "", is_certain)
     match call.more.operation:
         case None | {"first": True, "last": True}:
             return deploy
         case {"id": str(ident), "first": True} if ident:
-            return Begun(deploy, ident, call.audit.method_name or "", call.audit.resource_name or "")
+            return Begun(deploy, ident, method, call.audit.resource_name or "", revisions)
     return None
 
 
@@ -198,7 +205,7 @@ def _image(call: _Call, place: DeployPlace) -> str | None:
     no image.
     """
     request = decode(call.audit.request)
-    if not isinstance(request, dict) or not _writes_containers(request) or _keeps_revision(request, call):
+    if not isinstance(request, dict) or not _writes_containers(request) or _knows(call, _revisions(call)):
         return None
     for text in deploys.images(Body({"service": request.get(_BODIES[call.thing])}, None)):
         image = parse_image(text)
@@ -207,20 +214,29 @@ def _image(call: _Call, place: DeployPlace) -> str | None:
     return None
 
 
-def _keeps_revision(request: dict[str, object], call: _Call) -> bool:
-    """Whether a call keeps the template, for example to move traffic: Cloud Run then reads no image.
+def _revisions(call: _Call) -> frozenset[str]:
+    """The revisions that the request names, by their last path segments: `metadata.name` in v1, `revision` in v2."""
+    body = _under(decode(call.audit.request), _BODIES[call.thing])
+    named = (_under(body, "spec", "template", "metadata", "name"), _under(body, "template", "revision"))
+    return frozenset(each.rpartition("/")[2] for each in named if isinstance(each, str) and each)
 
-    Such a call sends the whole service, whose template still names a revision that the response knows. A first call
-    that names its revision may look the same: then it proves nothing either.
+
+def _response(call: _Call) -> Mapping[str, object]:
+    response = decode(call.audit.response)
+    return response if isinstance(response, dict) else {}
+
+
+def _knows(call: _Call, revisions: frozenset[str]) -> bool:
+    """Whether the response knows a revision that the request names: then the call may keep the template.
+
+    A call that moves traffic sends the whole service, whose template still names its revision; Cloud Run reads no image
+    for it. A first call that names its revision may look the same: then it proves nothing either.
     """
-    body = request.get(_BODIES[call.thing])
-    named = _under(body, "spec", "template", "metadata", "name") or _under(body, "template", "revision")
-    response = decode(call.audit.response) if named else None
-    known = (_under(response, *path) for path in _REVISIONS)
-    return any(isinstance(each, str) and each.rpartition("/")[2] == named for each in known)
+    known = (_under(_response(call), *path) for path in _KNOWN_REVISIONS)
+    return any(isinstance(each, str) and each.rpartition("/")[2] in revisions for each in known)
 
 
-_REVISIONS = (
+_KNOWN_REVISIONS = (
     *(("status", name) for name in ("latestReadyRevisionName", "latestCreatedRevisionName")),
     *(path for name in ("latestReadyRevision", "latestCreatedRevision") for path in ((name,), ("metadata", name))),
 )
@@ -279,7 +295,9 @@ def _dry_text(value: object, depth: int) -> bool:
 
 
 def _ended_well(begun: Begun, ends: list[_Call]) -> bool:
-    return bool(ends) and all(_belongs(begun, end) and _went_well(end) for end in ends)
+    return bool(ends) and all(
+        _belongs(begun, end) and _went_well(end) and not _knows(end, begun.revisions) for end in ends
+    )
 
 
 def _belongs(begun: Begun, end: _Call) -> bool:

@@ -63,7 +63,7 @@ def with_denial(record: Remediation, denial: Denial, now: datetime, proof: Proof
     tally, moment = record.tally, instant(when(denial, now))
     entries, proven = with_entry(tally.entries, tally.proven, denial.entry, proof)
     tally = replace(
-        _with_last(tally, denial),
+        tally if proof is Proof.DISPROVEN else _with_last(tally, denial),
         denials=tally.denials + 1,
         predicted=False,
         first_seen=min(tally.first_seen, moment),
@@ -74,6 +74,15 @@ def with_denial(record: Remediation, denial: Denial, now: datetime, proof: Proof
         troubleshooter=denial.troubleshooter or tally.troubleshooter,
     )
     return replace(record, tally=tally, names=named(record.names, denial, proof))
+
+
+def displaces(tally: Tally, denial: Denial) -> bool:
+    """Whether an image or a deploy of the denial would displace one that the tally keeps."""
+    pairs: tuple[tuple[tuple[object, ...], object], ...] = (
+        (tally.images, denial.image),
+        (tally.deploys, denial.deploy),
+    )
+    return any(len(kept) >= _SEEN and one is not None and one not in kept for kept, one in pairs)
 
 
 def last_denial(record: Remediation) -> Denial:

@@ -24,10 +24,12 @@ def next_transitions(
     """The transitions that the decision about a new denial causes, each with its actor and note.
 
     Empty if Google Cloud refused to answer, if an approval is being carried out, if the change failed permanently, or
-    if a rejection is still `held`. A granted record comes here only after its grant is gone.
+    if a rejection is still `held`. A granted record comes here only after its grant is gone. A refusal for what the
+    event alone says does not stop an approval: it is carried out, or not, on the denial in the log.
     """
     standing = record.state in (State.APPROVED, State.FAILED) or (record.state is State.REJECTED and held)
-    stopped = record.state is State.APPROVED and decision.outcome is Outcome.REFUSE
+    final = decision.outcome is Outcome.REFUSE and not _OF_THE_EVENT & set(decision.reasons)
+    stopped = record.state is State.APPROVED and final
     unasked = Reason.TERMINAL_ANSWER in decision.reasons
     if decision.outcome is Outcome.IGNORE or unasked or (standing and not stopped):
         return []
@@ -42,6 +44,10 @@ def next_transitions(
     if decision.outcome is Outcome.GRANT:
         steps.append((State.APPROVED, f"{RULE}{decision.rule}", ""))
     return steps
+
+
+_OF_THE_EVENT = {Reason.UNVERIFIED_EVENT, Reason.POLICY_REFUSES}
+"""The reasons to refuse that may come from the content of an event."""
 
 
 def unmet_partners(record: Remediation, partners: Iterable[Remediation]) -> tuple[Remediation, ...]:

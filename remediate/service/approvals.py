@@ -9,14 +9,13 @@ from functools import partial
 import msgspec
 
 from remediate.decisions.policy import Decision, Outcome
-from remediate.entries.denial import Reader
 from remediate.errors import BadInput, Refused, RemediateError, Stale
 from remediate.iam.member import Member
 from remediate.ledger.interface import Ledger
 from remediate.reasons import Reason
 from remediate.records.approval_count import Approval, key, people, same, shortest, valid
 from remediate.records.digests import content_digest
-from remediate.records.lifecycle import based_on, expiry, terms_of, transition
+from remediate.records.lifecycle import based_on, expiry, transition
 from remediate.records.remediation import RULE, Remediation
 from remediate.records.results import Applied, Check, Limits, Verdict
 from remediate.records.states import TRANSITIONS, State
@@ -170,28 +169,34 @@ class Approvals:
         decision = self._decider.reevaluate(record, verdict.denial, verified=verdict.verified)
         if decision.outcome is Outcome.REFUSE:
             return self._withdrawn(record, State.REFUSED, "; ".join(verdict.notes), decision)
-        if self._holds(record, decision, asked):
+        if self._holds(record, decision, verdict, asked):
             return self._executor.apply(record)
         return self._withdrawn(record, State.PROPOSED, "the world has changed since it was approved", decision)
 
-    def _holds(self, record: Remediation, decision: Decision, asked: Testimony) -> bool:
-        """Whether the approval still covers the decision: a rule that grants on the terms it approved on, or people who
-        may still approve what they saw."""
+    def _holds(self, record: Remediation, decision: Decision, verdict: Verdict, asked: Testimony) -> bool:
+        """Whether the approval still covers the decision: a rule that grants on the same terms, or people who may still
+        approve what they saw. A decision that became more generous is covered, for as long as it lets a grant last."""
+        life = record.lifecycle
         if decision.outcome is Outcome.IGNORE:
             return decision.reasons[0] in _THERE_ALREADY
-        approver = record.lifecycle.approver or ""
-        if approver.startswith(RULE):
-            return decision.outcome is Outcome.GRANT and terms_of(decision) == record.terms
-        if differs_materially(record, decision):
+        if not life.added_by_us or not self._ends_in_time(record, decision):  # approved when the member had access
             return False
-        words = [each.actor for each in record.lifecycle.approvals] or [approver]
-        unknown = not record.names.deployers and Reader.DEPLOYER not in record.tally.readers
-        needed = (
-            max(each.of for each in record.lifecycle.approvals) if record.lifecycle.approvals else 2 if unknown else 1
-        )
+        approver = life.approver or ""
+        if approver.startswith(RULE):
+            return decision.outcome is Outcome.GRANT and decision.rule == record.terms.rule
+        if _is_news(record, decision):
+            return False
+        words = [each.actor for each in life.approvals] or [approver]
+        needed = max((each.of for each in life.approvals), default=1 if verdict.deployer_known else 2)
         enough = len({key(each) for each in words}) >= max(needed, decision.approvals)
         may = partial(self._may_still, record, asked)
         return enough and all(self._reviewers.among(decision.reviewers, each) and may(each) for each in words)
+
+    def _ends_in_time(self, record: Remediation, decision: Decision) -> bool:
+        """Whether the approved grant ends no later than one that is made by this decision now."""
+        latest = expiry(decision.expires_after, None, self._now())
+        expires = record.lifecycle.expires
+        return latest is None or (expires is not None and moment(expires) <= moment(latest))
 
     def _withdrawn(self, record: Remediation, state: State, note: str, decision: Decision | None) -> Applied:
         def step() -> Remediation:
@@ -224,15 +229,23 @@ class Approvals:
             raise Refused(f"{record.id} is now refused: {decision.reasons[0].sentence}")
         if decision.outcome is Outcome.IGNORE and decision.reasons[0] in _THERE_ALREADY:
             return decision
-        if differs_materially(record, decision):
+        allowed = self._reviewers.among(decision.reviewers, person.id)
+        # Only reviewers of the record's rule get here. On the terms of the rule that decides now, its own ones will.
+        swapped = bool(record.terms.reviewers) and record.terms.reviewers != decision.reviewers
+        if _is_news(record, decision) or (swapped and not allowed):
             self._executor.commit(*step(State.PROPOSED, note="the world has changed since it was proposed"))
             raise Refused(f"{record.id} changed since it was proposed; review it again: {why}")
-        if not self._reviewers.among(decision.reviewers, person.id):
-            allowed = ", ".join(decision.reviewers)
-            raise Refused(f"{person.id} may not review {record.id}: rule {decision.rule!r} allows only {allowed}")
+        if not allowed:
+            others = ", ".join(decision.reviewers)
+            raise Refused(f"{person.id} may not review {record.id}: rule {decision.rule!r} allows only {others}")
         if decision.outcome is Outcome.IGNORE:
             raise Refused(f"{record.id} is not granted, because a grant would not help: {why}")
         return decision
+
+
+def _is_news(record: Remediation, decision: Decision) -> bool:
+    """Whether a decision has reasons or terms that no reviewer saw. A rule that grants now raises no new question."""
+    return decision.outcome is not Outcome.GRANT and differs_materially(record, decision)
 
 
 def _not_theirs(record: Remediation, person: Member, verdict: Verdict) -> None:

@@ -65,8 +65,8 @@ class History:
     def past(self, denial: Denial, taken_away: str | None) -> Past:
         """The past of the denied member. `taken_away`: when the record says that the grant was last revoked or removed.
 
-        A removal of access counts from shortly (`lag`) before the newest earlier deploy on; without one, within 400
-        days. Raises TransientFault if the log does not answer now.
+        A removal of access counts within 400 days, or from shortly (`lag`) before the newest earlier deploy on, if
+        Cloud Run certainly read the image for that. Raises TransientFault if the log does not answer now.
         """
         project, repository, member = denial.deploy.project, denial.repository, denial.member
         if self._logs is None or not project or repository is None or member is None:
@@ -81,7 +81,7 @@ class History:
         with suppress(TerminalFault):
             newest = self._newest(self._logs, project, place, member, before)
             deployed = newest is not None
-        since = newest.at - self._lag if newest else before - LOOKED_BACK
+        since = self._proves_access_from(newest) if newest else before - LOOKED_BACK
         return Past(deployed, self.removed(repository, member, since, taken_away))
 
     def place(self, repository: Repository, deploying: Iterable[str | None] | None = None) -> DeployPlace | None:
@@ -123,9 +123,13 @@ class History:
         made = list(deploys)
         if not made:
             return []
-        since = {each: each.at - self._lag for each in made}
+        since = {each: self._proves_access_from(each) for each in made}
         entries = list(self._policy_changes(repository, min(since.values())))
         return [each for each in made if self._removed(repository, entries, each.member, since[each]) is False]
+
+    def _proves_access_from(self, deploy: EarlierDeploy) -> datetime:
+        """Since when a deploy proves that its member lost no access before: earlier removals do not count."""
+        return deploy.at - (self._lag if deploy.is_certain else LOOKED_BACK)
 
     def _policy_changes(self, repository: Repository, since: datetime) -> Iterable[bytes]:
         project = self._projects.find(repository.project)

@@ -112,7 +112,7 @@ class Remediator:
         """Carry out the approval by this decision, or an earlier approval that still holds."""
         record = recorded.remediation
         if not recorded.approved:
-            return self._finished(record)
+            return self._finished(record, self.read_back())
         may_write = self._decider.may_write(denial, record.lifecycle.approver)
         return self._executor.apply(record) if may_write else Applied(record, written=False)
 
@@ -122,10 +122,10 @@ class Remediator:
         decision = Decision(Outcome.IGNORE, None, (Reason.DUPLICATE,))
         if record is None:
             return Handled(decision, denial, duplicate=True)
-        applied = self._finished(record)
+        applied = self._finished(record, self.read_back())
         return Handled(decision, denial, applied.remediation, (), applied.written, duplicate=True)
 
-    def _finished(self, record: Remediation) -> Applied:
+    def _finished(self, record: Remediation, asked: Testimony) -> Applied:
         """Carry out an earlier approval, if it may be written for every deploy that waits for it.
 
         In dry-run an event never writes: only the approval itself does.
@@ -135,7 +135,7 @@ class Remediator:
         last = lifecycle.last_denial(record)
         waiting = [msgspec.structs.replace(last, deploy=each) for each in record.tally.deploys]
         due = all(self._decider.may_write(each, record.lifecycle.approver) for each in waiting or [last])
-        return self._approvals.carry_out(record, self.read_back()) if due else Applied(record, written=False)
+        return self._approvals.carry_out(record, asked) if due else Applied(record, written=False)
 
     # Reviews
 

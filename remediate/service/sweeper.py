@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 
 from remediate.errors import RemediateError
-from remediate.ledger.interface import Ledger
+from remediate.ledger.interface import Filter, Ledger
 from remediate.records.lifecycle import transition
 from remediate.records.remediation import RULE, Remediation
 from remediate.records.results import Applied, Limits, Swept
@@ -19,9 +19,11 @@ from remediate.service.switching import Switching
 from remediate.service.testimony import Testimony
 from remediate.times import moment
 
-_Finish = Callable[[Remediation], Applied]
+_Finish = Callable[[Remediation, Testimony], Applied]
 """Carries out an earlier approval by a rule, if nothing holds it back."""
-_ReadBack = Callable[[], Testimony]
+_ReadBack = Callable[[Iterable[Remediation]], Testimony]
+
+_TOGETHER = 1000  # approvals whose entries one look-up reads back; later ones are read back one by one
 
 
 class Sweeper:
@@ -51,12 +53,13 @@ class Sweeper:
         Calls `advance` with the number of remediations done and the total.
         """
         idents = list(self._ledger.ids((State.PROPOSED, State.APPROVED, State.GRANTED)))
+        asked = read_back(self._ledger.page(Filter((State.APPROVED,)), limit=_TOGETHER).records)
         for number, ident in enumerate(idents):
             advance(number, len(idents))
             record = None
             try:
                 record = require_record(self._ledger, ident)
-                done = self._executor.retry_on_conflict(partial(self._swept, ident, finish, read_back))
+                done = self._executor.retry_on_conflict(partial(self._swept, ident, finish, asked))
                 self._renewal.offer(done)
             except Exception as fault:  # one faulty remediation must not stop the others
                 yield Swept(record, record.state if record else None, describe_fault(fault), ident)
@@ -66,7 +69,7 @@ class Sweeper:
         yield from self._renewal.carry_out()
         yield from self._switching.let_lapse()
 
-    def _swept(self, ident: str, finish: _Finish, read_back: _ReadBack) -> Remediation:
+    def _swept(self, ident: str, finish: _Finish, asked: Testimony) -> Remediation:
         record = require_record(self._ledger, ident)
         now = self._now()
         late = now - moment(record.lifecycle.updated) >= self._limits.lapse_after
@@ -80,7 +83,7 @@ class Sweeper:
             self._executor.remind(record)
         if record.state is State.APPROVED:
             by_rule = (record.lifecycle.approver or "").startswith(RULE)
-            applied = finish(record) if by_rule else self._approvals.carry_out(record, read_back())
+            applied = finish(record, asked) if by_rule else self._approvals.carry_out(record, asked)
             return applied.remediation
         if record.state is State.GRANTED:
             if record.lifecycle.ending:

@@ -18,6 +18,7 @@ from remediate.entries.joining import call_of, join_call
 from remediate.entries.log_entry import LogEntry, read_entry
 from remediate.errors import RemediateError, TransientFault, Unreadable
 from remediate.iam.member import Member, parse_member
+from remediate.records.lifecycle import displaces
 from remediate.records.remediation import Remediation
 from remediate.records.results import Verdict
 from remediate.records.witnesses import NamedBy, Proof, is_full, named_in, overflows
@@ -34,6 +35,7 @@ class Testimony:
         self._collector = collector
         self._now = clock
         self._answers: dict[EntryKey, list[bytes] | RemediateError] = {}
+        self._verdicts: dict[Remediation, Verdict] = {}
 
     # Asking
 
@@ -66,10 +68,16 @@ class Testimony:
 
         The newest entry that the log confirms counts; entries that it does not have are ignored and noted.
         """
+        if self._logs is not None:
+            self.ask([record], *people)
+        if record not in self._verdicts:
+            self._verdicts[record] = self._judged(record)
+        return self._verdicts[record]
+
+    def _judged(self, record: Remediation) -> Verdict:
         known = bool(record.names.deployers) or Reader.DEPLOYER in record.tally.readers
         if self._logs is None:
             return Verdict(verified=True, deployer_known=known)
-        self.ask([record], *people)
         notes: list[str] = []
         unanswered = not record.tally.entries
         young = False
@@ -119,10 +127,8 @@ class Testimony:
         if not calls:
             found = self._collector.resolve(denial)
             return found if isinstance(found, Denial) else denial
-        with suppress(TransientFault):  # its named deployers stay barred in any case
-            read = [each for call in calls if call for each in self._read(call) or ()]
-            return join_call(denial, [call for each in read if (call := call_of(each))])
-        return denial
+        read = [each for call in calls if call for each in self._read(call) or ()]
+        return join_call(denial, [call for each in read if (call := call_of(each))])
 
     def _deployer_known(self, record: Remediation, denial: Denial) -> bool:
         """Whether the log itself names a deployer for this record: the deployer in a forged entry does not count."""
@@ -166,12 +172,15 @@ class Testimony:
     def proof(self, record: Remediation | None, denial: Denial, *, from_log: bool) -> Proof:
         """What the log says of a denial's entry whose names are about to be recorded. Raises TransientFault.
 
-        Asks the log only if the record has reached its limit of unproven entries.
+        Asks the log only if the record has reached a limit, so that the names, entries, images or deploys of this
+        denial displace others that may be the only real ones.
         """
         if from_log:
             return Proof.PROVEN
         if record is None or not (
-            overflows(record.names, denial) or is_full(record.tally.entries, record.tally.proven)
+            overflows(record.names, denial)
+            or is_full(record.tally.entries, record.tally.proven)
+            or displaces(record.tally, denial)
         ):
             return Proof.LATER
         key = entry_key(denial.entry)
@@ -198,8 +207,9 @@ _UNASKED = "Cloud Logging could not be asked whether it has the entry"
 def _keys(record: Remediation, people: Sequence[str]) -> list[EntryKey]:
     """The keys to read back: the denials' entries with their calls, and the entries that name these people."""
     own = [each for each in record.names.named_by if each.entry in record.tally.entries]
-    persons = [person for person in people if person]
+    persons = [*people]
     persons += [each.actor for each in record.lifecycle.approvals]
+    persons += [record.lifecycle.approver or ""]
     theirs = [each for person in dict.fromkeys(persons) for each in naming(record, person)]
     by = (*own, *theirs, *record.names.named_by[-_WITNESSES:])
     entries = (*record.tally.entries, *(entry for each in by for entry in (each.entry, each.call) if entry))

@@ -393,3 +393,27 @@ def test_a_v2_call_that_only_moves_traffic_proves_no_reading(place: str, which: 
     answered = changed(place, known, changed("protoPayload/response", {}, named))
     assert not proves(answered)
     assert proves(changed("protoPayload/request/service/template/revision", "web-00002-new", answered))
+
+
+NAMED_REVISION = f"projects/{PROJECT}/locations/us-east1/services/web/revisions/web-00001-abc"
+
+
+@pytest.mark.parametrize("spelled", ["web-00001-abc", NAMED_REVISION])
+def test_a_call_whose_last_entry_knows_its_revision_proves_nothing(spelled: str) -> None:
+    operation = {"id": "projects/p/locations/l/operations/op1", "producer": "run.googleapis.com"}
+    first = changed("protoPayload/request/service/template/revision", spelled, good(api="v2"))
+    first |= {"operation": operation | {"first": True}}
+    last = good(api="v2", at=AT + timedelta(seconds=9), insert_id="last") | {"operation": operation | {"last": True}}
+    del last["protoPayload"]["request"], last["protoPayload"]["authorizationInfo"]
+    begun = [each for each in found(first) if isinstance(each, Begun)]
+    assert completed_deploys(begun, [json.dumps(last).encode()], place())
+    last["protoPayload"]["response"] = {"name": "web", "latestCreatedRevision": NAMED_REVISION}
+    assert not completed_deploys(begun, [json.dumps(last).encode()], place())
+
+
+def test_every_revision_that_a_request_names_is_compared() -> None:
+    whole = changed("protoPayload/request/service/template/revision", NAMED_REVISION, good(api="v2"))
+    answered = changed("protoPayload/response", {"latestReadyRevision": NAMED_REVISION}, whole)
+    assert not proves(answered)
+    other = {"template": {"metadata": {"name": "other"}}}
+    assert not proves(changed("protoPayload/request/service/spec", other, answered))

@@ -70,15 +70,31 @@ def test_only_the_400_days_before_the_denial_count() -> None:
 
 def test_what_was_taken_away_since_the_newest_deploy() -> None:
     assert past(deploy(5), change("REMOVE", 3)) == Past(True, True)
-    assert past(deploy(5), deploy(2), change("REMOVE", 3)) == Past(True, False)
+    assert past(deploy(5), deploy(2, revision="web-2"), change("REMOVE", 3)) == Past(True, False)
     assert past(deploy(5), change("REMOVE", 3), change("ADD", 2)) == Past(True, False)
     assert past(change("REMOVE", 3)) == Past(False, True)
     assert past(deploy(5), change("REMOVE", -0.01)) == Past(True, True)  # later than the denial is not too late
 
 
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_an_update_that_may_change_nothing_hides_no_removal(api: str) -> None:
+    """Such an update makes no revision, so Cloud Run reads no image: whoever lost access can still make it."""
+    assert past(deploy(9), change("REMOVE", 7), deploy(2, api=api)) == Past(True, True)
+    unnamed = deploy(2, api=api)
+    unnamed["protoPayload"]["response"] = {
+        "status": {"latestCreatedRevisionName": "web-1"},
+        "latestCreatedRevision": "web-1",
+    }
+    assert past(deploy(9), change("REMOVE", 7), unnamed) == Past(True, True)
+    created = deploy(2, api=api)
+    created["protoPayload"]["methodName"] = f"google.cloud.run.{api}.Services.CreateService"
+    assert past(deploy(9), change("REMOVE", 7), created) == Past(True, False)
+
+
 def test_our_own_record_tells_what_was_revoked_or_removed() -> None:
     assert past(deploy(5), taken_away=instant(DENIED - 3 * DAY)) == Past(True, True)
-    assert past(deploy(5), taken_away=instant(DENIED - 6 * DAY)) == Past(True, False)
+    assert past(deploy(5), taken_away=instant(DENIED - 6 * DAY)) == Past(True, True)
+    assert past(deploy(5, revision="web-2"), taken_away=instant(DENIED - 6 * DAY)) == Past(True, False)
     own = history(
         MemoryLogs(log=[deploy(5), change("REMOVE", 3, by="r@x.iam.gserviceaccount.com")]),
         own=("serviceaccount:r@x.iam.gserviceaccount.com",),
@@ -109,7 +125,10 @@ def test_a_v2_operation_is_joined_with_its_end() -> None:
     assert history(logs).past(same(), None) == Past(True, False)
     assert logs.reads == 3
     assert past(first) == Past(False, False)
-    # the newest counts, whichever way it was proven: what was taken away before it was given back
+    # the newest counts, whichever way it was proven
+    assert past(first, last, deploy(5, revision="web-2"), change("REMOVE", 3)) == Past(True, True)
+    for each in (first, last):
+        each["protoPayload"]["methodName"] = "google.cloud.run.v2.Services.CreateService"
     assert past(first, last, deploy(5), change("REMOVE", 3)) == Past(True, False)
     assert past(first, deploy(5), change("REMOVE", 3)) == Past(True, True)
 
@@ -190,7 +209,7 @@ def test_a_grant_that_was_revoked_is_asked_long_after_it_is_forgotten(world: Wor
     service.revoke(granted.id, actor="lead@example.com", note="left the team")
     world.now += 100 * DAY
     assert handled(world, "2") is Outcome.ASK
-    again = deployed(CI, PROJECT, APP, world.now - DAY)  # somebody let it read again, and it deployed
+    again = deployed(CI, PROJECT, APP, world.now - DAY, revision="web-9")  # somebody let it read again, and it deployed
     world.logs.log.append(again)
     late = denial(same_entry("3") | {"timestamp": instant(world.now)})
     world.logs.written = lambda insert_id: same_entry(insert_id) | {"timestamp": instant(world.now)}

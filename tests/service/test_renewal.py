@@ -242,8 +242,10 @@ def test_what_somebody_took_away_since_the_deploy_is_not_renewed(world: World) -
     world.logs.log.append(policy_set(f"projects/{PROJECT}", ("REMOVE", "roles/viewer", str(CI)), at=NOON + 50 * DAY))
     world.now = NOON + 85 * DAY
     assert swept(world) == []
-    deploy(world, 60)
-    assert len(swept(world)) == 1  # somebody let it read again: it deployed since
+    deploy(world, 60, insert_id="unchanged")
+    assert swept(world) == []  # an update may have changed nothing
+    deploy(world, 61, revision="web-2")
+    assert len(swept(world)) == 1  # somebody let it read again: it made a revision since
 
 
 def test_a_grant_that_somebody_removed_is_removed_and_not_renewed(world: World) -> None:
