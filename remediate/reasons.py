@@ -155,10 +155,10 @@ class Reason(StrEnum):
         "deploys_unknown",
         "Could not check whether the member deployed from this repository before.",
     )
-    ACCESS_REMOVED = "access_removed", "The member's access was removed after its last deploy from this repository."
+    ACCESS_REMOVED = "access_removed", "The member's access was removed, and no deploy since shows that it can read again."
     ACCESS_REMOVED_UNKNOWN = (
         "access_removed_unknown",
-        "Could not check whether the member's access was removed after its last deploy.",
+        "Could not check whether the member's access was removed since its last deploy.",
     )
     MEMBER_OUTSIDE = "member_outside", "The member or the deployer does not belong to this organization."
     MEMBER_ORGANIZATION_UNKNOWN = (
