@@ -155,7 +155,10 @@ class Reason(StrEnum):
         "deploys_unknown",
         "Could not check whether the member deployed from this repository before.",
     )
-    ACCESS_REMOVED = "access_removed", "The member's access was removed, and no deploy since shows that it can read again."
+    ACCESS_REMOVED = (
+        "access_removed",
+        "The member's access was removed, and no deploy since shows that it can read again.",
+    )
     ACCESS_REMOVED_UNKNOWN = (
         "access_removed_unknown",
         "Could not check whether the member's access was removed since its last deploy.",
