@@ -16,7 +16,7 @@ from remediate.reasons import Reason
 from remediate.records.approval_count import Approval
 from remediate.records.digests import content_digest, rule_terms_digest, terms_digest
 from remediate.records.hash_chain import digest
-from remediate.records.remediation import RULE, Lifecycle, Remediation, Tally, Terms, TrailRecord
+from remediate.records.remediation import Lifecycle, Remediation, Tally, Terms, TrailRecord
 from remediate.records.states import TRANSITIONS, Ending, State
 from remediate.records.witnesses import Proof, named, with_entry
 from remediate.times import instant
@@ -78,28 +78,27 @@ def with_denial(record: Remediation, denial: Denial, now: datetime, proof: Proof
 
 def displaces(tally: Tally, denial: Denial) -> bool:
     """Whether an image or a deploy of the denial would displace one that the tally keeps."""
-    pairs: tuple[tuple[tuple[object, ...], object], ...] = (
-        (tally.images, denial.image),
-        (tally.deploys, denial.deploy),
-    )
-    return any(len(kept) >= _SEEN and one is not None and one not in kept for kept, one in pairs)
+    new_image = denial.image is not None and denial.image not in tally.images
+    new_deploy = denial.deploy not in tally.deploys
+    return (new_image and len(tally.images) >= _SEEN) or (new_deploy and len(tally.deploys) >= _SEEN)
 
 
 def last_denial(record: Remediation) -> Denial:
     """The last denial, rebuilt from the record, to decide about it again."""
+    tally, grant = record.tally, record.grant
     people = [each for each in map(parse_member, record.names.deployers) if isinstance(each, Member)]
     return Denial(
-        entry=record.tally.entries[-1] if record.tally.entries else EntryId(timestamp=record.tally.last_seen),
-        deploy=record.tally.deploys[-1] if record.tally.deploys else Deploy(),
-        reader=record.tally.readers[-1] if record.tally.readers else None,
-        member=record.grant.member,
-        repository=record.grant.repository,
-        image=record.tally.images[-1] if record.tally.images else None,
+        entry=tally.entries[-1] if tally.entries else EntryId(timestamp=tally.last_seen),
+        deploy=tally.deploys[-1] if tally.deploys else Deploy(),
+        reader=tally.readers[-1] if tally.readers else None,
+        member=grant.member,
+        repository=grant.repository,
+        image=tally.images[-1] if tally.images else None,
         deployer=people[-1] if people else None,
         behind=tuple(people),
-        doubts=record.tally.doubts,
-        authorized=record.tally.authorized,
-        image_confirmed=record.tally.image_confirmed,
+        doubts=tally.doubts,
+        authorized=tally.authorized,
+        image_confirmed=tally.image_confirmed,
     )
 
 
@@ -168,7 +167,7 @@ def transition(
             replace(life, approver=actor, added_by_us=added_by_us, expires=expires),
             replace(tally, gathered=""),
         )
-    if state is State.EXPIRED and not (life.approver or "").startswith(RULE):
+    if state is State.EXPIRED and not life.is_by_rule:
         life = replace(life, ended=instant(now))
     if state in (State.REVOKED, State.REMOVED):
         life = replace(life, taken_away=instant(now))

@@ -84,6 +84,11 @@ class Lifecycle(msgspec.Struct, frozen=True):
     ended: str | None = None
     """When a temporary grant that a person approved last expired: deploys during it do not prove permanent access."""
 
+    @property
+    def is_by_rule(self) -> bool:
+        """Whether a rule approved it, and not a person."""
+        return self.approver is not None and self.approver.startswith(RULE)
+
 
 class Storage(msgspec.Struct, frozen=True):
     """How the record is stored. The ledger compares and raises `version` when it commits the record."""

@@ -16,7 +16,7 @@ from remediate.reasons import Reason
 from remediate.records.approval_count import Approval, key, people, same, shortest, valid
 from remediate.records.digests import content_digest
 from remediate.records.lifecycle import based_on, expiry, transition
-from remediate.records.remediation import RULE, Remediation
+from remediate.records.remediation import Remediation
 from remediate.records.results import Applied, Check, Limits, Verdict
 from remediate.records.states import TRANSITIONS, State
 from remediate.records.transitions import differs_materially, why_not
@@ -181,12 +181,11 @@ class Approvals:
             return decision.reasons[0] in _THERE_ALREADY
         if not life.added_by_us or not self._ends_in_time(record, decision):  # approved when the member had access
             return False
-        approver = life.approver or ""
-        if approver.startswith(RULE):
+        if life.is_by_rule:
             return decision.outcome is Outcome.GRANT and decision.rule == record.terms.rule
         if _is_news(record, decision):
             return False
-        words = [each.actor for each in life.approvals] or [approver]
+        words = [each.actor for each in life.approvals] or [life.approver or ""]
         needed = max((each.of for each in life.approvals), default=1 if verdict.deployer_known else 2)
         enough = len({key(each) for each in words}) >= max(needed, decision.approvals)
         may = partial(self._may_still, record, asked)

@@ -29,7 +29,7 @@ from remediate.ledger.interface import Ledger
 from remediate.reasons import Reason
 from remediate.records import lifecycle
 from remediate.records.modes import Modes, effective, loosened_by
-from remediate.records.remediation import RULE, Remediation
+from remediate.records.remediation import Lifecycle, Remediation
 from remediate.records.results import Limits
 from remediate.records.states import State
 from remediate.service.evidence import EvidenceCollector, PolicySnapshot
@@ -170,9 +170,9 @@ class Decider:
         people = {each.key.casefold() for each in (denial.member, denial.deployer, *denial.behind) if each}
         return Reason.OWN_SWITCH if people & loosened_by(modes, places, self._now()) else None
 
-    def may_write(self, denial: Denial, approver: str | None) -> bool:
+    def may_write(self, denial: Denial, life: Lifecycle) -> bool:
         """Whether an event may carry out an approval now: a person's in enforce mode, a rule's without a `hold`."""
-        if approver is not None and approver.startswith(RULE):
+        if life.is_by_rule:
             return self.hold(denial) is None
         if self._mode is Mode.DRY_RUN:
             return False

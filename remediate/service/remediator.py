@@ -113,7 +113,7 @@ class Remediator:
         record = recorded.remediation
         if not recorded.approved:
             return self._finished(record, self.read_back())
-        may_write = self._decider.may_write(denial, record.lifecycle.approver)
+        may_write = self._decider.may_write(denial, record.lifecycle)
         return self._executor.apply(record) if may_write else Applied(record, written=False)
 
     def _handled_before(self, denial: Denial) -> Handled:
@@ -134,7 +134,7 @@ class Remediator:
             return Applied(record, written=False)
         last = lifecycle.last_denial(record)
         waiting = [msgspec.structs.replace(last, deploy=each) for each in record.tally.deploys]
-        due = all(self._decider.may_write(each, record.lifecycle.approver) for each in waiting or [last])
+        due = all(self._decider.may_write(each, record.lifecycle) for each in waiting or [last])
         return self._approvals.carry_out(record, asked) if due else Applied(record, written=False)
 
     # Reviews

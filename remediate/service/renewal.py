@@ -125,24 +125,8 @@ class Renewal:
     ) -> Remediation | None:
         """Renew the grant; None if the grant changed since it was read, so that it is not renewed."""
         current, now = require_record(self._ledger, record.id), self._now()
-        same = (
-            current.state,
-            current.lifecycle.cycle,
-            current.lifecycle.expires,
-            current.lifecycle.approver,
-            current.lifecycle.taken_away,
-        )
-        if (
-            same
-            != (
-                State.GRANTED,
-                record.lifecycle.cycle,
-                record.lifecycle.expires,
-                record.lifecycle.approver,
-                record.lifecycle.taken_away,
-            )
-            or current.lifecycle.ending
-        ):
+        changed = (current.state, current.lifecycle) != (State.GRANTED, record.lifecycle)
+        if changed or current.lifecycle.ending:
             return None
         if not ends_soon(current, now):
             return None
@@ -151,16 +135,12 @@ class Renewal:
 
 def ends_soon(record: Remediation, now: datetime) -> bool:
     """Whether a grant by a rule expires soon, so that it may be renewed; False once it has expired."""
-    by_rule = (record.lifecycle.approver or "").startswith(RULE)
-    if (
-        record.state is not State.GRANTED
-        or not (record.lifecycle.added_by_us and by_rule and record.lifecycle.expires)
-        or record.lifecycle.ending
-    ):
+    life = record.lifecycle
+    if record.state is not State.GRANTED or not (life.added_by_us and life.is_by_rule and life.expires) or life.ending:
         return False
-    left = moment(record.lifecycle.expires) - now
-    life = timedelta(seconds=record.terms.max_duration) if record.terms.max_duration is not None else 4 * WINDOW
-    return timedelta(0) < left <= min(WINDOW, life / 4)
+    left, most = moment(life.expires) - now, record.terms.max_duration
+    duration = timedelta(seconds=most) if most is not None else 4 * WINDOW
+    return timedelta(0) < left <= min(WINDOW, duration / 4)
 
 
 def renewed(

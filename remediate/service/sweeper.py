@@ -9,7 +9,7 @@ from functools import partial
 from remediate.errors import RemediateError
 from remediate.ledger.interface import Filter, Ledger
 from remediate.records.lifecycle import transition
-from remediate.records.remediation import RULE, Remediation
+from remediate.records.remediation import Remediation
 from remediate.records.results import Applied, Limits, Swept
 from remediate.records.states import Ending, State
 from remediate.service.approvals import Approvals, require_record
@@ -71,25 +71,21 @@ class Sweeper:
 
     def _swept(self, ident: str, finish: _Finish, asked: Testimony) -> Remediation:
         record = require_record(self._ledger, ident)
-        now = self._now()
-        late = now - moment(record.lifecycle.updated) >= self._limits.lapse_after
-        if (
-            record.state in (State.PROPOSED, State.APPROVED)
-            and late
-            and not self._executor.write_already_applied(record)
-        ):
+        now, life = self._now(), record.lifecycle
+        waits = record.state in (State.PROPOSED, State.APPROVED)
+        is_late = now - moment(life.updated) >= self._limits.lapse_after
+        if waits and is_late and not self._executor.write_already_applied(record):
             return self._moved(record, State.LAPSED)
         if record.state is State.PROPOSED:
             self._executor.remind(record)
         if record.state is State.APPROVED:
-            by_rule = (record.lifecycle.approver or "").startswith(RULE)
-            applied = finish(record, asked) if by_rule else self._approvals.carry_out(record, asked)
-            return applied.remediation
+            carry_out = finish if life.is_by_rule else self._approvals.carry_out
+            return carry_out(record, asked).remediation
         if record.state is State.GRANTED:
-            if record.lifecycle.ending:
+            if life.ending:
                 return self._executor.finish_revocation(record)
-            if record.lifecycle.added_by_us and record.lifecycle.expires and moment(record.lifecycle.expires) <= now:
-                note = f"was granted until {record.lifecycle.expires}"
+            if life.added_by_us and life.expires and moment(life.expires) <= now:
+                note = f"was granted until {life.expires}"
                 return self._executor.start_revocation(record, Ending(State.EXPIRED, ACTOR, note))
             if not self._executor.is_still_granted(record):
                 return self._moved(record, State.REMOVED)
