@@ -12,6 +12,7 @@ import pytest
 from remediate.decisions.policy import Mode, Outcome, Rule
 from remediate.decisions.policy_file import parse_policy
 from remediate.entries.denial import Denial
+from remediate.errors import TransientFault
 from remediate.records.modes import EVERYWHERE, Modes
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
@@ -25,7 +26,7 @@ NOBODY_ALONE = Reviewers()
 ASKS = parse_policy("rules:\n- {name: nobody, when: true, then: ask}\n", "policy.yaml")
 
 MEMBER = f"serviceAccount:{DEPLOYER}"
-DAY = timedelta(days=1)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 def cross(insert_id: str = "1") -> Denial:
@@ -135,3 +136,18 @@ class Wants:
 
     def mentions(self, variable: str) -> bool:
         return not variable
+
+
+def unavailable(*_: Any, **__: Any) -> None:
+    raise TransientFault("setIamPolicy: 503")
+
+
+def stored(world: World, record: Remediation) -> Remediation:
+    found = world.ledger.get(record.id)
+    assert found
+    return found
+
+
+def of_rules(text: str) -> Any:
+    found = parse_policy(f"rules:\n- {text}\n", "policy.yaml")
+    return lambda: found

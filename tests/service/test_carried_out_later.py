@@ -44,6 +44,7 @@ from tests.service.helpers import (
     ASKS,
     BO,
     DAY,
+    HOUR,
     MEMBER,
     Crash,
     Registry,
@@ -52,25 +53,17 @@ from tests.service.helpers import (
     crash,
     cross,
     impersonated,
+    of_rules,
     proposed,
     same,
     same_entry,
     state,
+    stored,
+    unavailable,
 )
 from tests.service.world import REVIEWER, SAME_IMAGE, SAME_REPOSITORY, World
 
-HOUR = timedelta(hours=1)
 TWO = parse_policy("rules:\n- {name: two, when: true, then: ask, approvals: 2}\n", "policy.yaml")
-
-
-def unavailable(*_: Any, **__: Any) -> None:
-    raise TransientFault("setIamPolicy: 503")
-
-
-def stored(world: World, record: Remediation) -> Remediation:
-    found = world.ledger.get(record.id)
-    assert found
-    return found
 
 
 def test_a_new_denial_does_not_write_what_a_rule_approved_once_the_rule_asks(world: World) -> None:
@@ -221,11 +214,6 @@ def approved_before_the_write(world: World, actor: str = REVIEWER, rules: Any = 
     with pytest.raises(Crash):
         world.instance(registry=Registry(world, add_reader=crash), **how).approve(record.id, actor=actor)
     return stored(world, record)
-
-
-def of_rules(text: str) -> Any:
-    found = parse_policy(f"rules:\n- {text}\n", "policy.yaml")
-    return lambda: found
 
 
 @pytest.mark.parametrize("forged", [True, False])

@@ -33,8 +33,7 @@ from tests.audit_entries import (
     user_text,
 )
 from tests.fakes import MemoryLogs
-from tests.service.helpers import ANA, BO, MEMBER, Registry, same, same_entry
-from tests.service.test_carried_out_later import HOUR, of_rules, stored, unavailable
+from tests.service.helpers import ANA, BO, HOUR, MEMBER, Registry, of_rules, same, same_entry, stored, unavailable
 from tests.service.world import REVIEWER, SAME_IMAGE, SAME_REPOSITORY, World
 
 ASK_AN_HOUR_OR_OPEN = """rules:
@@ -173,8 +172,11 @@ class Flaky(MemoryLogs):
 
 
 @pytest.mark.parametrize("by_rule", [True, False])
-def test_a_call_that_cannot_be_read_for_a_moment_refuses_nothing(world: World, by_rule: bool) -> None:
+def test_a_call_that_cannot_be_read_for_a_moment_refuses_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, by_rule: bool
+) -> None:
     call = call_entry(OPERATION, api="v2", insert_id="call", images=(SAME_IMAGE,))
+    monkeypatch.setitem(LOGGED, "call", call)
     logs = Flaky(LOGGED.get, operations={OPERATION: [call]})
     world.logs = logs
     entry = denial(last_entry(user_text(SAME_IMAGE), OPERATION, code=7, insert_id="last-1"))
