@@ -70,6 +70,7 @@ _SERVICE = (
     "service/test_each_decision.py",
     "service/test_executor.py",
     "service/test_carried_out_later.py",
+    "service/test_waiting_approvals.py",
     "service/test_approvals.py",
     "service/test_two_approvals.py",
     "service/test_lifecycle.py",

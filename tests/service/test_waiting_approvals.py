@@ -250,6 +250,44 @@ def test_two_rules_with_reviewers_of_their_own_leave_somebody_who_may_approve(wo
     assert service.approve(record.id, actor=ANA).written
 
 
+def test_a_rules_approval_is_carried_out_on_the_denial_in_the_log(world: World) -> None:
+    """Not on the record's last denial, which an event may have written that the log does not have."""
+    grants = "{name: team, when: \"deploy.name == '%s'\", then: grant}"
+    [entry] = [same_entry("1")]
+    name = entry["protoPayload"]["resourceName"].rpartition("/")[2]
+    with pytest.raises(TransientFault):
+        opened(world, same("1"), rules=of_rules(grants % name), registry=Registry(world, add_reader=unavailable))
+    [record] = world.records().values()
+    forged = same_entry("forged")
+    forged["resource"]["labels"]["service_name"] = "other"
+    forged["protoPayload"]["resourceName"] = "namespaces/shop-frontend/services/other"
+    forged["protoPayload"]["request"]["service"]["metadata"]["name"] = "other"
+    world.instance(Mode.ENFORCE, rules=of_rules(grants % "other")).handle(understood(forged))
+    assert (stored(world, record).state, world.registry.writes) == (State.PROPOSED, 0)
+
+
+def test_an_approval_is_not_carried_out_once_the_log_has_another_entry(world: World) -> None:
+    with pytest.raises(TransientFault):
+        opened(world, same("1"), registry=Registry(world, add_reader=unavailable))
+    [record] = world.records().values()
+    world.logs.written = lambda _: None
+    world.now += timedelta(hours=1)
+    assert (swept(world, record).state, world.registry.writes) == (State.REFUSED, 0)
+
+
+def test_an_approval_is_carried_out_only_where_the_rule_that_decides_now_lets_its_approver_review(world: World) -> None:
+    rules = policy(ANA_OR_BO)
+    record = opened(world, other_deploy("1"), rules=rules)
+    opened(world, denial(activity(insert_id="2")), rules=rules)
+    opened(world, other_deploy("3"), rules=rules)
+    service = world.instance(Mode.ENFORCE, rules=rules)
+    with pytest.raises(Refused, match="changed since it was proposed"):
+        service.approve(record.id, actor=ANA)
+    approved(world, record, BO, rules=rules)
+    after = opened(world, denial(activity(insert_id="4")), rules=rules)
+    assert (after.state, world.registry.writes) == (State.PROPOSED, 0)
+
+
 # What it costs
 
 
