@@ -36,16 +36,16 @@ def open_remediation(
     proof: Proof = Proof.LATER,
 ) -> tuple[Remediation, TrailRecord]:
     """The record that a first denial opens, `proposed`, `refused` or `failed`, and its first trail record."""
-    moment, grant = instant(when(denial, now)), denial.grant
+    at, grant = instant(when(denial, now)), denial.grant
     blank = Remediation(
         id=grant.id,
         repository=str(grant.repository),
         member=str(grant.member),
         state=state,
         reasons=decision.reasons,
-        tally=Tally(first_seen=moment, last_seen=moment),
+        tally=Tally(first_seen=at, last_seen=at),
         terms=terms_of(decision),
-        lifecycle=Lifecycle(updated=moment, shown=(rule_terms_digest(terms_of(decision)),)),
+        lifecycle=Lifecycle(updated=at, shown=(rule_terms_digest(terms_of(decision)),)),
     )
     return _step(None, with_denial(blank, denial, now, proof), state, actor, now, decision.reasons, note, decision)
 
@@ -60,14 +60,14 @@ def open_predicted(
 
 def with_denial(record: Remediation, denial: Denial, now: datetime, proof: Proof = Proof.LATER) -> Remediation:
     """The record with one more denial; no transition, so no trail record. `proof`: what the log says of its entry."""
-    tally, moment = record.tally, instant(when(denial, now))
+    tally, at = record.tally, instant(when(denial, now))
     entries, proven = with_entry(tally.entries, tally.proven, denial.entry, proof)
     tally = replace(
         tally if proof is Proof.DISPROVEN else _with_last(tally, denial),
         denials=tally.denials + 1,
         predicted=False,
-        first_seen=min(tally.first_seen, moment),
-        last_seen=max(tally.last_seen, moment),
+        first_seen=min(tally.first_seen, at),
+        last_seen=max(tally.last_seen, at),
         readers=tuple(sorted({*tally.readers, *filter(None, [denial.reader])})),
         entries=entries,
         proven=proven,
@@ -215,13 +215,13 @@ def _step(
     note: str,
     decision: Decision | None,
 ) -> tuple[Remediation, TrailRecord]:
-    moment = instant(now)
+    at = instant(now)
     last = record.tally.deploys[-1] if record.tally.deploys else Deploy()
     given = record.lifecycle.approvals if state in (State.PROPOSED, State.APPROVED) else ()
     trail = TrailRecord(
         remediation=record.id,
         seq=record.storage.trail + 1,
-        at=moment,
+        at=at,
         actor=actor,
         before=before,
         after=state,
@@ -238,7 +238,7 @@ def _step(
         approval=f"{len(given)} of {given[-1].of}" if given and given[-1].of > 1 else msgspec.UNSET,
         not_mine=True if given and given[-1].not_mine else msgspec.UNSET,
     )
-    following = replace(record, state=state, lifecycle=replace(record.lifecycle, updated=moment))
+    following = replace(record, state=state, lifecycle=replace(record.lifecycle, updated=at))
     trail = replace(trail, terms=terms_digest(following))
     trail = replace(trail, hash=digest(trail))
     storage = replace(record.storage, trail=trail.seq, trail_hash=trail.hash)
@@ -248,8 +248,8 @@ def _step(
 def when(denial: Denial, now: datetime) -> datetime:
     """The time of the denial: the timestamp of the entry, but never later than now (clocks differ)."""
     try:
-        moment = datetime.fromisoformat(denial.entry.timestamp or "")
-        return min(moment.astimezone(UTC), now) if moment.tzinfo else now
+        at = datetime.fromisoformat(denial.entry.timestamp or "")
+        return min(at.astimezone(UTC), now) if at.tzinfo else now
     except (ValueError, OverflowError):  # not a time, or out of range in UTC
         return now
 
