@@ -67,6 +67,7 @@ resource "google_artifact_registry_repository" "images" {
 
 # Cloud Run's own build settings describe a build and start none, so this starts it, as install.sh does; what runs the
 # image waits for it. Source: "build_config" (google_cloud_run_v2_service), and the provider's issue 22263.
+# The builder's rights are seconds old in a first apply, so a build that fails is tried again.
 resource "terraform_data" "image" {
   triggers_replace = [local.image]
 
@@ -74,8 +75,8 @@ resource "terraform_data" "image" {
     working_dir = local.root
 
     command = join(" ", [
-      "gcloud builds submit . --quiet --project=${var.project} --region=${var.region}",
-      "--config=deploy/build.yaml --ignore-file=deploy/gcloudignore --substitutions=_IMAGE=${local.image}",
+      "deploy/patiently.sh gcloud builds submit . --quiet --project=${var.project}",
+      "${var.build_region == "global" ? "" : "--region=${var.build_region} "}--config=deploy/build.yaml --ignore-file=deploy/gcloudignore --substitutions=_IMAGE=${local.image}",
       "--service-account=${google_service_account.of["builder"].id}",
       "--gcs-source-staging-dir=gs://${google_storage_bucket.source.name}/source",
     ])

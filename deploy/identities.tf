@@ -25,6 +25,8 @@ resource "google_project_iam_custom_role" "ledger" {
   title       = "${var.name}: ${local.installation.resources.roles.ledger.title}"
   description = local.installation.resources.roles.ledger.why
   permissions = [for each in local.installation.ledger : each.permission]
+
+  depends_on = [google_project_service.used]
 }
 
 resource "google_project_iam_member" "ledger" {

@@ -6,7 +6,8 @@ set -euo pipefail
 usage() {
   cat <<'END'
 Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=WHO [--mode=MODE] [--name=NAME]
-                         [--operators=WHO] [--domains=DOMAINS] [--workforce-pools=POOLS] [--dry-run]
+                         [--operators=WHO] [--domains=DOMAINS] [--workforce-pools=POOLS]
+                         [--build-region=REGION] [--dry-run]
 
   --project    the project that the service runs in, better one of its own
   --region     where everything runs and is kept, such as europe-west1
@@ -17,6 +18,7 @@ Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=
   --operators  who may loosen the mode without a second person: addresses, separated by commas
   --domains    your organization's own domains, separated by commas; without it rules ask about all people
   --workforce-pools  the ids of its own workforce pools, separated by commas; likewise
+  --build-region  where the image is built: global (default), or a region; new projects may build in some regions only
   --dry-run    print every command, run none
 END
 }
@@ -26,7 +28,7 @@ fail() {
   exit 2
 }
 
-project='' region='' scope='' reviewers='' mode=dry-run name=remediate operators='' domains='' pools='' dry=''
+project='' region='' scope='' reviewers='' mode=dry-run name=remediate operators='' domains='' pools='' build=global dry=''
 for argument in "$@"; do
   value=${argument#*=}
   case $argument in
@@ -39,6 +41,7 @@ for argument in "$@"; do
     --operators=*) operators=$value ;;
     --domains=*) domains=$value ;;
     --workforce-pools=*) pools=$value ;;
+    --build-region=*) build=$value ;;
     --dry-run) dry=yes ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && fail "unknown argument: $argument" ;;
@@ -46,6 +49,7 @@ for argument in "$@"; do
 done
 [[ $project =~ ^[a-z][a-z0-9-]{4,28}[a-z0-9]$ ]] || fail "--project=$project: expected a project's id, such as remediate-ops"
 [[ $region =~ ^[a-z]+-[a-z]+[0-9]+$ ]] || fail "--region=$region: expected a region, such as europe-west1"
+[[ $build =~ ^(global|[a-z]+-[a-z]+[0-9]+)$ ]] || fail "--build-region=$build: expected global, or a region, such as europe-west1"
 [[ $scope =~ ^(organizations/[1-9][0-9]*|folders/[1-9][0-9]*(,folders/[1-9][0-9]*)*|projects/[a-z0-9-]+)$ ]] ||
   fail "--scope=$scope: expected organizations/NUMBER, folders/NUMBER,folders/NUMBER or projects/ID"
 [[ $scope != projects/* || $scope == "projects/$project" ]] || fail "--scope=$scope: a single project is watched from within, so it has to be --project"
@@ -78,13 +82,19 @@ run() {
   [[ -n $dry ]] || "$@"
 }
 
-# unless LOOK -- MAKE: make what is not there yet.
+# patiently COMMAND...: print it, and run it; where it fails, try it again, as rights that were just granted take a while.
+patiently() {
+  printf '%q ' "$@" && printf '\n'
+  [[ -n $dry ]] || "$here/patiently.sh" "$@"
+}
+
+# unless LOOK -- [patiently] MAKE: make what is not there yet.
 unless() {
   local look=()
   while [[ $1 != -- ]]; do look+=("$1") && shift; done
   shift
   if [[ -z $dry ]] && "${look[@]}" >/dev/null 2>&1; then return; fi
-  run "$@"
+  if [[ $1 == patiently ]]; then "$@"; else run "$@"; fi
 }
 
 # ask PLACEHOLDER COMMAND...: what Google Cloud says; the placeholder where nothing is asked.
@@ -378,10 +388,11 @@ run gcloud storage buckets add-iam-policy-binding "$bucket" "${here_[@]}" --role
 unless gcloud artifacts repositories describe "$repository_images" "${here_[@]}" --location="$region" -- \
   gcloud artifacts repositories create "$repository_images" "${here_[@]}" --location="$region" --repository-format=docker
 run gcloud artifacts repositories add-iam-policy-binding "$repository_images" "${here_[@]}" --location="$region" --role=roles/artifactregistry.writer --member="$(member builder)"
+where_built=() && [[ $build == global ]] || where_built=(--region="$build")
 version=$(cd "$root" && find main.py requirements.txt remediate -type f -not -path '*/__pycache__/*' | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-12)
 image=$region-docker.pkg.dev/$project/$repository_images/$name-$version
 unless gcloud artifacts docker images describe "$image" "${here_[@]}" -- \
-  gcloud builds submit "$root" "${here_[@]}" --region="$region" --config="$here/build.yaml" --ignore-file="$here/gcloudignore" \
+  patiently gcloud builds submit "$root" "${here_[@]}" "${where_built[@]}" --config="$here/build.yaml" --ignore-file="$here/gcloudignore" \
   --substitutions="_IMAGE=$image" --service-account="projects/$project/serviceAccounts/$(email builder)" --gcs-source-staging-dir="$bucket/source"
 
 echo "# What runs"

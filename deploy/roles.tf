@@ -51,6 +51,8 @@ resource "google_organization_iam_custom_role" "watching" {
   title       = each.value.title
   description = each.value.description
   permissions = local.holds[each.key]
+
+  depends_on = [google_project_service.used]
 }
 
 resource "google_project_iam_custom_role" "watching" {
@@ -61,6 +63,8 @@ resource "google_project_iam_custom_role" "watching" {
   title       = each.value.title
   description = each.value.description
   permissions = local.holds[each.key]
+
+  depends_on = [google_project_service.used]
 }
 
 resource "google_organization_iam_member" "watching" {
@@ -122,6 +126,8 @@ resource "google_tags_tag_key" "opted_in" {
   parent      = "organizations/${local.organization}"
   short_name  = var.name
   description = "Whether ${var.name} may change the policies of a project's repositories"
+
+  depends_on = [google_project_service.used]
 }
 
 resource "google_tags_tag_value" "opted_in" {

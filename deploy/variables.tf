@@ -20,6 +20,18 @@ variable "region" {
   }
 }
 
+variable "build_region" {
+  description = "Where the image is built: \"global\", or a region. New projects may build in some regions only."
+  type        = string
+  default     = "global"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^(global|[a-z]+-[a-z]+[0-9]+)$", var.build_region))
+    error_message = "build_region: expected global, or a region, such as europe-west1."
+  }
+}
+
 variable "scope" {
   description = "The watched scope: [\"organizations/N\"], [\"folders/N\", ...], or [\"projects/ID\"], which must be this project."
   type        = list(string)

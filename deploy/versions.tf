@@ -4,8 +4,9 @@ terraform {
 
   required_providers {
     google = {
-      source  = "hashicorp/google"
-      version = ">= 7.0, < 8.0"
+      source = "hashicorp/google"
+      # `iap_enabled` of a Cloud Run service left the preview with 7.21; 8.0 changes the type of write-only versions.
+      version = ">= 7.21, < 8.0"
     }
     random = {
       source  = "hashicorp/random"

@@ -163,6 +163,23 @@ class Paper:
         done = self.terraform(where, *arguments, "-input=false", "-no-color")
         assert done.returncode == 0, done.stderr
 
+    def arrows(self, where: str = "deploy") -> dict[str, set[str]]:
+        """What each resource waits for directly, by its address without an index, as Terraform orders an apply."""
+        self._init(where)
+        drawn = self.terraform(where, "graph")
+        assert drawn.returncode == 0, drawn.stderr
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for one in re.findall(r'^\s*"([^"]+)" \[', drawn.stdout, re.M):
+            found[one] = set()
+        for one, other in re.findall(r'^\s*"([^"]+)" -> "([^"]+)";', drawn.stdout, re.M):
+            found[one].add(other)
+        return dict(found)
+
+    def _init(self, where: str) -> None:
+        if where not in self._ready:
+            self._run(where, "init")
+            self._ready.add(where)
+
     def plan(self, where: str = "deploy", **variables: Any) -> Plan:
         """The plan with these variables. Raises AssertionError with Terraform's output if planning fails."""
         self._made += 1
@@ -170,9 +187,7 @@ class Paper:
         given.write_text(json.dumps(variables))
         kept = str(self.folder / f"plan-{self._made}")
         try:
-            if where not in self._ready:
-                self._run(where, "init")
-                self._ready.add(where)
+            self._init(where)
             self._run(where, "plan", f"-out={kept}")
             return Plan(json.loads(self.terraform(where, "show", "-json", kept).stdout))
         finally:
