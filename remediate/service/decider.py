@@ -109,9 +109,7 @@ class Decider:
         decision = decide(ahead, evidence, rules, predicted=True)
         return decision if decision.outcome is Outcome.ASK else None
 
-    def reevaluate(
-        self, record: Remediation, denial: Denial | None = None, *, verified: bool | None = True
-    ) -> Decision:
+    def reevaluate(self, record: Remediation, denial: Denial | None, *, verified: bool | None) -> Decision:
         """A new decision about a proposal or an approval, on the current evidence. Raises TerminalFault.
 
         `denial`: as the log has it; None: rebuilt from the record.
