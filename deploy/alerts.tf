@@ -43,7 +43,7 @@ locals {
       severity = "WARNING"
       title    = "errors"
       text     = "The service told of more than ten errors within a quarter of an hour."
-      query    = "sum(increase(${local.counted["errors"]}[15m])) > 10"
+      query    = "${format(local.errors, "15m", "15m")} > 10"
       log      = null
     }
     critical = {
@@ -58,6 +58,13 @@ locals {
       title    = "the sweep failed"
       text     = "What is due may not have been done: grants that end, proposals that lapse, denials that never arrived."
       query    = "sum(increase(run_googleapis_com:job_completed_execution_count{monitored_resource=\"cloud_run_job\", job_name=\"${google_cloud_run_v2_job.sweep.name}\", result=\"failed\"}[2h])) > 0"
+      log      = null
+    }
+    sweep-missing = {
+      severity = "WARNING"
+      title    = "the sweep does not run"
+      text     = "No sweep ended for hours: its schedule is paused, or may not start the job any more."
+      query    = "absent_over_time(run_googleapis_com:job_completed_execution_count{monitored_resource=\"cloud_run_job\", job_name=\"${google_cloud_run_v2_job.sweep.name}\"}[${var.sweep_schedule == "7 * * * *" ? "3h" : "26h"}])"
       log      = null
     }
   }

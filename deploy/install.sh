@@ -421,7 +421,7 @@ run gcloud beta run deploy "$service_review" "${here_[@]}" "${sized[@]}" "${serv
   --set-secrets="REMEDIATE_SECRET=$secret_review:latest" --set-env-vars="^@@^$environment@@THREADS=8@@REMEDIATE_IAP_AUDIENCE=$audience"
 reads=''
 for each in "${scopes[@]}"; do reads+=,--scope=$each; done
-run gcloud run jobs deploy "$job_sweep" "${here_[@]}" "${sized[@]}" --service-account="$(email sweep)" --task-timeout=1800 --max-retries=1 \
+run gcloud run jobs deploy "$job_sweep" "${here_[@]}" "${sized[@]}" --service-account="$(email sweep)" --task-timeout=1800 --max-retries=3 \
   --command=/cnb/lifecycle/launcher --args="--,python3,-m,remediate,sweep,--since,1d$reads" --set-env-vars="^@@^$environment"
 
 # Who may start what, and nobody else.

@@ -44,9 +44,15 @@ locals {
     for key, each in local.metrics : key => format(
       "logging_googleapis_com:user_%s{monitored_resource%s}",
       replace("${var.name}-${key}", "-", "_"),
-      each.bucket != null ? "=\"logging_bucket\"" : key == "errors" ? "=~\"cloud_run_revision|cloud_run_job\"" : "=\"cloud_run_revision\"",
+      each.bucket != null ? "=\"logging_bucket\"" : "=\"cloud_run_revision\"",
     )
   }
+
+  # Both the services and the job have errors, and each kind of resource is named exactly: %s is the time, twice.
+  errors = join(" + ", [
+    for kind in ["cloud_run_revision", "cloud_run_job"] :
+    "(sum(increase(${replace(local.counted["errors"], "cloud_run_revision", kind)}[%s])) or vector(0))"
+  ])
 }
 
 resource "google_logging_metric" "counted" {

@@ -226,7 +226,7 @@ resource "google_cloud_run_v2_job" "sweep" {
     template {
       service_account = google_service_account.of["sweep"].email
       timeout         = "1800s"
-      max_retries     = 1
+      max_retries     = 3 # fewer end in false alarms: "Known issues in Cloud Run", jobs
 
       containers {
         image   = local.image

@@ -1,0 +1,35 @@
+"""The dashboard and the alerts, as the module plans them."""
+
+from __future__ import annotations
+
+import json
+
+from tests.deploy.paper import Plan
+
+
+def test_a_second_plan_of_the_dashboard_is_the_first(plans: dict[tuple[str, str], Plan]) -> None:
+    """Google Cloud leaves zeros out of its answer, so the module leaves them out of its question."""
+    [board] = plans["organization", "dry-run"].of("google_monitoring_dashboard").values()
+    tiles = json.loads(board["dashboard_json"])["mosaicLayout"]["tiles"]
+    assert len(tiles) == 8
+    assert [(each.get("xPos"), each.get("yPos")) for each in tiles[:4]] == [
+        (None, None),
+        (24, None),
+        (None, 16),
+        (24, 16),
+    ]
+    assert all(each["widget"]["title"] and each["width"] == 24 for each in tiles)
+
+
+def test_every_query_names_one_kind_of_resource_exactly(plans: dict[tuple[str, str], Plan]) -> None:
+    plan = plans["organization", "dry-run"]
+    [board] = plan.of("google_monitoring_dashboard").values()
+    assert "monitored_resource=~" not in board["dashboard_json"]
+    [errors] = [each for name, each in plan.of("google_monitoring_alert_policy").items() if '"errors"' in name]
+    [condition] = errors["conditions"]
+    query = condition["condition_prometheus_query_language"][0]["query"]
+    assert query == (
+        '(sum(increase(logging_googleapis_com:user_remediate_errors{monitored_resource="cloud_run_revision"}[15m])) or vector(0))'
+        ' + (sum(increase(logging_googleapis_com:user_remediate_errors{monitored_resource="cloud_run_job"}[15m])) or vector(0))'
+        " > 10"
+    )
