@@ -268,11 +268,12 @@ for each in "${accounts[@]}"; do
     gcloud iam service-accounts create "$(named account "$each")" "${here_[@]}" --display-name="$name: $each"
 done
 
-# role OWNER PART PERMISSION...: make a custom role, or bring it up to date.
+# role OWNER PART PERMISSION...: make a custom role, or bring it up to date. A deleted one can be had back for seven days.
 role() {
-  local owner=$1 id title permissions
+  local owner=$1 id title permissions deleted
   id=$(named role "$2") title=$(named title "$2") permissions=$(joined , "${@:3}")
-  if [[ -z $dry ]] && gcloud iam roles describe "$id" "$owner" >/dev/null 2>&1; then
+  if [[ -z $dry ]] && deleted=$(gcloud iam roles describe "$id" "$owner" --format='value(deleted)' 2>/dev/null); then
+    [[ $deleted != True ]] || run gcloud iam roles undelete "$id" "$owner" --quiet
     run gcloud iam roles update "$id" "$owner" --quiet --permissions="$permissions"
   else
     run gcloud iam roles create "$id" "$owner" --quiet --permissions="$permissions" --title="$name: $title" --stage=GA
@@ -458,6 +459,10 @@ sink() {
   fi
   identity=$(ask "SINK_OF_$1" gcloud logging sinks describe "$2" "${at[@]}" --format='value(writerIdentity)')
 }
+# A deleted bucket stays for seven days, takes no entry and cannot be made anew.
+if [[ -z $dry ]] && [[ $(gcloud logging buckets describe "$log_bucket_trail" "${here_[@]}" --location="$region" --format='value(lifecycleState)' 2>/dev/null) == DELETE_REQUESTED ]]; then
+  run gcloud logging buckets undelete "$log_bucket_trail" "${here_[@]}" --location="$region"
+fi
 unless gcloud logging buckets describe "$log_bucket_trail" "${here_[@]}" --location="$region" -- \
   gcloud logging buckets create "$log_bucket_trail" "${here_[@]}" --location="$region" --retention-days=400
 trail=logging.googleapis.com/projects/$project/locations/$region/buckets/$log_bucket_trail

@@ -49,7 +49,10 @@ output "remove" {
     # ${google_firestore_database.ledger.name} with its delete protection, and the bucket ${google_logging_project_bucket_config.trail.bucket_id} if it is locked, until its ${var.trail_days} days are over.
     gcloud firestore databases update --project=${var.project} --database=${google_firestore_database.ledger.name} --no-delete-protection
     gcloud firestore databases delete --project=${var.project} --database=${google_firestore_database.ledger.name}
-    # To install again and go on with the ledger that stayed (in a module, with its name before the address):
+    # To install again within seven days: the deleted bucket of the trail has to be had back first. Terraform does that with roles itself.
+    gcloud logging buckets undelete ${google_logging_project_bucket_config.trail.bucket_id} --project=${var.project} --location=${var.region}
+    terraform import google_logging_project_bucket_config.trail projects/${var.project}/locations/${var.region}/buckets/${google_logging_project_bucket_config.trail.bucket_id}
+    # To go on with the ledger that stayed (in a module, with its name before the address):
     terraform import google_firestore_database.ledger projects/${var.project}/databases/${google_firestore_database.ledger.name}
   EOT
 }

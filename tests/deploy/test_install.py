@@ -291,9 +291,38 @@ case "$*" in
   *"value(projectNumber)"*) echo 123456789012 ;;
   *"writerIdentity"*) echo serviceAccount:sink@gcp-sa-logging.iam.gserviceaccount.com ;;
   *"print-access-token"*) echo token ;;
+  *"value(deleted)"*) echo "$GCLOUD_DELETED" ;;
+  *"value(lifecycleState)"*) echo "$GCLOUD_LIFECYCLE" ;;
   *) echo fine ;;
 esac
 """
+
+
+def run_again(folder: Path, **says: str) -> tuple[subprocess.CompletedProcess[str], str]:
+    """Install over what is there: how it ended, and the arguments of each gcloud, one line a call."""
+    for name, text in (("gcloud", GCLOUD), ("curl", "#!/bin/sh\ncat > /dev/null\n")):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    log = folder / "log"
+    given = {
+        "GCLOUD_LOG": str(log),
+        "GCLOUD_SAYS": ABSENT,
+        "GCLOUD_INDEX": THERE,
+        "GCLOUD_DELETED": "",
+        "GCLOUD_LIFECYCLE": "ACTIVE",
+    }
+    arguments = [f"--project={PROJECT}", f"--region={REGION}", "--scope=folders/1,folders/2", "--reviewers=example.com"]
+    done = subprocess.run(
+        [str(SCRIPT), *arguments],
+        env=os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"} | given | says,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return done, log.read_text()
+
+
 ABSENT = "Policy binding with the specified member and role not found!"
 THERE = "ALREADY_EXISTS: index already exists"
 
@@ -309,25 +338,32 @@ THERE = "ALREADY_EXISTS: index already exists"
 def test_run_again_it_brings_up_to_date_and_passes_over_no_failure(
     tmp_path: Path, says: str, index: str, code: int
 ) -> None:
-    for name, text in (("gcloud", GCLOUD), ("curl", "#!/bin/sh\ncat > /dev/null\n")):
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o755)
-    log = tmp_path / "log"
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GCLOUD_LOG": str(log)}
-    environment |= {"GCLOUD_SAYS": says, "GCLOUD_INDEX": index}
-    arguments = [f"--project={PROJECT}", f"--region={REGION}", "--scope=folders/1,folders/2", "--reviewers=example.com"]
-    done = subprocess.run(
-        [str(SCRIPT), *arguments], env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
+    done, ran = run_again(tmp_path, GCLOUD_SAYS=says, GCLOUD_INDEX=index)
     assert done.returncode == code, done.stdout + done.stderr
     assert ("# Done." in done.stdout) is (code == 0)
     assert "Nothing was run" not in done.stdout
     if code:
         assert "PERMISSION_DENIED" in done.stderr
         return
-    ran = log.read_text()
     assert ran.count("logging sinks update remediate-denials") == 2
     assert "logging sinks create" not in ran
+    assert "undelete" not in ran
+
+
+def test_what_was_removed_within_seven_days_is_had_back(tmp_path: Path) -> None:
+    done, ran = run_again(tmp_path, GCLOUD_DELETED="True", GCLOUD_LIFECYCLE="DELETE_REQUESTED")
+    assert done.returncode == 0, done.stderr
+    lines = ran.splitlines()
+    for role, owner in (
+        ("remediateReader", "organization="),
+        ("remediateLedger", f"project={PROJECT}"),
+    ):
+        [back] = [at for at, line in enumerate(lines) if line.startswith(f"iam roles undelete {role} --{owner}")]
+        [changed] = [at for at, line in enumerate(lines) if line.startswith(f"iam roles update {role} ")]
+        assert back < changed
+    [bucket] = [at for at, line in enumerate(lines) if line.startswith("logging buckets undelete remediate-trail ")]
+    assert bucket < min(at for at, line in enumerate(lines) if "logging sinks update remediate-trail" in line)
+    assert "logging buckets create" not in ran
 
 
 def test_without_its_tools_it_says_which_before_anything_is_done(tmp_path: Path) -> None:
