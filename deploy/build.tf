@@ -9,12 +9,13 @@ locals {
     [for each in fileset(local.root, "remediate/**") : each if !strcontains(each, "__pycache__")],
   )
 
-  # A changed source is a new image, under a name of its own, so that everything that runs it is updated too.
+  # A changed source is a new image, under a tag of its own, so that everything that runs it is updated too. A new
+  # build_revision is one too: built from the same source, with the fixes that its base has by then.
   image = join("/", [
     "${var.region}-docker.pkg.dev",
     var.project,
     google_artifact_registry_repository.images.repository_id,
-    "${var.name}-${substr(local.source_digest, 0, 12)}",
+    "${var.name}:${join("-", compact([substr(local.source_digest, 0, 12), var.build_revision]))}",
   ])
   source_digest = sha256(join("\n", [for each in sort(local.sources) : "${each} ${filesha256("${local.root}/${each}")}"]))
 }
@@ -61,6 +62,33 @@ resource "google_artifact_registry_repository" "images" {
   format        = "DOCKER"
   description   = "The image of ${var.name}"
   labels        = local.labels
+
+  # clean-up.json says which images are deleted after a while; install.sh sets the same.
+  dynamic "cleanup_policies" {
+    for_each = { for each in jsondecode(file("${path.module}/clean-up.json")) : each.name => each }
+
+    content {
+      id     = cleanup_policies.key
+      action = upper(cleanup_policies.value.action.type)
+
+      dynamic "most_recent_versions" {
+        for_each = try(cleanup_policies.value.mostRecentVersions, null)[*]
+
+        content {
+          keep_count = most_recent_versions.value.keepCount
+        }
+      }
+
+      dynamic "condition" {
+        for_each = try(cleanup_policies.value.condition, null)[*]
+
+        content {
+          tag_state  = upper(condition.value.tagState)
+          older_than = condition.value.olderThan
+        }
+      }
+    }
+  }
 
   depends_on = [google_project_service.used]
 }

@@ -7,7 +7,7 @@ usage() {
   cat <<'END'
 Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=WHO [--mode=MODE] [--name=NAME]
                          [--operators=WHO] [--domains=DOMAINS] [--workforce-pools=POOLS]
-                         [--build-region=REGION] [--dry-run]
+                         [--build-region=REGION] [--build-revision=WORD] [--dry-run]
 
   --project    the project that the service runs in, better one of its own
   --region     where everything runs and is kept, such as europe-west1
@@ -19,6 +19,7 @@ Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=
   --domains    your organization's own domains, separated by commas; without it rules ask about all people
   --workforce-pools  the ids of its own workforce pools, separated by commas; likewise
   --build-region  where the image is built: global (default), or a region; new projects may build in some regions only
+  --build-revision  change it to build the same version anew with today's base image: a date, such as 2026-12-01
   --dry-run    print every command, run none
 END
 }
@@ -28,7 +29,7 @@ fail() {
   exit 2
 }
 
-project='' region='' scope='' reviewers='' mode=dry-run name=remediate operators='' domains='' pools='' build=global dry=''
+project='' region='' scope='' reviewers='' mode=dry-run name=remediate operators='' domains='' pools='' build=global revision='' dry=''
 for argument in "$@"; do
   value=${argument#*=}
   case $argument in
@@ -42,6 +43,7 @@ for argument in "$@"; do
     --domains=*) domains=$value ;;
     --workforce-pools=*) pools=$value ;;
     --build-region=*) build=$value ;;
+    --build-revision=*) revision=$value ;;
     --dry-run) dry=yes ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && fail "unknown argument: $argument" ;;
@@ -50,6 +52,8 @@ done
 [[ $project =~ ^[a-z][a-z0-9-]{4,28}[a-z0-9]$ ]] || fail "--project=$project: expected a project's id, such as remediate-ops"
 [[ $region =~ ^[a-z]+-[a-z]+[0-9]+$ ]] || fail "--region=$region: expected a region, such as europe-west1"
 [[ $build =~ ^(global|[a-z]+-[a-z]+[0-9]+)$ ]] || fail "--build-region=$build: expected global, or a region, such as europe-west1"
+[[ $revision =~ ^[a-z0-9-]{0,30}$ ]] ||
+  fail "--build-revision=$revision: expected up to 30 lower-case letters, digits and hyphens, such as 2026-12-01"
 [[ $scope =~ ^(organizations/[1-9][0-9]*|folders/[1-9][0-9]*(,folders/[1-9][0-9]*)*|projects/[a-z0-9-]+)$ ]] ||
   fail "--scope=$scope: expected organizations/NUMBER, folders/NUMBER,folders/NUMBER or projects/ID"
 [[ $scope != projects/* || $scope == "projects/$project" ]] || fail "--scope=$scope: a single project is watched from within, so it has to be --project"
@@ -388,10 +392,11 @@ unless gcloud storage buckets describe "$bucket" "${here_[@]}" -- \
 run gcloud storage buckets add-iam-policy-binding "$bucket" "${here_[@]}" --role=roles/storage.objectViewer --member="$(member builder)"
 unless gcloud artifacts repositories describe "$repository_images" "${here_[@]}" --location="$region" -- \
   gcloud artifacts repositories create "$repository_images" "${here_[@]}" --location="$region" --repository-format=docker
+run gcloud artifacts repositories set-cleanup-policies "$repository_images" "${here_[@]}" --location="$region" --policy="$here/clean-up.json"
 run gcloud artifacts repositories add-iam-policy-binding "$repository_images" "${here_[@]}" --location="$region" --role=roles/artifactregistry.writer --member="$(member builder)"
 where_built=() && [[ $build == global ]] || where_built=(--region="$build")
 version=$(cd "$root" && find main.py requirements.txt remediate -type f -not -path '*/__pycache__/*' | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-12)
-image=$region-docker.pkg.dev/$project/$repository_images/$name-$version
+image=$region-docker.pkg.dev/$project/$repository_images/$name:$version${revision:+-$revision}
 unless gcloud artifacts docker images describe "$image" "${here_[@]}" -- \
   patiently gcloud builds submit "$root" "${here_[@]}" "${where_built[@]}" --config="$here/build.yaml" --ignore-file="$here/gcloudignore" \
   --substitutions="_IMAGE=$image" --service-account="projects/$project/serviceAccounts/$(email builder)" --gcs-source-staging-dir="$bucket/source"

@@ -32,6 +32,18 @@ variable "build_region" {
   }
 }
 
+variable "build_revision" {
+  description = "Change it to build the same version anew with today's base image: a date, such as 2026-12-01."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9-]{0,30}$", var.build_revision))
+    error_message = "build_revision: expected up to 30 lower-case letters, digits and hyphens, such as 2026-12-01."
+  }
+}
+
 variable "scope" {
   description = "The watched scope: [\"organizations/N\"], [\"folders/N\", ...], or [\"projects/ID\"], which must be this project."
   type        = list(string)

@@ -71,3 +71,13 @@ def test_terraform_builds_as_the_script_does() -> None:
     assert "deploy/patiently.sh gcloud builds submit ." in command
     assert "var.build_region" in command
     assert "var.region}" not in command.replace("var.build_region", "")
+
+
+def test_a_new_build_revision_is_another_image() -> None:
+    [before], [after] = (
+        [word.partition("_IMAGE=")[2] for word in submitted(*more) if "_IMAGE=" in word]
+        for more in ((), ("--build-revision=2026-12-01",))
+    )
+    assert after == f"{before}-2026-12-01"
+    refused = ran(f"--project={PROJECT}", f"--region={REGION}", "--build-revision=A b", "--dry-run")
+    assert (refused.returncode, "--build-revision=A b: expected up to 30" in refused.stderr) == (2, True)

@@ -311,7 +311,7 @@ def test_one_image_runs_in_all_three(plans: dict[tuple[str, str], Plan], scope: 
         for name, values in running.items()
     }
     [image] = set().union(*found.values())
-    assert image.startswith(f"{REGION}-docker.pkg.dev/{PROJECT}/remediate/remediate-")
+    assert image.startswith(f"{REGION}-docker.pkg.dev/{PROJECT}/remediate/remediate:")
     built = plans[scope, "dry-run"].of("terraform_data")["terraform_data.image"]
     assert built["triggers_replace"] == [image]  # Cloud Run itself builds nothing
     assert not any("build_config" in values and values["build_config"] for values in running.values())
@@ -388,6 +388,23 @@ def test_a_changed_source_is_another_image_and_nothing_else_is(paper: Paper, cha
         assert _image(paper.plan(scope=scope, **FIVE)) != before
     finally:
         path.write_text(kept)
+
+
+def test_a_new_build_revision_is_another_image_of_the_same_source(paper: Paper) -> None:
+    scope = SCOPES["project"]
+    before, after = (_image(paper.plan(scope=scope, build_revision=each, **FIVE)) for each in ("", "2026-12-01"))
+    assert after == f"{before}-2026-12-01"
+
+
+def test_old_images_are_deleted_and_the_newest_stay(plans: dict[tuple[str, str], Plan]) -> None:
+    [images] = plans["project", "dry-run"].of("google_artifact_registry_repository").values()
+    newest, old = sorted(images["cleanup_policies"], key=lambda each: str(each["id"]))
+    assert (newest["action"], newest["most_recent_versions"][0]["keep_count"]) == ("KEEP", 10)
+    assert (old["action"], old["condition"][0]["tag_state"], old["condition"][0]["older_than"]) == (
+        "DELETE",
+        "ANY",
+        "7776000s",
+    )
 
 
 def _image(plan: Plan) -> str:
