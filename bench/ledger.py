@@ -88,8 +88,8 @@ def _records(count: int) -> list[Remediation]:
             state=states[number % 10],
             repository=f"projects/images/locations/us/repositories/r-{number % 100}",
             member=f"serviceAccount:deployer-{number}@shop.iam.gserviceaccount.com",
-            last_seen=(_NOON + timedelta(seconds=number)).isoformat(),
-            version=1,
+            tally=msgspec.structs.replace(record.tally, last_seen=(_NOON + timedelta(seconds=number)).isoformat()),
+            storage=msgspec.structs.replace(record.storage, version=1),
         )
         for number in range(count)
     ]

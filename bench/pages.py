@@ -27,7 +27,7 @@ from remediate.ledger.opening import open_ledger
 from remediate.ledger.sqlite import SqliteLedger
 from remediate.records import stored_form
 from remediate.records.lifecycle import open_remediation, transition
-from remediate.records.remediation import Remediation, TrailRecord
+from remediate.records.remediation import Remediation, Storage, TrailRecord
 from remediate.records.states import State
 from remediate.settings import Settings
 from remediate.wiring import remediator_from, review_from
@@ -105,15 +105,15 @@ def _lives(count: int) -> Iterator[tuple[Remediation, list[TrailRecord]]]:
     for number in range(count):
         at = start + timedelta(minutes=number)
         project = f"shop-{number % 200}"
+        deploy = Deploy(project, str(10**11 + number % 200), "us-central1", ResourceKind.SERVICE, "web")
         record = msgspec.structs.replace(
             blank,
             id=f"r-{number:012x}",
             repository=f"projects/images-{number % 8}/locations/us/repositories/r-{number % 40}",
             member=f"serviceAccount:deployer-{number}@{project}.iam.gserviceaccount.com",
-            deploys=(Deploy(project, str(10**11 + number % 200), "us-central1", ResourceKind.SERVICE, "web"),),
+            tally=msgspec.structs.replace(blank.tally, deploys=(deploy,)),
             state=State.GRANTED,
-            trail=0,
-            trail_hash="",
+            storage=Storage(),
         )
         state = State.PROPOSED if number % 10 == 0 else State.GRANTED
         record = msgspec.structs.replace(record, state=State.REJECTED)
@@ -123,7 +123,9 @@ def _lives(count: int) -> Iterator[tuple[Remediation, list[TrailRecord]]]:
             for following in (State.APPROVED, State.GRANTED):
                 record, step = transition(record, following, actor="user:lead@example.com", now=at + timedelta(hours=1))
                 steps.append(step)
-        yield msgspec.structs.replace(record, last_seen=first.at, version=1), steps
+        tally = msgspec.structs.replace(record.tally, last_seen=first.at)
+        storage = msgspec.structs.replace(record.storage, version=1)
+        yield msgspec.structs.replace(record, tally=tally, storage=storage), steps
 
 
 def _fill(count: int) -> None:

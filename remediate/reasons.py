@@ -157,11 +157,11 @@ class Reason(StrEnum):
     )
     ACCESS_REMOVED = (
         "access_removed",
-        "The member's access was removed, and no deploy since shows that it can read again.",
+        "The member's access was removed, and its last deploy does not show that it can read again.",
     )
     ACCESS_REMOVED_UNKNOWN = (
         "access_removed_unknown",
-        "Could not check whether the member's access was removed since its last deploy.",
+        "Could not check whether the member's access was removed.",
     )
     MEMBER_OUTSIDE = "member_outside", "The member or the deployer does not belong to this organization."
     MEMBER_ORGANIZATION_UNKNOWN = (

@@ -82,6 +82,15 @@ def _url(text: str, hosts: tuple[str, ...] | None = None) -> str | None:
     return text if there or (url.scheme == "http" and url.hostname in _LOOPBACK) else None
 
 
+def _policy(text: str) -> str | None:
+    is_path = "://" not in text
+    return text if is_path or re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/.+", text) else None
+
+
+def _count(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,6}", text) and int(text) <= 100_000 else None
+
+
 def _page(text: str) -> str | None:
     url = _url(text)
     return url.rstrip("/") if url and "?" not in url else None
@@ -92,9 +101,7 @@ def _webhook(words: str, *hosts: str) -> Accepted:
     return Accepted(words, lambda text: _url(text, hosts), is_secret=True)
 
 
-POLICY = Accepted(
-    "a path, or gs://BUCKET/OBJECT", _same(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/.+|(?s:(?!.*://).+)")
-)
+POLICY = Accepted("a path, or gs://BUCKET/OBJECT", _policy)
 SHA256 = Accepted(
     "64 hexadecimal digits, as sha256sum prints them",
     lambda text: text.lower() if re.fullmatch(r"[0-9A-Fa-f]{64}", text) else None,
@@ -118,9 +125,7 @@ TAG = Accepted(
     "ORGANIZATION/KEY/VALUE, tagValues/NUMBER or tagValues/NUMBER,tagValues/NUMBER",
     _same(r"tagValues/[1-9][0-9]*(?:,tagValues/[1-9][0-9]*)?|[a-z0-9.-]+/[^/\s]+/[^/\s]+"),
 )
-COUNT = Accepted(
-    "a number from 0 to 100000", lambda text: int(text) if re.fullmatch(r"0?[0-9]{1,5}|100000", text) else None
-)
+COUNT = Accepted("a number from 0 to 100000", _count)
 TOPIC = Accepted(
     "projects/PROJECT/topics/TOPIC",
     _same(r"projects/[a-z][a-z0-9:.-]{4,98}[a-z0-9]/topics/[A-Za-z][A-Za-z0-9._~+%-]{2,254}"),

@@ -181,7 +181,7 @@ def _endpoints(environ: Mapping[str, str], problems: list[str]) -> dict[str, str
 
 
 def _unknown(environ: Mapping[str, str]) -> list[str]:
-    known = [_VARIABLES[field][0] for field in Settings.__struct_fields__ if field in _VARIABLES]
+    known = [name for name, _ in _VARIABLES.values()]
     problems = []
     for name in sorted(environ):
         if name.startswith("REMEDIATE_") and name not in known:

@@ -18,12 +18,12 @@ RETRY_AFTER, RETRY_SURELY, PROPAGATION = timedelta(minutes=2), timedelta(minutes
 two minutes, at times seven or more."""
 
 
-def instant(at: datetime) -> str:
+def to_rfc3339(at: datetime) -> str:
     """RFC 3339 in UTC, with microseconds: `2026-11-23T08:00:00.123456Z`. Texts of this form sort as the times do."""
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def moment(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """The time, in UTC, that a stored or typed text means; without a zone it is UTC. Raises ValueError."""
     try:
         at = datetime.fromisoformat(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from remediate.entries.denial import Denial, NotADenial, understand
 from remediate.entries.log_entry import read_entry
 from remediate.iam.member import Member, MemberKind
 from remediate.iam.repository import Repository
-from remediate.times import instant
+from remediate.times import to_rfc3339
 
 IMAGE = "asia-northeast1-docker.pkg.dev/platform-images/containers/shop/web:v2"
 REPOSITORY = "projects/platform-images/locations/asia-northeast1/repositories/containers"
@@ -122,11 +123,11 @@ def deployed(
     api: str = "v1",
     kind: str = "service",
     insert_id: str = "deployed",
-    revision: str | None = None,
+    created: bool = False,
 ) -> dict[str, Any]:
     """The entry of a successful deploy of an image of the repository, as a call with one entry writes it.
 
-    With `revision`, the request names the revision to make, and the response still knows an older one alone.
+    `created`: the call created the resource, and did not update it.
     """
     address = member.id.partition(":")[2]
     federated = member.kind is MemberKind.PRINCIPAL
@@ -147,10 +148,9 @@ def deployed(
     payload["authorizationInfo"] = [
         {"resource": payload["resourceName"], "permission": "run.services.update", "granted": True}
     ]
-    if revision is not None:
-        payload["request"]["service"].setdefault("spec", {}).setdefault("template", {})["metadata"] = {"name": revision}
-        payload["response"] = {"status": {"latestCreatedRevisionName": "older", "latestReadyRevisionName": "older"}}
-    return entry | {"severity": "NOTICE", "timestamp": instant(at)}
+    if created:
+        payload["methodName"] = re.sub(r"\.(?:Replace|Update)([A-Z]\w+)$", r".Create\1", payload["methodName"])
+    return entry | {"severity": "NOTICE", "timestamp": to_rfc3339(at)}
 
 
 def policy_set(
@@ -176,7 +176,7 @@ def policy_set(
     return {
         "insertId": "policy",
         "logName": f"projects/{project}/logs/cloudaudit.googleapis.com%2Factivity",
-        "timestamp": instant(at),
+        "timestamp": to_rfc3339(at),
         "severity": "NOTICE",
         "protoPayload": payload,
     }

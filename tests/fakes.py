@@ -29,7 +29,7 @@ from remediate.records.delivery import DeliveryResult
 from remediate.records.events import NoEvents
 from remediate.records.modes import ModeChange
 from remediate.records.remediation import TrailRecord
-from remediate.times import instant
+from remediate.times import to_rfc3339
 from sandbox.logfilter import compile_filter
 from tests.audit_entries import deployed
 
@@ -154,13 +154,13 @@ class MemoryLogs:
     ) -> Iterator[bytes]:
         proven = [each for each in members if str(each) in self.deployed]
         ago = [deployed(each, project, repositories[0], before - timedelta(days=1)) for each in proven]
-        return self._newest(deploys_by(repositories, members, instant(since), instant(before)), project, ago)
+        return self._newest(deploys_by(repositories, members, to_rfc3339(since), to_rfc3339(before)), project, ago)
 
     def ends(self, project: str, operations: Sequence[str], since: datetime) -> Iterator[bytes]:
-        return self._newest(ends_of(operations, instant(since)), project)
+        return self._newest(ends_of(operations, to_rfc3339(since)), project)
 
     def policy_changes(self, repository: Repository, since: datetime) -> Iterator[bytes]:
-        return self._newest(policy_changes(repository, instant(since)), repository.project)
+        return self._newest(policy_changes(repository, to_rfc3339(since)), repository.project)
 
     def entries(self, keys: Sequence[EntryKey]) -> dict[EntryKey, list[bytes] | RemediateError]:
         """Counts as one look-up for any number of keys."""

@@ -8,7 +8,7 @@ import pytest
 
 from remediate.decisions.policy import Mode
 from remediate.errors import BadInput
-from remediate.settings import Settings, load_settings
+from remediate.settings import _VARIABLES, Settings, load_settings
 from tests.sandbox_fixture import ROOT
 
 
@@ -146,3 +146,7 @@ def test_every_setting_is_documented() -> None:
     documented = (ROOT / "docs" / "settings.md").read_text()
     for name in {*re.findall(r"\"(REMEDIATE_[A-Z_]+)\"", code), "CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING"}:
         assert f"| `{name}` |" in documented, name
+
+
+def test_every_field_but_the_endpoints_has_its_variable() -> None:
+    assert set(_VARIABLES) == set(Settings.__struct_fields__) - {"endpoints"}

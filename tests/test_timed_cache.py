@@ -73,9 +73,34 @@ def test_it_never_has_more_than_its_most() -> None:
     cache = TimedCache[int, int](60.0, 2, Clock())
     assert [cache.get(key, lambda key=key: key) for key in range(2)] == [0, 1]  # type: ignore[misc]
     assert cache.get(0, never) == 0
-    cache.put(2, 2)  # full: it begins anew
+    assert cache.get(2, lambda: 2) == 2  # full: it begins anew
     assert cache.get(2, never) == 2
     assert cache.get(0, lambda: 3) == 3
+
+
+def test_a_key_that_it_has_is_kept_anew_without_forgetting_the_others() -> None:
+    clock = Clock()
+    cache = TimedCache[int, int](60.0, 2, clock)
+    assert cache.get(0, lambda: 0) == 0
+    clock.now = 30.0
+    assert cache.get(1, lambda: 1) == 1
+    clock.now = 60.0
+    assert cache.get(0, lambda: 5) == 5
+    assert cache.get(1, never) == 1
+
+
+def test_one_answer_may_have_other_keys_of_the_same_age() -> None:
+    clock = Clock()
+    cache = TimedCache[str, int](60.0, 10, clock)
+
+    def slow() -> int:
+        clock.now = 50.0
+        return 7
+
+    assert cache.get("id", slow, also=lambda _: ("number",)) == 7
+    assert cache.get("number", never) == 7
+    clock.now = 60.0
+    assert cache.get("number", lambda: 8) == 8
 
 
 def test_threads_may_share_it() -> None:

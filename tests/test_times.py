@@ -6,27 +6,27 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from remediate.times import duration, instant, moment
+from remediate.times import duration, parse_time, to_rfc3339
 
 EIGHT = datetime(2026, 11, 23, 8, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["2026-11-23T08:00:00Z", "2026-11-23T09:00:00+01:00", "2026-11-23T08:00:00"])
 def test_a_moment_is_in_utc(text: str) -> None:
-    assert moment(text) == EIGHT
-    assert moment(text).tzinfo is UTC
+    assert parse_time(text) == EIGHT
+    assert parse_time(text).tzinfo is UTC
 
 
 def test_an_instant_is_read_back() -> None:
     at = datetime(2026, 11, 23, 9, 0, 0, 123456, tzinfo=timezone(timedelta(hours=1)))
-    assert instant(at) == "2026-11-23T08:00:00.123456Z"
-    assert moment(instant(at)) == at
+    assert to_rfc3339(at) == "2026-11-23T08:00:00.123456Z"
+    assert parse_time(to_rfc3339(at)) == at
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "12h", "9999-12-31T23:59:59-23:59"])
 def test_any_other_text_is_no_moment(text: str) -> None:
     with pytest.raises(ValueError, match=r"Invalid isoformat|out of range|must be in"):
-        moment(text)
+        parse_time(text)
 
 
 @pytest.mark.parametrize(("text", "hours"), [("1h", 1), ("30d", 720), ("8w", 1344), ("99999h", 99_999)])

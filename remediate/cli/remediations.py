@@ -53,7 +53,7 @@ def list_(
 
     from remediate.ledger.interface import Filter
     from remediate.records.states import State
-    from remediate.times import instant
+    from remediate.times import to_rfc3339
 
     for name in state or ():
         if name not in list(State):
@@ -63,8 +63,8 @@ def list_(
         tuple(State(name) for name in state or ()),
         repository,
         member,
-        since=instant(start) if start else None,
-        until=instant(end) if end else None,
+        since=to_rfc3339(start) if start else None,
+        until=to_rfc3339(end) if end else None,
     )
     ledger = current_ledger()
     gather = format_ is OutputFormat.TABLE and not all_ and wanted == Filter(wanted.states)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from remediate.errors import BadInput
-from remediate.times import moment
+from remediate.times import parse_time
 
 if TYPE_CHECKING:
     from remediate.records.modes import Request
@@ -17,7 +17,7 @@ def option_moment(
 ) -> datetime:
     """The moment that an option names, in UTC. Raises BadInput that names the option and what it takes."""
     try:
-        return moment(text)
+        return parse_time(text)
     except ValueError:
         raise BadInput(f"{option} {text!r}: expected {accepted}") from None
 
@@ -32,4 +32,4 @@ def deadline(request: Request) -> str:
     """Until when a second person can confirm this request."""
     from remediate.records.modes import OPEN_FOR
 
-    return f"{moment(request.at) + OPEN_FOR:%F %R} UTC"
+    return f"{parse_time(request.at) + OPEN_FOR:%F %R} UTC"

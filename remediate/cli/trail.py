@@ -12,7 +12,7 @@ from remediate.cli.inputs import current_ledger, require_record
 from remediate.cli.output import FormatOption, OutputFormat, print_rows, say
 from remediate.cli.times import interval
 from remediate.errors import BadInput, LedgerFault
-from remediate.times import moment
+from remediate.times import parse_time
 
 if TYPE_CHECKING:
     from remediate.ledger.interface import Ledger
@@ -66,7 +66,7 @@ def trail(
     start, end = interval(since, until)
 
     def is_in_time(step: TrailRecord | ModeChange) -> bool:
-        at = moment(step.at)
+        at = parse_time(step.at)
         return (start is None or at >= start) and (end is None or at < end) and _contains(step.actor, actor)
 
     def is_of_interest(step: TrailRecord) -> bool:

@@ -24,7 +24,7 @@ from remediate.errors import RemediateError, TerminalFault, TransientFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from remediate.timed_cache import TimedCache
-from remediate.times import instant
+from remediate.times import to_rfc3339
 
 if TYPE_CHECKING:
     from google.cloud.logging_v2 import Client
@@ -92,7 +92,7 @@ class GoogleLogs:
         for batch in (projects[at : at + _SCOPES] for at in range(0, len(projects), _SCOPES)):
             wanted = {
                 "resourceNames": list(batch),
-                "filter": f'{DENIALS}\ntimestamp>="{instant(since)}"',
+                "filter": f'{DENIALS}\ntimestamp>="{to_rfc3339(since)}"',
                 "orderBy": "timestamp asc",
                 "pageSize": _PAGE,
             }
@@ -126,7 +126,7 @@ class GoogleLogs:
         """
 
         def look_up() -> list[bytes]:
-            wanted = calls_of(operation, (instant(at - _OPERATION_LASTS), instant(at + _OPERATION_LASTS)))
+            wanted = calls_of(operation, (to_rfc3339(at - _OPERATION_LASTS), to_rfc3339(at + _OPERATION_LASTS)))
             what = f"list the calls of an operation in {project}"
             found = self._looked_up([f"projects/{project}"], wanted, _MOST_CALLS, what)
             return [bytes(each) for each in islice(found, _MOST_CALLS)]
@@ -141,15 +141,15 @@ class GoogleLogs:
         since: datetime,
         before: datetime,
     ) -> Iterator[bytes]:
-        wanted = deploys_by(repositories, members, instant(since), instant(before))
+        wanted = deploys_by(repositories, members, to_rfc3339(since), to_rfc3339(before))
         return self._newest(project, wanted, f"list deploys in {project}")
 
     def ends(self, project: str, operations: Sequence[str], since: datetime) -> Iterator[bytes]:
-        wanted = ends_of(operations, instant(since))
+        wanted = ends_of(operations, to_rfc3339(since))
         return self._newest(project, wanted, f"list the ends of operations in {project}")
 
     def policy_changes(self, repository: Repository, since: datetime) -> Iterator[bytes]:
-        wanted = policy_changes(repository, instant(since))
+        wanted = policy_changes(repository, to_rfc3339(since))
         return self._newest(repository.project, wanted, f"list who set the policy of {repository}")
 
     def _newest(self, project: str, wanted: str, what: str) -> Iterator[bytes]:

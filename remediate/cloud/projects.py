@@ -50,7 +50,12 @@ class GoogleProjects:
 
     def find(self, project: str) -> Project | None:
         with translate_errors(f"get projects/{project}"):
-            return self._found.get(project, partial(self._look_up, project), is_good=lambda found: found is not None)
+            return self._found.get(
+                project,
+                partial(self._look_up, project),
+                is_good=lambda found: found is not None,
+                also=lambda found: (found.id, found.number) if found else (),  # asked for under either
+            )
 
     def list_projects(self, scope: str) -> list[str]:
         """Lists the projects one by one, because each project has its own log."""
@@ -116,10 +121,7 @@ class GoogleProjects:
             return None
         number = answer.name.partition("/")[2]
         organization, ancestors = self._ancestry(answer.parent)
-        found = Project(answer.project_id, number, organization, ancestors)
-        for name in (found.id, found.number):  # asked for under either
-            self._found.put(name, found)
-        return found
+        return Project(answer.project_id, number, organization, ancestors)
 
     def _ancestry(self, parent: str) -> tuple[str | msgspec.UnsetType | None, tuple[str, ...]]:
         """The organization (UNSET if unknown), and the visible folders and organization above, nearest first."""

@@ -221,12 +221,12 @@ def _merge(
     grant.reasons = list(dict.fromkeys([*grant.reasons, *decision.reasons]))
     grant.readers = sorted({*grant.readers, *readers})
     grant.denials += denials
-    moment = denial.entry.timestamp
-    if (at := _instant(moment)) is not None:
+    timestamp = denial.entry.timestamp
+    if (at := _instant(timestamp)) is not None:
         if (first := _instant(grant.first_seen)) is None or at < first:
-            grant.first_seen = moment
+            grant.first_seen = timestamp
         if (last := _instant(grant.last_seen)) is None or at > last:
-            grant.last_seen = moment
+            grant.last_seen = timestamp
 
 
 def _planned(subject: Denial | NotADenial, decision: Decision) -> PlannedEntry:
@@ -259,8 +259,8 @@ def _text(value: object | None) -> str | None:
 def _instant(timestamp: str | None) -> tuple[datetime, str] | None:
     """A timestamp that compares to the nanosecond: a datetime has only microseconds."""
     try:
-        moment = datetime.fromisoformat(timestamp or "")
+        at = datetime.fromisoformat(timestamp or "")
     except ValueError:
         return None
     fraction = (timestamp or "").partition(".")[2].rstrip("Z").partition("+")[0].partition("-")[0]
-    return (moment, fraction[6:].ljust(3, "0")) if moment.tzinfo else None
+    return (at, fraction[6:].ljust(3, "0")) if at.tzinfo else None

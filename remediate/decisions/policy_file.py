@@ -208,6 +208,7 @@ def parse_policy(text: str, name: str) -> FileRules:
         except BadInput as error:
             problems.append(_condition_problem(name, marks, f"{at}.when", each.name, str(error)))
             continue
+        # The schema's "$" lets a final newline through.
         max_duration = duration(each.expires_after.strip()) if each.expires_after else None
         seconds = max_duration.total_seconds() if max_duration else None
         rule = Rule(each.name, Outcome(each.then), seconds, reviewers, each.because, each.approvals)

@@ -20,7 +20,7 @@ from remediate.entries.source import Log, Source
 from remediate.errors import RemediateError
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
-from remediate.times import instant
+from remediate.times import to_rfc3339
 
 PATIENCE = 60.0  # seconds that a synthetic denial may take
 SLOW = 30.0
@@ -83,8 +83,8 @@ def synthetic_denial(names: ResourceNames, now: datetime, token: str) -> Canary:
     entry = {
         "insertId": insert_id,
         "logName": Source(Log.ACTIVITY, names.project).name,
-        "timestamp": instant(now),
-        "receiveTimestamp": instant(now),
+        "timestamp": to_rfc3339(now),
+        "receiveTimestamp": to_rfc3339(now),
         "severity": "ERROR",
         "labels": {"synthetic": "remediate doctor"},
         "resource": {

@@ -12,7 +12,7 @@ from remediate.cloud.rest import get, post
 from remediate.doctor.canary import ReceiverLogLine
 from remediate.doctor.names import ResourceNames
 from remediate.errors import Missing
-from remediate.times import instant
+from remediate.times import to_rfc3339
 
 _PUBSUB, _LOGGING = "https://pubsub.googleapis.com", "https://logging.googleapis.com"
 _SKEW = timedelta(minutes=5)  # this machine's clock may be ahead of Google's
@@ -65,7 +65,7 @@ class CanaryDelivery:
         """The receiver's log line about the entry. Raises as `is_free` does."""
         wanted = (
             f'resource.type="cloud_run_revision" resource.labels.service_name="{self._names.name}-receiver" '
-            f'timestamp>="{instant(since - _SKEW)}" jsonPayload.insert_id="{insert_id}" jsonPayload.outcome:*'
+            f'timestamp>="{to_rfc3339(since - _SKEW)}" jsonPayload.insert_id="{insert_id}" jsonPayload.outcome:*'
         )
         body: dict[str, object] = {"resourceNames": [self._names.project_path], "filter": wanted, "pageSize": 1}
         url = f"{self._endpoint('LOGGING', _LOGGING)}/v2/entries:list"

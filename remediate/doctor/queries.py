@@ -14,7 +14,7 @@ from remediate.doctor.installation import APIS, CONDITIONAL_APIS
 from remediate.doctor.names import ResourceNames
 from remediate.doctor.resource_api import ReadPermission, ResourceApi
 from remediate.doctor.resources import Absent, AllowPolicy, Fact, Unknown
-from remediate.times import instant
+from remediate.times import to_rfc3339
 
 _VERSION_3: dict[str, object] = {"options": {"requestedPolicyVersion": 3}}
 _MAX_FOLDERS = 12  # "Resource hierarchy": folders nest ten levels deep
@@ -145,6 +145,8 @@ class Queries:
             )
         here = self._names.project_path
         right = ReadPermission("monitoring.timeSeries.list", "roles/monitoring.viewer", here)
-        span = f"interval.startTime={quote(instant(self._now - back))}&interval.endTime={quote(instant(self._now))}"
+        span = (
+            f"interval.startTime={quote(to_rfc3339(self._now - back))}&interval.endTime={quote(to_rfc3339(self._now))}"
+        )
         path = f"/v3/{here}/timeSeries?filter={quote(wanted)}&{span}"
         return self._cloud.read("MONITORING", path, gcp.Measurements, right)

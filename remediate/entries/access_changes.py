@@ -207,7 +207,7 @@ def _shown(audit: _Payload, member: Member, holds: Callable[[str], bool | None])
 
 def _moment(value: object) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
-    return moment if moment is not None and moment.tzinfo else None
+    return at if at is not None and at.tzinfo else None

@@ -56,8 +56,8 @@ class EarlierDeploy(msgspec.Struct, frozen=True):
     image: str
     insert_id: str
     is_certain: bool = False
-    """Whether Cloud Run certainly read the image: the call created the resource, or a revision that it names and that
-    the response does not know. An update that changes nothing makes no revision and looks like any other one."""
+    """Whether Cloud Run certainly read the image: the call created the resource. An update that changes nothing makes
+    no revision, and looks like any other one."""
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -149,8 +149,7 @@ def _judged(call: _Call, place: DeployPlace, members: Mapping[str, Member]) -> E
     if member is None or image is None or not _went_well(call) or not _authorized(call.audit) or _is_dry(call):
         return None
     method, revisions = call.audit.method_name or "", _revisions(call)
-    is_certain = ".Create" in method or bool(revisions and _response(call))
-    deploy = EarlierDeploy(member, call.at, image, call.entry.insert_id or "", is_certain)
+    deploy = EarlierDeploy(member, call.at, image, call.entry.insert_id or "", is_certain=".Create" in method)
     match call.more.operation:
         case None | {"first": True, "last": True}:
             return deploy
@@ -221,18 +220,14 @@ def _revisions(call: _Call) -> frozenset[str]:
     return frozenset(each.rpartition("/")[2] for each in named if isinstance(each, str) and each)
 
 
-def _response(call: _Call) -> Mapping[str, object]:
-    response = decode(call.audit.response)
-    return response if isinstance(response, dict) else {}
-
-
 def _knows(call: _Call, revisions: frozenset[str]) -> bool:
     """Whether the response knows a revision that the request names: then the call may keep the template.
 
     A call that moves traffic sends the whole service, whose template still names its revision; Cloud Run reads no image
     for it. A first call that names its revision may look the same: then it proves nothing either.
     """
-    known = (_under(_response(call), *path) for path in _KNOWN_REVISIONS)
+    response = decode(call.audit.response) if revisions else None
+    known = (_under(response, *path) for path in _KNOWN_REVISIONS)
     return any(isinstance(each, str) and each.rpartition("/")[2] in revisions for each in known)
 
 
@@ -314,7 +309,7 @@ def _belongs(begun: Begun, end: _Call) -> bool:
 
 def _moment(text: str | None) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text or "")
+        at = datetime.fromisoformat(text or "")
     except ValueError:
         return None
-    return moment if moment.tzinfo else None
+    return at if at.tzinfo else None

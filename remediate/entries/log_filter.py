@@ -52,8 +52,8 @@ def entries_by_id(names: list[tuple[str, str, str]]) -> str:
 def _in_utc(timestamp: str) -> str:
     """The timestamp in UTC with nanoseconds, so that texts sort by time. A datetime has only microseconds."""
     fraction = timestamp[19:].rstrip("Zz").partition("+")[0].partition("-")[0].removeprefix(".")
-    moment = datetime.fromisoformat(timestamp).astimezone(UTC).replace(tzinfo=None)
-    return f"{moment.isoformat(timespec='seconds')}.{fraction:0<9}Z"
+    at = datetime.fromisoformat(timestamp).astimezone(UTC).replace(tzinfo=None)
+    return f"{at.isoformat(timespec='seconds')}.{fraction:0<9}Z"
 
 
 def deploys_by(repositories: Iterable[Repository], members: Sequence[Member], after: str, before: str) -> str:

@@ -31,7 +31,7 @@ from remediate.records.notice import (
 )
 from remediate.records.outbox import OutboxMessage, parcel
 from remediate.records.remediation import Remediation, TrailRecord
-from remediate.times import instant
+from remediate.times import to_rfc3339
 
 _AT_ONCE = 100  # messages per read, and at most in one post
 
@@ -131,7 +131,7 @@ class Dispatcher:
 
     def _sent_some(self, channel: Channel, say: Callable[[DeliveryResult], None], end: float) -> bool:
         """Send what is due now; return whether more may be due and the channel is up."""
-        waiting = self._ledger.waiting(channel.name, instant(self._now()), _AT_ONCE)
+        waiting = self._ledger.waiting(channel.name, to_rfc3339(self._now()), _AT_ONCE)
         any_sent = False
         if channel.for_people:
             over = [each for each in waiting if self._over(each.notice)]
@@ -166,7 +166,7 @@ class Dispatcher:
     def _still_mine(self, claimed: Sequence[OutboxMessage]) -> list[OutboxMessage]:
         """Those whose lease is still valid: Cloud Run can freeze a process between two requests ("CPU allocation") for
         longer than a lease, and another process may have sent them since."""
-        now = instant(self._now())
+        now = to_rfc3339(self._now())
         return [each for each in claimed if each.due is not None and now < each.due]
 
     def _sent(

@@ -84,8 +84,8 @@ def _retry_after(value: str | None) -> timedelta | None:
     if value.strip().isascii() and value.strip().isdigit():
         return timedelta(seconds=min(int(value.strip()[:9]), 86_400))
     try:
-        moment = parsedate_to_datetime(value)
+        at = parsedate_to_datetime(value)
     except ValueError:
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
     return max(aware - datetime.now(UTC), timedelta(0))

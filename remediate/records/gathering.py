@@ -15,7 +15,7 @@ import msgspec
 from remediate.entries.denial import Denial
 from remediate.records.remediation import Remediation, TrailRecord
 from remediate.records.states import State
-from remediate.times import moment
+from remediate.times import parse_time
 
 UNKNOWN = "unknown"
 """The project name of denials without a project."""
@@ -57,7 +57,7 @@ def group_named(name: str) -> Group | None:
     if match is None:
         return None
     try:
-        return Group(moment(f"{match[1]}:00:00Z"), match[2])
+        return Group(parse_time(f"{match[1]}:00:00Z"), match[2])
     except ValueError:
         return None
 

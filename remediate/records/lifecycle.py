@@ -19,7 +19,7 @@ from remediate.records.hash_chain import digest
 from remediate.records.remediation import Lifecycle, Remediation, Tally, Terms, TrailRecord
 from remediate.records.states import TRANSITIONS, Ending, State
 from remediate.records.witnesses import Proof, named, with_entry
-from remediate.times import instant
+from remediate.times import to_rfc3339
 
 _T = TypeVar("_T")
 _SEEN = 20  # deploys, images and partners that a record keeps; the count of denials has no limit
@@ -36,14 +36,14 @@ def open_remediation(
     proof: Proof = Proof.LATER,
 ) -> tuple[Remediation, TrailRecord]:
     """The record that a first denial opens, `proposed`, `refused` or `failed`, and its first trail record."""
-    at, grant = instant(when(denial, now)), denial.grant
+    at, grant = to_rfc3339(when(denial, now)), denial.grant
     blank = Remediation(
         id=grant.id,
         repository=str(grant.repository),
         member=str(grant.member),
         state=state,
         reasons=decision.reasons,
-        tally=Tally(first_seen=at, last_seen=at),
+        tally=Tally(first_seen=at, last_seen=at, readers=()),
         terms=terms_of(decision),
         lifecycle=Lifecycle(updated=at, shown=(rule_terms_digest(terms_of(decision)),)),
     )
@@ -60,7 +60,7 @@ def open_predicted(
 
 def with_denial(record: Remediation, denial: Denial, now: datetime, proof: Proof = Proof.LATER) -> Remediation:
     """The record with one more denial; no transition, so no trail record. `proof`: what the log says of its entry."""
-    tally, at = record.tally, instant(when(denial, now))
+    tally, at = record.tally, to_rfc3339(when(denial, now))
     entries, proven = with_entry(tally.entries, tally.proven, denial.entry, proof)
     tally = replace(
         tally if proof is Proof.DISPROVEN else _with_last(tally, denial),
@@ -163,14 +163,12 @@ def transition(
     if state is State.PROPOSED and record.state in _OVER:
         tally, names = replace(tally, entries=tally.entries[-1:]), replace(names, crowded=False)
     if state is State.APPROVED:
-        life, tally = (
-            replace(life, approver=actor, added_by_us=added_by_us, expires=expires),
-            replace(tally, gathered=""),
-        )
+        life = replace(life, approver=actor, added_by_us=added_by_us, expires=expires)
+        tally = replace(tally, gathered="")
     if state is State.EXPIRED and not life.is_by_rule:
-        life = replace(life, ended=instant(now))
+        life = replace(life, ended=to_rfc3339(now))
     if state in (State.REVOKED, State.REMOVED):
-        life = replace(life, taken_away=instant(now))
+        life = replace(life, taken_away=to_rfc3339(now))
     following = replace(record, reasons=why, terms=terms, tally=tally, names=names, lifecycle=life)
     if state not in _KEEP_APPROVALS or approvals or state is State.APPROVED:
         following = replace(following, lifecycle=replace(life, approvals=_of_content(following, approvals)))
@@ -197,7 +195,7 @@ def expiry(rule: float | None, reviewer: timedelta | None, now: datetime) -> str
     """When a grant made now expires: after the rule's seconds or the reviewer's duration, the earlier of both."""
     said = [timedelta(seconds=rule)] if rule is not None else []
     said += [reviewer] if reviewer is not None else []
-    return instant(now + min(said)) if said else None
+    return to_rfc3339(now + min(said)) if said else None
 
 
 def with_pending_removal(record: Remediation, ending: Ending | None) -> Remediation:
@@ -215,7 +213,7 @@ def _step(
     note: str,
     decision: Decision | None,
 ) -> tuple[Remediation, TrailRecord]:
-    at = instant(now)
+    at = to_rfc3339(now)
     last = record.tally.deploys[-1] if record.tally.deploys else Deploy()
     given = record.lifecycle.approvals if state in (State.PROPOSED, State.APPROVED) else ()
     trail = TrailRecord(

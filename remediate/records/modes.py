@@ -17,7 +17,7 @@ from remediate.decisions.policy import Mode
 from remediate.errors import BadInput
 from remediate.iam.repository import is_project
 from remediate.records.hash_chain import digest
-from remediate.times import instant, moment
+from remediate.times import parse_time, to_rfc3339
 
 EVERYWHERE = "everywhere"
 """The scope of a switch for all projects."""
@@ -120,7 +120,7 @@ def loosens(modes: Modes, scope: str, mode: Mode | None) -> bool:
 def open_request(modes: Modes, scope: str, now: datetime) -> Request | None:
     """The request for this scope that waits for a second person; None if there is none, or it expired."""
     asked = modes.asked.get(scope)
-    return asked if asked and now - moment(asked.at) < OPEN_FOR else None
+    return asked if asked and now - parse_time(asked.at) < OPEN_FOR else None
 
 
 def switched(
@@ -175,7 +175,7 @@ def lapsed(modes: Modes, *, actor: str, now: datetime) -> tuple[Modes, ModeChang
 
 def applied(modes: Modes, change: ModeChange) -> Modes:
     """The switches after a change. An audit applies every change of the trail and gets the switches in force."""
-    at = moment(change.at)
+    at = parse_time(change.at)
     switches = {name: each for name, each in modes.switches.items() if name != change.scope}
     asked = {name: each for name, each in modes.asked.items() if name != change.scope}
     loosened = modes.loosened
@@ -197,7 +197,7 @@ def loosened_by(modes: Modes, places: Iterable[Place], now: datetime) -> frozens
     return frozenset(
         actor.casefold()
         for each in modes.loosened
-        if now - moment(each.at) < OPEN_FOR
+        if now - parse_time(each.at) < OPEN_FOR
         and (each.scope == EVERYWHERE or any(each.scope in scopes or not whole for scopes, whole in covering))
         for actor in each.actors
     )
@@ -222,14 +222,14 @@ def describe_change(change: ModeChange) -> str:
 
 def _draft(modes: Modes, scope: str, before: Mode | None, actor: str, now: datetime, note: str) -> ModeChange:
     """The draft of a change, which changes nothing yet."""
-    return ModeChange(modes.trail + 1, instant(now), actor, scope, before, before, note, modes.trail_hash)
+    return ModeChange(modes.trail + 1, to_rfc3339(now), actor, scope, before, before, note, modes.trail_hash)
 
 
 def _loosened(
     modes: Modes, change: ModeChange, wanted: str, *, alone: bool, counts: Callable[[str], bool]
 ) -> tuple[Modes, ModeChange] | None:
     """The change, if one or two people may make it; else the request for it; None if the same person repeats it."""
-    asked = open_request(modes, change.scope, moment(change.at))
+    asked = open_request(modes, change.scope, parse_time(change.at))
     same = asked is not None and asked.wanted == wanted and counts(asked.actor)
     if asked is not None and same and asked.actor.casefold() != change.actor.casefold():
         change = msgspec.structs.replace(change, asked_by=asked.actor)
@@ -244,7 +244,7 @@ def _loosened(
 
 def _done(modes: Modes, change: ModeChange) -> tuple[Modes, ModeChange]:
     """The switches after the change, and the change with its hash."""
-    at = moment(change.at)
+    at = parse_time(change.at)
     if change.scope in modes.asked and not isinstance(change.asked_by, str):
         taken = isinstance(change.requested, str) or change.operator is True
         ended = LAPSED if open_request(modes, change.scope, at) is None else REPLACED if taken else WITHDRAWN
@@ -255,7 +255,7 @@ def _done(modes: Modes, change: ModeChange) -> tuple[Modes, ModeChange]:
 
 def _recent(loosened: tuple[Loosening, ...], now: datetime) -> tuple[Loosening, ...]:
     """The loosenings of the last day. Beyond the limit, the oldest count as `everywhere`: nobody displaces theirs."""
-    kept = [each for each in loosened if now - moment(each.at) < OPEN_FOR]
+    kept = [each for each in loosened if now - parse_time(each.at) < OPEN_FOR]
     older, newest = kept[:-_MOST_LOOSENED], kept[-_MOST_LOOSENED:]
     if not older:
         return tuple(newest)

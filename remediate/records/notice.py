@@ -20,7 +20,7 @@ from remediate.records.remediation import RULE, Remediation, TrailRecord
 from remediate.records.states import State
 from remediate.records.steps import is_renewal
 from remediate.records.transitions import unmet_partners
-from remediate.times import LAPSE_AFTER, RETRY_AFTER, instant, moment
+from remediate.times import LAPSE_AFTER, RETRY_AFTER, parse_time, to_rfc3339
 
 SCHEMA = 1
 """Version of the JSON. New fields keep the number; a removed field or a changed meaning raises it."""
@@ -185,12 +185,12 @@ def notice_for(
 
 def expiry_reminder(record: Remediation, now: datetime, terms: NoticeContext) -> Notice | None:
     """The notice of a proposal that expires soon; None for any other record."""
-    end = moment(record.lifecycle.updated) + terms.lapse_after
+    end = parse_time(record.lifecycle.updated) + terms.lapse_after
     if record.state is not State.PROPOSED or not end - min(_SOON, terms.lapse_after / 2) <= now < end:
         return None
     summary = f"{_denied(record)} No reviewer has answered, and the proposal expires at {_to_minute(end)}."
-    notice = _notice(NoticeKind.LAPSING, record, instant(now), terms, summary, "Approve or reject it before then.")
-    return msgspec.structs.replace(notice, lapses=instant(end))
+    notice = _notice(NoticeKind.LAPSING, record, to_rfc3339(now), terms, summary, "Approve or reject it before then.")
+    return msgspec.structs.replace(notice, lapses=to_rfc3339(end))
 
 
 def rate_limit_notice(record: Remediation, now: datetime, terms: NoticeContext, brake: Reason) -> Notice:
@@ -201,7 +201,7 @@ def rate_limit_notice(record: Remediation, now: datetime, terms: NoticeContext, 
         f"The first: {_who(record)} on {_where(record)}."
     )
     advice = "Check in the inbox whether these denials are real: the log may be flooded. The limit resets every hour."
-    notice = _notice(NoticeKind.BRAKE, record, instant(now), terms, summary, advice)
+    notice = _notice(NoticeKind.BRAKE, record, to_rfc3339(now), terms, summary, advice)
     whose = f".{hashlib.sha256(record.member.encode()).hexdigest()[:12]}" if to else ""
     return msgspec.structs.replace(notice, id=f"brake.{now:%Y-%m-%dT%H}{whose}", link=_link(terms, "/"))
 
@@ -248,18 +248,18 @@ def gathered(
     if lapses:
         summary = f"Unanswered proposals for {group.project} from between {hour} expire from {lapses[:16]}Z."
         ident += ".lapsing"
-    notice = _notice(NoticeKind.GATHERED, record, instant(now), terms, summary, advice)
+    notice = _notice(NoticeKind.GATHERED, record, to_rfc3339(now), terms, summary, advice)
     link = _link(terms, f"/?state={record.state}&gathered={group.name}")  # a group name has no character to quote
     return msgspec.structs.replace(notice, id=ident, link=link, lapses=lapses)
 
 
 def _proposed(record: Remediation, step: TrailRecord, terms: NoticeContext) -> Notice:
-    end = moment(step.at) + terms.lapse_after
+    end = parse_time(step.at) + terms.lapse_after
     asks = f"Approve or reject it by {_to_minute(end)}; then it expires."
     if record.tally.partners:
         asks += " The same deploy also needs " + ", ".join(record.tally.partners) + "."
     notice = _notice(NoticeKind.PROPOSED, record, step.at, terms, _denied(record), asks, step)
-    return msgspec.structs.replace(notice, lapses=instant(end))
+    return msgspec.structs.replace(notice, lapses=to_rfc3339(end))
 
 
 def _granted(
@@ -267,8 +267,8 @@ def _granted(
 ) -> Notice:
     absent = unmet_partners(record, filter(None, map(look_up, record.tally.partners)))
     waits = tuple(each.id for each in absent)
-    ready = moment(step.at) + RETRY_AFTER
-    ends = f" until {_to_minute(moment(record.lifecycle.expires))}" if record.lifecycle.expires else ""
+    ready = parse_time(step.at) + RETRY_AFTER
+    ends = f" until {_to_minute(parse_time(record.lifecycle.expires))}" if record.lifecycle.expires else ""
     by = (record.lifecycle.approver or step.actor).removeprefix("user:").replace(RULE, "rule ")
     summary = f"{_who(record)} can read images in {_where(record)}{ends}, approved by {by}."
     advice = f"Redeploy from {_to_minute(ready)}: IAM usually needs 2 minutes, sometimes 7 or more."
@@ -276,7 +276,7 @@ def _granted(
         named = ", ".join(f"{each.id} ({each.state})" for each in absent)
         advice = f"Wait: the same deploy also needs {named}. Redeploy 2 minutes after that is granted."
     notice = _notice(NoticeKind.GRANTED, record, step.at, terms, summary, advice, step)
-    retry_from = None if waits else instant(ready)
+    retry_from = None if waits else to_rfc3339(ready)
     return msgspec.structs.replace(notice, expires=record.lifecycle.expires, retry_from=retry_from, waits_for=waits)
 
 

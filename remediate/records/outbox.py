@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from remediate.records.notice import Notice
-from remediate.times import instant, moment
+from remediate.times import parse_time, to_rfc3339
 
 LEASE = timedelta(minutes=2)
 """How long a lease lasts. If an instance dies after it sends and before it records that, the message is sent twice."""
@@ -36,19 +36,19 @@ class OutboxMessage(msgspec.Struct, frozen=True):
 
 def parcel(notice: Notice, channel: str, now: datetime) -> OutboxMessage:
     """The message that sends a notice to a channel now."""
-    return OutboxMessage(f"{notice.id}.{channel}", channel, notice, instant(now))
+    return OutboxMessage(f"{notice.id}.{channel}", channel, notice, to_rfc3339(now))
 
 
 def leased(waiting: OutboxMessage, now: datetime) -> OutboxMessage:
     """The message with a lease: no other instance sends it until the lease ends."""
     return msgspec.structs.replace(
-        waiting, due=instant(now + LEASE), attempts=waiting.attempts + 1, version=waiting.version + 1
+        waiting, due=to_rfc3339(now + LEASE), attempts=waiting.attempts + 1, version=waiting.version + 1
     )
 
 
 def delivered(sent: OutboxMessage, now: datetime) -> OutboxMessage:
     """The message after its delivery."""
-    return msgspec.structs.replace(sent, due=None, delivered=instant(now), version=sent.version + 1)
+    return msgspec.structs.replace(sent, due=None, delivered=to_rfc3339(now), version=sent.version + 1)
 
 
 def superseded(waiting: OutboxMessage) -> OutboxMessage:
@@ -58,7 +58,7 @@ def superseded(waiting: OutboxMessage) -> OutboxMessage:
 
 def deferred(waiting: OutboxMessage, now: datetime, after: timedelta | None) -> OutboxMessage:
     """The message, due `after` that time, because the channel asked to wait when it received another message."""
-    due = instant(now + min(after or timedelta(0), timedelta(days=1)))
+    due = to_rfc3339(now + min(after or timedelta(0), timedelta(days=1)))
     return msgspec.structs.replace(waiting, due=max(due, waiting.due or due), version=waiting.version + 1)
 
 
@@ -66,5 +66,5 @@ def retry_later(sent: OutboxMessage, now: datetime, after: timedelta | None) -> 
     """The message after a failed attempt: due later, at the earliest `after` that time; or given up."""
     delay = min(FIRST_DELAY * 2 ** min(sent.attempts - 1, 16), LONGEST_DELAY)
     due = now + max(delay, min(after or delay, timedelta(days=1)))
-    over = due > moment(sent.notice.at) + GIVEN_UP_AFTER
-    return msgspec.structs.replace(sent, due=None if over else instant(due), version=sent.version + 1)
+    over = due > parse_time(sent.notice.at) + GIVEN_UP_AFTER
+    return msgspec.structs.replace(sent, due=None if over else to_rfc3339(due), version=sent.version + 1)

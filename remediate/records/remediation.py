@@ -18,11 +18,11 @@ RULE = "rule:"
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """What the denials of one grant say, all of them and the last one. Times are RFC 3339 in UTC."""
+    """What the denials of one grant say: all of them together, and the last one. Times are RFC 3339 in UTC."""
 
     first_seen: str
     last_seen: str
-    readers: tuple[Reader, ...] = ()
+    readers: tuple[Reader, ...]
     denials: int = 0
     """How many denials; the other fields keep a limited number of values, the newest last."""
     predicted: bool = False
@@ -47,7 +47,7 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """The terms of the rule that last decided. A field has no value if no rule decided or the rule does not set it."""
+    """The terms of the rule that last decided; a default where it sets none."""
 
     rule: str | None
     max_duration: float | None = None
@@ -64,7 +64,7 @@ class Lifecycle(msgspec.Struct, frozen=True):
     """What became of the grant in this cycle, and how earlier grants ended. Times are RFC 3339 in UTC."""
 
     updated: str
-    """When the state last changed; a renewal does not change it."""
+    """When the last transition was recorded; a renewal does not count."""
     cycle: int = 1
     """The number of the current cycle. A cycle runs from a proposal to its end."""
     shown: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ class Storage(msgspec.Struct, frozen=True):
 
 
 class Remediation(msgspec.Struct, frozen=True):
-    """The record of one (repository, member): where it is and why, and five parts. `stored_form` has its JSON."""
+    """The record of one (repository, member): its state, the reasons, and five parts. `stored_form` has its JSON."""
 
     id: str
     repository: str
@@ -112,7 +112,7 @@ class Remediation(msgspec.Struct, frozen=True):
     terms: Terms
     lifecycle: Lifecycle
     names: DeployerNames = DeployerNames()
-    """The deployers, none of whom may approve: see `DeployerNames`."""
+    """The deployers, and the entries that name them."""
     storage: Storage = Storage()
     role: str = ROLE
 

@@ -23,15 +23,13 @@ _ORDER = """
 _RENAMED = {"added_by_us": "ours", "max_duration": "lasts", "rule_comment": "because"}
 _PARTS = (DeployerNames, Tally, Terms, Lifecycle, Storage)
 _Part = TypeVar("_Part", bound=msgspec.Struct)
-_REQUIRED = ("readers",)  # every stored record has it
 
 
 def _fields() -> Iterator[tuple[str, type] | tuple[str, type, object]]:
     known = {each.name: each for part in (Remediation, *_PARTS) for each in msgspec.structs.fields(part)}
     for name in _ORDER:
         field = known[name]
-        required = field.required or name in _REQUIRED
-        yield (name, field.type) if required else (name, field.type, field.default)
+        yield (name, field.type) if field.required else (name, field.type, field.default)
 
 
 _Flat = msgspec.defstruct("_Flat", list(_fields()), rename=_RENAMED, frozen=True)

@@ -16,7 +16,7 @@ from remediate.records.modes import CLEAR, ModeChange, Modes, applied, open_requ
 from remediate.records.remediation import Remediation, TrailRecord
 from remediate.records.states import State
 from remediate.records.steps import is_renewal
-from remediate.times import moment
+from remediate.times import parse_time
 
 
 def broken_trail(ident: str, record: Remediation | None, trail: Sequence[TrailRecord]) -> str | None:
@@ -67,7 +67,7 @@ def broken_switches(modes: Modes, changes: Sequence[ModeChange]) -> str | None:
 
 def _was_asked(modes: Modes, change: ModeChange) -> bool:
     """Whether another person had requested exactly this within the day before."""
-    asked = open_request(modes, change.scope, moment(change.at))
+    asked = open_request(modes, change.scope, parse_time(change.at))
     wanted = change.confirmed if isinstance(change.confirmed, str) else change.after or CLEAR
     found = None if asked is None else (asked.actor, asked.wanted)
     return found == (change.asked_by, wanted) and str(change.asked_by).casefold() != change.actor.casefold()

@@ -18,7 +18,7 @@ from remediate.records.states import State
 from remediate.records.transitions import unmet_partners, words_of_google
 from remediate.review.context import Answer, PageContext, Redirect, typed_text
 from remediate.review.formatting import member_label, parse_duration
-from remediate.times import RETRY_AFTER, moment
+from remediate.times import RETRY_AFTER, parse_time
 
 _MAX_ITEMS = 50  # items in one request, as many as an inbox page shows
 _MAX_LENGTH = 2500  # characters of a result in an address; gunicorn cuts addresses at 4,094
@@ -124,7 +124,7 @@ def bulk_result(context: PageContext, text: str, who: str, signer: URLSafeSerial
         return ""
     try:
         recipient, at, items, *verb = signer.loads(text)
-        since = moment(at)
+        since = parse_time(at)
     except (BadSignature, ValueError, TypeError):
         return _INVALID
     if recipient != who:

@@ -16,7 +16,7 @@ from remediate.records.results import Limits
 from remediate.records.states import State
 from remediate.service.remediator import Remediator
 from remediate.service.testimony import Testimony
-from remediate.times import moment
+from remediate.times import parse_time
 
 LONGEST = 500  # characters of a form field
 _LONGEST_ID = 40  # characters of an id in a mark
@@ -37,7 +37,7 @@ class PageContext:
         """When a proposal expires, RFC 3339; empty for any other record."""
         if record.state is not State.PROPOSED:
             return ""
-        return (moment(record.lifecycle.updated) + self.limits.lapse_after).isoformat()
+        return (parse_time(record.lifecycle.updated) + self.limits.lapse_after).isoformat()
 
     def why_barred(
         self, record: Remediation | None, who: str, *, about_own: bool = False, asked: Testimony | None = None

@@ -14,7 +14,7 @@ import msgspec
 from remediate.records.remediation import TrailRecord
 from remediate.records.states import State
 from remediate.review.graph import EdgeKind, Graph, Node
-from remediate.times import moment
+from remediate.times import parse_time
 
 WIDTH = 820
 _BOX, _ROW, _GAP = 270, 40, 8  # a node's width and height, and the space below it
@@ -131,7 +131,7 @@ def standing(now: datetime, count: int, steps: Iterable[TrailRecord]) -> list[St
     found = [Standing(now, count)]
     for step in steps:
         if change := _count_change(step):
-            found.append(Standing(moment(step.at), count))
+            found.append(Standing(parse_time(step.at), count))
             count = max(0, count - change)
     if len(found) > 1:
         found.append(Standing(found[-1].at, count))

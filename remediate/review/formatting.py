@@ -13,7 +13,7 @@ from remediate.errors import BadInput
 from remediate.iam.repository import Repository
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
-from remediate.times import duration, moment
+from remediate.times import duration, parse_time
 
 _LONGEST_DURATION = 5  # characters: four digits and the unit
 _JOINTS = re.compile(r"([@/:.](?=\w))")
@@ -37,7 +37,7 @@ def parse_moment(name: str, text: str, now: datetime) -> datetime | None:
     if age := _typed_duration(text):
         return now - age
     try:
-        return moment(text)
+        return parse_time(text)
     except ValueError:
         raise BadInput(f"{name}: {text!r} is not a time; accepted: {_MOMENTS}") from None
 
@@ -48,7 +48,7 @@ def _typed_duration(text: str) -> timedelta | None:
 
 def relative_time(text: str, now: datetime) -> str:
     """How long ago, or in how long, in the largest whole unit."""
-    seconds = (now - moment(text)).total_seconds()
+    seconds = (now - parse_time(text)).total_seconds()
     size = abs(seconds)
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if size >= length:
@@ -60,12 +60,12 @@ def relative_time(text: str, now: datetime) -> str:
 
 def exact_time(text: str) -> str:
     """A time in full."""
-    return f"{moment(text):%a %d %b %Y, %H:%M:%S} UTC"
+    return f"{parse_time(text):%a %d %b %Y, %H:%M:%S} UTC"
 
 
 def story_start(text: str, now: datetime) -> str:
     """A time in a sentence: the time if today, the weekday if this week, otherwise the date."""
-    then, today = moment(text), now.astimezone(UTC)
+    then, today = parse_time(text), now.astimezone(UTC)
     if then.date() == today.date():
         return f"{then:%H:%M} UTC today"
     if timedelta(0) < today.date() - then.date() < timedelta(days=7):

@@ -13,7 +13,7 @@ from remediate.entries.error_details import troubleshooter_link
 from remediate.iam.repository import Repository
 from remediate.presentation.equivalents import gcloud_command, terraform_resource
 from remediate.records.remediation import Remediation
-from remediate.times import instant, moment
+from remediate.times import parse_time, to_rfc3339
 
 _CONSOLE = "https://console.cloud.google.com"
 _LABELS = {
@@ -52,12 +52,12 @@ def console_links(record: Remediation) -> list[tuple[str, str]]:
 
 def _log_entry_url(record: Remediation, deploy: Deploy) -> str:
     """The Logs Explorer at the entry of the last denial, by time, resource and severity."""
-    seen = moment(record.tally.last_seen)
+    seen = parse_time(record.tally.last_seen)
     query = ['protoPayload.serviceName="run.googleapis.com"', "severity>=ERROR"]
     if deploy.kind in _LABELS and deploy.name:
         kind, label = _LABELS[deploy.kind]
         query += [f'resource.type="{kind}"', f'resource.labels.{label}="{deploy.name}"']
-    query += [f'timestamp>="{instant(seen - _MARGIN)}"', f'timestamp<="{instant(seen + _MARGIN)}"']
+    query += [f'timestamp>="{to_rfc3339(seen - _MARGIN)}"', f'timestamp<="{to_rfc3339(seen + _MARGIN)}"']
     text = quote("\n".join(query), safe="")
     cursor = quote(record.tally.last_seen, safe="")
     return f"{_CONSOLE}/logs/query;query={text};cursorTimestamp={cursor}{_project_query(deploy.project)}"

@@ -22,7 +22,7 @@ from remediate.records.modes import (
     scope_of,
 )
 from remediate.review.context import Answer, HtmlPage, PageContext, Redirect, typed_text
-from remediate.times import moment
+from remediate.times import parse_time
 
 _TARGETS = {"dry-run": Mode.DRY_RUN, "enforce": Mode.ENFORCE, "clear": None}
 _SHOWN_CHANGES = 50  # changes on the page, newest first
@@ -89,7 +89,7 @@ def _pending_requests(
             each.wanted,
             each.actor,
             each.note,
-            (moment(each.at) + OPEN_FOR).isoformat(),
+            (parse_time(each.at) + OPEN_FOR).isoformat(),
             each.actor.rpartition(":")[2].casefold() == who.rpartition(":")[2].casefold(),
             scope == POLICY and each.wanted != text,
         )

@@ -28,7 +28,7 @@ from remediate.review.context import LONGEST, Answer, Attachment, HtmlPage, Page
 from remediate.review.formatting import exact_time, member_label, relative_time, repository_label, with_breaks
 from remediate.review.identity import Identity
 from remediate.service.remediator import Remediator
-from remediate.times import moment
+from remediate.times import parse_time
 
 _FOLDER = Path(__file__).parent
 _CSRF_AGE = 12 * 3600  # seconds that a form token is valid
@@ -93,7 +93,7 @@ class Review:
             lstrip_blocks=True,
         )
         self._templates.filters |= {
-            "is_ahead": lambda text, hours=0: moment(text) - clock() > timedelta(hours=hours),
+            "is_ahead": lambda text, hours=0: parse_time(text) - clock() > timedelta(hours=hours),
             "relative_time": lambda text: relative_time(text, clock()),
             "with_breaks": with_breaks,
             "exact_time": exact_time,

@@ -29,7 +29,7 @@ from remediate.review.formatting import (
     sentence_parts,
 )
 from remediate.review.links import console_links, manual_commands
-from remediate.times import RETRY_AFTER, RETRY_SURELY, moment
+from remediate.times import RETRY_AFTER, RETRY_SURELY, parse_time
 
 _OPEN = (State.PROPOSED, State.FAILED, State.APPROVED)
 _TIMEOUT = 4.0  # seconds that a page waits for Google Cloud; later answers count as unknown
@@ -136,7 +136,7 @@ def _approvable_partners(
 
 def _retry_times(record: Remediation, now: datetime) -> tuple[str, str] | None:
     """When to retry the deploy, usually and at the latest; None without a grant, or long after it."""
-    granted = moment(record.lifecycle.updated)
+    granted = parse_time(record.lifecycle.updated)
     if record.state is not State.GRANTED or now - granted > 2 * RETRY_SURELY:
         return None
     return (granted + RETRY_AFTER).isoformat(), (granted + RETRY_SURELY).isoformat()

@@ -15,7 +15,7 @@ from remediate.records.remediation import TrailRecord
 from remediate.records.states import State
 from remediate.review.context import Answer, Attachment, HtmlPage, PageContext, format_mark, parse_mark, typed_text
 from remediate.review.formatting import parse_moment
-from remediate.times import instant
+from remediate.times import to_rfc3339
 
 PAGE = 100  # transitions on one page
 _FIELDS = ("since", "until", "actor", "repository", "member", "project", "outcome", "state")
@@ -81,8 +81,8 @@ def _trail_filter(fields: dict[str, str], context: PageContext) -> TrailFilter:
     if state and state not in list(State):
         raise BadInput(f"Became: {state!r}: expected one of {', '.join(State)}")
     return TrailFilter(
-        since=instant(since) if since else None,
-        until=instant(until) if until else None,
+        since=to_rfc3339(since) if since else None,
+        until=to_rfc3339(until) if until else None,
         actor=fields["actor"] or None,
         repository=fields["repository"] or None,
         member=fields["member"] or None,

@@ -24,7 +24,7 @@ from remediate.service.decider import Decider
 from remediate.service.executor import ACTOR, Executor
 from remediate.service.reviewers import Reviewers, own_deploy
 from remediate.service.testimony import Testimony
-from remediate.times import instant, moment
+from remediate.times import parse_time, to_rfc3339
 
 _THERE_ALREADY = (Reason.ALREADY_GRANTED, Reason.STILL_PROPAGATING)
 
@@ -120,7 +120,7 @@ class Approvals:
             record.lifecycle.approvals, content_digest(record), person.id, partial(self._may_still, record, asked)
         )
         own = msgspec.structs.replace(
-            word, actor=person.id, at=instant(self._now()), of=needed, content=content_digest(record)
+            word, actor=person.id, at=to_rfc3339(self._now()), of=needed, content=content_digest(record)
         )
         given = (*others, own)
         notes = [note, *verdict.notes]
@@ -162,7 +162,7 @@ class Approvals:
         """
         if self._executor.write_already_applied(record):
             return self._executor.apply(record)
-        over = record.lifecycle.expires is not None and moment(record.lifecycle.expires) <= self._now()
+        over = record.lifecycle.expires is not None and parse_time(record.lifecycle.expires) <= self._now()
         if over:
             return self._withdrawn(record, State.LAPSED, f"was approved until {record.lifecycle.expires}", None)
         verdict = asked.verdict(record)
@@ -174,8 +174,11 @@ class Approvals:
         return self._withdrawn(record, State.PROPOSED, "the world has changed since it was approved", decision)
 
     def _holds(self, record: Remediation, decision: Decision, verdict: Verdict, asked: Testimony) -> bool:
-        """Whether the approval still covers the decision: a rule that grants on the same terms, or people who may still
-        approve what they saw. A decision that became more generous is covered, for as long as it lets a grant last."""
+        """Whether the approval still covers the decision.
+
+        A rule's approval: the same rule grants. A person's: the decision has nothing new for them, or a rule grants,
+        and all approvers may still approve. Neither may outlast what the decision allows.
+        """
         life = record.lifecycle
         if decision.outcome is Outcome.IGNORE:
             return decision.reasons[0] in _THERE_ALREADY
@@ -183,7 +186,7 @@ class Approvals:
             return False
         if life.is_by_rule:
             return decision.outcome is Outcome.GRANT and decision.rule == record.terms.rule
-        if _is_news(record, decision):
+        if self._is_news(record, decision):
             return False
         words = [each.actor for each in life.approvals] or [life.approver or ""]
         needed = max((each.of for each in life.approvals), default=1 if verdict.deployer_known else 2)
@@ -191,11 +194,19 @@ class Approvals:
         may = partial(self._may_still, record, asked)
         return enough and all(self._reviewers.among(decision.reviewers, each) and may(each) for each in words)
 
+    def _is_news(self, record: Remediation, decision: Decision) -> bool:
+        """Whether a decision has reasons or terms that no reviewer saw.
+
+        A rule that grants now raises no new question, if people confirmed its text.
+        """
+        grants = decision.outcome is Outcome.GRANT and self._decider.policy_to_confirm() is None
+        return not grants and differs_materially(record, decision)
+
     def _ends_in_time(self, record: Remediation, decision: Decision) -> bool:
         """Whether the approved grant ends no later than one that is made by this decision now."""
         latest = expiry(decision.expires_after, None, self._now())
         expires = record.lifecycle.expires
-        return latest is None or (expires is not None and moment(expires) <= moment(latest))
+        return latest is None or (expires is not None and parse_time(expires) <= parse_time(latest))
 
     def _withdrawn(self, record: Remediation, state: State, note: str, decision: Decision | None) -> Applied:
         def step() -> Remediation:
@@ -229,9 +240,10 @@ class Approvals:
         if decision.outcome is Outcome.IGNORE and decision.reasons[0] in _THERE_ALREADY:
             return decision
         allowed = self._reviewers.among(decision.reviewers, person.id)
-        # Only reviewers of the record's rule get here. On the terms of the rule that decides now, its own ones will.
+        # This person may review by the record's rule, but not by the one that decides now: propose it on that rule's
+        # terms, so that its reviewers can approve.
         swapped = bool(record.terms.reviewers) and record.terms.reviewers != decision.reviewers
-        if _is_news(record, decision) or (swapped and not allowed):
+        if self._is_news(record, decision) or (swapped and not allowed):
             self._executor.commit(*step(State.PROPOSED, note="the world has changed since it was proposed"))
             raise Refused(f"{record.id} changed since it was proposed; review it again: {why}")
         if not allowed:
@@ -240,11 +252,6 @@ class Approvals:
         if decision.outcome is Outcome.IGNORE:
             raise Refused(f"{record.id} is not granted, because a grant would not help: {why}")
         return decision
-
-
-def _is_news(record: Remediation, decision: Decision) -> bool:
-    """Whether a decision has reasons or terms that no reviewer saw. A rule that grants now raises no new question."""
-    return decision.outcome is not Outcome.GRANT and differs_materially(record, decision)
 
 
 def _not_theirs(record: Remediation, person: Member, verdict: Verdict) -> None:

@@ -34,7 +34,7 @@ from remediate.records.results import Limits
 from remediate.records.states import State
 from remediate.service.evidence import EvidenceCollector, PolicySnapshot
 from remediate.service.history import History
-from remediate.times import moment
+from remediate.times import parse_time
 
 
 class Decider:
@@ -199,7 +199,7 @@ class Decider:
         """
         recent = False
         if record and record.state is State.GRANTED:
-            granted = moment(record.lifecycle.updated)
+            granted = parse_time(record.lifecycle.updated)
             recent = min(self._now(), lifecycle.when(denial, self._now())) - granted < self._limits.propagation
         denials = record.tally.denials + 1 if record else 1
         evidence = self._collector.evidence(denial, snapshot, propagating=recent, denials=denials)
@@ -216,7 +216,7 @@ class Decider:
         if record.state is State.GRANTED:
             return True
         since = record.lifecycle.taken_away
-        return since is not None and self._now() - moment(since) < self._limits.hold_rejections
+        return since is not None and self._now() - parse_time(since) < self._limits.hold_rejections
 
     def _brake(self, denial: Denial) -> Reason | None:
         """The rate limit that is reached this hour, for this member or in total; if none is, takes a place of each."""

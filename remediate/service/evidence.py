@@ -295,10 +295,10 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+
 
 def entry_key(entry: EntryId) -> EntryKey | None:
     """The key to read the entry back; None if no audit log entry of Cloud Run can have it."""
-    name, ident, moment = entry.log_name or "", entry.insert_id or "", entry.timestamp or ""
-    if not (source_of(name) and _INSERT_ID.match(ident) and is_moment(moment)):
+    name, ident, timestamp = entry.log_name or "", entry.insert_id or "", entry.timestamp or ""
+    if not (source_of(name) and _INSERT_ID.match(ident) and is_moment(timestamp)):
         return None
-    return EntryKey(name, ident, moment)
+    return EntryKey(name, ident, timestamp)
 
 
 def is_moment(text: str) -> bool:

@@ -122,7 +122,7 @@ class Executor:
         """
         require_whole(self._ledger, record.id)
         try:
-            precondition = partial(self._is_still, record, lambda now: now.state is State.APPROVED)
+            precondition = partial(self._is_still, record, _may_be_written)
             change = self._registry.add_reader(record.grant, request_reason=record.id, precondition=precondition)
         except TerminalFault as fault:
             why = (*record.reasons, Reason.TERMINAL_ANSWER)
@@ -213,6 +213,11 @@ class Executor:
             return self._store(*moved)  # the trail was checked before the write
 
         return self.retry_on_conflict(step)
+
+
+def _may_be_written(record: Remediation) -> bool:
+    """Whether an approval is still there and lets remediate add the member, who had no access when it was approved."""
+    return record.state is State.APPROVED and record.lifecycle.added_by_us
 
 
 def _wanted(record: Remediation | None) -> bool:

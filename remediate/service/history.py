@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import tee
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -22,7 +23,7 @@ from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from remediate.records.lifecycle import when
 from remediate.timed_cache import TimedCache
-from remediate.times import PROPAGATION, moment
+from remediate.times import PROPAGATION, parse_time
 
 LOOKED_BACK = timedelta(days=400)
 _REMEMBERED = timedelta(minutes=10)  # how long an answer about earlier deploys is cached
@@ -65,8 +66,9 @@ class History:
     def past(self, denial: Denial, taken_away: str | None) -> Past:
         """The past of the denied member. `taken_away`: when the record says that the grant was last revoked or removed.
 
-        A removal of access counts within 400 days, or from shortly (`lag`) before the newest earlier deploy on, if
-        Cloud Run certainly read the image for that. Raises TransientFault if the log does not answer now.
+        A removal of access counts from shortly (`lag`) before the newest earlier deploy on; without a deploy, within
+        400 days. A certain removal counts within 400 days, unless Cloud Run certainly read the image for that deploy.
+        Raises TransientFault if the log does not answer now.
         """
         project, repository, member = denial.deploy.project, denial.repository, denial.member
         if self._logs is None or not project or repository is None or member is None:
@@ -81,8 +83,8 @@ class History:
         with suppress(TerminalFault):
             newest = self._newest(self._logs, project, place, member, before)
             deployed = newest is not None
-        since = self._proves_access_from(newest) if newest else before - LOOKED_BACK
-        return Past(deployed, self.removed(repository, member, since, taken_away))
+        removed = self.removed(repository, member, newest, taken_away, before)
+        return Past(deployed, removed)
 
     def place(self, repository: Repository, deploying: Iterable[str | None] | None = None) -> DeployPlace | None:
         """The deploying project and the repository, by all their names; None if the service may not see the project.
@@ -106,16 +108,26 @@ class History:
         """
         return {} if self._logs is None else self._found(self._logs, project, place, members, since, before)
 
-    def removed(self, repository: Repository, member: Member, since: datetime, taken_away: str | None) -> bool | None:
-        """Whether the member lost its access since that time; None if unknown.
+    def removed(
+        self,
+        repository: Repository,
+        member: Member,
+        newest: EarlierDeploy | None,
+        taken_away: str | None,
+        before: datetime,
+    ) -> bool | None:
+        """Whether the member lost its access, and `newest`, its newest deploy, does not outweigh that; None if unknown.
 
         Never cached: access that was removed a moment ago must not be granted again. Raises as `deploys` does, except
         that a log that the service may not read means None.
         """
-        if taken_away is not None and moment(taken_away) >= since:
+        oldest = before - LOOKED_BACK
+        since = newest.at - self._lag if newest else oldest
+        from_ = since if newest and newest.is_certain else min(since, oldest)
+        if taken_away is not None and parse_time(taken_away) >= from_:
             return True
         with suppress(TerminalFault):
-            return self._removed(repository, self._policy_changes(repository, since), member, since)
+            return self._outweighed(repository, self._policy_changes(repository, from_), member, since, from_)
         return None
 
     def keep_access(self, repository: Repository, deploys: Iterable[EarlierDeploy]) -> list[EarlierDeploy]:
@@ -123,13 +135,25 @@ class History:
         made = list(deploys)
         if not made:
             return []
-        since = {each: self._proves_access_from(each) for each in made}
-        entries = list(self._policy_changes(repository, min(since.values())))
-        return [each for each in made if self._removed(repository, entries, each.member, since[each]) is False]
+        oldest = self._now() - LOOKED_BACK
+        since = {each: each.at - self._lag for each in made}
+        from_ = {each: since[each] if each.is_certain else min(since[each], oldest) for each in made}
+        entries = list(self._policy_changes(repository, min(from_.values())))
+        return [
+            each
+            for each in made
+            if self._outweighed(repository, entries, each.member, since[each], from_[each]) is False
+        ]
 
-    def _proves_access_from(self, deploy: EarlierDeploy) -> datetime:
-        """Since when a deploy proves that its member lost no access before: earlier removals do not count."""
-        return deploy.at - (self._lag if deploy.is_certain else LOOKED_BACK)
+    def _outweighed(
+        self, repository: Repository, entries: Iterable[bytes], member: Member, since: datetime, from_: datetime
+    ) -> bool | None:
+        """As `_removed` since that time; from `from_` until then, only a removal that is certain counts."""
+        newer, all_ = tee(entries)  # the search ends where the first part decides
+        lately = self._removed(repository, newer, member, since)
+        if lately is not False or from_ == since:
+            return lately
+        return self._removed(repository, all_, member, from_) is True
 
     def _policy_changes(self, repository: Repository, since: datetime) -> Iterable[bytes]:
         project = self._projects.find(repository.project)

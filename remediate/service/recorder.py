@@ -25,7 +25,7 @@ from remediate.service.approvals import require_record
 from remediate.service.decider import Decider
 from remediate.service.evidence import PolicySnapshot
 from remediate.service.executor import ACTOR, Executor
-from remediate.times import moment
+from remediate.times import parse_time
 
 Proving = Callable[[Remediation | None], Proof]
 """Returns what the log says of a denial's entry, for a record that is about to store the names in it."""
@@ -93,7 +93,7 @@ class Recorder:
         self, record: Remediation, decision: Decision, now: datetime
     ) -> tuple[Remediation, list[TrailRecord]]:
         """The record after the transitions of the decision, and their trail records."""
-        held = now - moment(record.lifecycle.updated) < self._limits.hold_rejections
+        held = now - parse_time(record.lifecycle.updated) < self._limits.hold_rejections
         trail: list[TrailRecord] = []
         if self._is_left_alone(record):
             return record, trail

@@ -41,7 +41,7 @@ from remediate.service.reviewers import Reviewers
 from remediate.service.sweeper import Sweeper, describe_fault
 from remediate.service.switching import Switching
 from remediate.service.testimony import Testimony
-from remediate.times import instant
+from remediate.times import to_rfc3339
 
 
 class Remediator:
@@ -165,7 +165,7 @@ class Remediator:
         succeed.
         """
         seconds = None if max_duration is None else max_duration.total_seconds()
-        word = Approval(actor, instant(self._now()), content or "", 1, seconds, not_mine)
+        word = Approval(actor, to_rfc3339(self._now()), content or "", 1, seconds, not_mine)
         return self._approvals.approve(
             ident, word, asked or self.read_back(), note=note, max_duration=max_duration, content=content
         )

@@ -27,7 +27,7 @@ from remediate.service.approvals import require_record
 from remediate.service.decider import Decider
 from remediate.service.executor import Executor
 from remediate.service.history import History
-from remediate.times import instant, moment
+from remediate.times import parse_time, to_rfc3339
 
 WINDOW = timedelta(days=14)
 """How long before its expiry a grant may be renewed; a quarter of its duration, if that is less."""
@@ -99,7 +99,7 @@ class Renewal:
             if step.after is State.APPROVED:
                 approved = step
             if step.after is State.GRANTED:
-                since = moment(step.at)
+                since = parse_time(step.at)
         ours = (
             approved is not None
             and approved.actor == record.lifecycle.approver
@@ -138,7 +138,7 @@ def ends_soon(record: Remediation, now: datetime) -> bool:
     life = record.lifecycle
     if record.state is not State.GRANTED or not (life.added_by_us and life.is_by_rule and life.expires) or life.ending:
         return False
-    left, most = moment(life.expires) - now, record.terms.max_duration
+    left, most = parse_time(life.expires) - now, record.terms.max_duration
     duration = timedelta(seconds=most) if most is not None else 4 * WINDOW
     return timedelta(0) < left <= min(WINDOW, duration / 4)
 
@@ -147,8 +147,10 @@ def renewed(
     record: Remediation, decision: Decision, deploy: EarlierDeploy, *, now: datetime, until: datetime
 ) -> tuple[Remediation, TrailRecord]:
     """The grant with its new expiry, and the trail record; `updated` stays the time of the grant."""
-    note = f"renewed until {instant(until)}: deployed again at {instant(deploy.at)} (log entry {deploy.insert_id})"
-    put_off = replace(record, lifecycle=replace(record.lifecycle, expires=instant(until)))
+    note = (
+        f"renewed until {to_rfc3339(until)}: deployed again at {to_rfc3339(deploy.at)} (log entry {deploy.insert_id})"
+    )
+    put_off = replace(record, lifecycle=replace(record.lifecycle, expires=to_rfc3339(until)))
     after, step = transition(
         put_off, State.GRANTED, actor=f"{RULE}{decision.rule}", now=now, note=note, decision=decision
     )

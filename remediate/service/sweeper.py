@@ -17,13 +17,13 @@ from remediate.service.executor import ACTOR, Executor
 from remediate.service.renewal import Renewal
 from remediate.service.switching import Switching
 from remediate.service.testimony import Testimony
-from remediate.times import moment
+from remediate.times import parse_time
 
 _Finish = Callable[[Remediation, Testimony], Applied]
 """Carries out an earlier approval by a rule, if nothing holds it back."""
 _ReadBack = Callable[[Iterable[Remediation]], Testimony]
 
-_TOGETHER = 1000  # approvals whose entries one look-up reads back; later ones are read back one by one
+_TOGETHER = 100  # approvals whose entries one look-up reads back; later ones are read back one by one
 
 
 class Sweeper:
@@ -53,7 +53,7 @@ class Sweeper:
         Calls `advance` with the number of remediations done and the total.
         """
         idents = list(self._ledger.ids((State.PROPOSED, State.APPROVED, State.GRANTED)))
-        asked = read_back(self._ledger.page(Filter((State.APPROVED,)), limit=_TOGETHER).records)
+        asked = self._read_back_together(read_back)
         for number, ident in enumerate(idents):
             advance(number, len(idents))
             record = None
@@ -69,11 +69,18 @@ class Sweeper:
         yield from self._renewal.carry_out()
         yield from self._switching.let_lapse()
 
+    def _read_back_together(self, read_back: _ReadBack) -> Testimony:
+        """One look-up for all waiting approvals. If it fails, each asks for itself, and reports its own fault."""
+        try:
+            return read_back(self._ledger.page(Filter((State.APPROVED,)), limit=_TOGETHER).records)
+        except Exception:
+            return read_back(())
+
     def _swept(self, ident: str, finish: _Finish, asked: Testimony) -> Remediation:
         record = require_record(self._ledger, ident)
         now, life = self._now(), record.lifecycle
         waits = record.state in (State.PROPOSED, State.APPROVED)
-        is_late = now - moment(life.updated) >= self._limits.lapse_after
+        is_late = now - parse_time(life.updated) >= self._limits.lapse_after
         if waits and is_late and not self._executor.write_already_applied(record):
             return self._moved(record, State.LAPSED)
         if record.state is State.PROPOSED:
@@ -84,7 +91,7 @@ class Sweeper:
         if record.state is State.GRANTED:
             if life.ending:
                 return self._executor.finish_revocation(record)
-            if life.added_by_us and life.expires and moment(life.expires) <= now:
+            if life.added_by_us and life.expires and parse_time(life.expires) <= now:
                 note = f"was granted until {life.expires}"
                 return self._executor.start_revocation(record, Ending(State.EXPIRED, ACTOR, note))
             if not self._executor.is_still_granted(record):

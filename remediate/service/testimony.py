@@ -35,6 +35,7 @@ class Testimony:
         self._collector = collector
         self._now = clock
         self._answers: dict[EntryKey, list[bytes] | RemediateError] = {}
+        self._asked_at: dict[EntryKey, datetime] = {}
         self._verdicts: dict[Remediation, Verdict] = {}
 
     # Asking
@@ -43,9 +44,15 @@ class Testimony:
         """Read back all entries that approvals of these records by these people need, in one look-up. Raises nothing:
         `verdict` raises a fault for the records that it concerns."""
         keys = dict.fromkeys(key for record in records for key in _keys(record, people))
-        missing = [key for key in keys if key not in self._answers]
-        if missing and self._logs is not None:
-            self._answers |= self._logs.entries(missing)
+        unread = TransientFault("not read yet")
+        missing = [key for key in keys if isinstance(self._answers.get(key, unread), TransientFault)]
+        if missing:
+            self._look_up(missing)
+
+    def _look_up(self, keys: Sequence[EntryKey]) -> None:
+        if self._logs is not None:
+            self._asked_at |= dict.fromkeys(keys, self._now())
+            self._answers |= self._logs.entries(keys)
 
     def _read(self, entry: EntryId) -> list[LogEntry] | None:
         """The entries of the log with this key; None if the service may not read the log. Raises TransientFault."""
@@ -177,15 +184,11 @@ class Testimony:
         """
         if from_log:
             return Proof.PROVEN
-        if record is None or not (
-            overflows(record.names, denial)
-            or is_full(record.tally.entries, record.tally.proven)
-            or displaces(record.tally, denial)
-        ):
+        if record is None or not (overflows(record.names, denial) or _counting_displaces(record, denial)):
             return Proof.LATER
         key = entry_key(denial.entry)
-        if self._logs is not None and key is not None and key not in self._answers:
-            self._answers |= self._logs.entries([key])
+        if key is not None and key not in self._answers:
+            self._look_up([key])
         found = self._read(denial.entry)
         if found is None:
             return Proof.UNANSWERED
@@ -197,11 +200,21 @@ class Testimony:
         return Proof.PROVEN if same else Proof.DISPROVEN
 
     def _is_young(self, entry: EntryId) -> bool:
-        return entry_key(entry) is not None and abs(self._now() - datetime.fromisoformat(entry.timestamp or "")) < LAG
+        """Whether the log may not have had the entry yet when it was asked."""
+        key = entry_key(entry)
+        return (
+            key is not None and abs(self._asked_at.get(key, self._now()) - datetime.fromisoformat(key.timestamp)) < LAG
+        )
 
 
 _AGAIN = "Nothing was changed; try again in a moment."
 _UNASKED = "Cloud Logging could not be asked whether it has the entry"
+
+
+def _counting_displaces(record: Remediation, denial: Denial) -> bool:
+    """Whether counting this denial displaces an entry, an image or a deploy. A predicted grant's record keeps none."""
+    tally = record.tally
+    return record.id == denial.grant.id and (is_full(tally.entries, tally.proven) or displaces(tally, denial))
 
 
 def _keys(record: Remediation, people: Sequence[str]) -> list[EntryKey]:

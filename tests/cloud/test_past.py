@@ -12,7 +12,7 @@ from remediate.cloud.interface import Cloud
 from remediate.cloud.logs import GoogleLogs
 from remediate.entries.denial import Denial
 from remediate.service.history import History, Past
-from remediate.times import instant
+from remediate.times import to_rfc3339
 from tests.audit_entries import activity, denial, user_text
 from tests.fakes import MemoryRegistry, MemoryRoles, projects
 from tests.sandbox_fixture import DEPLOYER, SandboxProcess
@@ -26,7 +26,7 @@ def past(sandbox: SandboxProcess, **how: Any) -> Past:
     """Of the deployer, who is denied now."""
     found: Denial = denial(activity(user_text(ADMIN), images=(ADMIN,)))
     now = datetime.now(UTC)
-    found = replace(found, entry=replace(found.entry, timestamp=instant(now)))
+    found = replace(found, entry=replace(found.entry, timestamp=to_rfc3339(now)))
     cloud = Cloud(MemoryRegistry(), projects(), MemoryRoles(), GoogleLogs(sandbox.url, 5.0))
     return History(cloud, lambda: now, **how).past(found, None)
 

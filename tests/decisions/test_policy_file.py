@@ -556,3 +556,9 @@ def test_knowing_less_never_widens_who_may_approve(named: list[list[str]], said:
     first = next((found for found in sorted(completions, key=lambda found: found.name) if found.reviewers), None)
     assert allowed <= (common or {person for person in _PEOPLE if first and _may(person, first.reviewers)})
     assert bool(rule.reviewers) is (first is not None)
+
+
+def test_a_line_end_after_a_duration_takes_no_end_from_a_grant() -> None:
+    """The schema's `$` lets it through."""
+    text = 'rules: [{name: x, when: true, then: ask, expires_after: "1h\\n"}]'
+    assert parse_policy(text, "policy.yaml").judge({})[0].expires_after == 3600.0

@@ -19,7 +19,7 @@ from remediate.entries.joining import call_of, join_call
 from remediate.entries.log_entry import read_entry
 from remediate.errors import Refused, TransientFault
 from remediate.reasons import Reason
-from remediate.times import instant
+from remediate.times import to_rfc3339
 from tests.audit_entries import (
     AGENT,
     DEPLOYER,
@@ -163,7 +163,7 @@ def test_a_log_line_that_cannot_be_read_hides_no_call(world: World) -> None:
 
 def test_a_call_that_the_log_does_not_have_yet_is_waited_for(world: World) -> None:
     event = system_event(annotations=ANNOTATED)
-    event["timestamp"] = instant(world.now - timedelta(seconds=30))
+    event["timestamp"] = to_rfc3339(world.now - timedelta(seconds=30))
     with pytest.raises(TransientFault, match="does not have this operation's call yet"):
         world.instance().handle(denial(event))
     assert world.records() == {}
@@ -172,7 +172,7 @@ def test_a_call_that_the_log_does_not_have_yet_is_waited_for(world: World) -> No
     assert record
     assert ANA in record.names.deployers
     world.logs.operations.clear()
-    event |= {"insertId": "later", "timestamp": instant(world.now - timedelta(minutes=3))}
+    event |= {"insertId": "later", "timestamp": to_rfc3339(world.now - timedelta(minutes=3))}
     assert world.instance().handle(denial(event)).decision.outcome is Outcome.ASK
 
 

@@ -33,7 +33,7 @@ from remediate.records.modes import EVERYWHERE, Modes, switched
 from remediate.records.outbox import LEASE, delivered, leased, retry_later
 from remediate.records.remediation import Remediation, TrailRecord
 from remediate.records.states import State
-from remediate.times import instant
+from remediate.times import to_rfc3339
 from tests.audit_entries import activity, denial
 from tests.ledger.helpers import NOON, denied, first, switched_alone, told
 from tests.records.changed import with_fields
@@ -197,14 +197,14 @@ def test_a_killed_writer_leaves_whole_steps_alone(ledger_url: str) -> None:
 def test_a_parcel_is_stored_with_its_step_or_not_at_all(fresh: Open) -> None:
     record, trail = first()
     stored = fresh().commit(record, trail=[trail], denial_key="k", parcels=[told(0), told(0, "chat")])
-    assert fresh().waiting("slack", instant(NOON), 10) == [told(0)]
-    assert fresh().waiting("chat", instant(NOON), 10) == [told(0, "chat")]
-    assert fresh().waiting("pubsub", instant(NOON), 10) == []
+    assert fresh().waiting("slack", to_rfc3339(NOON), 10) == [told(0)]
+    assert fresh().waiting("chat", to_rfc3339(NOON), 10) == [told(0, "chat")]
+    assert fresh().waiting("pubsub", to_rfc3339(NOON), 10) == []
     with pytest.raises(Conflict):
         fresh().commit(record, trail=[trail], parcels=[told(1)])
     with pytest.raises(Conflict):
         fresh().commit(with_denial(stored, denied(), NOON), denial_key="k", parcels=[told(2)])
-    assert fresh().waiting("slack", instant(NOON), 10) == [told(0)]
+    assert fresh().waiting("slack", to_rfc3339(NOON), 10) == [told(0)]
 
 
 def test_a_parcel_that_is_there_stays_as_it_is_and_is_no_conflict(fresh: Open) -> None:
@@ -216,7 +216,7 @@ def test_a_parcel_that_is_there_stays_as_it_is_and_is_no_conflict(fresh: Open) -
     fresh().commit(with_denial(record, denied(), NOON), parcels=[told(0), told(1)])
     fresh().enqueue([told(0), told(1), told(2)])
     fresh().enqueue([])
-    waiting = fresh().waiting("slack", instant(NOON + timedelta(days=9)), 10)
+    waiting = fresh().waiting("slack", to_rfc3339(NOON + timedelta(days=9)), 10)
     assert sorted(each.id for each in waiting) == sorted([told(1).id, told(2).id])
 
 
@@ -224,15 +224,15 @@ def test_parcels_wait_until_they_are_due_and_the_longest_due_comes_first(fresh: 
     ledger = fresh()
     made = [told(number, at=NOON + timedelta(minutes=number)) for number in range(4)]
     ledger.enqueue(made[::-1])
-    assert ledger.waiting("slack", instant(NOON + timedelta(minutes=2)), 10) == made[:3]
-    assert ledger.waiting("slack", instant(NOON + timedelta(minutes=9)), 2) == made[:2]
+    assert ledger.waiting("slack", to_rfc3339(NOON + timedelta(minutes=2)), 10) == made[:3]
+    assert ledger.waiting("slack", to_rfc3339(NOON + timedelta(minutes=9)), 2) == made[:2]
     mine = leased(made[0], NOON)
     ledger.mark(mine)
-    assert ledger.waiting("slack", instant(NOON), 10) == []
-    assert ledger.waiting("slack", instant(NOON + LEASE - timedelta(seconds=1)), 10) == [made[1]]
-    assert mine in ledger.waiting("slack", instant(NOON + LEASE), 10)
+    assert ledger.waiting("slack", to_rfc3339(NOON), 10) == []
+    assert ledger.waiting("slack", to_rfc3339(NOON + LEASE - timedelta(seconds=1)), 10) == [made[1]]
+    assert mine in ledger.waiting("slack", to_rfc3339(NOON + LEASE), 10)
     ledger.mark(retry_later(mine, NOON, timedelta(hours=5)))
-    assert mine.id not in [each.id for each in ledger.waiting("slack", instant(NOON + timedelta(hours=4)), 10)]
+    assert mine.id not in [each.id for each in ledger.waiting("slack", to_rfc3339(NOON + timedelta(hours=4)), 10)]
 
 
 def test_of_many_who_claim_a_parcel_one_has_it(fresh: Open) -> None:
@@ -266,7 +266,7 @@ def test_many_steps_that_tell_the_same_are_all_stored_and_it_is_told_once(fresh:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(attempt, range(24)))
     assert len(fresh().find(Filter())) == 24
-    assert fresh().waiting("slack", instant(NOON), 10) == [told(99)]
+    assert fresh().waiting("slack", to_rfc3339(NOON), 10) == [told(99)]
 
 
 def _with_schema(url: str, version: int) -> None:
@@ -357,11 +357,11 @@ def test_the_first_schema_is_migrated_and_keeps_what_it_holds(tmp_path: Path) ->
         assert ledger.get(record.id) == record
         assert list(ledger.trail()) == [trail]
         assert ledger.modes() == Modes()
-        assert ledger.waiting("slack", instant(NOON), 10) == []
+        assert ledger.waiting("slack", to_rfc3339(NOON), 10) == []
         assert ledger.page(Filter((State.PROPOSED,), project="shop-front"), longest_waiting=True).records == [record]
         assert ledger.steps(TrailFilter(actor="remediate", project="shop-front")).steps == [trail]
     open_ledger(f"sqlite:///{path}").enqueue([told(0)])
-    assert open_ledger(f"sqlite:///{path}").waiting("slack", instant(NOON), 10) == [told(0)]
+    assert open_ledger(f"sqlite:///{path}").waiting("slack", to_rfc3339(NOON), 10) == [told(0)]
 
 
 def test_a_trail_of_the_first_version_keeps_its_hashes() -> None:
@@ -501,7 +501,7 @@ def test_transitions_are_found_by_time_and_everything_that_they_say(fresh: Open)
         record = ledger.commit(record, trail=[trail])
         rejected, step = transition(record, State.REJECTED, actor=f"user:ana-{number}@example.com", now=at)
         ledger.commit(rejected, trail=[step])
-    one, three = instant(NOON + timedelta(hours=1)), instant(NOON + timedelta(hours=3))
+    one, three = to_rfc3339(NOON + timedelta(hours=1)), to_rfc3339(NOON + timedelta(hours=3))
 
     def found(**wanted: object) -> list[tuple[str, int]]:
         return [(each.member[5:], each.seq) for each in ledger.steps(msgspec.convert(wanted, TrailFilter)).steps]

@@ -17,7 +17,7 @@ from remediate.ledger.opening import open_ledger
 from remediate.records.modes import EVERYWHERE, Modes
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
-from remediate.times import instant
+from remediate.times import to_rfc3339
 from tests.ledger.helpers import NOON, first, switched_alone, told
 
 Open = Callable[[], Ledger]
@@ -106,7 +106,7 @@ def test_a_notice_that_cannot_be_read_keeps_no_other_waiting(fresh: Open, ledger
             connection.execute("UPDATE parcels SET record = '{}' WHERE id = ?", (waiting[0].id,))
     else:
         _client(ledger_url).collection("parcels").document(waiting[0].id).update({"record": "{}"})
-    found = fresh().waiting("slack", instant(NOON), 10)
+    found = fresh().waiting("slack", to_rfc3339(NOON), 10)
     assert {each.id for each in found} == {each.id for each in waiting[1:]}
 
 

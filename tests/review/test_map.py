@@ -16,7 +16,7 @@ from remediate.records.remediation import TrailRecord
 from remediate.records.states import State
 from remediate.review.drawing import days, draw_graph, plot_grants, standing
 from remediate.review.graph import EDGE_STATES, MOST, OTHERS, UNKNOWN, EdgeKind, build_graph
-from remediate.times import instant
+from remediate.times import to_rfc3339
 from tests.records.changed import with_fields
 from tests.review.records import NOON, record
 
@@ -114,7 +114,7 @@ def test_an_axis_ends_at_a_round_number(most: int, axis: str) -> None:
 
 @pytest.mark.slow
 def test_many_changes_are_no_longer_a_path_than_there_is_to_see() -> None:
-    steps = [replace(life()[1], at=instant(NOON - timedelta(minutes=minute))) for minute in range(5_000)]
+    steps = [replace(life()[1], at=to_rfc3339(NOON - timedelta(minutes=minute))) for minute in range(5_000)]
     plot = plot_grants(standing(NOON, 5_000, steps))
     assert plot is not None
     assert plot.path.count("V") < 500

@@ -23,7 +23,7 @@ from remediate.review.formatting import (
     with_breaks,
 )
 from remediate.review.links import console_links, manual_commands
-from remediate.times import instant
+from remediate.times import to_rfc3339
 from tests.records.changed import with_fields
 from tests.review.records import NOON, record
 
@@ -39,16 +39,16 @@ from tests.review.records import NOON, record
     ],
 )
 def test_a_story_begins_today_on_a_day_or_at_a_date(ago: timedelta, told: str) -> None:
-    assert story_start(instant(NOON - ago), NOON) == told
+    assert story_start(to_rfc3339(NOON - ago), NOON) == told
 
 
 def test_a_proposal_is_one_sentence() -> None:
-    made = with_fields(record(), denials=14, first_seen=instant(NOON - timedelta(days=1)))
+    made = with_fields(record(), denials=14, first_seen=to_rfc3339(NOON - timedelta(days=1)))
     who = "github-deployer@shop-frontend.iam.gserviceaccount.com"
     assert sentence(made, NOON) == (
         f"{who} could not read images in images/containers (us) while deploying web in shop, 14 times since Tuesday."
     )
-    once = with_fields(made, denials=1, first_seen=instant(NOON - timedelta(hours=2)))
+    once = with_fields(made, denials=1, first_seen=to_rfc3339(NOON - timedelta(hours=2)))
     assert sentence(once, NOON).endswith("while deploying web in shop, once, at 10:00 UTC today.")
     ahead = with_fields(made, denials=0)
     assert (
@@ -67,8 +67,8 @@ def test_a_proposal_is_one_sentence() -> None:
     [(0, "just now"), (59, "just now"), (60, "1 minute ago"), (7200, "2 hours ago"), (-5, "in less than a minute"), (-90000, "in 1 day")],
 )  # fmt: skip
 def test_times_are_told_in_their_largest_unit(seconds: int, told: str) -> None:
-    assert relative_time(instant(NOON - timedelta(seconds=seconds)), NOON) == told
-    assert exact_time(instant(NOON)) == "Wed 25 Nov 2026, 12:00:00 UTC"
+    assert relative_time(to_rfc3339(NOON - timedelta(seconds=seconds)), NOON) == told
+    assert exact_time(to_rfc3339(NOON)) == "Wed 25 Nov 2026, 12:00:00 UTC"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from remediate.records.outbox import OutboxMessage
 from remediate.records.remediation import Remediation, TrailRecord
 from remediate.records.results import Limits
 from remediate.records.states import State
-from remediate.times import instant
+from remediate.times import to_rfc3339
 from tests.audit_entries import REPOSITORY
 from tests.fakes import Heard
 from tests.ledger.helpers import told
@@ -56,7 +56,7 @@ class Notifies:
 
 
 def waiting(world: World) -> list[str]:
-    return [each.id for each in world.ledger.waiting("slack", instant(NOON + 365 * DAY), 100)]
+    return [each.id for each in world.ledger.waiting("slack", to_rfc3339(NOON + 365 * DAY), 100)]
 
 
 def stored(world: World, ident: str) -> Remediation:

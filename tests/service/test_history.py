@@ -17,7 +17,7 @@ from remediate.errors import TerminalFault, TransientFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from remediate.service.history import History, Past
-from remediate.times import instant
+from remediate.times import to_rfc3339
 from tests.audit_entries import (
     DEPLOYER,
     NUMBER,
@@ -70,7 +70,7 @@ def test_only_the_400_days_before_the_denial_count() -> None:
 
 def test_what_was_taken_away_since_the_newest_deploy() -> None:
     assert past(deploy(5), change("REMOVE", 3)) == Past(True, True)
-    assert past(deploy(5), deploy(2, revision="web-2"), change("REMOVE", 3)) == Past(True, False)
+    assert past(deploy(5), deploy(2, created=True), change("REMOVE", 3)) == Past(True, False)
     assert past(deploy(5), change("REMOVE", 3), change("ADD", 2)) == Past(True, False)
     assert past(change("REMOVE", 3)) == Past(False, True)
     assert past(deploy(5), change("REMOVE", -0.01)) == Past(True, True)  # later than the denial is not too late
@@ -92,9 +92,9 @@ def test_an_update_that_may_change_nothing_hides_no_removal(api: str) -> None:
 
 
 def test_our_own_record_tells_what_was_revoked_or_removed() -> None:
-    assert past(deploy(5), taken_away=instant(DENIED - 3 * DAY)) == Past(True, True)
-    assert past(deploy(5), taken_away=instant(DENIED - 6 * DAY)) == Past(True, True)
-    assert past(deploy(5, revision="web-2"), taken_away=instant(DENIED - 6 * DAY)) == Past(True, False)
+    assert past(deploy(5), taken_away=to_rfc3339(DENIED - 3 * DAY)) == Past(True, True)
+    assert past(deploy(5), taken_away=to_rfc3339(DENIED - 6 * DAY)) == Past(True, True)
+    assert past(deploy(5, created=True), taken_away=to_rfc3339(DENIED - 6 * DAY)) == Past(True, False)
     own = history(
         MemoryLogs(log=[deploy(5), change("REMOVE", 3, by="r@x.iam.gserviceaccount.com")]),
         own=("serviceaccount:r@x.iam.gserviceaccount.com",),
@@ -126,7 +126,7 @@ def test_a_v2_operation_is_joined_with_its_end() -> None:
     assert logs.reads == 3
     assert past(first) == Past(False, False)
     # the newest counts, whichever way it was proven
-    assert past(first, last, deploy(5, revision="web-2"), change("REMOVE", 3)) == Past(True, True)
+    assert past(first, last, deploy(5, created=True), change("REMOVE", 3)) == Past(True, True)
     for each in (first, last):
         each["protoPayload"]["methodName"] = "google.cloud.run.v2.Services.CreateService"
     assert past(first, last, deploy(5), change("REMOVE", 3)) == Past(True, False)
@@ -142,7 +142,7 @@ def test_deploys_are_remembered_for_ten_minutes_and_removals_never() -> None:
     logs.log.append(change("REMOVE", 3))
     assert asked.past(same(), None) == Past(True, True)
     assert logs.reads == 3
-    earlier = denial(same_entry() | {"timestamp": instant(DENIED - 10 * DAY)})
+    earlier = denial(same_entry() | {"timestamp": to_rfc3339(DENIED - 10 * DAY)})
     assert asked.past(earlier, None).previously_deployed is False  # what is remembered lies after that denial
     now[0] += timedelta(minutes=10)
     logs.log.clear()
@@ -165,7 +165,7 @@ class Unreadable(MemoryLogs):
 
 def test_what_cannot_be_read_is_unknown_and_never_no() -> None:
     assert history(Unreadable()).past(same(), None) == Past(None, None)
-    assert history(Unreadable()).past(same(), instant(DENIED - DAY)) == Past(None, True)
+    assert history(Unreadable()).past(same(), to_rfc3339(DENIED - DAY)) == Past(None, True)
     found = history(Unreadable(log=[deploy(5)])).past(same(), None)
     assert found == Past(True, None)  # it was found before the search was given up
     assert history(Unreadable(log=[deploy(5), change("REMOVE", 3)])).past(same(), None) == Past(True, True)
@@ -209,10 +209,10 @@ def test_a_grant_that_was_revoked_is_asked_long_after_it_is_forgotten(world: Wor
     service.revoke(granted.id, actor="lead@example.com", note="left the team")
     world.now += 100 * DAY
     assert handled(world, "2") is Outcome.ASK
-    again = deployed(CI, PROJECT, APP, world.now - DAY, revision="web-9")  # somebody let it read again, and it deployed
+    again = deployed(CI, PROJECT, APP, world.now - DAY, created=True)  # somebody let it read again, and it deployed
     world.logs.log.append(again)
-    late = denial(same_entry("3") | {"timestamp": instant(world.now)})
-    world.logs.written = lambda insert_id: same_entry(insert_id) | {"timestamp": instant(world.now)}
+    late = denial(same_entry("3") | {"timestamp": to_rfc3339(world.now)})
+    world.logs.written = lambda insert_id: same_entry(insert_id) | {"timestamp": to_rfc3339(world.now)}
     assert world.instance(Mode.ENFORCE, rules=lambda: RULES).handle(late).decision.outcome is Outcome.GRANT
 
 

@@ -37,7 +37,7 @@ from remediate.records.modes import (
 from remediate.records.states import State
 from remediate.records.trail_verification import broken_switches
 from remediate.service.reviewers import Reviewers
-from remediate.times import instant
+from remediate.times import to_rfc3339
 from tests.audit_entries import activity, denial, user_text
 from tests.fakes import Heard
 from tests.firestore_fixture import EACH_LEDGER
@@ -218,7 +218,7 @@ def test_a_confirmation_that_nobody_asked_for_breaks_the_trail() -> None:
         first = switched(Modes(), EVERYWHERE, ENFORCE, actor=f"user:{ANA}", now=NOON, note="x", alone=False)
         assert first is not None
         modes, asked = first
-        at = instant(NOON + timedelta(hours=hours))
+        at = to_rfc3339(NOON + timedelta(hours=hours))
         change = ModeChange(2, at, actor, EVERYWHERE, None, ENFORCE, "x", asked.hash, asked_by=asked_by)
         change = replace(change, hash=digest(change))
         return broken_switches(applied(modes, change), [asked, change])
@@ -230,7 +230,7 @@ def test_a_confirmation_that_nobody_asked_for_breaks_the_trail() -> None:
 
 
 def test_an_old_change_keeps_its_hash() -> None:
-    change = ModeChange(1, instant(NOON), f"user:{ANA}", EVERYWHERE, None, ENFORCE, "go", "")
+    change = ModeChange(1, to_rfc3339(NOON), f"user:{ANA}", EVERYWHERE, None, ENFORCE, "go", "")
     assert digest(change) == "4621736e0c78277432c3ba3ea6b6771c0050295135a9051e15846e6423919200"
     sealed = replace(change, hash=digest(change))
     assert broken_switches(Modes({EVERYWHERE: ENFORCE}, trail=1, trail_hash=sealed.hash), [sealed]) is None

@@ -338,12 +338,12 @@ def test_the_decision_is_made_on_the_denial_as_the_log_has_it(world: World) -> N
 
 def test_digests_and_hashes_of_earlier_records_stay_what_they_were() -> None:
     from remediate.records.digests import content_digest, terms_digest
-    from remediate.times import instant
+    from remediate.times import to_rfc3339
 
     found = denial(activity())
     asks = Decision(Outcome.ASK, "otherwise", (Reason.CROSS_PROJECT,), policy="built-in")
     record, one = open_remediation(found, asks, State.PROPOSED, actor="remediate", now=NOON)
-    until = instant(NOON + timedelta(days=30))
+    until = to_rfc3339(NOON + timedelta(days=30))
     record, two = transition(
         record, State.APPROVED, actor=f"user:{ANA}", now=NOON, note="yes", added_by_us=True, expires=until
     )

@@ -35,7 +35,7 @@ from remediate.records.states import State
 from remediate.records.steps import became
 from remediate.records.trail_verification import broken_trail
 from remediate.review.drawing import days, standing
-from remediate.times import instant
+from remediate.times import to_rfc3339
 from tests.audit_entries import DEPLOYER, PROJECT, activity, denial, deployed, policy_set, user_text
 from tests.fakes import MemoryLogs
 from tests.records.changed import with_fields
@@ -74,7 +74,7 @@ def granted(world: World, subject: Denial | None = None, **how: Any) -> Remediat
     service = world.instance(Mode.ENFORCE, rules=lambda: TIMED, **how)
     record = service.handle(clear(subject or same()), from_log=True).remediation
     assert record
-    assert (record.state, record.lifecycle.expires) == (State.GRANTED, instant(world.now + LIFE))
+    assert (record.state, record.lifecycle.expires) == (State.GRANTED, to_rfc3339(world.now + LIFE))
     world.logs.deployed.clear()
     world.logs.reads = 0
     return record
@@ -105,14 +105,14 @@ def test_a_grant_in_use_is_renewed_near_its_end_with_one_record(world: World) ->
     after = stored(world, record)
     assert done == Swept(after, State.GRANTED)
     assert (after.lifecycle.expires, after.state, after.lifecycle.cycle) == (
-        instant(world.now + LIFE),
+        to_rfc3339(world.now + LIFE),
         State.GRANTED,
         1,
     )
     assert after.lifecycle.updated == record.lifecycle.updated  # since when it stands
     step = list(world.ledger.trail(record.id))[-1]
     assert (step.before, step.after, step.actor, step.at) == (
-        State.GRANTED, State.GRANTED, "rule:same project", instant(world.now),
+        State.GRANTED, State.GRANTED, "rule:same project", to_rfc3339(world.now),
     )  # fmt: skip
     assert (step.outcome, step.policy, became(step)) == (Outcome.GRANT, "built-in", "renewed")
     assert "deployed again at 2027-01-02" in step.note
@@ -146,7 +146,7 @@ def test_what_expired_is_granted_anew_on_a_deploy_of_before(world: World) -> Non
     world.now = NOON + LIFE
     swept(world)
     world.logs.deployed.add(str(CI))
-    again = denial(same_entry("2") | {"timestamp": instant(world.now)})
+    again = denial(same_entry("2") | {"timestamp": to_rfc3339(world.now)})
     assert world.instance(Mode.ENFORCE, rules=lambda: TIMED).handle(clear(again), from_log=True).written
 
 
@@ -163,7 +163,7 @@ NOT_NEWER: dict[str, Callable[[World], None]] = {
         deployed(CI, PROJECT, APP, NOON + 40 * DAY)
         | {"logName": f"projects/{PROJECT}/logs/x%2Fcloudaudit.googleapis.com%2Factivity"}
     ),
-    "a failed one": lambda world: world.logs.log.append(same_entry("x") | {"timestamp": instant(NOON + 40 * DAY)}),
+    "a failed one": lambda world: world.logs.log.append(same_entry("x") | {"timestamp": to_rfc3339(NOON + 40 * DAY)}),
 }
 
 
@@ -244,7 +244,7 @@ def test_what_somebody_took_away_since_the_deploy_is_not_renewed(world: World) -
     assert swept(world) == []
     deploy(world, 60, insert_id="unchanged")
     assert swept(world) == []  # an update may have changed nothing
-    deploy(world, 61, revision="web-2")
+    deploy(world, 61, created=True)
     assert len(swept(world)) == 1  # somebody let it read again: it made a revision since
 
 
@@ -547,7 +547,7 @@ class Grants(RuleBasedStateMachine):
     @invariant()
     def model_and_world_agree(self) -> None:
         record = stored(self.world, self.record)
-        assert (record.state, record.lifecycle.expires) == (self.state, instant(self.ends))
+        assert (record.state, record.lifecycle.expires) == (self.state, to_rfc3339(self.ends))
         trail = list(self.world.ledger.trail(record.id))
         assert broken_trail(record.id, record, trail) is None
         assert sum(became(step) == "renewed" for step in trail) == self.renewals

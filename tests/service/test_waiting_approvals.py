@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from remediate.cloud.interface import EntryKey, RepositoryDescription
-from remediate.decisions.policy import BuiltIn, Mode
+from remediate.decisions.policy import BuiltIn, Mode, TextToConfirm
 from remediate.decisions.policy_file import parse_policy
 from remediate.entries.denial import Denial
 from remediate.errors import Refused, RemediateError, TerminalFault, TransientFault
@@ -33,7 +33,18 @@ from tests.audit_entries import (
     user_text,
 )
 from tests.fakes import MemoryLogs
-from tests.service.helpers import ANA, BO, HOUR, MEMBER, Registry, of_rules, same, same_entry, stored, unavailable
+from tests.service.helpers import (
+    ANA,
+    BO,
+    HOUR,
+    MEMBER,
+    Registry,
+    of_rules,
+    same,
+    same_entry,
+    stored,
+    unavailable,
+)
 from tests.service.world import REVIEWER, SAME_IMAGE, SAME_REPOSITORY, World
 
 ASK_AN_HOUR_OR_OPEN = """rules:
@@ -125,13 +136,51 @@ def test_an_approval_for_ever_does_not_outlive_a_rule_that_allows_an_hour(world:
 
 def test_a_member_who_had_access_and_lost_it_needs_a_new_approval(world: World) -> None:
     """Approved while the member could read, nothing of ours was to end: written later, it would have no end."""
-    rules = of_rules("{name: hour, when: true, then: ask, expires_after: 1h}")
+    rules = of_rules("{name: open, when: true, then: ask}")
     record = opened(world, denial(agents("1")), rules=rules)
     world.registry.policies[REPOSITORY].append(Binding(ROLE, (record.member,)))
     approved(world, record, rules=rules, max_duration=HOUR / 2)
     world.registry.policies[REPOSITORY].pop()
     after = swept(world, record, rules=rules)
     assert (after.state, world.registry.writes) == (State.PROPOSED, 0)
+
+
+def test_a_member_who_loses_access_while_one_approves_is_not_granted_without_an_end(world: World) -> None:
+    record = opened(world, denial(agents("1")))
+    world.registry.policies[REPOSITORY].append(Binding(ROLE, (record.member,)))
+
+    def lost(*args: Any, **kwargs: Any) -> Any:
+        world.registry.policies[REPOSITORY].pop()
+        return world.registry.add_reader(*args, **kwargs)
+
+    service = world.instance(Mode.ENFORCE, registry=Registry(world, add_reader=lost))
+    service.approve(record.id, actor=REVIEWER, max_duration=HOUR / 2)
+    assert world.registry.writes == 0
+    assert swept(world, record).state is State.REMOVED
+
+
+def test_a_text_that_nobody_confirmed_carries_no_approval(world: World) -> None:
+    """One rule asks one person; for the next deploy the policy wants two, and a new text would grant everything."""
+    text = """rules:
+- {name: careful, when: "deploy.project == 'platform-images'", then: ask, approvals: 2}
+- {name: open, when: true, then: ask}
+"""
+    record = approved(world, opened(world, denial(activity(insert_id="1")), rules=policy(text)), rules=policy(text))
+    wide = Unconfirmed(parse_policy("rules:\n- {name: wide, when: true, then: grant}\n", "p"))
+    after = opened(world, other_deploy("2"), rules=lambda: wide)
+    assert (after.id, after.state, world.registry.writes) == (record.id, State.PROPOSED, 0)
+
+
+class Unconfirmed:
+    """A policy whose text nobody confirmed."""
+
+    to_confirm = TextToConfirm("0" * 64, "rules: []")
+
+    def __init__(self, rules: Any) -> None:
+        self._rules = rules
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rules, name)
 
 
 def test_a_deployer_whom_the_log_knows_now_needs_no_second_approver(
@@ -253,7 +302,7 @@ def test_two_rules_with_reviewers_of_their_own_leave_somebody_who_may_approve(wo
 def test_a_rules_approval_is_carried_out_on_the_denial_in_the_log(world: World) -> None:
     """Not on the record's last denial, which an event may have written that the log does not have."""
     grants = "{name: team, when: \"deploy.name == '%s'\", then: grant}"
-    [entry] = [same_entry("1")]
+    entry = same_entry("1")
     name = entry["protoPayload"]["resourceName"].rpartition("/")[2]
     with pytest.raises(TransientFault):
         opened(world, same("1"), rules=of_rules(grants % name), registry=Registry(world, add_reader=unavailable))
@@ -300,3 +349,61 @@ def test_a_sweep_reads_all_waiting_approvals_back_in_one_look_up(world: World) -
     states = [record.state for record in world.records().values() if "@shop-frontend" in record.member]
     assert states == [State.GRANTED] * 12
     assert world.logs.reads == before + 1
+
+
+class Late(MemoryLogs):
+    """A log that does not have an entry until some time."""
+
+    until: Any = None
+
+    def entries(self, keys: Sequence[EntryKey]) -> dict[EntryKey, list[bytes] | RemediateError]:
+        found = super().entries(keys)
+        return {key: [] if self.until() else found[key] for key in keys}
+
+
+def test_a_long_sweep_refuses_no_entry_that_was_young_when_the_log_was_asked(world: World) -> None:
+    record = approved(world, opened(world, denial(activity(insert_id="1") | {"timestamp": world.now.isoformat()})))
+    start = world.now
+    logs = Late(LOGGED.get)
+    logs.until = lambda: world.now < start + timedelta(minutes=2)
+    world.logs = logs
+
+    def later(*args: Any, **kwargs: Any) -> bool:
+        world.now = start + timedelta(minutes=3)  # what comes before takes its time
+        return world.registry.has_reader(*args, **kwargs)
+
+    slow = world.instance(Mode.ENFORCE, registry=Registry(world, has_reader=later))
+    faults = [each.fault for each in slow.sweep()]
+    assert stored(world, record).state is State.APPROVED, faults
+    assert swept(world, record).state is State.GRANTED
+
+
+class FailingOnce(MemoryLogs):
+    """A log whose first answer is this fault."""
+
+    fault: Exception | None = None
+
+    def entries(self, keys: Sequence[EntryKey]) -> dict[EntryKey, list[bytes] | RemediateError]:
+        fault, self.fault = self.fault, None
+        if isinstance(fault, RemediateError):
+            return dict.fromkeys(keys, fault)
+        if fault is not None:
+            raise fault
+        return super().entries(keys)
+
+
+@pytest.mark.parametrize("fault", [ValueError("odd answer"), TransientFault("503")])
+def test_a_look_up_for_all_that_fails_stops_nothing_else(world: World, fault: Exception) -> None:
+    record = approved(world, opened(world, denial(activity(insert_id="1"))))
+    world.logs = FailingOnce(LOGGED.get)
+    world.logs.fault = fault
+    assert swept(world, record).state is State.GRANTED
+
+
+def test_a_record_that_is_full_costs_the_denial_of_its_partner_no_look_up(world: World) -> None:
+    for number in range(25):
+        opened(world, denial(agents(f"real-{number}", IMAGE.replace(":v2", f":v{number}"))))
+    before = world.logs.reads
+    found = denial(activity(insert_id="deployer"))
+    world.instance(Mode.DRY_RUN).handle(found)
+    assert world.logs.reads == before

@@ -20,7 +20,7 @@ import pytest
 from remediate.ledger.sqlite import SqliteLedger
 from remediate.records.notice import NoticeKind
 from remediate.records.states import State
-from remediate.times import instant
+from remediate.times import to_rfc3339
 from tests.audit_entries import activity, push_body, user_text
 from tests.notify.receivers import dead_port
 from tests.review.page import LEAD, Page
@@ -77,7 +77,7 @@ def test_400_denials_are_400_records_and_31_rows_and_notices(flooded: Page) -> N
     assert all(each.state is State.PROPOSED and each.tally.denials == 1 and each.storage.trail == 1 for each in mine)
     assert (sum(not each.tally.gathered for each in mine), [each.tally.gathered for each in others]) == (30, [""])
 
-    parcels = ledger.waiting("slack", instant(datetime.now(UTC) + timedelta(days=1)), 1000)
+    parcels = ledger.waiting("slack", to_rfc3339(datetime.now(UTC) + timedelta(days=1)), 1000)
     told = [each.notice for each in parcels]
     kinds = [each.kind for each in told if each.remediation in {record.id for record in mine}]
     assert (kinds.count(NoticeKind.PROPOSED), kinds.count(NoticeKind.GATHERED), len(kinds)) == (30, 1, 31)
