@@ -471,8 +471,9 @@ fi
 unless gcloud logging buckets describe "$log_bucket_trail" "${here_[@]}" --location="$region" -- \
   gcloud logging buckets create "$log_bucket_trail" "${here_[@]}" --location="$region" --retention-days=400
 trail=logging.googleapis.com/projects/$project/locations/$region/buckets/$log_bucket_trail
-ours="((resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"$service_receiver\" OR \"$service_review\")) OR (resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"$job_sweep\"))"
-sink "projects/$project" "$sink_trail" "$trail" "$ours"$'\n''jsonPayload.trail.remediation:*'
+lines=$(cat "$here/trail.filter")
+lines=${lines//\$\{receiver\}/$service_receiver} lines=${lines//\$\{review\}/$service_review}
+sink "projects/$project" "$sink_trail" "$trail" "${lines//\$\{sweep\}/$job_sweep}"
 writes='protoPayload.methodName="google.devtools.artifactregistry.v1.ArtifactRegistry.SetIamPolicy"
 log_id("cloudaudit.googleapis.com/activity")
 protoPayload.authenticationInfo.principalEmail=("'"$(email receiver)"'" OR "'"$(email review)"'" OR "'"$(email sweep)"'")

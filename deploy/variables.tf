@@ -262,7 +262,7 @@ variable "documentation" {
 # What the service keeps
 
 variable "trail_days" {
-  description = "Days that the trail's log bucket keeps every transition and every policy write of the service."
+  description = "Days that the trail's log bucket keeps every transition, every switch and every policy write of the service."
   type        = number
   default     = 400
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from remediate.cli.inputs import current_settings, is_embedded
 from remediate.cli.output import progress_bar, say, write_utf8
 from remediate.cli.times import option_moment
 from remediate.errors import BadInput, TerminalFault, TransientFault
+from remediate.records.events import NO_EVENTS, Events
 from remediate.times import duration
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def sweep(
     settings = current_settings()
     now = _as_of(settings, as_of) if as_of is not None else clock()
     at = (lambda: now) if as_of is not None else clock
-    events = _SweepLines()
+    events = _SweepLines(_log(settings))
     notifier = notifier_from(settings, clock=at)
     rules = rules_when_needed(settings, events)
     remediator = remediator_from(settings, events, at, notifier=notifier, rules=rules)
@@ -96,6 +98,17 @@ def sweep(
         raise typer.Exit(1)
 
 
+def _log(settings: Settings) -> Events:
+    """Writes the trail's lines to Cloud Logging, except on Cloud Run, which collects the standard output of a job."""
+    from remediate.wiring import trail_log_from
+
+    return (
+        NO_EVENTS
+        if "CLOUD_RUN_JOB" in os.environ
+        else trail_log_from(settings, lambda text: _line("WARNING", text, {}))
+    )
+
+
 def _count(swept: list[Swept]) -> tuple[int, int]:
     """How many changed, and how many failed; prints each failure."""
     for done in swept:
@@ -107,14 +120,21 @@ def _count(swept: list[Swept]) -> tuple[int, int]:
 
 
 class _SweepLines:
-    """Events of a sweep as lines, as they happen."""
+    """Events of a sweep as lines, as they happen; `log` gets the transitions too."""
+
+    def __init__(self, log: Events) -> None:
+        self._log = log
 
     def on_transition(self, step: TrailRecord | ModeChange) -> None:
+        from remediate.log_lines import trail_line
         from remediate.records.modes import ModeChange
         from remediate.records.steps import became
 
+        self._log.on_transition(step)
         if isinstance(step, ModeChange):
-            return  # a sweep switches no mode
+            message, fields = trail_line(step)
+            _line(str(fields.pop("severity")), message, fields)
+            return
         change = f"{step.before or 'new'} -> {became(step)}"
         about: dict[str, object] = {"remediation": step.remediation, "before": step.before, "state": step.after}
         about |= {"member": step.member, "repository": step.repository}

@@ -10,8 +10,11 @@ import sys
 
 import pytest
 
+from remediate import wiring
+from remediate.records.modes import ModeChange
 from sandbox.terminal import run_at_terminal
 from tests.cli.shell import REVIEWER, Shell
+from tests.fakes import Heard
 from tests.sandbox_fixture import DEPLOYER, REPOSITORY, ROOT, SandboxProcess
 
 
@@ -74,6 +77,27 @@ def test_a_sweep_at_a_terminal_is_readable(shell: Shell) -> None:
     lines = at_terminal("--as-of", "2999-01-01").splitlines()
     assert len(lines) == 2
     assert f"{shell.ids[0]}: proposed -> lapsed  ({DEPLOYER} on {REPOSITORY})" in lines
+
+
+def test_a_sweep_by_a_person_writes_the_trails_lines_to_the_log_and_a_job_prints_them(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cloud Run collects the output of the job; no log collects the output of a person's terminal."""
+    heard = Heard()
+    monkeypatch.setattr(wiring, "trail_log_from", lambda *_: heard)
+    shell.run("mode", "enforce", "--as", REVIEWER, "--reason", "asks", REMEDIATE_OPERATORS="x@example.com")
+    heard.transitions.clear()
+    said = shell.run("sweep", "--as-of", "2099-01-01T00:00:00Z", CLOUD_RUN_JOB="remediate-sweep")
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert [line["message"] for line in lines if "scope" in line.get("trail", {})] == [
+        "mode: everywhere: request lapsed by remediate"
+    ]
+    assert all(line["trail"]["hash"] for line in lines)
+    assert heard.transitions == []
+    shell.run("mode", "enforce", "--as", REVIEWER, "--reason", "asks again", REMEDIATE_OPERATORS="x@example.com")
+    heard.transitions.clear()
+    shell.run("sweep", "--as-of", "2199-01-01T00:00:00Z")
+    assert [type(step) for step in heard.transitions] == [ModeChange]
 
 
 @pytest.mark.parametrize("ident", ["a/b", "r-xyz", "", "r-", "r-0123456789abc", "../x"])
