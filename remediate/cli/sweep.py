@@ -13,7 +13,7 @@ from remediate.cli.cloud_command import CloudCommand
 from remediate.cli.inputs import current_settings, is_embedded
 from remediate.cli.output import progress_bar, say, write_utf8
 from remediate.cli.times import option_moment
-from remediate.errors import BadInput, TerminalFault, TransientFault
+from remediate.errors import BadInput, PartlyUnreadable, TerminalFault, TransientFault
 from remediate.records.events import NO_EVENTS, Events
 from remediate.times import duration
 
@@ -76,8 +76,11 @@ def sweep(
             first, scopes = _since(since, now), _scopes(settings, scope)
             try:
                 entries = logs.denials(projects_within(settings, scopes), first)
-                more, faults = _count(list(remediator.pick_up(entries)))
-                changed, refused = changed + more, refused + faults
+                for done in remediator.pick_up(entries):
+                    more, faults = _count([done])
+                    changed, refused = changed + more, refused + faults
+            except PartlyUnreadable as fault:  # their owners can change that, and no repetition
+                _line("WARNING", f"cannot read missed denials of some projects: {fault}", {"scope": scope})
             except (TransientFault, TerminalFault) as fault:  # what is due is done nevertheless
                 refused += 1
                 _line("ERROR", f"cannot read missed denials: {fault}", {"scope": scope})

@@ -44,6 +44,18 @@ def test_a_sweep_ends_what_is_over_though_the_log_and_the_policy_cannot_be_read(
     assert DEPLOYER not in sandbox_server.readers()
 
 
+def test_a_sweep_names_the_project_whose_log_it_may_not_read_and_picks_up_the_others(
+    shell: Shell, sandbox_server: SandboxProcess
+) -> None:
+    sandbox_server.deploy(name="missed")
+    said = shell.run("sweep", "--since", "1d", "--scope", "projects/nobody-s", "--scope", "projects/shop-frontend")
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    [unread] = [line for line in lines if line["severity"] == "WARNING"]
+    assert unread["message"].startswith("cannot read missed denials of some projects: projects/nobody-s: ")
+    assert shell.json("show", shell.ids[0])["denials"] == 2
+    assert "403" in shell.run("sweep", "--since", "1d", "--scope", "projects/nobody-s", code=1)
+
+
 def test_a_sweep_ends_what_is_over_though_projects_and_policy_cannot_be_had(
     shell: Shell, sandbox_server: SandboxProcess
 ) -> None:
