@@ -44,6 +44,29 @@ def test_a_sweep_ends_what_is_over_though_the_log_and_the_policy_cannot_be_read(
     assert DEPLOYER not in sandbox_server.readers()
 
 
+def test_the_exit_code_of_a_sweep_tells_a_refusal_by_google_cloud_from_a_fault(
+    shell: Shell, sandbox_server: SandboxProcess
+) -> None:
+    shell.run("approve", *shell.ids, "--as", REVIEWER, "--for", "1h")
+    later = ("--as-of", "2099-01-01T00:00:00Z")
+    refused = {"match": "setIamPolicy", "effect": "status", "code": 403, "times": 1}
+    sandbox_server.faults(refused)
+    assert ": 403 " in shell.run("sweep", *later, code=3)  # the other one ended
+    down = {"match": "setIamPolicy", "effect": "status", "code": 503, "times": None}
+    sandbox_server.faults(down)
+    assert ": 503 " in shell.run("sweep", *later, code=1, REMEDIATE_TIMEOUT="1")
+    sandbox_server.faults()
+    shell.run("sweep", *later)
+    shell.run("sweep", *later, code=1, REMEDIATE_POLICY="/nowhere/policy.yaml")
+    assert DEPLOYER not in sandbox_server.readers()
+
+
+def test_a_fault_beside_a_refusal_is_a_fault(shell: Shell, sandbox_server: SandboxProcess) -> None:
+    shell.run("approve", *shell.ids, "--as", REVIEWER, "--for", "1h")
+    sandbox_server.faults({"match": "setIamPolicy", "effect": "status", "code": 403, "times": None})
+    shell.run("sweep", "--as-of", "2099-01-01T00:00:00Z", code=1, REMEDIATE_POLICY="/nowhere/policy.yaml")
+
+
 def test_a_sweep_names_the_project_whose_log_it_may_not_read_and_picks_up_the_others(
     shell: Shell, sandbox_server: SandboxProcess
 ) -> None:
