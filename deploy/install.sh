@@ -421,7 +421,7 @@ audience=/projects/$number/locations/$region/services/$service_review
 sized=(--region="$region" --image="$image" --cpu=1 --memory=512Mi)
 served=(--concurrency=8 --timeout=120 --cpu-throttling --cpu-boost --no-allow-unauthenticated)
 run gcloud run deploy "$service_receiver" "${here_[@]}" "${sized[@]}" "${served[@]}" --service-account="$(email receiver)" --ingress=internal \
-  --min-instances=0 --max-instances=4 --set-env-vars="^@@^$environment@@THREADS=8"
+  --min-instances=0 --max-instances=4 --set-env-vars="^@@^$environment@@THREADS=8@@REMEDIATE_LOOKUPS_A_MINUTE=12"
 run gcloud beta run deploy "$service_review" "${here_[@]}" "${sized[@]}" "${served[@]}" --service-account="$(email review)" --ingress=all --iap \
   --min-instances=0 --max-instances=2 --command=/cnb/lifecycle/launcher --args=--,functions-framework,--target,review \
   --set-secrets="REMEDIATE_SECRET=$secret_review:latest" --set-env-vars="^@@^$environment@@THREADS=8@@REMEDIATE_IAP_AUDIENCE=$audience"

@@ -325,7 +325,7 @@ variable "min_instances" {
 }
 
 variable "max_instances" {
-  description = "The most receivers. All instances share 60 log look-ups a minute, so more of them are not faster."
+  description = "The most receivers. All instances share 60 log look-ups a minute (each makes 50 / `max_instances` at most), so more of them are not faster."
   type        = number
   default     = 4
 

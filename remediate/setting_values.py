@@ -121,6 +121,9 @@ TAG = Accepted(
 COUNT = Accepted(
     "a number from 0 to 100000", lambda text: int(text) if re.fullmatch(r"0?[0-9]{1,5}|100000", text) else None
 )
+LOOKUPS = Accepted(
+    "a number from 1 to 60", lambda text: int(text) if re.fullmatch(r"[1-9]|[1-5][0-9]|60", text) else None
+)
 TOPIC = Accepted(
     "projects/PROJECT/topics/TOPIC",
     _same(r"projects/[a-z][a-z0-9:.-]{4,98}[a-z0-9]/topics/[A-Za-z][A-Za-z0-9._~+%-]{2,254}"),

@@ -33,7 +33,7 @@ _PAGE = 1000  # entries per page, Google's maximum
 _SCOPES = 100  # projects in one call, Google's maximum
 _MOST_SPLITS = 50  # of batches that Google refuses: if it refuses everything, it is not asked for each project
 _MOST_SHOWN = 20  # projects that an error names
-_CALLS = 50  # calls per minute of one instance; the rest of the 60 is for people and the sweep
+CALLS = 50  # calls per minute of one process, where it is the only one; the rest of the 60 is for people and the sweep
 _MINUTE = 60.0
 _MOST_NAMED = 100  # entries in one query
 _LONGEST_NAMES = 15_000  # characters of their names; a filter may have 20,000
@@ -73,7 +73,7 @@ def _fail(waiting: dict[EntryKey, _Answer], error: RemediateError) -> None:
 class GoogleLogs:
     """A `Logs`. `endpoint` overrides Google's address; `timeout` is in seconds per call.
 
-    `scan_timeout` is that of a call which searches the logs of up to a hundred projects.
+    `scan_timeout` is that of a call which searches the logs of up to a hundred projects; `calls`: look-ups per minute.
     """
 
     def __init__(
@@ -83,10 +83,12 @@ class GoogleLogs:
         monotonic: Callable[[], float] = time.monotonic,
         *,
         scan_timeout: float = 60.0,
+        calls: int = CALLS,
     ) -> None:
         self._endpoint = endpoint
         self._timeout = timeout
         self._scan_timeout = scan_timeout
+        self._most_calls = calls
         self._monotonic = monotonic
         self._calls: deque[float] = deque()
         self._counting, self._asking, self._queueing = threading.Lock(), threading.Lock(), threading.Lock()
@@ -273,8 +275,8 @@ class GoogleLogs:
             now = self._monotonic()
             while self._calls and now - self._calls[0] >= _MINUTE:
                 self._calls.popleft()
-            if len(self._calls) >= _CALLS:
-                raise TransientFault(f"the limit of {_CALLS} log look-ups per minute is reached")
+            if len(self._calls) >= self._most_calls:
+                raise TransientFault(f"the limit of {self._most_calls} log look-ups per minute is reached")
             self._calls.append(now)
 
     def _page(self, wanted: dict[str, object], timeout: float) -> _Page:

@@ -27,6 +27,8 @@ from remediate.errors import PartlyUnreadable, TerminalFault, TransientFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from remediate.log_lines import COMMAND_LOG
+from remediate.settings import load_settings
+from remediate.wiring import logs_from
 from sandbox.delivery import SINK
 from sandbox.logfilter import compile_filter
 from tests.audit_entries import (
@@ -214,6 +216,16 @@ def test_a_burst_is_one_look_up_and_what_is_beyond_the_minute_comes_again(sandbo
     now[0] = 60.0
     assert len(logs.entry(_keys(1)[0])) == 1
     assert sandbox_server.requests("entries:list") == 51
+
+
+def test_a_process_makes_as_many_look_ups_a_minute_as_its_setting_says(sandbox_server: SandboxProcess) -> None:
+    settings = load_settings(sandbox_server.env | {"REMEDIATE_LOOKUPS_A_MINUTE": "2"})
+    logs = logs_from(settings)
+    assert logs
+    for _ in range(2):
+        assert logs.entry(_keys(1)[0]) == []
+    with pytest.raises(TransientFault, match="the limit of 2 log look-ups per minute is reached"):
+        logs.entry(_keys(1)[0])
 
 
 def test_a_log_that_may_not_be_read_hides_no_other(sandbox_server: SandboxProcess) -> None:
