@@ -50,8 +50,9 @@ lock: $(BIN)/.development ## compile requirements*.in to hash-locked requirement
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --no-header $$name.in -o $$name.txt; done
 
-filter: $(BIN)/.service ## print the recogniser's log filter into deploy/denials.filter
+filter: $(BIN)/.service ## print the log filters of denials and of the trail into deploy/
 	@$(BIN)/python -c 'import sys; from remediate.entries.log_filter import DENIALS; sys.stdout.write(DENIALS)' > deploy/denials.filter
+	@$(BIN)/python -c 'import sys; from remediate.log_lines import TRAIL_FILTER; sys.stdout.write(TRAIL_FILTER)' > deploy/trail.filter
 
 installation: $(BIN)/.development ## write what install.sh and the doctor have of deploy/installation.yaml
 	@$(BIN)/python -m deploy.generate

@@ -55,6 +55,15 @@ if flask.has_app_context():  # functions-framework imports this module inside it
 @functions_framework.cloud_event
 def on_denial(event: CloudEvent) -> None:
     """Handle one delivery of one audit log entry: from a sink's topic, an audit log trigger, or a raw Pub/Sub push."""
+    try:
+        handle(event)
+    finally:
+        if notifier is not None:
+            notifier.wait_until_sent()  # Cloud Run may take the CPU away with the answer
+
+
+def handle(event: CloudEvent) -> None:
+    """Decide about one log entry. Aborts with a 5xx where the event is to be redelivered."""
     started = time.perf_counter()
     trace = logs.trace_of(dict(flask.request.headers), os.environ.get("GOOGLE_CLOUD_PROJECT"))
     line = log.bind(event_id=event["id"], **trace)
@@ -91,7 +100,10 @@ def review(request: flask.Request) -> flask.Response:
     if pages is None:
         flask.abort(404)
     try:
-        return pages.answer(request)
+        response = pages.answer(request)
     except Exception as error:  # no traceback shows the content of a page
         log.critical("unexpected error", why=logs.where(error), path=request.path)
-        return pages.failed(request)
+        response = pages.failed(request)
+    if notifier is not None and request.method == "POST":
+        notifier.wait_until_sent()
+    return response

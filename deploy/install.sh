@@ -421,7 +421,7 @@ audience=/projects/$number/locations/$region/services/$service_review
 sized=(--region="$region" --image="$image" --cpu=1 --memory=512Mi)
 served=(--concurrency=8 --timeout=120 --cpu-throttling --cpu-boost --no-allow-unauthenticated)
 run gcloud run deploy "$service_receiver" "${here_[@]}" "${sized[@]}" "${served[@]}" --service-account="$(email receiver)" --ingress=internal \
-  --min-instances=0 --max-instances=4 --set-env-vars="^@@^$environment@@THREADS=8"
+  --min-instances=0 --max-instances=4 --set-env-vars="^@@^$environment@@THREADS=8@@REMEDIATE_LOOKUPS_A_MINUTE=12"
 run gcloud beta run deploy "$service_review" "${here_[@]}" "${sized[@]}" "${served[@]}" --service-account="$(email review)" --ingress=all --iap \
   --min-instances=0 --max-instances=2 --command=/cnb/lifecycle/launcher --args=--,functions-framework,--target,review \
   --set-secrets="REMEDIATE_SECRET=$secret_review:latest" --set-env-vars="^@@^$environment@@THREADS=8@@REMEDIATE_IAP_AUDIENCE=$audience"
@@ -471,8 +471,9 @@ fi
 unless gcloud logging buckets describe "$log_bucket_trail" "${here_[@]}" --location="$region" -- \
   gcloud logging buckets create "$log_bucket_trail" "${here_[@]}" --location="$region" --retention-days=400
 trail=logging.googleapis.com/projects/$project/locations/$region/buckets/$log_bucket_trail
-ours="((resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"$service_receiver\" OR \"$service_review\")) OR (resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"$job_sweep\"))"
-sink "projects/$project" "$sink_trail" "$trail" "$ours"$'\n''jsonPayload.trail.remediation:*'
+lines=$(cat "$here/trail.filter")
+lines=${lines//\$\{receiver\}/$service_receiver} lines=${lines//\$\{review\}/$service_review}
+sink "projects/$project" "$sink_trail" "$trail" "${lines//\$\{sweep\}/$job_sweep}"
 writes='protoPayload.methodName="google.devtools.artifactregistry.v1.ArtifactRegistry.SetIamPolicy"
 log_id("cloudaudit.googleapis.com/activity")
 protoPayload.authenticationInfo.principalEmail=("'"$(email receiver)"'" OR "'"$(email review)"'" OR "'"$(email sweep)"'")

@@ -31,8 +31,8 @@ locals {
     told-writes = {
       bucket      = google_logging_project_bucket_config.trail.id
       description = "Transitions that change a policy, as the trail has them"
-      # A renewal puts an end off, and writes no policy.
-      filter = "jsonPayload.trail.after=(\"granted\" OR \"revoked\" OR \"expired\")\nNOT (jsonPayload.trail.before=\"granted\" AND jsonPayload.trail.after=\"granted\")"
+      # A renewal puts an end off, and writes no policy. A person's command writes under the person's own identity.
+      filter = "NOT log_id(\"remediate\")\njsonPayload.trail.after=(\"granted\" OR \"revoked\" OR \"expired\")\nNOT (jsonPayload.trail.before=\"granted\" AND jsonPayload.trail.after=\"granted\")"
     }
   }
 

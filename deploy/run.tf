@@ -74,7 +74,10 @@ resource "google_cloud_run_v2_service" "receiver" {
       }
 
       dynamic "env" {
-        for_each = merge(local.environment, { THREADS = tostring(var.threads) })
+        for_each = merge(local.environment, {
+          THREADS                    = tostring(var.threads)
+          REMEDIATE_LOOKUPS_A_MINUTE = tostring(max(1, floor(50 / var.max_instances))) # all share Cloud Logging's 60
+        })
 
         content {
           name  = env.key

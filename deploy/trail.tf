@@ -1,6 +1,6 @@
-# The second witness of what was done: each transition that the service logs, and each policy write that Google Cloud
-# logged under our identities, in one bucket that can be locked. No entry of a deploy is kept there: those may hold
-# environment variables, and these two kinds hold none.
+# The second witness of what was done: each transition and each switch that the service or a command logs, and each policy
+# write that Google Cloud logged under our identities, in one bucket that can be locked. No entry of a deploy is kept there:
+# those may hold environment variables, and these kinds hold none.
 
 locals {
   writing = sort([for who in local.readers : google_service_account.of[who].email])
@@ -17,6 +17,9 @@ locals {
     "(resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"${local.names.services.receiver}\" OR \"${local.names.services.review}\"))",
     "(resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"${local.names.jobs.sweep}\")",
   ]))
+
+  # The lines of the trail, as the code writes them: trail.filter is printed by `make filter`.
+  trail = trimspace(templatefile("${path.module}/trail.filter", merge(local.names.services, local.names.jobs)))
 }
 
 resource "google_logging_project_bucket_config" "trail" {
@@ -33,9 +36,9 @@ resource "google_logging_project_bucket_config" "trail" {
 resource "google_logging_project_sink" "trail" {
   project                = var.project
   name                   = local.names.sinks.trail
-  description            = "Each transition, to the trail's bucket"
+  description            = "Each transition and each switch, to the trail's bucket"
   destination            = "logging.googleapis.com/${google_logging_project_bucket_config.trail.id}"
-  filter                 = "${local.ours}\njsonPayload.trail.remediation:*"
+  filter                 = local.trail
   unique_writer_identity = true
 }
 

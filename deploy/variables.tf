@@ -262,7 +262,7 @@ variable "documentation" {
 # What the service keeps
 
 variable "trail_days" {
-  description = "Days that the trail's log bucket keeps every transition and every policy write of the service."
+  description = "Days that the trail's log bucket keeps every transition, every switch and every policy write of the service."
   type        = number
   default     = 400
 
@@ -325,7 +325,7 @@ variable "min_instances" {
 }
 
 variable "max_instances" {
-  description = "The most receivers. All instances share 60 log look-ups a minute, so more of them are not faster."
+  description = "The most receivers. All instances share 60 log look-ups a minute (each makes 50 / `max_instances` at most), so more of them are not faster."
   type        = number
   default     = 4
 

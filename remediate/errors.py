@@ -39,6 +39,10 @@ class Missing(TerminalFault):
     """Google Cloud answered 404: the resource does not exist."""
 
 
+class PartlyUnreadable(TerminalFault):
+    """Google Cloud refused a part, which is named; the rest was read."""
+
+
 class LedgerFault(RemediateError):
     """The ledger is damaged, or refuses a request. A person must repair it; events are redelivered."""
 

@@ -33,6 +33,22 @@ _SEVERITIES = {
 }
 
 
+TRAIL = "trail"
+"""The field of a line that holds the transition or the switch, with its hash."""
+
+COMMAND_LOG = "remediate"
+"""The id of the log to which commands write the same lines."""
+
+TRAIL_FILTER = f"""jsonPayload.{TRAIL}.hash:*
+(((log_id("run.googleapis.com/stdout") OR log_id("run.googleapis.com/stderr")) AND (
+(resource.type="cloud_run_revision" AND resource.labels.service_name=("${{receiver}}" OR "${{review}}"))
+OR (resource.type="cloud_run_job" AND resource.labels.job_name="${{sweep}}")))
+OR log_id("{COMMAND_LOG}"))
+"""
+"""What the trail's sink selects in its project: every line with a link of a hash chain, by the services and the job of
+an installation or by a command. A template for Terraform and install.sh: they put in the names."""
+
+
 def configure() -> structlog.typing.FilteringBoundLogger:
     """The logger: JSON lines on standard output, `severity` and `message` first."""
     structlog.configure(
@@ -117,9 +133,9 @@ def trail_line(step: TrailRecord | ModeChange) -> tuple[str, dict[str, object]]:
     """Message and fields of the line for a transition: the ledger and the log both record it."""
     if isinstance(step, ModeChange):
         message = f"mode: {step.scope}: {describe_change(step)} by {step.actor}"
-        return message, {"severity": "NOTICE", "trail": step}
+        return message, {"severity": "NOTICE", TRAIL: step}
     message = f"{step.remediation}: {step.before or 'new'} -> {became(step)} by {step.actor}"
-    return message, {"severity": "NOTICE", "trail": step}
+    return message, {"severity": "NOTICE", TRAIL: step}
 
 
 def where(error: BaseException) -> str:

@@ -126,6 +126,9 @@ TAG = Accepted(
     _same(r"tagValues/[1-9][0-9]*(?:,tagValues/[1-9][0-9]*)?|[a-z0-9.-]+/[^/\s]+/[^/\s]+"),
 )
 COUNT = Accepted("a number from 0 to 100000", _count)
+LOOKUPS = Accepted(
+    "a number from 1 to 60", lambda text: int(text) if re.fullmatch(r"[1-9]|[1-5][0-9]|60", text) else None
+)
 TOPIC = Accepted(
     "projects/PROJECT/topics/TOPIC",
     _same(r"projects/[a-z][a-z0-9:.-]{4,98}[a-z0-9]/topics/[A-Za-z][A-Za-z0-9._~+%-]{2,254}"),

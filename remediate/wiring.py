@@ -58,7 +58,7 @@ def logs_from(settings: Settings) -> Logs | None:
         return None
     from remediate.cloud.logs import GoogleLogs
 
-    return GoogleLogs(settings.endpoints.get("LOGGING"), settings.timeout)
+    return GoogleLogs(settings.endpoints.get("LOGGING"), settings.timeout, calls=settings.lookups_a_minute)
 
 
 def trail_log_from(settings: Settings, failed: Callable[[str], None]) -> Events:

@@ -230,7 +230,7 @@ def _kept(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
         f"/v2/{names.project}/sinks/{sink}": {
             "name": sink,
             "destination": f"logging.googleapis.com/{bucket}",
-            "filter": "jsonPayload.trail:*",
+            "filter": "jsonPayload.trail.hash:*",
             "writerIdentity": f"serviceAccount:service-{names.number}@gcp-sa-logging.iam.gserviceaccount.com",
         },
     }

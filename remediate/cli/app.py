@@ -1,6 +1,7 @@
 """The command line: registers every command group, and turns every error into a sentence and an exit code.
 
-Exit codes: 0 done, 1 something needs attention (a refusal, a fault), 2 usage or bad input.
+Exit codes: 0 done, 1 something needs attention (a refusal, a fault), 2 usage or bad input, 3 (`sweep` alone)
+Google Cloud refused permanently.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,8 @@ from remediate.cli.cloud_command import CloudCommand
 from remediate.cli.inputs import current_settings, is_embedded
 from remediate.cli.output import progress_bar, say, write_utf8
 from remediate.cli.times import option_moment
-from remediate.errors import BadInput, TerminalFault, TransientFault
+from remediate.errors import BadInput, PartlyUnreadable, TerminalFault, TransientFault
+from remediate.records.events import NO_EVENTS, Events
 from remediate.times import duration
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from remediate.settings import Settings
 
 
+_REFUSED = 3  # the exit code where Google Cloud refused permanently, and nothing else failed
 _SENDING = 30.0  # seconds that channels may take; what is not sent by then is sent by the next sweep
 
 
@@ -48,23 +52,24 @@ def sweep(
     """Make approved grants, expire or renew grants, expire unanswered proposals, record grants removed elsewhere.
 
     Then send waiting notices; one that fails is a WARNING, and does not fail the sweep. At a terminal prints a line for
-    each change, or that nothing was due; elsewhere prints a line of JSON for each change. Exits 1 if something cannot
-    be done. Safe to repeat, and to run beside the function.
+    each change, or that nothing was due; elsewhere prints a line of JSON for each change. Exits 1 after a fault
+    that may pass or that an operator must repair, 3 if Google Cloud refused permanently and nothing else failed: its
+    answer names the project whose owner can change that. Safe to repeat, and to run beside the function.
     """
     from remediate.wiring import clock, logs_from, notifier_from, projects_within, remediator_from, rules_when_needed
 
     settings = current_settings()
     now = _as_of(settings, as_of) if as_of is not None else clock()
     at = (lambda: now) if as_of is not None else clock
-    events = _SweepLines()
+    events = _SweepLines(_log(settings))
     notifier = notifier_from(settings, clock=at)
     rules = rules_when_needed(settings, events)
     remediator = remediator_from(settings, events, at, notifier=notifier, rules=rules)
-    changed, refused = 0, 0
+    tally = _Tally()
     try:
         rules()
     except (BadInput, TransientFault) as fault:  # the rest needs no decision, and is done
-        refused += 1
+        tally.faults += 1
         _warn(f"cannot decide denials: {fault}")
     with progress_bar("sweeping") as update:
         if since is not None:
@@ -74,47 +79,83 @@ def sweep(
             first, scopes = _since(since, now), _scopes(settings, scope)
             try:
                 entries = logs.denials(projects_within(settings, scopes), first)
-                more, faults = _count(list(remediator.pick_up(entries)))
-                changed, refused = changed + more, refused + faults
+                for done in remediator.pick_up(entries):
+                    tally.add(done)
+            except PartlyUnreadable as fault:  # their owners can change that, and no repetition
+                _line("WARNING", f"cannot read missed denials of some projects: {fault}", {"scope": scope})
             except (TransientFault, TerminalFault) as fault:  # what is due is done nevertheless
-                refused += 1
+                tally.faults += 1
                 _line("ERROR", f"cannot read missed denials: {fault}", {"scope": scope})
         elif scope:
             raise BadInput("--scope requires --since: it names whose logs --since reads")
         for done in remediator.sweep(lambda done, total: update(completed=done, total=total)):
-            more, faults = _count([done])
-            changed, refused = changed + more, refused + faults
+            tally.add(done)
     sent = notifier.deliver(_SENDING) if notifier else []
     for sending in sent:
         _line(*sending.line())
-    if not changed and not refused and not sent:
+    if not tally.changed and not tally.failed and not sent:
         if sys.stdout.isatty():
             say("nothing was due")
     elif sys.stderr.isatty():
-        print(f"{changed} remediations changed, {refused} failed", file=sys.stderr)
-    if refused:
-        raise typer.Exit(1)
+        print(f"{tally.changed} remediations changed, {tally.failed} failed", file=sys.stderr)
+    if tally.failed:
+        raise typer.Exit(1 if tally.faults else _REFUSED)
 
 
-def _count(swept: list[Swept]) -> tuple[int, int]:
-    """How many changed, and how many failed; prints each failure."""
-    for done in swept:
-        if done.fault:
-            ident = done.remediation.id if done.remediation else done.ident or None
-            _line("ERROR", f"{ident or 'a missed denial'}: {done.fault}", {"remediation": ident})
-    faults = sum(1 for done in swept if done.fault)
-    return len(swept) - faults, faults
+def _log(settings: Settings) -> Events:
+    """Writes the trail's lines to Cloud Logging, except on Cloud Run, which collects the standard output of a job."""
+    from remediate.wiring import trail_log_from
+
+    return (
+        NO_EVENTS
+        if "CLOUD_RUN_JOB" in os.environ
+        else trail_log_from(settings, lambda text: _line("WARNING", text, {}))
+    )
+
+
+@dataclass
+class _Tally:
+    """What became of the remediations and of the missed denials."""
+
+    changed: int = 0
+    faults: int = 0
+    """Faults that may pass, or that an operator of the service must repair."""
+    refused: int = 0
+    """Final answers of Google Cloud."""
+
+    @property
+    def failed(self) -> int:
+        return self.faults + self.refused
+
+    def add(self, done: Swept) -> None:
+        """Count one; prints a failure."""
+        if not done.fault:
+            self.changed += 1
+            return
+        ident = done.remediation.id if done.remediation else done.ident or None
+        _line("ERROR", f"{ident or 'a missed denial'}: {done.fault}", {"remediation": ident})
+        if done.is_refused:
+            self.refused += 1
+        else:
+            self.faults += 1
 
 
 class _SweepLines:
-    """Events of a sweep as lines, as they happen."""
+    """Events of a sweep as lines, as they happen; `log` gets the transitions too."""
+
+    def __init__(self, log: Events) -> None:
+        self._log = log
 
     def on_transition(self, step: TrailRecord | ModeChange) -> None:
+        from remediate.log_lines import trail_line
         from remediate.records.modes import ModeChange
         from remediate.records.steps import became
 
+        self._log.on_transition(step)
         if isinstance(step, ModeChange):
-            return  # a sweep switches no mode
+            message, fields = trail_line(step)
+            _line(str(fields.pop("severity")), message, fields)
+            return
         change = f"{step.before or 'new'} -> {became(step)}"
         about: dict[str, object] = {"remediation": step.remediation, "before": step.before, "state": step.after}
         about |= {"member": step.member, "repository": step.repository}

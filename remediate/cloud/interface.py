@@ -131,7 +131,8 @@ class Logs(Protocol):
     def denials(self, projects: Sequence[str], since: datetime) -> Iterator[bytes]:
         """The entries of these projects (`projects/ID`) since that time that may be denials.
 
-        Each as JSON, exactly as Cloud Logging has it, oldest first within each batch of projects.
+        Each as JSON, exactly as Cloud Logging has it, oldest first within each batch of projects. After the last one,
+        raises PartlyUnreadable if Google refused the logs of some projects, TerminalFault if it refused all.
         """
 
 

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ import msgspec
 from remediate.cloud.client import client_options, translate_errors, with_retries
 from remediate.cloud.interface import EntryKey
 from remediate.entries.log_filter import DENIALS, calls_of, deploys_by, ends_of, entries_by_id, policy_changes
-from remediate.errors import RemediateError, TerminalFault, TransientFault
+from remediate.errors import PartlyUnreadable, RemediateError, TerminalFault, TransientFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from remediate.timed_cache import TimedCache
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 _PAGE = 1000  # entries per page, Google's maximum
 _SCOPES = 100  # projects in one call, Google's maximum
-_PATIENCE = 6  # time-outs for one page, which may wait for the quota of the next minute
-_CALLS = 50  # calls per minute of one instance; the rest of the 60 is for people and the sweep
+_MOST_SPLITS = 50  # of batches that Google refuses: if it refuses everything, it is not asked for each project
+_MOST_SHOWN = 20  # projects that an error names
+CALLS = 50  # calls per minute of one process, where it is the only one; the rest of the 60 is for people and the sweep
 _MINUTE = 60.0
 _MOST_NAMED = 100  # entries in one query
 _LONGEST_NAMES = 15_000  # characters of their names; a filter may have 20,000
@@ -70,11 +71,24 @@ def _fail(waiting: dict[EntryKey, _Answer], error: RemediateError) -> None:
 
 
 class GoogleLogs:
-    """A `Logs`. `endpoint` overrides Google's address; `timeout` is in seconds per call."""
+    """A `Logs`. `endpoint` overrides Google's address; `timeout` is in seconds per call.
 
-    def __init__(self, endpoint: str | None, timeout: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+    `scan_timeout` is that of a call which searches the logs of up to a hundred projects; `calls`: look-ups per minute.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None,
+        timeout: float,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        scan_timeout: float = 60.0,
+        calls: int = CALLS,
+    ) -> None:
         self._endpoint = endpoint
         self._timeout = timeout
+        self._scan_timeout = scan_timeout
+        self._most_calls = calls
         self._monotonic = monotonic
         self._calls: deque[float] = deque()
         self._counting, self._asking, self._queueing = threading.Lock(), threading.Lock(), threading.Lock()
@@ -89,21 +103,41 @@ class GoogleLogs:
         return Client(project="-", credentials=credentials, client_options=options, _use_grpc=False)  # type: ignore[no-untyped-call]
 
     def denials(self, projects: Sequence[str], since: datetime) -> Iterator[bytes]:
-        for batch in (projects[at : at + _SCOPES] for at in range(0, len(projects), _SCOPES)):
-            wanted = {
-                "resourceNames": list(batch),
-                "filter": f'{DENIALS}\ntimestamp>="{to_rfc3339(since)}"',
-                "orderBy": "timestamp asc",
-                "pageSize": _PAGE,
-            }
-            what = batch[0] if len(batch) == 1 else f"{batch[0]} and {len(batch) - 1} more projects"
-            while True:
-                with translate_errors(f"list the log entries of {what}"):
-                    page = with_retries(partial(self._page, wanted), self._timeout, budgets=_PATIENCE)
-                yield from (bytes(each) for each in page.entries)
-                if not page.next_page_token:
-                    break
-                wanted["pageToken"] = page.next_page_token
+        """Reads many projects with one call. If Google refuses, halves them until it is known which ones it refuses."""
+        batches = deque(list(projects[at : at + _SCOPES]) for at in range(0, len(projects), _SCOPES))
+        refused: dict[str, TerminalFault] = {}
+        splits = 0
+        while batches:
+            batch = batches.popleft()
+            try:
+                yield from self._scan(batch, since)
+            except TerminalFault as fault:
+                if len(batch) > 1 and splits < _MOST_SPLITS:
+                    splits += 1
+                    middle = len(batch) // 2
+                    batches.extendleft((batch[middle:], batch[:middle]))
+                else:
+                    refused |= dict.fromkeys(batch, fault)
+        if refused:
+            kind = PartlyUnreadable if len(refused) < len(projects) else TerminalFault
+            more = f" and {len(refused) - _MOST_SHOWN} more" if len(refused) > _MOST_SHOWN else ""
+            raise kind(f"{', '.join(list(refused)[:_MOST_SHOWN])}{more}: {next(iter(refused.values()))}")
+
+    def _scan(self, batch: list[str], since: datetime) -> Iterator[bytes]:
+        wanted = {
+            "resourceNames": batch,
+            "filter": f'{DENIALS}\ntimestamp>="{to_rfc3339(since)}"',
+            "orderBy": "timestamp asc",
+            "pageSize": _PAGE,
+        }
+        what = batch[0] if len(batch) == 1 else f"{batch[0]} and {len(batch) - 1} more projects"
+        while True:
+            with translate_errors(f"list the log entries of {what}"):
+                page = with_retries(lambda: self._page(wanted, self._scan_timeout), self._scan_timeout)
+            yield from (bytes(each) for each in page.entries)
+            if not page.next_page_token:
+                return
+            wanted["pageToken"] = page.next_page_token
 
     def entry(self, key: EntryKey) -> list[bytes]:
         found = self.entries([key])[key]
@@ -233,7 +267,7 @@ class GoogleLogs:
 
     def _counted(self, wanted: dict[str, object]) -> _Page:
         self._spend()
-        return self._page(wanted)
+        return self._page(wanted, self._timeout)
 
     def _spend(self) -> None:
         """Take one of the calls of this minute. Raises TransientFault if they are used up; the event is redelivered."""
@@ -241,13 +275,13 @@ class GoogleLogs:
             now = self._monotonic()
             while self._calls and now - self._calls[0] >= _MINUTE:
                 self._calls.popleft()
-            if len(self._calls) >= _CALLS:
-                raise TransientFault(f"the limit of {_CALLS} log look-ups per minute is reached")
+            if len(self._calls) >= self._most_calls:
+                raise TransientFault(f"the limit of {self._most_calls} log look-ups per minute is reached")
             self._calls.append(now)
 
-    def _page(self, wanted: dict[str, object]) -> _Page:
+    def _page(self, wanted: dict[str, object], timeout: float) -> _Page:
         answer = self._client._connection.api_request(  # type: ignore[no-untyped-call]
-            "POST", "/entries:list", data=wanted, expect_json=False, timeout=self._timeout
+            "POST", "/entries:list", data=wanted, expect_json=False, timeout=timeout
         )
         try:
             return msgspec.json.decode(answer, type=_Page)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from remediate.cloud.rest import post
 from remediate.errors import TerminalFault, TransientFault
-from remediate.log_lines import trail_line
+from remediate.log_lines import COMMAND_LOG, trail_line
 from remediate.records.events import NoEvents
 from remediate.records.modes import ModeChange
 from remediate.records.remediation import TrailRecord
@@ -30,7 +30,7 @@ class TrailLog(NoEvents):
     def on_transition(self, step: TrailRecord | ModeChange) -> None:
         message, fields = trail_line(step)
         entry = {
-            "logName": f"projects/{self._project}/logs/remediate",
+            "logName": f"projects/{self._project}/logs/{COMMAND_LOG}",
             "resource": {"type": "global", "labels": {"project_id": self._project}},
             "severity": fields.pop("severity"),
             "insertId": step.hash[:32],

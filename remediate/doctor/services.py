@@ -116,7 +116,7 @@ def trail(facts: Snapshot) -> Iterator[Finding]:
     if sink.disabled:
         fix = names.gcloud("logging", "sinks", "update", name, "--no-disabled")
         yield Finding(Code.TRAIL_NOT_KEPT, f"sink {name} is disabled", fix)
-    elif "jsonPayload.trail" not in sink.filter:
+    elif "jsonPayload.trail.hash" not in sink.filter:
         fix = names.gcloud("logging", "sinks", "describe", name)
         what = f"sink {name} does not select the trail's lines: {sink.filter or 'no filter'}"
         yield Finding(Code.TRAIL_NOT_KEPT, what, fix)

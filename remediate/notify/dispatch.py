@@ -1,4 +1,4 @@
-"""Sends waiting messages from the ledger in the background, with one thread per channel.
+"""Sends waiting messages from the ledger, in the background (lanes.py) or when a command asks for it.
 
 Each message is leased by compare-and-set, sent once, and marked. A failed one becomes due again later; this process
 sends it with its next notice, or `sweep` does.
@@ -16,6 +16,7 @@ from functools import partial
 from remediate.errors import Conflict, LedgerFault, RemediateError
 from remediate.ledger.interface import Ledger
 from remediate.notify.interface import Channel, DeliveryFailed
+from remediate.notify.lanes import Lanes
 from remediate.reasons import Reason
 from remediate.records import outbox
 from remediate.records.delivery import DeliveryResult
@@ -57,7 +58,7 @@ class Dispatcher:
         self._now = clock
         self._events = events
         self._ledger = ledger
-        self._lanes = [_Lane(each.name, partial(self._drain, each)) for each in channels] if background else []
+        self._lanes = Lanes({each.name: partial(self._drain, each) for each in channels if background}, clock)
 
     def parcels(
         self,
@@ -90,8 +91,11 @@ class Dispatcher:
         ]
 
     def flush(self) -> None:
-        for lane in self._lanes:
-            lane.flush()
+        self._lanes.flush()
+
+    def wait_until_sent(self) -> None:
+        """Wait for a short time until the stored notices are sent, because a thread may stop with the answer."""
+        self._lanes.wait()
 
     def deliver(self, seconds: float) -> list[DeliveryResult]:
         """Send what is due on all channels in parallel, for at most so many seconds; return the results."""
@@ -209,31 +213,3 @@ def _readable(look_up: Callable[[str], Remediation | None]) -> Callable[[str], R
         return None
 
     return look_up_if_readable
-
-
-class _Lane:
-    """A daemon thread that repeats its work after each `wake`; the first `wake` starts it.
-
-    Not earlier: the server forks after the import of this module, and a thread does not survive a fork.
-    """
-
-    def __init__(self, name: str, work: Callable[[], None]) -> None:
-        self._name = name
-        self._work = work
-        self._wanted = threading.Event()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def flush(self) -> None:
-        self._wanted.set()
-        with self._starting:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, daemon=True, name=f"notify-{self._name}")
-                with suppress(RuntimeError):  # no thread available: the next notice, or a sweep, sends it
-                    self._thread.start()
-
-    def _run(self) -> None:
-        while True:
-            self._wanted.wait()
-            self._wanted.clear()
-            self._work()

@@ -61,4 +61,4 @@ class Notifier(Protocol):
         """The reminders of an open proposal."""
 
     def flush(self) -> None:
-        """Signal that messages were stored. Returns immediately and never raises: no decision waits for a notice."""
+        """Signal that messages were stored. Returns immediately and never raises: no step waits for a notice."""

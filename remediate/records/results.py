@@ -55,6 +55,8 @@ class Swept(msgspec.Struct, frozen=True):
     fault: str = ""
     ident: str = ""
     """The id of the remediation that `fault` is about; `mode` for the switches."""
+    is_refused: bool = False
+    """Whether `fault` is a final answer of Google Cloud, as for a policy that the service may not change any more."""
 
 
 class Applied(msgspec.Struct, frozen=True):

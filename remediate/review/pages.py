@@ -48,7 +48,7 @@ _SAME_ORIGIN = ("same-origin", "none")  # values of Sec-Fetch-Site for a form of
 _URLS = Map(
     [
         Rule("/", endpoint="inbox", methods=["GET"]),
-        Rule("/healthz", endpoint="healthz", methods=["GET"]),
+        Rule("/health", endpoint="health", methods=["GET"]),
         Rule("/style.css", endpoint="style", methods=["GET"]),
         Rule("/icon.svg", endpoint="icon", methods=["GET"]),
         Rule("/approve", endpoint="approve_selected", methods=["POST"]),
@@ -102,12 +102,12 @@ class Review:
         }
 
     def answer(self, request: flask.Request) -> flask.Response:
-        """The response to any request; without an identity, only `/healthz` answers."""
+        """The response to any request; without an identity, only `/health` answers."""
         withhold(request)
         who = ""
         try:
             endpoint, values = _URLS.bind_to_environ(request.environ).match()
-            if endpoint == "healthz":
+            if endpoint == "health":
                 return self._response("ok\n", content_type="text/plain; charset=utf-8")
             who = self._identity.address(dict(request.headers), request.remote_addr)
             return self._route(endpoint, request, who, dict(values))

@@ -17,7 +17,7 @@ from remediate.decisions.policy import BUILT_IN, Decision, Mode, Outcome, Rules,
 from remediate.decisions.variables import Evidence
 from remediate.entries.denial import Denial, IncompleteDenial, NotADenial, understand
 from remediate.entries.log_entry import read_entry
-from remediate.errors import Refused, Unreadable
+from remediate.errors import Refused, TerminalFault, Unreadable
 from remediate.ledger.interface import Ledger
 from remediate.notify.interface import Notifier
 from remediate.reasons import Reason
@@ -264,7 +264,7 @@ class Remediator:
             except Unreadable:
                 continue
             except Exception as fault:  # one faulty entry must not stop the others
-                yield Swept(None, None, describe_fault(fault))
+                yield Swept(None, None, describe_fault(fault), is_refused=isinstance(fault, TerminalFault))
                 continue
             if handled.remediation and not handled.duplicate:
                 yield Swept(handled.remediation, None)

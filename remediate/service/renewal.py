@@ -69,7 +69,8 @@ class Renewal:
             try:
                 yield from self._renewed(records)
             except (TerminalFault, TransientFault, BadInput, LedgerFault) as fault:
-                yield Swept(records[0], records[0].state, f"cannot tell whether to renew it: {fault}", records[0].id)
+                what, is_refused = f"cannot tell whether to renew it: {fault}", isinstance(fault, TerminalFault)
+                yield Swept(records[0], records[0].state, what, records[0].id, is_refused)
 
     def _renewed(self, records: Sequence[Remediation]) -> Iterator[Swept]:
         due: dict[str, tuple[Remediation, datetime]] = {}

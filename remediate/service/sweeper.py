@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 
-from remediate.errors import RemediateError
+from remediate.errors import RemediateError, TerminalFault
 from remediate.ledger.interface import Filter, Ledger
 from remediate.records.lifecycle import transition
 from remediate.records.remediation import Remediation
@@ -62,7 +62,13 @@ class Sweeper:
                 done = self._executor.retry_on_conflict(partial(self._swept, ident, finish, asked))
                 self._renewal.offer(done)
             except Exception as fault:  # one faulty remediation must not stop the others
-                yield Swept(record, record.state if record else None, describe_fault(fault), ident)
+                yield Swept(
+                    record,
+                    record.state if record else None,
+                    describe_fault(fault),
+                    ident,
+                    isinstance(fault, TerminalFault),
+                )
                 continue
             if done.state is not record.state:
                 yield Swept(done, record.state)

@@ -10,8 +10,11 @@ import sys
 
 import pytest
 
+from remediate import wiring
+from remediate.records.modes import ModeChange
 from sandbox.terminal import run_at_terminal
 from tests.cli.shell import REVIEWER, Shell
+from tests.fakes import Heard
 from tests.sandbox_fixture import DEPLOYER, REPOSITORY, ROOT, SandboxProcess
 
 
@@ -39,6 +42,41 @@ def test_a_sweep_ends_what_is_over_though_the_log_and_the_policy_cannot_be_read(
     assert [line["severity"] for line in lines if "cannot read missed denials" in line["message"]] == ["ERROR"]
     assert "expired" in {line.get("state") for line in lines}
     assert DEPLOYER not in sandbox_server.readers()
+
+
+def test_the_exit_code_of_a_sweep_tells_a_refusal_by_google_cloud_from_a_fault(
+    shell: Shell, sandbox_server: SandboxProcess
+) -> None:
+    shell.run("approve", *shell.ids, "--as", REVIEWER, "--for", "1h")
+    later = ("--as-of", "2099-01-01T00:00:00Z")
+    refused = {"match": "setIamPolicy", "effect": "status", "code": 403, "times": 1}
+    sandbox_server.faults(refused)
+    assert ": 403 " in shell.run("sweep", *later, code=3)  # the other one ended
+    down = {"match": "setIamPolicy", "effect": "status", "code": 503, "times": None}
+    sandbox_server.faults(down)
+    assert ": 503 " in shell.run("sweep", *later, code=1, REMEDIATE_TIMEOUT="1")
+    sandbox_server.faults()
+    shell.run("sweep", *later)
+    shell.run("sweep", *later, code=1, REMEDIATE_POLICY="/nowhere/policy.yaml")
+    assert DEPLOYER not in sandbox_server.readers()
+
+
+def test_a_fault_beside_a_refusal_is_a_fault(shell: Shell, sandbox_server: SandboxProcess) -> None:
+    shell.run("approve", *shell.ids, "--as", REVIEWER, "--for", "1h")
+    sandbox_server.faults({"match": "setIamPolicy", "effect": "status", "code": 403, "times": None})
+    shell.run("sweep", "--as-of", "2099-01-01T00:00:00Z", code=1, REMEDIATE_POLICY="/nowhere/policy.yaml")
+
+
+def test_a_sweep_names_the_project_whose_log_it_may_not_read_and_picks_up_the_others(
+    shell: Shell, sandbox_server: SandboxProcess
+) -> None:
+    sandbox_server.deploy(name="missed")
+    said = shell.run("sweep", "--since", "1d", "--scope", "projects/nobody-s", "--scope", "projects/shop-frontend")
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    [unread] = [line for line in lines if line["severity"] == "WARNING"]
+    assert unread["message"].startswith("cannot read missed denials of some projects: projects/nobody-s: ")
+    assert shell.json("show", shell.ids[0])["denials"] == 2
+    assert "403" in shell.run("sweep", "--since", "1d", "--scope", "projects/nobody-s", code=1)
 
 
 def test_a_sweep_ends_what_is_over_though_projects_and_policy_cannot_be_had(
@@ -74,6 +112,27 @@ def test_a_sweep_at_a_terminal_is_readable(shell: Shell) -> None:
     lines = at_terminal("--as-of", "2999-01-01").splitlines()
     assert len(lines) == 2
     assert f"{shell.ids[0]}: proposed -> lapsed  ({DEPLOYER} on {REPOSITORY})" in lines
+
+
+def test_a_sweep_by_a_person_writes_the_trails_lines_to_the_log_and_a_job_prints_them(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cloud Run collects the output of the job; no log collects the output of a person's terminal."""
+    heard = Heard()
+    monkeypatch.setattr(wiring, "trail_log_from", lambda *_: heard)
+    shell.run("mode", "enforce", "--as", REVIEWER, "--reason", "asks", REMEDIATE_OPERATORS="x@example.com")
+    heard.transitions.clear()
+    said = shell.run("sweep", "--as-of", "2099-01-01T00:00:00Z", CLOUD_RUN_JOB="remediate-sweep")
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert [line["message"] for line in lines if "scope" in line.get("trail", {})] == [
+        "mode: everywhere: request lapsed by remediate"
+    ]
+    assert all(line["trail"]["hash"] for line in lines)
+    assert heard.transitions == []
+    shell.run("mode", "enforce", "--as", REVIEWER, "--reason", "asks again", REMEDIATE_OPERATORS="x@example.com")
+    heard.transitions.clear()
+    shell.run("sweep", "--as-of", "2199-01-01T00:00:00Z")
+    assert [type(step) for step in heard.transitions] == [ModeChange]
 
 
 @pytest.mark.parametrize("ident", ["a/b", "r-xyz", "", "r-", "r-0123456789abc", "../x"])

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -322,6 +323,14 @@ def test_what_an_organization_or_a_folder_holds_is_every_project_beneath_it(sand
     assert projects.list_projects("folders/310000000001") == ["projects/shop-frontend"]
     assert projects.list_projects("projects/shop-frontend") == ["projects/shop-frontend"]
     assert projects.list_projects("folders/7") == []
+
+
+def test_the_projects_of_scripts_are_left_out() -> None:
+    names = {"shop-frontend": "1", "sys-admin": "1", f"sys-{'7' * 26}": "2", f"sys-{'8' * 26}": "1"}
+    found = [SimpleNamespace(project_id=name, parent=f"organizations/{number}") for name, number in names.items()]
+    projects = GoogleProjects(None, 2.0)
+    projects.__dict__["_projects"] = SimpleNamespace(search_projects=lambda **_: found)
+    assert projects.list_projects("organizations/1") == ["projects/shop-frontend", "projects/sys-admin"]
 
 
 def test_what_anybody_may_read_is_asked_for_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:

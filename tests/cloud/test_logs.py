@@ -23,9 +23,12 @@ from remediate.entries.joining import call_of, join_call
 from remediate.entries.log_entry import read_entry
 from remediate.entries.log_filter import DENIALS, calls_of, deploys_by, entries_by_id
 from remediate.entries.source import Log
-from remediate.errors import TerminalFault, TransientFault
+from remediate.errors import PartlyUnreadable, TerminalFault, TransientFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
+from remediate.log_lines import COMMAND_LOG
+from remediate.settings import load_settings
+from remediate.wiring import logs_from
 from sandbox.delivery import SINK
 from sandbox.logfilter import compile_filter
 from tests.audit_entries import (
@@ -70,7 +73,35 @@ def test_a_spent_quota_is_waited_for_and_a_scope_that_is_not_ours_is_final(sandb
         list(GoogleLogs(sandbox_server.url, 2.0).denials(["projects/nobody-s"], AGO))
     sandbox_server.faults({"match": "entries:list", "effect": "status", "code": 503, "times": None})
     with pytest.raises(TransientFault):
-        list(GoogleLogs(sandbox_server.url, 0.1).denials(SCOPE, AGO))
+        list(GoogleLogs(sandbox_server.url, 2.0, scan_timeout=0.1).denials(SCOPE, AGO))
+
+
+def test_a_project_whose_log_may_not_be_read_is_named_and_hides_no_other(sandbox_server: SandboxProcess) -> None:
+    for number in range(3):
+        sandbox_server.deploy(name=f"web-{number}")
+    many = [f"projects/nobody-{number}" for number in range(3)]
+    reading = GoogleLogs(sandbox_server.url, 2.0).denials([many[0], *SCOPE, *many[1:]], AGO)
+    assert len([next(reading) for _ in range(3)]) == 3
+    with pytest.raises(PartlyUnreadable, match=r"projects/nobody-0, projects/nobody-1, projects/nobody-2: .*403"):
+        next(reading)
+    assert sandbox_server.requests("entries:list") <= 9
+
+
+def test_where_every_log_is_refused_not_every_project_is_asked(sandbox_server: SandboxProcess) -> None:
+    many = [f"projects/nobody-{number}" for number in range(300)]
+    with pytest.raises(TerminalFault, match=r"projects/nobody-19 and 280 more: .*403") as raised:
+        list(GoogleLogs(sandbox_server.url, 2.0).denials(many, AGO))
+    assert not isinstance(raised.value, PartlyUnreadable)
+    assert sandbox_server.requests("entries:list") <= 3 + 2 * 50
+
+
+def test_a_search_of_many_logs_may_take_longer_than_another_call(sandbox_server: SandboxProcess) -> None:
+    sandbox_server.deploy()
+    sandbox_server.faults({"match": "entries:list", "effect": "latency", "seconds": 1.0, "times": None})
+    reading = GoogleLogs(sandbox_server.url, 0.2, scan_timeout=30.0)
+    assert len(list(reading.denials(SCOPE, AGO))) == 1
+    with pytest.raises(TransientFault):
+        reading.entry(_keys(1)[0])
 
 
 @pytest.mark.parametrize(
@@ -129,7 +160,8 @@ def test_every_filter_that_is_deployed_or_told_names_the_log_exactly() -> None:
     texts = {path.name: path.read_text() for path in files if path.suffix != ".png"}
     assert [name for name, text in texts.items() if re.search(r"logName\s*[:=]", text)] == []
     named = {name for text in texts.values() for name in re.findall(r"log_id\(\W*([a-z_./]+)", text)}
-    assert named == {each.value for each in Log}
+    said = {"run.googleapis.com/stdout", "run.googleapis.com/stderr", COMMAND_LOG}  # what the trail's sink selects
+    assert named == {each.value for each in Log} | said
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
@@ -184,6 +216,16 @@ def test_a_burst_is_one_look_up_and_what_is_beyond_the_minute_comes_again(sandbo
     now[0] = 60.0
     assert len(logs.entry(_keys(1)[0])) == 1
     assert sandbox_server.requests("entries:list") == 51
+
+
+def test_a_process_makes_as_many_look_ups_a_minute_as_its_setting_says(sandbox_server: SandboxProcess) -> None:
+    settings = load_settings(sandbox_server.env | {"REMEDIATE_LOOKUPS_A_MINUTE": "2"})
+    logs = logs_from(settings)
+    assert logs
+    for _ in range(2):
+        assert logs.entry(_keys(1)[0]) == []
+    with pytest.raises(TransientFault, match="the limit of 2 log look-ups per minute is reached"):
+        logs.entry(_keys(1)[0])
 
 
 def test_a_log_that_may_not_be_read_hides_no_other(sandbox_server: SandboxProcess) -> None:

@@ -349,6 +349,12 @@ def test_what_runs_starts_with_the_settings_that_it_is_given(
 COMING = ("REMEDIATE_NOTIFY_TOPIC", "REMEDIATE_REVIEW_URL", "REMEDIATE_SLACK_WEBHOOK", "REMEDIATE_CHAT_WEBHOOK")
 
 
+def test_receivers_share_the_minutes_look_ups(paper: Paper) -> None:
+    for instances, each in ((1, "50"), (4, "12"), (1000, "1")):
+        plan = paper.plan(scope=SCOPES["organization"], max_instances=instances, **FIVE)
+        assert environment(containers(plan)["receiver"])["REMEDIATE_LOOKUPS_A_MINUTE"] == each
+
+
 def test_a_group_reviews_by_its_domain(paper: Paper) -> None:
     plan = paper.plan(scope=SCOPES["organization"], **FIVE | {"reviewers": ["group:platform@example.com"]})
     assert environment(containers(plan)["review"])["REMEDIATE_REVIEWERS"] == "example.com"

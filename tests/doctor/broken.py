@@ -213,6 +213,7 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("anybody administers", {f"{RECEIVER}:getIamPolicy": allow_policy(run__invoker=[member("trigger")], run__admin=["allUsers"])}, {Code.SERVICE_OPEN}),
     ("called from above", with_binding(HERE, INVOKER, MANY), {Code.SERVICE_EXTRA_CALLER}),
     ("everybody let in from above", with_binding(HERE, "roles/iap.httpsResourceAccessor", "allAuthenticatedUsers"), {Code.IAP_EVERYBODY}),
+    ("trail of remediations alone", {TRAIL: {"filter": "jsonPayload.trail.remediation:*"}}, {Code.TRAIL_NOT_KEPT}),
     ("trail of something else", {TRAIL: {"filter": "severity>=EMERGENCY"}}, {Code.TRAIL_NOT_KEPT}),
     ("no proxy", {REVIEW: {"iapEnabled": None}}, {Code.IAP_OFF}),
     ("another audience", with_env(REVIEW, REMEDIATE_IAP_AUDIENCE="/projects/1/locations/r/services/s"), {Code.IAP_AUDIENCE}),

@@ -87,7 +87,7 @@ def test_another_name_for_this_machine_is_told_nothing(page: Page) -> None:
     assert status == 403
     assert record.member not in text
     assert "/trail" not in text
-    assert page.ask("/healthz", Host="evil.example")[0] == 200
+    assert page.ask("/health", Host="evil.example")[0] == 200
 
 
 def test_what_google_cloud_does_not_say_in_time_is_unknown(page: Page) -> None:

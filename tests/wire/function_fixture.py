@@ -87,6 +87,14 @@ class FunctionProcess:
             threading.Event().wait(0.05)
         raise AssertionError(self.output)
 
+    def freeze(self) -> None:
+        """Take the CPU away, as Cloud Run does after the last answer with request-based billing."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Give the CPU back."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """Kill it and its workers, as a power failure would."""
         os.killpg(self.process.pid, signal.SIGKILL)

@@ -78,7 +78,7 @@ def send(function: FunctionProcess, method: str, path: str, blocks: Iterator[byt
         ("POST", "/nowhere", {}, 404),
         ("POST", "/robots.txt", {}, 404),
         ("PUT", "/", {}, 405),
-        ("GET", "/healthz", {}, 200),
+        ("GET", "/health", {}, 200),
         ("GET", "/", {}, 200),
     ],
 )

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from remediate.ledger.sqlite import SqliteLedger
+from remediate.notify.lanes import LONGEST_WAIT
 from tests.audit_entries import activity, push_body, user_text
 from tests.notify.receivers import TOKEN, Receiver, dead_port, receiving, silent_port
 from tests.pubsub_fixture import PubSub
@@ -34,7 +36,71 @@ def denial_of(image: str, insert_id: str = "1", **more: Any) -> dict[str, Any]:
     return push_body(activity(user_text(image), images=(image,), insert_id=insert_id, **more))
 
 
-def test_a_webhook_that_never_answers_delays_no_event_and_no_other_channel(
+def unsent(function: FunctionProcess, channel: str = "slack") -> list[str]:
+    """The notices that the ledger does not know to be sent, also where a process leased them."""
+    return [each.notice.id for each in SqliteLedger(function.ledger_path).waiting(channel, "9999-12-31T00:00:00Z", 100)]
+
+
+def test_a_function_that_is_frozen_with_its_answer_has_sent_its_notice(
+    sandbox_server: SandboxProcess, tmp_path: Path, slack: Receiver
+) -> None:
+    """A thread that sends after the answer would stand still until the next request."""
+    slack.delay = 0.5
+    function = FunctionProcess(sandbox_server, tmp_path, REMEDIATE_SLACK_WEBHOOK=slack.url)
+    try:
+        assert function.push(denial_of(SAME_IMAGE)) == 200
+        function.freeze()
+        assert len(slack.posts) == 1
+        assert unsent(function) == []
+        function.thaw()
+        [record] = function.records()
+        assert record.id in json.dumps(slack.posts)
+        [line] = [json.loads(line) for line in function.output if '"channel"' in line]
+        assert line["message"] == f"sent to slack: {record.id}.1.proposed"
+    finally:
+        function.thaw()
+        function.close()
+    Command(function, REMEDIATE_SLACK_WEBHOOK=slack.url).run("sweep")
+    assert len(slack.posts) == 1
+
+
+def test_pages_that_are_frozen_with_their_answer_have_sent_their_notice(
+    sandbox_server: SandboxProcess, tmp_path: Path, slack: Receiver
+) -> None:
+    slack.delay = 0.5
+    page = Page(sandbox_server, tmp_path, REMEDIATE_SLACK_WEBHOOK=slack.url)
+    try:
+        record = page.denied()
+        form = {"token": page.token(), "content": page.content(record.id), "lasts": "30d"}
+        assert page.ask(f"/r/{record.id}/approve", form)[0] == 303
+        page.function.freeze()
+        assert len(slack.posts) == 1
+        assert unsent(page.function) == []
+    finally:
+        page.function.thaw()
+        page.function.close()
+
+
+def test_a_webhook_that_hangs_delays_an_event_by_the_bound_and_the_next_not_at_all(
+    sandbox_server: SandboxProcess, tmp_path: Path
+) -> None:
+    with silent_port() as port:
+        hangs = f"http://127.0.0.1:{port}/{TOKEN}"
+        function = FunctionProcess(sandbox_server, tmp_path, REMEDIATE_SLACK_WEBHOOK=hangs)
+        took = []
+        try:
+            assert function.push(denial_of("nothing that was ever pushed", "warm")) == 200
+            for number in range(3):
+                started = time.monotonic()
+                assert function.push(denial_of(SAME_IMAGE, str(number), email=f"ana-{number}@example.com")) == 200
+                took.append(time.monotonic() - started)
+        finally:
+            function.kill()
+    assert LONGEST_WAIT <= took[0] < LONGEST_WAIT + 2  # the webhook's own time-out is five seconds
+    assert max(took[1:]) < LONGEST_WAIT
+
+
+def test_a_webhook_that_never_answers_delays_no_event_for_long_and_no_other_channel(
     sandbox_server: SandboxProcess, tmp_path: Path, slack: Receiver
 ) -> None:
     with silent_port() as port:
@@ -117,7 +183,7 @@ def test_a_grant_by_command_is_told_with_the_link_and_when_to_deploy_again(
     assert (slack.posts, pubsub.pull(subscription)) == ([], [])
 
 
-def test_a_grant_on_the_pages_is_told_too_and_the_page_does_not_wait(
+def test_a_grant_on_the_pages_is_told_too_and_the_page_does_not_wait_for_a_slow_channel(
     sandbox_server: SandboxProcess, tmp_path: Path, slack: Receiver
 ) -> None:
     slack.delay = 4
