@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -129,14 +129,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     """The settings of this environment. Raises BadInput, which names every variable with a problem."""
     problems: list[str] = []
     found: dict[str, object] = {}
-    for field, (name, accepted) in _VARIABLES.items():
-        if text := environ.get(name, "").strip():
-            value = accepted.parse(text)
-            if value is None:
-                shown = "..." if accepted.is_secret else repr(text)
-                problems.append(f"{name}={shown}: expected {accepted.words}")
-            else:
-                found[field] = value
+    _take(environ, _VARIABLES, found, problems)
     found["endpoints"] = _endpoints(environ, problems)
     if environ.get("K_SERVICE") and "ledger" not in found:
         problems.append(f"REMEDIATE_LEDGER is not set, but Cloud Run requires it: expected {values.LEDGER.words}")
@@ -158,13 +151,25 @@ def endpoint(environ: Mapping[str, str], service: str) -> str | None:
 def names_from(environ: Mapping[str, str]) -> HomeNames:
     """The organization's domains and workforce pools, for a command without other settings. Raises BadInput."""
     found: dict[str, object] = {}
-    for field in HomeNames.__struct_fields__:
+    problems: list[str] = []
+    _take(environ, HomeNames.__struct_fields__, found, problems)
+    problems += _unknown(environ)
+    if problems:
+        raise BadInput("\n".join(problems), advice="docs/settings.md lists all variables.")
+    return msgspec.convert(found, HomeNames)
+
+
+def _take(environ: Mapping[str, str], fields: Iterable[str], found: dict[str, object], problems: list[str]) -> None:
+    """Add the values of these fields to `found`, and what is wrong with a text to `problems`."""
+    for field in fields:
         name, accepted = _VARIABLES[field]
         if text := environ.get(name, "").strip():
-            found[field] = accepted.parse(text)
-            if found[field] is None:
-                raise BadInput(f"{name}={text!r}: expected names, separated by commas")
-    return msgspec.convert(found, HomeNames)
+            value = accepted.parse(text)
+            if value is None:
+                shown = "..." if accepted.is_secret else repr(text)
+                problems.append(f"{name}={shown}: expected {accepted.words}")
+            else:
+                found[field] = value
 
 
 def _endpoints(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
@@ -188,7 +193,8 @@ def _unknown(environ: Mapping[str, str]) -> list[str]:
     problems = []
     for name in sorted(environ):
         if name.startswith("REMEDIATE_") and name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+            ends = [each.removeprefix("REMEDIATE_") for each in known]  # the beginning they have in common says nothing
+            near = difflib.get_close_matches(name.removeprefix("REMEDIATE_"), ends, 1)
+            hint = f"did you mean REMEDIATE_{near[0]}?" if near else f"expected one of {', '.join(known)}"
             problems.append(f"unknown setting {name}: {hint}")
     return problems

@@ -8,7 +8,7 @@ import pytest
 
 from remediate.decisions.policy import Mode
 from remediate.errors import BadInput
-from remediate.settings import _VARIABLES, Settings, load_settings
+from remediate.settings import _VARIABLES, Settings, load_settings, names_from
 from tests.sandbox_fixture import ROOT
 
 
@@ -155,3 +155,12 @@ def test_every_setting_is_documented() -> None:
 
 def test_every_field_but_the_endpoints_has_its_variable() -> None:
     assert set(_VARIABLES) == set(Settings.__struct_fields__) - {"endpoints"}
+
+
+def test_a_misspelt_name_is_compared_without_what_all_names_have_in_common() -> None:
+    with pytest.raises(BadInput, match="did you mean REMEDIATE_DOMAINS"):
+        names_from({"REMEDIATE_DOMAIN": "example.com"})
+    with pytest.raises(BadInput, match="unknown setting REMEDIATE_ZZZQ: expected one of REMEDIATE_MODE"):
+        load_settings({"REMEDIATE_ZZZQ": "x"})
+    with pytest.raises(BadInput, match="REMEDIATE_DOMAINS='a b': expected domains, separated by commas"):
+        names_from({"REMEDIATE_DOMAINS": "a b"})

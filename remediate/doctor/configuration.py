@@ -34,7 +34,10 @@ def local(facts: LocalFacts) -> Iterator[Finding]:
     """The settings of this environment are valid."""
     for problem in facts.problems:
         variable = _variable(problem)
-        fix = f"export {variable}=..." if "is not set" in problem else f"unset {variable}"
+        meant = re.search(r"did you mean (\w+)\?", problem)
+        fix = f"unset {variable}" if "unknown setting" in problem else f"export {variable}=..."
+        if meant:
+            fix = f'export {meant[1]}="${variable}"; {fix}'
         yield Finding(Code.SETTINGS_INVALID, problem, fix)
 
 
@@ -96,8 +99,7 @@ def _invalid_settings(facts: Snapshot, task: str, part: RunService | RunJob) -> 
         for problem in str(error).splitlines():
             variable = _variable(problem)
             if variable not in secrets(part):  # else it is set, to a hidden value
-                unknown = "is no setting" in problem or "unknown setting" in problem
-                change = f"--remove-env-vars={variable}" if unknown else _set(variable, "...")
+                change = f"--remove-env-vars={variable}" if "unknown setting" in problem else _set(variable, "...")
                 fix = facts.names.update_part(task, change)
                 yield Finding(Code.SETTINGS_INVALID, f"{name}: {problem}", fix)
 

@@ -110,7 +110,7 @@ def test_a_sqlite_ledger_is_read_and_not_migrated(tmp_path: Path) -> None:
 def test_settings_that_are_not_accepted_are_findings_each(installation: Installation) -> None:
     report = report_json(installation, *WHERE, code=1, REMEDIATE_MODE="Enforce", REMEDIATE_TIMEOUT="soon")
     assert [each["code"] for each in report["findings"]] == ["settings_invalid"] * 2
-    assert {each["fix"] for each in report["findings"]} == {"unset REMEDIATE_MODE", "unset REMEDIATE_TIMEOUT"}
+    assert {each["fix"] for each in report["findings"]} == {"export REMEDIATE_MODE=...", "export REMEDIATE_TIMEOUT=..."}
 
 
 def test_a_broken_policy_file_has_a_finding_with_the_place_in_it(tmp_path: Path) -> None:
