@@ -44,8 +44,8 @@ class Lanes:
             if not self._turn.acquire(blocking=False):
                 return
             try:
-                for lane in self._lanes:
-                    lane.wait(end)
+                for lane, arrived in [(lane, lane.arrived) for lane in self._lanes]:
+                    lane.wait(end, arrived)
             finally:
                 self._turn.release()  # then look again: another thread may have flushed and left it to this one
 
@@ -62,7 +62,8 @@ class _Lane:
         self._now = clock
         self._changed = threading.Condition()
         self._is_wanted = self._is_working = False
-        self._arrived = 0
+        self.arrived = 0
+        """Posts that arrived so far."""
         self._paused_until: datetime | None = None
         self._thread: threading.Thread | None = None
 
@@ -80,14 +81,13 @@ class _Lane:
         with self._changed:
             return not self._is_paused() and not self._is_idle()
 
-    def wait(self, end: float) -> None:
-        """Wait until nothing is left to send, or the time is over; a lane where no post arrived by then pauses."""
+    def wait(self, end: float, arrived: int) -> None:
+        """Wait until nothing is left to send, or the time is over; a lane where no more posts arrived then pauses."""
         if not self.is_busy():
             return
         with self._changed:
-            arrived = self._arrived
             self._changed.wait_for(lambda: self._is_idle() or self._is_paused(), max(0.0, end - time.monotonic()))
-            if not self._is_idle() and self._arrived == arrived:
+            if not self._is_idle() and self.arrived == arrived:
                 self._pause()
 
     def _run(self) -> None:
@@ -106,7 +106,7 @@ class _Lane:
                 self._pause()
                 self._changed.notify_all()
             else:
-                self._arrived += 1
+                self.arrived += 1
 
     def _is_idle(self) -> bool:
         return not self._is_wanted and not self._is_working
