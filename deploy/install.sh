@@ -8,6 +8,7 @@ usage() {
 Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=WHO [--mode=MODE] [--name=NAME]
                          [--operators=WHO] [--domains=DOMAINS] [--workforce-pools=POOLS]
                          [--build-region=REGION] [--build-revision=WORD] [--dry-run]
+       deploy/install.sh ARGUMENTS_OF_THE_INSTALL --remove [--with-ledger] [--dry-run]
 
   --project    the project that the service runs in, better one of its own
   --region     where everything runs and is kept, such as europe-west1
@@ -20,6 +21,8 @@ Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=
   --workforce-pools  the ids of its own workforce pools, separated by commas; likewise
   --build-region  where the image is built: global (default), or a region; new projects may build in some regions only
   --build-revision  change it to build the same version anew with today's base image: a date, such as 2026-12-01
+  --remove     delete what this script created, in the reverse order; it can be run again after a failure
+  --with-ledger  with --remove: delete the ledger too, with the records of who approved what
   --dry-run    print every command, run none
 END
 }
@@ -29,7 +32,7 @@ fail() {
   exit 2
 }
 
-project='' region='' scope='' reviewers='' mode=dry-run name=remediate operators='' domains='' pools='' build=global revision='' dry=''
+project='' region='' scope='' reviewers='' mode=dry-run name=remediate operators='' domains='' pools='' build=global revision='' remove='' with_ledger='' dry=''
 for argument in "$@"; do
   value=${argument#*=}
   case $argument in
@@ -44,6 +47,8 @@ for argument in "$@"; do
     --workforce-pools=*) pools=$value ;;
     --build-region=*) build=$value ;;
     --build-revision=*) revision=$value ;;
+    --remove) remove=yes ;;
+    --with-ledger) with_ledger=yes ;;
     --dry-run) dry=yes ;;
     -h | --help) usage && exit 0 ;;
     *) usage >&2 && fail "unknown argument: $argument" ;;
@@ -69,6 +74,7 @@ one="(group:$address$domain|($address)?$domain)"
 [[ -z $domains || $domains =~ ^$domain(,$domain)*$ ]] || fail "--domains=$domains: expected domains, separated by commas"
 pool='[a-z][a-z0-9-]{2,62}'
 [[ -z $pools || $pools =~ ^$pool(,$pool)*$ ]] || fail "--workforce-pools=$pools: expected ids of pools, separated by commas"
+[[ -z $with_ledger || -n $remove ]] || fail "--with-ledger: belongs to --remove"
 for tool in ${dry:-gcloud curl sha256sum}; do
   [[ $tool == yes ]] || command -v "$tool" >/dev/null || fail "$tool is not installed, and this script needs it"
 done
@@ -250,45 +256,6 @@ email() { printf '%s@%s.iam.gserviceaccount.com' "$(named account "$1")" "$proje
 member() { printf 'serviceAccount:%s' "$(email "$1")"; }
 here_=(--project="$project" --quiet)
 
-echo "# APIs, and Google's own identities"
-run gcloud services enable "${here_[@]}" "${apis[@]}"
-for each in eventarc iap pubsub; do run gcloud beta services identity create "${here_[@]}" --service="$each.googleapis.com"; done
-number=$(ask PROJECT_NUMBER gcloud projects describe "$project" --format='value(projectNumber)')
-organization=''
-case $kind in
-  organizations) organization=${scope#*/} ;;
-  folders)
-    above=${scopes[0]}
-    while [[ $above == folders/* ]]; do
-      above=$(ask organizations/ORGANIZATION_NUMBER gcloud resource-manager folders describe "${above#*/}" --format='value(parent)')
-    done
-    organization=${above#*/}
-    ;;
-esac
-
-echo "# Who acts"
-for each in "${accounts[@]}"; do
-  unless gcloud iam service-accounts describe "$(email "$each")" "${here_[@]}" -- \
-    gcloud iam service-accounts create "$(named account "$each")" "${here_[@]}" --display-name="$name: $each"
-done
-
-# role OWNER PART PERMISSION...: make a custom role, or bring it up to date. A deleted one can be had back for seven days.
-role() {
-  local owner=$1 id title permissions deleted
-  id=$(named role "$2") title=$(named title "$2") permissions=$(joined , "${@:3}")
-  if [[ -z $dry ]] && deleted=$(gcloud iam roles describe "$id" "$owner" --format='value(deleted)' 2>/dev/null); then
-    [[ $deleted != True ]] || run gcloud iam roles undelete "$id" "$owner" --quiet
-    run gcloud iam roles update "$id" "$owner" --quiet --permissions="$permissions"
-  else
-    run gcloud iam roles create "$id" "$owner" --quiet --permissions="$permissions" --title="$name: $title" --stage=GA
-  fi
-}
-if [[ $kind == projects ]]; then owner=--project=$project home=projects/$project; else owner=--organization=$organization home=organizations/$organization; fi
-role "$owner" reader "${permissions_reader[@]}"
-role "$owner" writer "${permissions_writer[@]}"
-role "--project=$project" ledger "${permissions_ledger[@]}"
-[[ $kind != folders ]] || role "$owner" ancestry "${permissions_ancestry[@]}"
-
 # policy PLACE: the words that change the allow policy of organizations/N, folders/N or projects/ID, but for the verb.
 policy() {
   case $1 in
@@ -316,12 +283,75 @@ unless_said() {
   fi
 }
 
-# withdraw PLACE ROLE MEMBER: where it was not granted, all is well.
+# withdraw PLACE ROLE MEMBER [CONDITION]: where it was not granted, all is well. Without a condition, under any.
 withdraw() {
   local words
   policy "$1"
-  unless_said 'not found' "${words[@]}" remove-iam-policy-binding "${1#*/}" --quiet --role="$2" --member="$3" --all
+  unless_said 'not found' "${words[@]}" remove-iam-policy-binding "${1#*/}" --quiet --role="$2" --member="$3" "${4:+--condition=}${4:---all}"
 }
+
+organization=''
+case $kind in
+  organizations) organization=${scope#*/} ;;
+  folders)
+    above=${scopes[0]}
+    while [[ $above == folders/* ]]; do
+      above=$(ask organizations/ORGANIZATION_NUMBER gcloud resource-manager folders describe "${above#*/}" --format='value(parent)')
+    done
+    organization=${above#*/}
+    ;;
+esac
+if [[ $kind == projects ]]; then owner=--project=$project home=projects/$project; else owner=--organization=$organization home=organizations/$organization; fi
+triggers=("$trigger_denials")
+if [[ $kind == projects ]]; then
+  triggers=()
+  for method in "${methods[@]}"; do triggers+=("$name-$(tr 'A-Z.' 'a-z-' <<<"${method#google.cloud.run.}")"); done
+fi
+lets_in=()
+IFS=, read -ra who_operates <<<"$operators"
+for each in "${who_reviews[@]}" ${who_operates[@]+"${who_operates[@]}"}; do
+  case $each in
+    group:*) lets_in+=("$each") ;;
+    *.gserviceaccount.com) lets_in+=("serviceAccount:$each") ;;
+    *@*) lets_in+=("user:$each") ;;
+    *) lets_in+=("domain:$each") ;;
+  esac
+done
+in_the_trail="^;^title=the trail alone;expression=resource.name.endsWith(\"locations/$region/buckets/$log_bucket_trail\")"
+
+if [[ -n $remove ]]; then
+  # shellcheck source=deploy/remove.sh
+  . "$here/remove.sh"
+  exit
+fi
+
+echo "# APIs, and Google's own identities"
+run gcloud services enable "${here_[@]}" "${apis[@]}"
+for each in eventarc iap pubsub; do run gcloud beta services identity create "${here_[@]}" --service="$each.googleapis.com"; done
+number=$(ask PROJECT_NUMBER gcloud projects describe "$project" --format='value(projectNumber)')
+
+echo "# Who acts"
+for each in "${accounts[@]}"; do
+  unless gcloud iam service-accounts describe "$(email "$each")" "${here_[@]}" -- \
+    gcloud iam service-accounts create "$(named account "$each")" "${here_[@]}" --display-name="$name: $each"
+done
+
+# role OWNER PART PERMISSION...: make a custom role, or bring it up to date. A deleted one can be had back for seven days.
+role() {
+  local owner=$1 id title permissions deleted
+  id=$(named role "$2") title=$(named title "$2") permissions=$(joined , "${@:3}")
+  if [[ -z $dry ]] && deleted=$(gcloud iam roles describe "$id" "$owner" --format='value(deleted)' 2>/dev/null); then
+    [[ $deleted != True ]] || run gcloud iam roles undelete "$id" "$owner" --quiet
+    run gcloud iam roles update "$id" "$owner" --quiet --permissions="$permissions"
+  else
+    run gcloud iam roles create "$id" "$owner" --quiet --permissions="$permissions" --title="$name: $title" --stage=GA
+  fi
+}
+role "$owner" reader "${permissions_reader[@]}"
+role "$owner" writer "${permissions_writer[@]}"
+role "--project=$project" ledger "${permissions_ledger[@]}"
+[[ $kind != folders ]] || role "$owner" ancestry "${permissions_ancestry[@]}"
+
 writers=(review sweep)
 [[ $mode != enforce ]] || writers+=(receiver)
 for place in "${scopes[@]}"; do
@@ -435,16 +465,9 @@ invoke=(--region="$region" --role=roles/run.invoker)
 run gcloud run services add-iam-policy-binding "$service_receiver" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
 run gcloud run services add-iam-policy-binding "$service_review" "${here_[@]}" "${invoke[@]}" --member="serviceAccount:service-$number@gcp-sa-iap.iam.gserviceaccount.com"
 run gcloud run jobs add-iam-policy-binding "$job_sweep" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
-IFS=, read -ra who_operates <<<"$operators"
-for each in "${who_reviews[@]}" ${who_operates[@]+"${who_operates[@]}"}; do
-  case $each in
-    group:*) reviewer=$each ;;
-    *.gserviceaccount.com) reviewer=serviceAccount:$each ;;
-    *@*) reviewer=user:$each ;;
-    *) reviewer=domain:$each ;;
-  esac
+for each in "${lets_in[@]}"; do
   run gcloud beta iap web add-iam-policy-binding "${here_[@]}" --resource-type=cloud-run --service="$service_review" --region="$region" \
-    --role=roles/iap.httpsResourceAccessor --member="$reviewer" --condition=None
+    --role=roles/iap.httpsResourceAccessor --member="$each" --condition=None
 done
 unless gcloud scheduler jobs describe "$schedule_sweep" "${here_[@]}" --location="$region" -- \
   gcloud scheduler jobs create http "$schedule_sweep" "${here_[@]}" --location="$region" --schedule='7 * * * *' --time-zone=Etc/UTC --http-method=POST \
@@ -480,16 +503,13 @@ protoPayload.authenticationInfo.principalEmail=("'"$(email receiver)"'" OR "'"$(
 NOT severity>=ERROR'
 for place in "${scopes[@]}"; do
   sink "$place" "$sink_writes" "$trail" "$writes"
-  [[ $kind == projects ]] || grant "projects/$project" roles/logging.bucketWriter "$identity" \
-    "^;^title=the trail alone;expression=resource.name.endsWith(\"locations/$region/buckets/$log_bucket_trail\")"
+  [[ $kind == projects ]] || grant "projects/$project" roles/logging.bucketWriter "$identity" "$in_the_trail"
 done
 
 echo "# The way of a failed deploy"
-triggers=()
 if [[ $kind == projects ]]; then
-  for method in "${methods[@]}"; do
-    trigger=$name-$(tr 'A-Z.' 'a-z-' <<<"${method#google.cloud.run.}")
-    triggers+=("$trigger")
+  for at in "${!methods[@]}"; do
+    trigger=${triggers[at]} method=${methods[at]}
     unless gcloud eventarc triggers describe "$trigger" "${here_[@]}" --location="$region" -- \
       gcloud eventarc triggers create "$trigger" "${here_[@]}" --location="$region" --service-account="$(email trigger)" \
       --destination-run-service="$service_receiver" --destination-run-region="$region" \
@@ -501,7 +521,6 @@ else
     sink "$place" "$sink_denials" "pubsub.googleapis.com/projects/$project/topics/$topic_denials" "$(cat "$here/denials.filter")"
     run gcloud pubsub topics add-iam-policy-binding "$topic_denials" "${here_[@]}" --role=roles/pubsub.publisher --member="$identity"
   done
-  triggers=("$trigger_denials")
   unless gcloud eventarc triggers describe "$trigger_denials" "${here_[@]}" --location="$region" -- \
     gcloud eventarc triggers create "$trigger_denials" "${here_[@]}" --location="$region" --service-account="$(email trigger)" \
     --destination-run-service="$service_receiver" --destination-run-region="$region" \

@@ -42,14 +42,15 @@ output "switch_mode" {
 output "remove" {
   description = "How to remove everything, and what stays by choice."
   value       = <<-EOT
-    # First take the tag off the projects that bear it (registry_opt_in), and forget a trail that is locked, as neither can be
-    # deleted before (gcloud resource-manager tags bindings delete ...; terraform state rm google_logging_project_bucket_config.trail).
+    # Before: remove the tag from the projects that have it (registry_opt_in): gcloud resource-manager tags bindings delete ...
+    # If the trail is locked, it cannot be deleted: terraform state rm google_logging_project_bucket_config.trail
     terraform destroy
-    # What stays: every grant that was made (revoke them on the page first, if they are to go), the Firestore database
-    # ${google_firestore_database.ledger.name} with its delete protection, and the bucket ${google_logging_project_bucket_config.trail.bucket_id} if it is locked, until its ${var.trail_days} days are over.
+    # What stays: every grant on a repository (to remove one, revoke it on the page first), the Firestore database
+    # ${google_firestore_database.ledger.name}, which is protected against deletion, and the log bucket ${google_logging_project_bucket_config.trail.bucket_id} if it is locked, for ${var.trail_days} days.
     gcloud firestore databases update --project=${var.project} --database=${google_firestore_database.ledger.name} --no-delete-protection
     gcloud firestore databases delete --project=${var.project} --database=${google_firestore_database.ledger.name}
-    # To install again within seven days: the deleted bucket of the trail has to be had back first. Terraform does that with roles itself.
+    # To install again within seven days, undelete the trail's bucket first. Terraform undeletes the custom roles by itself; by hand:
+    # gcloud iam roles undelete ${basename(google_project_iam_custom_role.ledger.id)} --project=${var.project}
     gcloud logging buckets undelete ${google_logging_project_bucket_config.trail.bucket_id} --project=${var.project} --location=${var.region}
     terraform import google_logging_project_bucket_config.trail projects/${var.project}/locations/${var.region}/buckets/${google_logging_project_bucket_config.trail.bucket_id}
     # To go on with the ledger that stayed (in a module, with its name before the address):
