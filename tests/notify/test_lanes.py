@@ -24,9 +24,11 @@ class Channel:
         self.answers = threading.Event()
         self.done = threading.Semaphore(0)
         self.turns = 0
+        self.began = threading.Event()
 
     def send(self, heard: Heard) -> None:
         self.turns += 1
+        self.began.set()
         assert self.answers.wait(30)
         heard(self.result)
         self.done.release()
@@ -137,6 +139,7 @@ def test_of_many_answers_in_a_storm_one_waits_for_all(slow: Channel) -> None:
     first = threading.Thread(target=scene.lanes.wait, args=(30,))
     first.start()
     until_one_waits(scene)
+    assert slow.began.wait(30)
     assert scene.waited() < 5
     scene.lanes.flush()  # what the second stored, after the first post began
     assert scene.waited() < 5
