@@ -164,6 +164,7 @@ def test_what_runs_is_set_up_alike(plans: Plans, scope: str, mode: str) -> None:
         [container] = inner["containers"]
         assert flag(words, "command") == ",".join(container["command"] or [])
         assert flag(words, "args") == ",".join(container["args"] or [])
+        assert re.search(r"/remediate/remediate@DIGEST_OF_[0-9a-f]{12}$", flag(words, "image"))
         assert flag(words, "memory") == container["resources"][0]["limits"]["memory"]
         if name != "sweep":
             assert flag(words, "concurrency") == str(template["max_instance_request_concurrency"])
