@@ -66,6 +66,11 @@ def test_every_block_is_one_that_the_provider_knows() -> None:
     assert schema.made(json.loads(known.read_text())) == json.loads(schema.WRITTEN.read_text()), "make it anew"
 
 
+def test_the_provider_is_one_that_knows_iap_and_write_only_secrets() -> None:
+    [needed] = hcl2.loads((DEPLOY / "versions.tf").read_text())["terraform"][0]["required_providers"]
+    assert needed["google"]["version"].strip('"') == ">= 7.21, < 8.0"
+
+
 def test_what_google_cloud_alone_assigns_cannot_be_given(blank_paper: Paper) -> None:
     folder = blank_paper.folder / "assigned"
     folder.mkdir()
