@@ -64,7 +64,7 @@ locals {
       severity = "WARNING"
       title    = "the sweep does not run"
       text     = "No sweep ended for hours: its schedule is paused, or may not start the job any more."
-      query    = "absent_over_time(run_googleapis_com:job_completed_execution_count{monitored_resource=\"cloud_run_job\", job_name=\"${google_cloud_run_v2_job.sweep.name}\"}[${var.sweep_schedule == "7 * * * *" ? "3h" : "26h"}])"
+      query    = "absent_over_time(run_googleapis_com:job_completed_execution_count{monitored_resource=\"cloud_run_job\", job_name=\"${google_cloud_run_v2_job.sweep.name}\"}[${var.sweep_schedule == "7 * * * *" ? "3h" : "1d"}])" # a longer window than a day is a preview
       log      = null
     }
   }

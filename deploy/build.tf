@@ -116,3 +116,14 @@ resource "terraform_data" "image" {
     google_storage_bucket_iam_member.builder,
   ]
 }
+
+# What runs names the image by its digest. An image that is built anew under the same tag so becomes a new revision, and write
+# access to the repository alone changes nothing that runs. A build that is planned comes first, and the digest is known after it.
+data "google_artifact_registry_docker_image" "built" {
+  project       = var.project
+  location      = var.region
+  repository_id = google_artifact_registry_repository.images.repository_id
+  image_name    = basename(local.image)
+
+  depends_on = [terraform_data.image]
+}

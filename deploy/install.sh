@@ -430,6 +430,7 @@ image=$region-docker.pkg.dev/$project/$repository_images/$name:$version${revisio
 unless gcloud artifacts docker images describe "$image" "${here_[@]}" -- \
   patiently gcloud builds submit "$root" "${here_[@]}" "${where_built[@]}" --config="$here/build.yaml" --ignore-file="$here/gcloudignore" \
   --substitutions="_IMAGE=$image" --service-account="projects/$project/serviceAccounts/$(email builder)" --gcs-source-staging-dir="$bucket/source"
+image=$(ask "${image%:*}@DIGEST_OF_${image##*:}" gcloud artifacts docker images describe "$image" "${here_[@]}" --format='value(image_summary.fully_qualified_digest)')
 
 echo "# What runs"
 allowed='' identities=''

@@ -65,7 +65,7 @@ resource "google_cloud_run_v2_service" "receiver" {
     }
 
     containers {
-      image = local.image
+      image = data.google_artifact_registry_docker_image.built.self_link
 
       resources {
         limits            = { cpu = "1", memory = var.memory }
@@ -106,7 +106,6 @@ resource "google_cloud_run_v2_service" "receiver" {
     google_project_iam_member.ledger,
     google_secret_manager_secret_iam_member.webhooks,
     google_storage_bucket_iam_member.policy,
-    terraform_data.image,
   ]
 }
 
@@ -140,7 +139,7 @@ resource "google_cloud_run_v2_service" "review" {
     }
 
     containers {
-      image   = local.image
+      image   = data.google_artifact_registry_docker_image.built.self_link
       command = [local.launcher]
       args    = ["--", "functions-framework", "--target", "review"]
 
@@ -193,7 +192,6 @@ resource "google_cloud_run_v2_service" "review" {
   depends_on = [
     google_secret_manager_secret_iam_member.review,
     google_secret_manager_secret_version.review,
-    terraform_data.image,
   ]
 }
 
@@ -232,7 +230,7 @@ resource "google_cloud_run_v2_job" "sweep" {
       max_retries     = 3 # fewer end in false alarms: "Known issues in Cloud Run", jobs
 
       containers {
-        image   = local.image
+        image   = data.google_artifact_registry_docker_image.built.self_link
         command = [local.launcher]
         args = concat(
           ["--", "python3", "-m", "remediate", "sweep", "--since", var.sweep_since],
@@ -269,8 +267,6 @@ resource "google_cloud_run_v2_job" "sweep" {
       }
     }
   }
-
-  depends_on = [terraform_data.image]
 }
 
 resource "google_cloud_run_v2_job_iam_binding" "sweep" {

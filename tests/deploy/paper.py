@@ -89,7 +89,7 @@ def read(kind: str, values: Json) -> Json:
 
 
 class Plan:
-    """A plan: `resources` by address, each with its type and values; `known` has the data sources."""
+    """A plan: `resources` by address, each with its type and values; `read` has the data sources; `expressions` what is written."""
 
     def __init__(self, shown: Json) -> None:
         self.resources: dict[str, Json] = {}
@@ -100,6 +100,11 @@ class Plan:
             for each in _all(shown.get("prior_state", {}).get("values", {}).get("root_module", {}))
         }
         self.outputs = shown["planned_values"].get("outputs", {})
+        self.expressions: dict[str, Json] = {
+            each["address"]: each["expressions"]
+            for each in shown["configuration"]["root_module"].get("resources", [])
+            if "expressions" in each
+        }
 
     def of(self, kind: str) -> dict[str, Json]:
         """The values of every resource of this type, by address."""

@@ -66,6 +66,11 @@ def test_every_block_is_one_that_the_provider_knows() -> None:
     assert schema.made(json.loads(known.read_text())) == json.loads(schema.WRITTEN.read_text()), "make it anew"
 
 
+def test_the_provider_is_one_that_knows_iap_and_write_only_secrets() -> None:
+    [needed] = hcl2.loads((DEPLOY / "versions.tf").read_text())["terraform"][0]["required_providers"]
+    assert needed["google"]["version"].strip('"') == ">= 7.21, < 8.0"
+
+
 def test_what_google_cloud_alone_assigns_cannot_be_given(blank_paper: Paper) -> None:
     folder = blank_paper.folder / "assigned"
     folder.mkdir()
@@ -303,18 +308,35 @@ def test_no_message_is_lost_behind_a_trigger(plans: dict[tuple[str, str], Plan],
     assert "remediate-dead-letters" in conditions[0]["condition_prometheus_query_language"][0]["query"]
 
 
+BUILT = "data.google_artifact_registry_docker_image.built"
+
+
 @SCOPED
-def test_one_image_runs_in_all_three(plans: dict[tuple[str, str], Plan], scope: str) -> None:
-    running = containers(plans[scope, "dry-run"])
-    found = {
-        name: re.findall(r'"([a-z0-9-]+-docker\.pkg\.dev/[^"]+)"', json.dumps(values))
-        for name, values in running.items()
-    }
-    [image] = set().union(*found.values())
+def test_one_image_runs_in_all_three_by_its_digest(plans: dict[tuple[str, str], Plan], scope: str) -> None:
+    """Not by its tag: a tag can be given to another image, and a new image under the same tag makes no new revision."""
+    plan = plans[scope, "dry-run"]
+    running = containers(plan)
+    assert running.keys() == {"receiver", "review", "sweep"}
+    for name, values in running.items():
+        assert "docker.pkg.dev" not in json.dumps(values)
+        [found] = [
+            json.dumps(each)
+            for address, each in plan.expressions.items()
+            if re.fullmatch(rf"google_cloud_run_v2_(?:service|job)\.{name}", address)
+        ]
+        assert f'"image": {{"references": ["{BUILT}.self_link", "{BUILT}"]}}' in found
+    asked = plan.resources[BUILT]["values"]
+    image = _image(plan)
     assert image.startswith(f"{REGION}-docker.pkg.dev/{PROJECT}/remediate/remediate:")
-    built = plans[scope, "dry-run"].of("terraform_data")["terraform_data.image"]
-    assert built["triggers_replace"] == [image]  # Cloud Run itself builds nothing
+    assert image.endswith(f"/{asked['repository_id']}/{asked['image_name']}")
     assert not any("build_config" in values and values["build_config"] for values in running.values())
+
+
+def test_what_runs_waits_for_the_build_and_its_digest(blank_paper: Paper) -> None:
+    arrows = blank_paper.arrows()
+    for each in ("service.receiver", "service.review", "job.sweep"):
+        assert BUILT in arrows[f"google_cloud_run_v2_{each}"]
+    assert "terraform_data.image" in arrows[BUILT]
 
 
 @SCOPED

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from tests.deploy.paper import Plan
+import pytest
+
+from tests.deploy.paper import FIVE, SCOPES, Paper, Plan
 
 
 def test_a_second_plan_of_the_dashboard_is_the_first(plans: dict[tuple[str, str], Plan]) -> None:
@@ -32,4 +34,16 @@ def test_every_query_names_one_kind_of_resource_exactly(plans: dict[tuple[str, s
         '(sum(increase(logging_googleapis_com:user_remediate_errors{monitored_resource="cloud_run_revision"}[15m])) or vector(0))'
         ' + (sum(increase(logging_googleapis_com:user_remediate_errors{monitored_resource="cloud_run_job"}[15m])) or vector(0))'
         " > 10"
+    )
+
+
+@pytest.mark.parametrize(("schedule", "window"), [({}, "3h"), ({"sweep_schedule": "0 */6 * * *"}, "1d")])
+def test_a_sweep_that_never_runs_raises_an_alert(paper: Paper, schedule: dict[str, str], window: str) -> None:
+    """A failed run counts as a run here, as it has an alert of its own. Cloud Monitoring looks back at most a day."""
+    plan = paper.plan(scope=SCOPES["organization"], **FIVE, **schedule)
+    [missing] = [each for name, each in plan.of("google_monitoring_alert_policy").items() if '"sweep-missing"' in name]
+    [condition] = missing["conditions"]
+    assert condition["condition_prometheus_query_language"][0]["query"] == (
+        "absent_over_time(run_googleapis_com:job_completed_execution_count"
+        f'{{monitored_resource="cloud_run_job", job_name="remediate-sweep"}}[{window}])'
     )
