@@ -95,10 +95,12 @@ class _Lane:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_wanted)
                 self._is_wanted, self._is_working = False, True
-            self._work(self._heard)
-            with self._changed:
-                self._is_working = False
-                self._changed.notify_all()
+            try:
+                self._work(self._heard)
+            finally:  # no answer waits for a thread that ended
+                with self._changed:
+                    self._is_working = False
+                    self._changed.notify_all()
 
     def _heard(self, result: DeliveryResult) -> None:
         with self._changed:

@@ -193,9 +193,9 @@ def _of_content(record: Remediation, approvals: tuple[Approval, ...]) -> tuple[A
 
 def expiry(rule: float | None, reviewer: timedelta | None, now: datetime) -> str | None:
     """When a grant made now expires: after the rule's seconds or the reviewer's duration, the earlier of both."""
-    said = [timedelta(seconds=rule)] if rule is not None else []
-    said += [reviewer] if reviewer is not None else []
-    return to_rfc3339(now + min(said)) if said else None
+    spans = [timedelta(seconds=rule)] if rule is not None else []
+    spans += [reviewer] if reviewer is not None else []
+    return to_rfc3339(now + min(spans)) if spans else None
 
 
 def with_pending_removal(record: Remediation, ending: Ending | None) -> Remediation:

@@ -30,9 +30,9 @@ def rows(shell: Shell) -> dict[str, str]:
 
 
 def test_one_person_asks_and_another_confirms(shell: Shell) -> None:
-    said = shell.run("mode", "enforce", *SCOPE, *WHY, "--as", ANA)
-    assert f"folders/421: not switched yet. user:{ANA} asked for enforce" in said
-    assert "remediate mode enforce --scope folders/421 --reason '...' --as you@example.com\n" in said
+    output = shell.run("mode", "enforce", *SCOPE, *WHY, "--as", ANA)
+    assert f"folders/421: not switched yet. user:{ANA} asked for enforce" in output
+    assert "remediate mode enforce --scope folders/421 --reason '...' --as you@example.com\n" in output
     assert rows(shell)["folders/421"] == "asked: enforce"
     assert "not switched yet" in shell.run("mode", "enforce", *SCOPE, *WHY, "--as", ANA.upper())
     assert len(shell.json("trail", "mode")) == 1
@@ -50,8 +50,8 @@ def test_dry_run_is_said_by_one_and_withdraws_what_was_asked_for(shell: Shell) -
     assert "not switched yet" in shell.run("mode", "clear", *WHY, "--as", ANA)
     shown = shell.json("mode")
     assert (shown[1]["mode"], shown[1]["since"], shown[2]["mode"]) == ("dry-run", set_at, "asked: clear")
-    said = shell.run("mode", "dry-run", "--reason", "an incident", "--as", BO)
-    assert said == f"everywhere: dry-run\n    The request of user:{ANA} for clear is withdrawn.\n"
+    output = shell.run("mode", "dry-run", "--reason", "an incident", "--as", BO)
+    assert output == f"everywhere: dry-run\n    The request of user:{ANA} for clear is withdrawn.\n"
     assert rows(shell) == {**rows(shell), "everywhere": "dry-run"}
     assert "not switched yet" in shell.run("mode", "clear", *WHY, "--as", "cy@example.com")
     assert "request withdrawn" in shell.run("trail", "mode")
@@ -171,8 +171,8 @@ def test_a_policy_text_is_shown_asked_for_and_confirmed(shell: Shell, bucket: tu
 
 def test_a_file_needs_no_confirmation(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text(GRANTS)
-    said = shell.run("policy", "confirm", REMEDIATE_POLICY=str(tmp_path / "policy.yaml"))
-    assert "needs no confirmation: it is a file that an operator deployed" in said
+    output = shell.run("policy", "confirm", REMEDIATE_POLICY=str(tmp_path / "policy.yaml"))
+    assert "needs no confirmation: it is a file that an operator deployed" in output
     assert "REMEDIATE_POLICY is not set" in shell.run("policy", "confirm", code=2)
 
 
@@ -192,6 +192,6 @@ def test_on_a_shared_ledger_as_only_repeats_who_you_are(shell: Shell, firestore:
     assert ANA in wrong
     assert email in wrong
     for same in ((), ("--as", email.upper().replace("GSERVICEACCOUNT.COM", "gserviceaccount.com"))):
-        said = shell.run("mode", "enforce", *WHY, *same)
-        assert f"everywhere: not switched yet. serviceAccount:{email} asked for enforce" in said
+        output = shell.run("mode", "enforce", *WHY, *same)
+        assert f"everywhere: not switched yet. serviceAccount:{email} asked for enforce" in output
     assert "runs as the service itself" in shell.run("mode", "enforce", *WHY, code=1, CLOUD_RUN_JOB="sweep")

@@ -33,12 +33,12 @@ def test_a_sweep_ends_what_is_over_though_the_log_and_the_policy_cannot_be_read(
     shell.run("approve", shell.ids[0], "--as", REVIEWER, "--for", "1h")
     sandbox_server.faults({"match": "entries:list", "effect": "status", "code": 403})
     later = ("--as-of", "2099-01-01T00:00:00Z")
-    said = shell.run(
+    output = shell.run(
         *("sweep", "--since", "1d", "--scope", "projects/shop-frontend", *later),
         code=1,
         REMEDIATE_POLICY="/nowhere/policy.yaml",
     )
-    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     assert [line["severity"] for line in lines if "cannot read missed denials" in line["message"]] == ["ERROR"]
     assert "expired" in {line.get("state") for line in lines}
     assert DEPLOYER not in sandbox_server.readers()
@@ -71,8 +71,8 @@ def test_a_sweep_names_the_project_whose_log_it_may_not_read_and_picks_up_the_ot
     shell: Shell, sandbox_server: SandboxProcess
 ) -> None:
     sandbox_server.deploy(name="missed")
-    said = shell.run("sweep", "--since", "1d", "--scope", "projects/nobody-s", "--scope", "projects/shop-frontend")
-    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    output = shell.run("sweep", "--since", "1d", "--scope", "projects/nobody-s", "--scope", "projects/shop-frontend")
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     [unread] = [line for line in lines if line["severity"] == "WARNING"]
     assert unread["message"].startswith("cannot read missed denials of some projects: projects/nobody-s: ")
     assert shell.json("show", shell.ids[0])["denials"] == 2
@@ -87,8 +87,8 @@ def test_a_sweep_ends_what_is_over_though_projects_and_policy_cannot_be_had(
     sandbox_server.deploy()
     broken = {"REMEDIATE_POLICY": "/nowhere/policy.yaml", "REMEDIATE_ORGANIZATION": "400000000001"}
     sandbox_server.faults({"match": "projects:search", "effect": "status", "code": 503, "times": 50})
-    said = shell.run("sweep", *later, code=1, REMEDIATE_TIMEOUT="1", **broken)
-    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    output = shell.run("sweep", *later, code=1, REMEDIATE_TIMEOUT="1", **broken)
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     assert lines[0]["severity"] == "CRITICAL"
     assert "/nowhere/policy.yaml" in lines[0]["message"]
     assert "ERROR" in {line["severity"] for line in lines}
@@ -122,8 +122,8 @@ def test_a_sweep_by_a_person_writes_the_trails_lines_to_the_log_and_a_job_prints
     monkeypatch.setattr(wiring, "trail_log_from", lambda *_: heard)
     shell.run("mode", "enforce", "--as", REVIEWER, "--reason", "asks", REMEDIATE_OPERATORS="x@example.com")
     heard.transitions.clear()
-    said = shell.run("sweep", "--as-of", "2099-01-01T00:00:00Z", CLOUD_RUN_JOB="remediate-sweep")
-    lines = [json.loads(line) for line in said.splitlines()]
+    output = shell.run("sweep", "--as-of", "2099-01-01T00:00:00Z", CLOUD_RUN_JOB="remediate-sweep")
+    lines = [json.loads(line) for line in output.splitlines()]
     assert [line["message"] for line in lines if "scope" in line.get("trail", {})] == [
         "mode: everywhere: request lapsed by remediate"
     ]
@@ -137,9 +137,9 @@ def test_a_sweep_by_a_person_writes_the_trails_lines_to_the_log_and_a_job_prints
 
 @pytest.mark.parametrize("ident", ["a/b", "r-xyz", "", "r-", "r-0123456789abc", "../x"])
 def test_what_is_no_id_is_named_with_what_is_accepted(shell: Shell, ident: str) -> None:
-    said = shell.run("show", ident, code=2)
-    assert "expected r- and up to 12 of 0-9 and a-f" in said
-    assert repr(ident) in said
+    output = shell.run("show", ident, code=2)
+    assert "expected r- and up to 12 of 0-9 and a-f" in output
+    assert repr(ident) in output
 
 
 def test_a_list_of_a_time(shell: Shell) -> None:
@@ -158,14 +158,14 @@ def test_one_record_that_cannot_be_read_is_named_and_stops_no_other(
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE remediations SET record = '{}' WHERE id = ?", (shell.ids[1],))
     named = f"the record of {shell.ids[1]} cannot be read"
-    said = shell.run("list", code=1)
-    assert named in said
-    assert shell.ids[0] in said
+    output = shell.run("list", code=1)
+    assert named in output
+    assert shell.ids[0] in output
     for command in (["show", shell.ids[1]], ["approve", shell.ids[1], "--as", REVIEWER]):
-        said = shell.run(*command, code=1)
-        assert named in said
-        assert "trail verify" in said
-        assert "unexpected" not in said
-    said = shell.run("sweep", "--as-of", "2099-01-01T00:00:00Z", code=1)
-    assert f"{shell.ids[1]}: {named}" in said
+        output = shell.run(*command, code=1)
+        assert named in output
+        assert "trail verify" in output
+        assert "unexpected" not in output
+    output = shell.run("sweep", "--as-of", "2099-01-01T00:00:00Z", code=1)
+    assert f"{shell.ids[1]}: {named}" in output
     assert DEPLOYER not in sandbox_server.readers()

@@ -160,8 +160,8 @@ def test_every_filter_that_is_deployed_or_told_names_the_log_exactly() -> None:
     texts = {path.name: path.read_text() for path in files if path.suffix != ".png"}
     assert [name for name, text in texts.items() if re.search(r"logName\s*[:=]", text)] == []
     named = {name for text in texts.values() for name in re.findall(r"log_id\(\W*([a-z_./]+)", text)}
-    said = {"run.googleapis.com/stdout", "run.googleapis.com/stderr", COMMAND_LOG}  # what the trail's sink selects
-    assert named == {each.value for each in Log} | said
+    selected = {"run.googleapis.com/stdout", "run.googleapis.com/stderr", COMMAND_LOG}  # what the trail's sink selects
+    assert named == {each.value for each in Log} | selected
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])

@@ -54,7 +54,7 @@ def test_a_line_that_cannot_be_written_stops_nothing(sandbox_server: SandboxProc
     sandbox_server.faults({"match": "entries:write", "effect": "status", "code": 403})
     remediator = remediator_from(settings, trail_log_from(settings, failed.append))
     assert remediator.switch("everywhere", Mode.DRY_RUN, actor=REVIEWER, note="stop").version == 1
-    [said] = failed
-    assert said.startswith(
+    [warning] = failed
+    assert warning.startswith(
         "the ledger has this transition, but writing it to Cloud Logging failed: write the trail's line: 403"
     )

@@ -65,12 +65,14 @@ class Standin:
 
     @property
     def _things(self) -> Json:
-        return self.state["things"]  # type: ignore[no-any-return]
+        things: Json = self.state["things"]
+        return things
 
     def _thing(self) -> Json:
         if self.key not in self._things:
             fail(f"NOT_FOUND: {self.key} was not found")
-        return self._things[self.key]  # type: ignore[no-any-return]
+        thing: Json = self._things[self.key]
+        return thing
 
     def _enable(self) -> None:
         self.state["apis"] = sorted({*self.state["apis"], *self.names})
@@ -130,7 +132,7 @@ class Standin:
         if self.kind == "artifacts docker images":
             if self.names[0] not in self.state["images"]:
                 fail("Image not found")
-            return self.state["images"][self.names[0]]["digest"]  # type: ignore[no-any-return]
+            return str(self.state["images"][self.names[0]]["digest"])
         thing = self._thing()
         if "writerIdentity" in form:
             place = "-".join(self.key.split()[2].split("s/"))
@@ -222,14 +224,14 @@ def main() -> None:
     state: Json = {"apis": [], "things": {}, "grants": [], "images": {}, "builds": 0, "denied": ""}
     if path.exists():
         state = json.loads(path.read_text())
-    said = ""
+    output = ""
     try:
         if state["denied"] and state["denied"] in " ".join(sys.argv[1:]):
             fail(f"PERMISSION_DENIED: {state['denied']} (or it may not exist)")
-        said = Standin(state, sys.argv[1:]).run()
+        output = Standin(state, sys.argv[1:]).run()
     finally:
         path.write_text(json.dumps(state, indent=0, sort_keys=True))
-    print(said)
+    print(output)
 
 
 if __name__ == "__main__":

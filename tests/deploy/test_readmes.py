@@ -40,10 +40,10 @@ def test_the_commands_before_an_apply_enable_the_api_of_roles_and_name_the_quota
 
 
 def test_where_new_projects_may_build_is_said_with_what_a_restricted_organization_sets() -> None:
-    [said] = [each for each in DEPLOY.split("\n* ") if each.startswith("New projects may build")]
-    assert set(re.findall(r"\b[a-z]+-[a-z]+[0-9]+\b", said)) == REGIONS
-    assert "`gcp.resourceLocations`" in said
-    assert "`build_region`" in said
+    [text] = [each for each in DEPLOY.split("\n* ") if each.startswith("New projects may build")]
+    assert set(re.findall(r"\b[a-z]+-[a-z]+[0-9]+\b", text)) == REGIONS
+    assert "`gcp.resourceLocations`" in text
+    assert "`build_region`" in text
     rows = [each for each in OPERATIONS.splitlines() if each.startswith("|") and "build_region" in each]
     assert any("cannot run builds in this region" in each for each in rows)
     assert any("gcp.resourceLocations" in each for each in rows)
