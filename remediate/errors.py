@@ -35,6 +35,10 @@ class TerminalFault(RemediateError):
     """Google Cloud refused permanently (400, 403, 404): a retry gets the same answer."""
 
 
+class Forbidden(TerminalFault):
+    """Google Cloud answered 403: the service does not have the permission."""
+
+
 class Missing(TerminalFault):
     """Google Cloud answered 404: the resource does not exist."""
 

@@ -139,12 +139,15 @@ class Reason(StrEnum):
     )
     POLICY_REFUSES = "policy_refuses", "A rule of the policy file refuses it."
     EVIDENCE_UNKNOWN = "evidence_unknown", "The rule needs information that is unavailable, so a reviewer decides."
-    REPOSITORY_UNSEEN = "repository_unseen", "Could not check whether the repository exists."
+    REPOSITORY_UNSEEN = (
+        "repository_unseen",
+        "Registry not in `registries`: remediate may not see the repository.",
+    )
     EVENT_UNVERIFIED = "event_unverified", "Could not verify the entry in Cloud Logging, so a reviewer decides."
     UNVERIFIED_EVENT = "unverified_event", "Cloud Logging has no such entry, or a different one: it may be forged."
     NOT_OPTED_IN = (
         "not_opted_in",
-        "The registry project does not have the opt-in tag for automatic grants.",
+        "This registry is not opted in: its project does not have the tag that lets remediate grant there.",
     )
     IMAGE_UNCONFIRMED = "image_unconfirmed", "The error text and the deploy do not both name the image."
     NOT_DEPLOYED_BEFORE = (
@@ -216,5 +219,7 @@ class Reason(StrEnum):
 
 BRAKES = (Reason.BRAKE, Reason.MEMBER_BRAKE)
 """An hourly limit kept a rule from granting."""
+BLOCKS = (Reason.REPOSITORY_UNSEEN, Reason.NOT_OPTED_IN)
+"""Nobody can approve the proposal while one of these holds: an administrator must change the installation or a tag."""
 HELD = (*BRAKES, Reason.OWN_SWITCH, Reason.POLICY_UNCONFIRMED)
 """Temporary reasons: they say when a rule cannot grant, not what a reviewer decides."""

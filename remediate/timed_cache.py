@@ -43,6 +43,11 @@ class TimedCache(Generic[_Key, _Answer]):
                     self._keep(each, answer, now)
         return answer
 
+    def forget(self, key: _Key) -> None:
+        """Look this key up again the next time."""
+        with self._lock:
+            self._answers.pop(key, None)
+
     def _keep(self, key: _Key, answer: _Answer, at: float) -> None:
         if key not in self._answers and len(self._answers) >= self._max_size:
             self._answers.clear()

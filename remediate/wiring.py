@@ -190,7 +190,8 @@ def notifier_from(
         channels.append(Webhook("slack", settings.slack_webhook, cards.slack))
     if settings.chat_webhook is not None:
         channels.append(Webhook("chat", settings.chat_webhook, cards.chat))
-    terms = NoticeContext(settings.review_url, timedelta(days=settings.lapse_days), settings.proposals_an_hour)
+    lapse_after = timedelta(days=settings.lapse_days)
+    terms = NoticeContext(settings.review_url, lapse_after, settings.proposals_an_hour, settings.opt_in_tag)
     return Dispatcher(ledger_from(settings), channels, terms, clock, events, background=background)
 
 

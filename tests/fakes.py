@@ -203,6 +203,8 @@ class MemoryProjects:
 
     policies: dict[str, list[Binding]] = field(default_factory=dict)
     tagged: dict[str, frozenset[str]] = field(default_factory=dict)
+    fresh: int = 0
+    """How often tags were looked up without the cache."""
 
     def find(self, project: str) -> Project | None:
         return next((each for each in self.projects if project in (each.id, each.number)), None)
@@ -213,7 +215,8 @@ class MemoryProjects:
     def bindings(self, scope: str) -> list[Binding] | None:
         return self.policies.get(scope, [])
 
-    def tags(self, project: Project) -> frozenset[str] | None:
+    def tags(self, project: Project, *, fresh: bool = False) -> frozenset[str] | None:
+        self.fresh += fresh
         return self.tagged.get(project.id, frozenset())
 
 

@@ -169,6 +169,10 @@ def _review_notes(check: Check | str | None, record: Remediation) -> list[str]:
     if check is None or isinstance(check, str):
         return [*waiting, *([f"Caution: {check}"] if check else [])]
     lines = waiting
+    if record.state == "proposed":
+        blocks = _ask_service(lambda remediator: remediator.blocks(record, record.reasons))
+        for block, cure in () if isinstance(blocks, str) else blocks:
+            lines += [f"It cannot be approved yet. {block.sentence}", f"  {cure}"]
     if check.verdict.verified is None:
         lines.append("Caution, event_unverified: could not verify this denial in Cloud Logging.")
     if check.verdict.verified is False:

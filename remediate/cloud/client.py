@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from remediate.errors import Missing, TerminalFault, TransientFault
+from remediate.errors import Forbidden, Missing, TerminalFault, TransientFault
 
 if TYPE_CHECKING:
     from google.api_core.client_options import ClientOptions
@@ -58,7 +58,8 @@ def translate_errors(what: str) -> Iterator[None]:
         # 401 means that no token is available now. A missing permission is a 403.
         if _is_passing(error) or isinstance(error, (exceptions.Conflict, exceptions.Unauthorized)):
             raise TransientFault(f"{what}: {_told(error)}") from error
-        kind = Missing if isinstance(error, exceptions.NotFound) else TerminalFault
+        kinds = {exceptions.NotFound: Missing, exceptions.Forbidden: Forbidden}
+        kind = next((ours for theirs, ours in kinds.items() if isinstance(error, theirs)), TerminalFault)
         raise kind(f"{what}: {_told(error)}") from error
     except (OSError, GoogleAuthError) as error:  # requests' errors are OSErrors
         raise TransientFault(f"{what}: {_told(error)}") from error

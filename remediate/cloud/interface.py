@@ -148,8 +148,11 @@ class Projects(Protocol):
     def bindings(self, scope: str) -> list[Binding] | None:
         """The allow policy of `projects/ID`, `folders/N` or `organizations/N`; None if the service may not see it."""
 
-    def tags(self, project: Project) -> frozenset[str] | None:
-        """The effective tags, as `tagValues/N` and `ORGANIZATION/KEY/VALUE`; None if the service may not see them."""
+    def tags(self, project: Project, *, fresh: bool = False) -> frozenset[str] | None:
+        """The effective tags, as `tagValues/N` and `ORGANIZATION/KEY/VALUE`; None if the service may not see them.
+
+        `fresh`: without the cache.
+        """
 
 
 class Troubleshooter(Protocol):

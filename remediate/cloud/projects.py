@@ -82,7 +82,9 @@ class GoogleProjects:
         with translate_errors(f"getIamPolicy {scope}"):
             return self._policies.get(scope, partial(self._bindings, scope))
 
-    def tags(self, project: Project) -> frozenset[str] | None:
+    def tags(self, project: Project, *, fresh: bool = False) -> frozenset[str] | None:
+        if fresh:
+            self._tags.forget(project.number)
         with translate_errors(f"list the effective tags of projects/{project.id}"):
             return self._tags.get(project.number, partial(self._effective_tags, project.number))
 

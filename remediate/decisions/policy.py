@@ -182,7 +182,7 @@ def decide(
         return Decision(Outcome.REFUSE, rule.name, why, rule_comment=rule.rule_comment, policy=rules.digest)
     says = (rule.expires_after, rule.reviewers, rule.rule_comment, rules.digest, rule.approvals)
     if not sure:
-        return Decision(Outcome.ASK, rule.name, (*facts, Reason.EVIDENCE_UNKNOWN), *says)
+        return Decision(Outcome.ASK, rule.name, (*facts, *blocks_of(evidence), Reason.EVIDENCE_UNKNOWN), *says)
     limits = _limits(subject, evidence, rules, predicted=predicted)
     if rule.then is Outcome.GRANT and not limits:
         return Decision(Outcome.GRANT, rule.name, facts, *says)
@@ -237,16 +237,24 @@ def _refusals(denial: Denial, evidence: Evidence) -> tuple[Reason, ...]:
         reasons.append(Reason.NOT_IMAGES)
     if evidence.inside_organization is False:
         reasons.append(Reason.OTHER_ORGANIZATION)
-    if evidence.inside_organization is None:
-        reasons.append(Reason.ORGANIZATION_UNKNOWN)
     if evidence.verified is False:
         reasons.append(Reason.UNVERIFIED_EVENT)
     return tuple(reasons)
 
 
+def blocks_of(evidence: Evidence) -> list[Reason]:
+    """The reasons for which nobody can approve a proposal now: see `BLOCKS`."""
+    if evidence.repository_exists is None or evidence.inside_organization is None:
+        return [Reason.REPOSITORY_UNSEEN]
+    return [] if evidence.opted_in else [Reason.NOT_OPTED_IN]
+
+
 def _limits(denial: Denial, evidence: Evidence, rules: Rules, *, predicted: bool) -> tuple[Reason, ...]:
     """The reasons that turn a rule's grant into a proposal: something is doubtful, unknown, or only predicted."""
     reasons = [Reason.PREDICTED, *denial.doubts] if predicted else list(denial.doubts)
+    reasons += blocks_of(evidence)
+    if evidence.inside_organization is None:
+        reasons.append(Reason.ORGANIZATION_UNKNOWN)
     if denial.repository is None:
         reasons.append(Reason.REPOSITORY_UNKNOWN)
     if denial.member is None:
@@ -261,14 +269,10 @@ def _limits(denial: Denial, evidence: Evidence, rules: Rules, *, predicted: bool
         reasons.append(_unknown_project(denial))
     if denial.authorized is not True:
         reasons.append(Reason.UNAUTHORIZED_CALLER)
-    if evidence.repository_exists is None:
-        reasons.append(Reason.REPOSITORY_UNSEEN)
-    elif evidence.repository_format is None:
+    if evidence.repository_exists and evidence.repository_format is None:
         reasons.append(Reason.FORMAT_UNKNOWN)
     if evidence.verified is None:
         reasons.append(Reason.EVENT_UNVERIFIED)
-    if not evidence.opted_in:
-        reasons.append(Reason.NOT_OPTED_IN)
     if denial.member is not None and evidence.member_inside is not True:
         outside = evidence.member_inside is False
         reasons.append(Reason.MEMBER_OUTSIDE if outside else Reason.MEMBER_ORGANIZATION_UNKNOWN)

@@ -15,6 +15,7 @@ import msgspec
 from remediate.entries.deploy import Deploy
 from remediate.iam.repository import Repository
 from remediate.reasons import Reason
+from remediate.records.blocks import blocks_in, cure_of
 from remediate.records.gathering import Group, group_named
 from remediate.records.remediation import RULE, Remediation, TrailRecord
 from remediate.records.states import State
@@ -57,9 +58,6 @@ TITLES = {
 NEEDS_A_PERSON = {
     Reason.OTHER_ORGANIZATION: (
         "Reviewers here cannot grant this. Ask the owner of the repository, or deploy an image from this organization."
-    ),
-    Reason.ORGANIZATION_UNKNOWN: (
-        "Check the project in the image's name. If it is yours, let the identity of this service see the project."
     ),
     Reason.REPOSITORY_NOT_FOUND: "Check the image's name in the deploy: its repository does not exist.",
     Reason.NOT_IMAGES: "Check the image's name in the deploy: its repository does not hold container images.",
@@ -150,11 +148,12 @@ _PUBLISHED = {
 
 
 class NoticeContext(msgspec.Struct, frozen=True):
-    """The settings that notices need: address of the pages, lifetime of a proposal, hourly limit."""
+    """The settings that notices need: address of the pages, lifetime of a proposal, hourly limit, opt-in tag."""
 
     review_url: str | None = None
     lapse_after: timedelta = LAPSE_AFTER
     proposals_an_hour: int = 30
+    opt_in_tag: str | None = None
 
 
 def notice_for(
@@ -258,7 +257,11 @@ def _proposed(record: Remediation, step: TrailRecord, terms: NoticeContext) -> N
     asks = f"Approve or reject it by {_to_minute(end)}; then it expires."
     if record.tally.partners:
         asks += " The same deploy also needs " + ", ".join(record.tally.partners) + "."
-    notice = _notice(NoticeKind.PROPOSED, record, step.at, terms, _denied(record), asks, step)
+    summary = _denied(record)
+    for block in blocks_in(record.reasons):
+        summary += f" It cannot be approved yet: {block.sentence}"
+        asks = f"{cure_of(block, record.grant.repository, terms.opt_in_tag)} {asks}"
+    notice = _notice(NoticeKind.PROPOSED, record, step.at, terms, summary, asks, step)
     return msgspec.structs.replace(notice, lapses=to_rfc3339(end))
 
 

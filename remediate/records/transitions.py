@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from remediate.decisions.policy import Decision, Outcome
 from remediate.iam.member import Member
 from remediate.reasons import Reason
+from remediate.records.blocks import blocks_in
 from remediate.records.digests import material_reasons, rule_terms_digest
 from remediate.records.lifecycle import terms_of
 from remediate.records.remediation import RULE, Remediation, TrailRecord
@@ -39,7 +40,8 @@ def next_transitions(
         steps.append((end.state, end.actor, end.note))
     if decision.outcome is Outcome.REFUSE:
         return steps if record.state is State.REFUSED else [*steps, (State.REFUSED, actor, "")]
-    if record.state is not State.PROPOSED or (decision.outcome is Outcome.ASK and differs_materially(record, decision)):
+    differs = differs_materially(record, decision) or is_unblocked(record, decision)
+    if record.state is not State.PROPOSED or (decision.outcome is Outcome.ASK and differs):
         steps.append((State.PROPOSED, actor, ""))
     if decision.outcome is Outcome.GRANT:
         steps.append((State.APPROVED, f"{RULE}{decision.rule}", ""))
@@ -79,6 +81,11 @@ def differs_materially(record: Remediation, decision: Decision) -> bool:
     terms = terms_of(decision)
     known = terms == record.terms or rule_terms_digest(terms) in record.lifecycle.shown
     return not known or not {*material_reasons(decision.reasons)} <= {*material_reasons(record.reasons)}
+
+
+def is_unblocked(record: Remediation, decision: Decision) -> bool:
+    """Whether a reason that blocks the proposal does not hold any more."""
+    return not set(blocks_in(record.reasons)) <= set(decision.reasons)
 
 
 def words_of_google(record: Remediation, steps: Sequence[TrailRecord]) -> str:

@@ -10,11 +10,13 @@ from typing import TypeVar
 
 import flask
 
+from remediate.decisions.policy import blocks_of
 from remediate.decisions.variables import Evidence
 from remediate.errors import BadInput, Refused, Stale, TerminalFault, TransientFault
 from remediate.iam.allow_policy import BindingChange
 from remediate.iam.member import Member
 from remediate.ledger.checked import checked_trail
+from remediate.reasons import Reason
 from remediate.records.approval_count import approvals_text
 from remediate.records.digests import content_digest
 from remediate.records.remediation import Remediation
@@ -88,6 +90,7 @@ def proposal_page(
             if isinstance(check, Check)
             else context.why_barred(record, who, about_own=about_own),
             "check": check,
+            "blocks": _blocks(context, record, evidence),
             "waiting": approvals_text(record.lifecycle.approvals) if record.state is State.PROPOSED else "",
             "google": words_of_google(record, steps),
             "partners": [(each, sentence(each, now)) for each in partners],
@@ -107,6 +110,14 @@ def proposal_page(
         },
         flash.code,
     )
+
+
+def _blocks(context: PageContext, record: Remediation, evidence: Evidence | str) -> list[tuple[Reason, str]]:
+    """Why nobody can approve the open record now, and what helps; from the record if Google Cloud does not answer."""
+    if record.state not in _OPEN:
+        return []
+    reasons = blocks_of(evidence) if isinstance(evidence, Evidence) else record.reasons
+    return context.remediator.blocks(record, reasons)
 
 
 def _result_or_reason(look: Future[_T], until: float) -> _T | str:

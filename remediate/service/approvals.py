@@ -14,6 +14,7 @@ from remediate.iam.member import Member
 from remediate.ledger.interface import Ledger
 from remediate.reasons import Reason
 from remediate.records.approval_count import Approval, key, people, same, shortest, valid
+from remediate.records.blocks import blocks_in, cure_of
 from remediate.records.digests import content_digest
 from remediate.records.lifecycle import based_on, expiry, transition
 from remediate.records.remediation import Remediation
@@ -40,6 +41,7 @@ class Approvals:
         reviewers: Reviewers,
         limits: Limits,
         clock: Callable[[], datetime],
+        opt_in_tag: str | None = None,
     ) -> None:
         self._ledger = ledger
         self._decider = decider
@@ -47,6 +49,7 @@ class Approvals:
         self._reviewers = reviewers
         self._limits = limits
         self._now = clock
+        self._opt_in_tag = opt_in_tag
 
     def approve(
         self,
@@ -169,7 +172,7 @@ class Approvals:
         decision = self._decider.reevaluate(record, verdict.denial, verified=verdict.verified)
         if decision.outcome is Outcome.REFUSE:
             return self._withdrawn(record, State.REFUSED, "; ".join(verdict.notes), decision)
-        if self._holds(record, decision, verdict, asked):
+        if not blocks_in(decision.reasons) and self._holds(record, decision, verdict, asked):
             return self._executor.apply(record)
         return self._withdrawn(record, State.PROPOSED, "the world has changed since it was approved", decision)
 
@@ -208,6 +211,13 @@ class Approvals:
         expires = record.lifecycle.expires
         return latest is None or (expires is not None and parse_time(expires) <= parse_time(latest))
 
+    def _blocked(self, record: Remediation, block: Reason) -> Refused:
+        return Refused(f"{record.id} cannot be approved yet. {block.sentence}", advice=self.cure(record, block))
+
+    def cure(self, record: Remediation, block: Reason) -> str:
+        """What an administrator does so that the record can be approved."""
+        return cure_of(block, record.grant.repository, self._opt_in_tag)
+
     def _withdrawn(self, record: Remediation, state: State, note: str, decision: Decision | None) -> Applied:
         def step() -> Remediation:
             current = self._ledger.get(record.id) or record
@@ -239,6 +249,10 @@ class Approvals:
             raise Refused(f"{record.id} is now refused: {decision.reasons[0].sentence}")
         if decision.outcome is Outcome.IGNORE and decision.reasons[0] in _THERE_ALREADY:
             return decision
+        if blocks := blocks_in(decision.reasons):
+            if not set(blocks) <= set(record.reasons):
+                self._executor.commit(*step(State.PROPOSED))
+            raise self._blocked(record, blocks[0])
         allowed = self._reviewers.among(decision.reviewers, person.id)
         # This person may review by the record's rule, but not by the one that decides now: propose it on that rule's
         # terms, so that its reviewers can approve.

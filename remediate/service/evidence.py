@@ -19,7 +19,7 @@ from remediate.entries.denial import Denial, EntryId, NotADenial, Reader, unders
 from remediate.entries.joining import Call, call_of, join_call, resolve_deploying_project
 from remediate.entries.log_entry import read_entry
 from remediate.entries.source import source_of
-from remediate.errors import TerminalFault, TransientFault, Unreadable
+from remediate.errors import Forbidden, TerminalFault, TransientFault, Unreadable
 from remediate.iam.access import can_read
 from remediate.iam.allow_policy import AlreadyThere, Binding, edit_to_add
 from remediate.iam.grant import Grant
@@ -144,21 +144,26 @@ class EvidenceCollector:
         propagating: bool = False,
         denials: int = 1,
     ) -> Evidence:
-        """The evidence about a denial. Raises TerminalFault if Google Cloud denies the look-up.
+        """The evidence about a denial. Raises TerminalFault if Google Cloud rejects the look-up.
 
-        It does not contain the member's past: see `History`.
+        A repository that the service may not see is unknown. The member's past is not here: see `History`.
         """
         repository, member = denial.grant.repository, denial.grant.member
         inside = self._inside(repository)
-        kind = snapshot.describe(repository) if inside else None
-        bindings = snapshot.bindings(repository) if kind else None
+        kind, bindings, seen = None, None, inside is True
+        if inside:
+            try:
+                kind = snapshot.describe(repository)
+                bindings = snapshot.bindings(repository) if kind else None
+            except Forbidden:
+                kind, seen = None, False
         opted_in, newcomers = self._opted_in(repository, kind)
         home = self._home(denial, member)
         if denial.reader is Reader.SERVICE_AGENT and denial.deployer:  # a grant to the agent serves the deployer
             home = home.with_other(self._home(denial, denial.deployer))
         already = None if bindings is None else isinstance(edit_to_add(bindings, member), AlreadyThere)
         return Evidence(
-            repository_exists=kind is not None if inside else None,
+            repository_exists=kind is not None if seen else None,
             repository_format=kind.format if kind else None,
             repository_mode=kind.mode if kind else None,
             redirected=kind.redirected if kind else None,
@@ -198,16 +203,31 @@ class EvidenceCollector:
         labelled = kind.newcomers if kind else None
         if self._opt_in_tag is None:
             return True, labelled
-        tags = self._tags(repository)
+        tags = self._tags(repository, fresh=False)
         if tags is None:
             return None, True if labelled else None
         enters, newcomers = opt_in_values(self._opt_in_tag)
         return bool(tags & {enters, newcomers}), True if newcomers in tags else labelled
 
-    def _tags(self, repository: Repository) -> frozenset[str] | None:
+    def lets_us_write(self, repository: Repository) -> bool | None:
+        """Whether the registry's project has the opt-in tag now; None if no tag is configured."""
+        if self._opt_in_tag is None:
+            return None
+        return bool((self._tags(repository, fresh=True) or frozenset()) & {*opt_in_values(self._opt_in_tag)})
+
+    def can_see(self, repository: Repository) -> bool:
+        """Whether the service may see the repository, or at least that another organization owns it."""
+        inside = self._inside(repository)
+        if inside:
+            with suppress(Forbidden):
+                self._registry.describe(repository)
+                return True
+        return inside is False
+
+    def _tags(self, repository: Repository, *, fresh: bool) -> frozenset[str] | None:
         project = self._projects.find(repository.project)
         with suppress(TerminalFault, TransientFault):
-            return None if project is None else self._projects.tags(project)
+            return None if project is None else self._projects.tags(project, fresh=fresh)
         return None
 
     def _home(self, denial: Denial, member: Member) -> Home:

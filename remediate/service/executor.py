@@ -15,7 +15,8 @@ from typing import TypeVar
 
 from remediate.cloud.interface import Registry
 from remediate.decisions.policy import Decision
-from remediate.errors import Conflict, Missing, TerminalFault, TransientFault
+from remediate.errors import Conflict, Forbidden, Missing, TerminalFault, TransientFault
+from remediate.iam.repository import Repository
 from remediate.ledger.checked import require_whole
 from remediate.ledger.interface import Ledger
 from remediate.notify.interface import Notifier
@@ -26,6 +27,7 @@ from remediate.records.outbox import OutboxMessage
 from remediate.records.remediation import Remediation, TrailRecord
 from remediate.records.results import Applied
 from remediate.records.states import Ending, State
+from remediate.times import PROPAGATION, parse_time
 
 ACTOR = "remediate"
 """The actor of transitions that neither a person nor a rule makes."""
@@ -35,7 +37,10 @@ _CONFLICTS = 50  # attempts of a ledger commit while other processes change the 
 
 
 class Executor:
-    """The only writer: to the ledger by compare-and-set, to a policy through the `Registry`."""
+    """The only writer: to the ledger by compare-and-set, to a policy through the `Registry`.
+
+    `lets_us_write`: whether the owner of a registry opted in; None if nobody has to.
+    """
 
     def __init__(
         self,
@@ -44,12 +49,14 @@ class Executor:
         clock: Callable[[], datetime],
         events: Events,
         notifier: Notifier | None,
+        lets_us_write: Callable[[Repository], bool | None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._registry = registry
         self._now = clock
         self._events = events
         self._notifier = notifier
+        self._lets_us_write = lets_us_write
 
     def commit(
         self,
@@ -125,10 +132,7 @@ class Executor:
             precondition = partial(self._is_still, record, _may_be_written)
             change = self._registry.add_reader(record.grant, request_reason=record.id, precondition=precondition)
         except TerminalFault as fault:
-            why = (*record.reasons, Reason.TERMINAL_ANSWER)
-            return Applied(
-                self._record_outcome(record, State.APPROVED, State.FAILED, note=str(fault), reasons=why), False
-            )
+            return Applied(self._refused(record, fault), written=False)
         note = (
             f"policy etag {change.etag}"
             if change.written
@@ -142,6 +146,20 @@ class Executor:
             )
             return Applied(final, written=False)
         return Applied(final, change.written)
+
+    def _refused(self, record: Remediation, fault: TerminalFault) -> Remediation:
+        """Record that Google Cloud refused the write: the approval failed, or waits for the registry's opt-in.
+
+        Raises TransientFault soon after an approval, while IAM may not know the opt-in tag yet.
+        """
+        opted_in = self._lets_us_write(record.grant.repository) if isinstance(fault, Forbidden) else None
+        if opted_in is False:
+            why = tuple(dict.fromkeys((*record.reasons, Reason.NOT_OPTED_IN)))
+            return self._record_outcome(record, State.APPROVED, State.PROPOSED, note=str(fault), reasons=why)
+        if opted_in and self._now() - parse_time(record.lifecycle.updated) < PROPAGATION:
+            raise TransientFault(f"IAM does not let remediate in by the opt-in tag yet: {fault}", advice=_LATER)
+        why = (*record.reasons, Reason.TERMINAL_ANSWER)
+        return self._record_outcome(record, State.APPROVED, State.FAILED, note=str(fault), reasons=why)
 
     def start_revocation(self, record: Remediation, ending: Ending) -> Remediation:
         """Record the pending removal, remove the member from the binding, and record the result.
@@ -213,6 +231,9 @@ class Executor:
             return self._store(*moved)  # the trail was checked before the write
 
         return self.retry_on_conflict(step)
+
+
+_LATER = "The approval is recorded; the next sweep carries it out, or approve again in a few minutes."
 
 
 def _may_be_written(record: Remediation) -> bool:

@@ -13,7 +13,9 @@ from remediate.decisions.prediction import predict_denials
 from remediate.entries.denial import Denial
 from remediate.errors import Conflict, TerminalFault
 from remediate.ledger.interface import Ledger
+from remediate.reasons import BLOCKS
 from remediate.records import lifecycle
+from remediate.records.blocks import blocks_in
 from remediate.records.digests import material_reasons
 from remediate.records.gathering import placed
 from remediate.records.remediation import Remediation, TrailRecord
@@ -89,6 +91,20 @@ class Recorder:
         record = self._executor.commit(record, *trail, denial_key=denial.entry.key, decision=decision)
         return Recorded(record, decision, approved=any(step.after is State.APPROVED for step in trail))
 
+    def decide_again(self, ident: str, decision: Decision) -> Recorded:
+        """Make the transitions of a new decision about a blocked proposal. No denial is counted."""
+
+        def step() -> Recorded:
+            record = require_record(self._ledger, ident)
+            if record.state is not State.PROPOSED or not blocks_in(record.reasons):
+                return Recorded(record, decision, approved=False)
+            record, trail = self._transitions(record, decision, self._now())
+            if trail:
+                record = self._executor.commit(record, *trail, decision=decision)
+            return Recorded(record, decision, approved=record.state is State.APPROVED)
+
+        return self._executor.retry_on_conflict(step)
+
     def _transitions(
         self, record: Remediation, decision: Decision, now: datetime
     ) -> tuple[Remediation, list[TrailRecord]]:
@@ -101,7 +117,8 @@ class Recorder:
             # The end of a grant has no decision. A changed proposal keeps the reasons that it showed before.
             made_by = None if record.state is State.GRANTED else decision
             again = state is record.state is State.PROPOSED
-            shown = (*decision.reasons, *material_reasons(record.reasons)) if again else ()
+            kept = (each for each in material_reasons(record.reasons) if each not in BLOCKS)
+            shown = (*decision.reasons, *kept) if again else ()
             approves = state is State.APPROVED  # only a rule approves here, and only a member without access
             record, step = lifecycle.transition(
                 record,

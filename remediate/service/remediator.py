@@ -23,6 +23,7 @@ from remediate.notify.interface import Notifier
 from remediate.reasons import Reason
 from remediate.records import lifecycle
 from remediate.records.approval_count import Approval
+from remediate.records.blocks import blocks_in
 from remediate.records.digests import content_digest
 from remediate.records.events import NO_EVENTS, Events
 from remediate.records.modes import Modes
@@ -73,8 +74,8 @@ class Remediator:
         self._collector = EvidenceCollector(cloud, organization, opt_in_tag, clock, home_names)
         history = History(cloud, clock, own=reviewers.service, lag=limits.propagation)
         self._decider = Decider(ledger, self._collector, history, rules, mode, limits, clock, policy_confirmed)
-        self._executor = Executor(ledger, cloud.registry, clock, events, notifier)
-        self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, limits, clock)
+        self._executor = Executor(ledger, cloud.registry, clock, events, notifier, self._collector.lets_us_write)
+        self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, limits, clock, opt_in_tag)
         self._recorder = Recorder(ledger, self._decider, self._executor, limits, clock)
         self._renewal = partial(Renewal, ledger, self._decider, self._executor, history, clock)
         self.switching = Switching(ledger, self._executor, reviewers, clock, events)
@@ -180,6 +181,10 @@ class Remediator:
         """What an approval by this actor would find now, to show it in advance. Raises as `approve` does."""
         return self._approvals.check(require_record(self._ledger, ident), actor, self.read_back())
 
+    def blocks(self, record: Remediation, reasons: Iterable[Reason]) -> list[tuple[Reason, str]]:
+        """Those of the reasons for which nobody can approve the record, and what an administrator does about each."""
+        return [(each, self._approvals.cure(record, each)) for each in blocks_in(reasons)]
+
     def evidence(self, ident: str) -> Evidence:
         """All evidence about this remediation that Google Cloud has now. Raises as `approve` does."""
         return self._decider.evidence(require_record(self._ledger, ident))
@@ -254,7 +259,20 @@ class Remediator:
         sweeper = Sweeper(
             self._ledger, self._executor, self._approvals, self._renewal(), self.switching, self._limits, self._now
         )
-        return sweeper.sweep(self._finished, self.read_back, advance)
+        return sweeper.sweep(self._finished, self._decided_again, self.read_back, advance)
+
+    def _decided_again(self, record: Remediation, asked: Testimony) -> Remediation:
+        """Decide again about a blocked proposal, once its registry can be seen, and grant if a rule says so."""
+        if not self._collector.can_see(record.grant.repository):
+            return record
+        verdict = asked.verdict(record)
+        if record.tally.predicted or not verdict.verified:  # no rule grants on that
+            decision = self._decider.reevaluate(record, verdict.denial, verified=verdict.verified)
+        else:
+            denial = verdict.denial or lifecycle.last_denial(record)
+            decision = self._decider.decide(denial, self._decider.snapshot(), from_log=verdict.denial is not None)
+        recorded = self._recorder.decide_again(record.id, decision)
+        return self._executor.apply(recorded.remediation).remediation if recorded.approved else recorded.remediation
 
     def pick_up(self, entries: Iterable[bytes]) -> Iterator[Swept]:
         """Handle log entries that may not have been delivered; yields the remediations of those that were not."""

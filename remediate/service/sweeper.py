@@ -8,6 +8,7 @@ from functools import partial
 
 from remediate.errors import RemediateError, TerminalFault
 from remediate.ledger.interface import Filter, Ledger
+from remediate.records.blocks import blocks_in
 from remediate.records.lifecycle import transition
 from remediate.records.remediation import Remediation
 from remediate.records.results import Applied, Limits, Swept
@@ -21,6 +22,8 @@ from remediate.times import parse_time
 
 _Finish = Callable[[Remediation, Testimony], Applied]
 """Carries out an earlier approval by a rule, if nothing holds it back."""
+_DecideAgain = Callable[[Remediation, Testimony], Remediation]
+"""Decides again about a blocked proposal."""
 _ReadBack = Callable[[Iterable[Remediation]], Testimony]
 
 _TOGETHER = 100  # approvals whose entries one look-up reads back; later ones are read back one by one
@@ -47,7 +50,13 @@ class Sweeper:
         self._limits = limits
         self._now = clock
 
-    def sweep(self, finish: _Finish, read_back: _ReadBack, advance: Callable[[int, int], None]) -> Iterator[Swept]:
+    def sweep(
+        self,
+        finish: _Finish,
+        decide_again: _DecideAgain,
+        read_back: _ReadBack,
+        advance: Callable[[int, int], None],
+    ) -> Iterator[Swept]:
         """Yields each remediation that it changed or failed to change.
 
         Calls `advance` with the number of remediations done and the total.
@@ -59,7 +68,7 @@ class Sweeper:
             record = None
             try:
                 record = require_record(self._ledger, ident)
-                done = self._executor.retry_on_conflict(partial(self._swept, ident, finish, asked))
+                done = self._executor.retry_on_conflict(partial(self._swept, ident, finish, decide_again, asked))
                 self._renewal.offer(done)
             except Exception as fault:  # one faulty remediation must not stop the others
                 yield Swept(
@@ -82,7 +91,7 @@ class Sweeper:
         except Exception:
             return read_back(())
 
-    def _swept(self, ident: str, finish: _Finish, asked: Testimony) -> Remediation:
+    def _swept(self, ident: str, finish: _Finish, decide_again: _DecideAgain, asked: Testimony) -> Remediation:
         record = require_record(self._ledger, ident)
         now, life = self._now(), record.lifecycle
         waits = record.state in (State.PROPOSED, State.APPROVED)
@@ -91,6 +100,8 @@ class Sweeper:
             return self._moved(record, State.LAPSED)
         if record.state is State.PROPOSED:
             self._executor.remind(record)
+            if blocks_in(record.reasons):
+                return decide_again(record, asked)
         if record.state is State.APPROVED:
             carry_out = finish if life.is_by_rule else self._approvals.carry_out
             return carry_out(record, asked).remediation

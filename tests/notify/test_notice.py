@@ -126,7 +126,6 @@ def test_what_is_denied_again_after_its_end_is_told_anew(scene: Scene) -> None:
     [
         ("projects/other-images/locations/us/repositories/x", Reason.OTHER_ORGANIZATION),
         ("projects/shop-frontend/locations/us/repositories/never-made", Reason.REPOSITORY_NOT_FOUND),
-        ("projects/nobodys/locations/us/repositories/x", Reason.ORGANIZATION_UNKNOWN),
     ],
 )
 def test_a_refusal_that_needs_a_person_says_what_to_do(scene: Scene, repository: str, reason: Reason) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import re
 import sqlite3
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from remediate.decisions.policy import decide
+from remediate.records.digests import content_digest
 from remediate.records.lifecycle import open_remediation
 from remediate.records.states import State
 from tests.audit_entries import activity, denial, user_text
@@ -221,3 +223,24 @@ def test_a_record_that_means_nothing_is_named_and_hides_no_other(page: Page, fie
         assert page.ask(path)[0] == 200
     status, text = page.ask(f"/r/{broken.id}")
     assert (status, "trail verify" in text) == (500, True)
+
+
+def test_what_cannot_be_approved_yet_has_no_button_and_says_what_helps(
+    sandbox_server: SandboxProcess, tmp_path: Path
+) -> None:
+    page = Page(sandbox_server, tmp_path, REMEDIATE_OPT_IN_TAG="400000000001/remediate/yes")
+    try:
+        record = page.denied()
+        text = html.unescape(page.ask(f"/r/{record.id}")[1])
+        assert "It cannot be approved yet." in text
+        assert "This registry is not opted in" in text
+        assert "gcloud resource-manager tags bindings create --tag-value=400000000001/remediate/yes" in text
+        assert f'action="/r/{record.id}/approve"' not in text
+        assert f'action="/r/{record.id}/reject"' in text
+        form = {"token": page.token(), "content": content_digest(record), "reason": "", "lasts": ""}
+        status, answer = page.ask(f"/r/{record.id}/approve", form)
+        assert status == 409
+        assert "cannot be approved yet" in answer
+        assert sandbox_server.requests(":setIamPolicy") == 0
+    finally:
+        page.function.close()

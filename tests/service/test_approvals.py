@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from remediate.cloud.interface import Cloud, PolicyChange
+from remediate.cloud.interface import Cloud, PolicyChange, Project
 from remediate.decisions.policy import Mode, Outcome
 from remediate.decisions.policy_file import parse_policy
 from remediate.errors import Refused, TransientFault
@@ -127,13 +127,14 @@ def test_what_failed_is_decided_anew_before_it_is_approved_again(world: World) -
 
 def test_a_write_that_a_refusal_overtook_is_taken_back(world: World) -> None:
     record = proposed(world)
-    unseen = Overlaid(
-        world.projects, find=lambda name: None if name == "platform-images" else world.projects.find(name)
+    moved = Project("platform-images", "1", "400000000009", ())
+    elsewhere = Overlaid(
+        world.projects, find=lambda name: moved if name == "platform-images" else world.projects.find(name)
     )
 
     def late(*args: Any, precondition: Callable[[], bool], **kwargs: Any) -> PolicyChange:
         assert precondition()
-        meanwhile = world.instance(projects=unseen).handle(cross("2"))
+        meanwhile = world.instance(projects=elsewhere).handle(cross("2"))
         assert meanwhile.decision.outcome is Outcome.REFUSE
         return world.registry.add_reader(*args, precondition=lambda: True, **kwargs)
 

@@ -106,9 +106,9 @@ class Shut(MemoryLogs):
         raise TerminalFault(f"entries.list: 403 for {key.insert_id}")
 
 
-@pytest.mark.parametrize("change", ["log", "opt-in", "deployed", "newcomers"])
+@pytest.mark.parametrize("change", ["log", "deployed", "newcomers"])
 def test_an_approval_outlives_a_change_for_the_better(world: World, change: str) -> None:
-    how: dict[str, Any] = {"opt_in_tag": "123/remediate/on"} if change == "opt-in" else {}
+    how: dict[str, Any] = {}
     if change in ("deployed", "newcomers"):
         how = {"rules": lambda: BuiltIn()}
     logs = world.logs
@@ -116,7 +116,6 @@ def test_an_approval_outlives_a_change_for_the_better(world: World, change: str)
         world.logs = Shut()
     record = approved(world, opened(world, same("1"), **how), **how)
     world.logs = logs
-    world.projects.tagged["shop-frontend"] = frozenset({"123/remediate/on"})
     if change == "deployed":
         world.logs.deployed.add(MEMBER)
     if change == "newcomers":

@@ -101,15 +101,18 @@ def test_enforce_asks_across_projects(start: Start, sandbox_server: SandboxProce
     assert sandbox_server.requests(":setIamPolicy") == 0
 
 
-@pytest.mark.parametrize("project", ["other-images", "no-such-project"])
-def test_a_repository_outside_the_organization_is_refused(
-    start: Start, sandbox_server: SandboxProcess, project: str
+@pytest.mark.parametrize(
+    ("project", "outcome", "state"),
+    [("other-images", "refuse", State.REFUSED), ("no-such-project", "ask", State.PROPOSED)],
+)
+def test_a_repository_outside_the_organization_is_refused_and_an_unseen_one_proposed(
+    start: Start, sandbox_server: SandboxProcess, project: str, outcome: str, state: State
 ) -> None:
     function = start(REMEDIATE_MODE="enforce", REMEDIATE_ORGANIZATION="organizations/400000000001")
     foreign = bare_text(f"projects/{project}/locations/us/repositories/containers")
     assert function.push(push_body(activity(foreign, images=()))) == 200
-    assert function.lines()[-1]["outcome"] == "refuse"
-    assert [record.state for record in function.records()] == [State.REFUSED]
+    assert function.lines()[-1]["outcome"] == outcome
+    assert {record.state for record in function.records()} == {state}
     assert sandbox_server.requests("Policy") == 0
 
 
