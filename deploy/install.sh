@@ -6,7 +6,7 @@ set -euo pipefail
 usage() {
   cat <<'END'
 Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=WHO [--mode=MODE] [--name=NAME]
-                         [--operators=WHO] [--domains=DOMAINS] [--workforce-pools=POOLS]
+                         [--registries=PLACES] [--opt-in=WORD] [--operators=WHO] [--domains=DOMAINS] [--workforce-pools=POOLS]
                          [--build-region=REGION] [--build-revision=WORD] [--dry-run]
        deploy/install.sh ARGUMENTS_OF_THE_INSTALL --remove [--with-ledger] [--dry-run]
 
@@ -14,6 +14,9 @@ Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=
   --region     where everything runs and is kept, such as europe-west1
   --scope      what is watched: organizations/N, folders/N,folders/M or projects/ID (which has to be --project)
   --reviewers  who decides: addresses, domains or group:ADDRESS, separated by commas
+  --registries  with watched folders: where images outside of them are, as projects/ID,folders/N
+  --opt-in     tag (default, but for a single project): the service may change only repositories in projects that have the
+               tag; none: any repository in scope
   --mode       dry-run (default): the receiver may change no policy; enforce: it may what the rules grant
   --name       what every resource's name begins with (remediate)
   --operators  who may loosen the mode without a second person: addresses, separated by commas
@@ -32,7 +35,7 @@ fail() {
   exit 2
 }
 
-project='' region='' scope='' reviewers='' mode=dry-run name=remediate operators='' domains='' pools='' build=global revision='' remove='' with_ledger='' dry=''
+project='' region='' scope='' reviewers='' mode=dry-run name=remediate elsewhere='' opt_in='' operators='' domains='' pools='' build=global revision='' remove='' with_ledger='' dry=''
 for argument in "$@"; do
   value=${argument#*=}
   case $argument in
@@ -40,6 +43,8 @@ for argument in "$@"; do
     --region=*) region=$value ;;
     --scope=*) scope=$value ;;
     --reviewers=*) reviewers=$value ;;
+    --registries=*) elsewhere=$value ;;
+    --opt-in=*) opt_in=$value ;;
     --mode=*) mode=$value ;;
     --name=*) name=$value ;;
     --operators=*) operators=$value ;;
@@ -62,6 +67,12 @@ done
 [[ $scope =~ ^(organizations/[1-9][0-9]*|folders/[1-9][0-9]*(,folders/[1-9][0-9]*)*|projects/[a-z0-9-]+)$ ]] ||
   fail "--scope=$scope: expected organizations/NUMBER, folders/NUMBER,folders/NUMBER or projects/ID"
 [[ $scope != projects/* || $scope == "projects/$project" ]] || fail "--scope=$scope: a single project is watched from within, so it has to be --project"
+place='(projects/[a-z][a-z0-9-]+|folders/[1-9][0-9]*)'
+[[ -z $elsewhere || $elsewhere =~ ^$place(,$place)*$ ]] || fail "--registries=$elsewhere: expected projects/ID or folders/NUMBER, separated by commas"
+[[ -z $elsewhere || $scope == folders/* ]] ||
+  fail "--registries=$elsewhere: expected none but for watched folders: an organization contains its registries, and a project's own role reaches no other project"
+[[ $opt_in =~ ^(tag|none|)$ ]] || fail "--opt-in=$opt_in: expected tag or none"
+[[ $opt_in != tag || $scope != projects/* ]] || fail "--opt-in=tag: expected none for a single project: tags belong to an organization"
 domain='[a-z0-9-]+(\.[a-z0-9-]+)+' address='[^@:/[:space:],]+@'
 one="(group:$address$domain|($address)?$domain)"
 [[ $reviewers =~ ^$one(,$one)*$ ]] ||
@@ -83,6 +94,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 kind=${scope%%/*}
 IFS=, read -ra scopes <<<"$scope"
+IFS=, read -ra registries <<<"$elsewhere"
+places=("${scopes[@]}" ${registries[@]+"${registries[@]}"})
+if [[ -z $opt_in && $kind != projects ]]; then opt_in=tag; fi
 IFS=, read -ra who_reviews <<<"$reviewers"
 python=$(command -v python3 || gcloud info --format='value(basic.python_location)')
 
@@ -352,11 +366,31 @@ role "$owner" writer "${permissions_writer[@]}"
 role "--project=$project" ledger "${permissions_ledger[@]}"
 [[ $kind != folders ]] || role "$owner" ancestry "${permissions_ancestry[@]}"
 
+opted_in='' condition=''
+if [[ $opt_in == tag ]]; then
+  tag=$organization/$name
+  unless gcloud resource-manager tags keys describe "$tag" -- gcloud resource-manager tags keys create "$name" --parent="organizations/$organization" \
+    --description="Whether $name may change the policies of a project's repositories"
+  unless gcloud resource-manager tags values describe "$tag/yes" -- gcloud resource-manager tags values create yes --parent="$tag" \
+    --description="The owners of this project's registry agreed"
+  unless gcloud resource-manager tags values describe "$tag/deployers" -- gcloud resource-manager tags values create deployers --parent="$tag" \
+    --description="The owners of this project's registry agreed, for members that never deployed from it too"
+  key=$(ask TAG_KEY gcloud resource-manager tags keys describe "$tag" --format='value(name)')
+  for each in yes deployers; do
+    value=$(ask "TAG_VALUE_$each" gcloud resource-manager tags values describe "$tag/$each" --format='value(name)')
+    opted_in+=${opted_in:+,}$value condition+="${condition:+ || }resource.matchTagId('$key', '$value')"
+  done
+  condition="^;^title=registries that opted in;expression=$condition"
+fi
+
 writers=(review sweep)
 [[ $mode != enforce ]] || writers+=(receiver)
-for place in "${scopes[@]}"; do
+for place in "${places[@]}"; do
   for each in receiver review sweep; do grant "$place" "$home/roles/$role_reader" "$(member $each)"; done
-  for each in "${writers[@]}"; do grant "$place" "$home/roles/$role_writer" "$(member "$each")"; done
+  for each in "${writers[@]}"; do
+    [[ $opt_in != tag ]] || withdraw "$place" "$home/roles/$role_writer" "$(member "$each")" None # from before the tag
+    grant "$place" "$home/roles/$role_writer" "$(member "$each")" "$condition"
+  done
   [[ $mode == enforce ]] || withdraw "$place" "$home/roles/$role_writer" "$(member receiver)" # back from enforce
 done
 if [[ $kind == folders ]]; then
@@ -443,6 +477,7 @@ for each in $(printf '%s\n' "${accounts[@]}" | LC_ALL=C sort); do identities+=${
 page=https://$service_review-$number.$region.run.app
 environment="REMEDIATE_MODE=$mode@@REMEDIATE_LEDGER=firestore://$project/$database_ledger@@REMEDIATE_REVIEWERS=$allowed@@REMEDIATE_IDENTITIES=$identities"
 [[ -z $organization ]] || environment+="@@REMEDIATE_ORGANIZATION=$organization"
+[[ -z $opted_in ]] || environment+="@@REMEDIATE_OPT_IN_TAG=$opted_in"
 [[ -z $operators ]] || environment+="@@REMEDIATE_OPERATORS=$operators"
 [[ -z $domains ]] || environment+="@@REMEDIATE_DOMAINS=$domains"
 [[ -z $pools ]] || environment+="@@REMEDIATE_WORKFORCE_POOLS=$pools"
@@ -502,7 +537,7 @@ writes='protoPayload.methodName="google.devtools.artifactregistry.v1.ArtifactReg
 log_id("cloudaudit.googleapis.com/activity")
 protoPayload.authenticationInfo.principalEmail=("'"$(email receiver)"'" OR "'"$(email review)"'" OR "'"$(email sweep)"'")
 NOT severity>=ERROR'
-for place in "${scopes[@]}"; do
+for place in "${places[@]}"; do
   sink "$place" "$sink_writes" "$trail" "$writes"
   [[ $kind == projects ]] || grant "projects/$project" roles/logging.bucketWriter "$identity" "$in_the_trail"
 done

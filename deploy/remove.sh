@@ -42,7 +42,7 @@ if [[ $kind != projects ]]; then
 fi
 
 echo "# The trail"
-for place in "${scopes[@]}"; do
+for place in "${places[@]}"; do
   # One identity of Google's may write for several installations, so that it loses the right on this trail alone.
   if [[ $kind != projects ]] && found "SINK_OF_$place" gcloud logging sinks describe "$sink_writes" --"${place%s/*}=${place#*/}" --format='value(writerIdentity)'; then
     withdraw "projects/$project" roles/logging.bucketWriter "$answer" "$in_the_trail"
@@ -96,7 +96,7 @@ withdraw "projects/$project" roles/logging.logWriter "$(member builder)"
 for each in receiver review sweep; do
   withdraw "projects/$project" "projects/$project/roles/$role_ledger" "$(member $each)"
   [[ $kind != folders ]] || withdraw "organizations/$organization" "$home/roles/$role_ancestry" "$(member $each)"
-  for place in "${scopes[@]}"; do
+  for place in "${places[@]}"; do
     withdraw "$place" "$home/roles/$role_writer" "$(member $each)"
     withdraw "$place" "$home/roles/$role_reader" "$(member $each)"
   done
@@ -118,6 +118,7 @@ role_gone "$owner" reader
 echo "# Who acts"
 for each in "${accounts[@]}"; do gone gcloud iam service-accounts delete "$(email "$each")" "${here_[@]}"; done
 
+[[ $opt_in != tag ]] || left+=("the tag $organization/$name, and where it is bound: gcloud resource-manager tags keys delete $organization/$name, after its values")
 left+=(
   "every grant on a repository: deploys depend on it; where it has to go, revoke it first (remediate list --state granted)"
   "the APIs, and the roles of Google's own agents in $project: other services of the project may need them"

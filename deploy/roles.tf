@@ -24,11 +24,16 @@ locals {
     for role, made in google_organization_iam_custom_role.watching : role => made.id
   }
 
+  # Where the roles count: what is watched, and registries outside of it.
+  places = setunion(local.scopes, var.registries)
+
   # Each grant of a role: who, which role, where.
   grants = merge(
-    { for pair in setproduct(local.readers, local.scopes) : "reader ${join(" ", pair)}" => { who = pair[0], role = "reader", where = pair[1] } },
-    { for pair in setproduct(local.writers, local.scopes) : "writer ${join(" ", pair)}" => { who = pair[0], role = "writer", where = pair[1] } },
+    { for pair in setproduct(local.readers, local.places) : "reader ${join(" ", pair)}" => { who = pair[0], role = "reader", where = pair[1] } },
+    { for pair in setproduct(local.writers, local.places) : "writer ${join(" ", pair)}" => { who = pair[0], role = "writer", where = pair[1] } },
   )
+
+  opt_in = coalesce(var.registry_opt_in, local.kind == "projects" ? "none" : "tag")
 
   # The tag's two values, as IAM compares them; null where nobody has to opt in. A project has one value of a tag at most.
   opted_in = one([
@@ -86,11 +91,29 @@ resource "google_organization_iam_member" "watching" {
 }
 
 resource "google_folder_iam_member" "watching" {
-  for_each = local.kind == "folders" ? local.grants : {}
+  for_each = { for name, each in local.grants : name => each if startswith(each.where, "folders/") }
 
   folder = each.value.where
   role   = local.role_ids[each.value.role]
   member = google_service_account.of[each.value.who].member
+
+  dynamic "condition" {
+    for_each = each.value.role == "writer" ? local.opted_in[*] : []
+
+    content {
+      title       = "registries that opted in"
+      description = "Only in projects that have the tag ${condition.value.shown}"
+      expression  = condition.value.expression
+    }
+  }
+}
+
+resource "google_project_iam_member" "registries" {
+  for_each = { for name, each in local.grants : name => each if contains(var.registries, each.where) && startswith(each.where, "projects/") }
+
+  project = trimprefix(each.value.where, "projects/")
+  role    = local.role_ids[each.value.role]
+  member  = google_service_account.of[each.value.who].member
 
   dynamic "condition" {
     for_each = each.value.role == "writer" ? local.opted_in[*] : []
@@ -121,7 +144,7 @@ resource "google_project_iam_member" "watching" {
 
 # The opt-in: a registry's owner binds the tag to the project, and IAM lets the writer in there and nowhere else.
 resource "google_tags_tag_key" "opted_in" {
-  count = var.registry_opt_in == "tag" ? 1 : 0
+  count = local.opt_in == "tag" ? 1 : 0
 
   parent      = "organizations/${local.organization}"
   short_name  = var.name
@@ -131,7 +154,7 @@ resource "google_tags_tag_key" "opted_in" {
 }
 
 resource "google_tags_tag_value" "opted_in" {
-  count = var.registry_opt_in == "tag" ? 1 : 0
+  count = local.opt_in == "tag" ? 1 : 0
 
   parent      = google_tags_tag_key.opted_in[0].id
   short_name  = "yes"
@@ -140,9 +163,35 @@ resource "google_tags_tag_value" "opted_in" {
 
 # The same, and the built-in rule also grants to members that never deployed from these repositories.
 resource "google_tags_tag_value" "newcomers" {
-  count = var.registry_opt_in == "tag" ? 1 : 0
+  count = local.opt_in == "tag" ? 1 : 0
 
   parent      = google_tags_tag_key.opted_in[0].id
   short_name  = "deployers"
   description = "The owners of this project's registry agreed, for members that never deployed from it too"
+}
+
+# The second lock: even with a role that is granted by mistake, no service account of this project sets a policy where the tag
+# is missing. Source: "Deny access to resources" (IAM), permissions supported in deny policies.
+resource "google_iam_deny_policy" "untagged" {
+  count = var.deny_policy ? 1 : 0
+
+  parent       = urlencode("cloudresourcemanager.googleapis.com/organizations/${local.organization}")
+  name         = var.name
+  display_name = "${var.name}: no policy changes where registries did not opt in"
+
+  rules {
+    description = "Service accounts of ${var.project} change policies of repositories in tagged projects alone"
+
+    deny_rule {
+      denied_principals  = ["principalSet://cloudresourcemanager.googleapis.com/projects/${local.number}/type/ServiceAccount"]
+      denied_permissions = ["artifactregistry.googleapis.com/repositories.setIamPolicy"]
+
+      denial_condition {
+        title      = "registries that did not opt in"
+        expression = "!(${local.opted_in.expression})"
+      }
+    }
+  }
+
+  depends_on = [google_project_service.used]
 }

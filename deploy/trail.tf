@@ -56,7 +56,7 @@ resource "google_logging_organization_sink" "writes" {
 }
 
 resource "google_logging_folder_sink" "writes" {
-  for_each = local.kind == "folders" ? local.scopes : toset([])
+  for_each = toset([for each in local.places : each if startswith(each, "folders/")])
 
   name               = local.names.sinks.writes
   folder             = each.value
@@ -78,11 +78,25 @@ resource "google_logging_project_sink" "writes" {
   unique_writer_identity = true
 }
 
+resource "google_logging_project_sink" "registries" {
+  for_each = toset([for each in var.registries : trimprefix(each, "projects/") if startswith(each, "projects/")])
+
+  project                = each.value
+  name                   = local.names.sinks.writes
+  description            = "Policy writes by the identities of ${var.name}, to its trail"
+  destination            = "logging.googleapis.com/${google_logging_project_bucket_config.trail.id}"
+  filter                 = local.writes
+  unique_writer_identity = true
+
+  depends_on = [google_project_service.used]
+}
+
 # A sink of this same project writes to a bucket of it without an identity; one from above needs the right.
 resource "google_project_iam_member" "trail" {
   for_each = merge(
     { for at, each in google_logging_organization_sink.writes : "organization" => each.writer_identity },
     { for at, each in google_logging_folder_sink.writes : at => each.writer_identity },
+    { for at, each in google_logging_project_sink.registries : at => each.writer_identity },
   )
 
   project = var.project

@@ -91,19 +91,53 @@ variable "mode" {
 
 # What the service may write, and by which rules
 
-variable "registry_opt_in" {
-  description = "none: the writer may change any repository in scope. tag: only those in projects that have the tag, with the value yes or deployers; IAM itself checks that."
-  type        = string
-  default     = "none"
+variable "registries" {
+  description = "Where images outside of the watched folders are: [\"projects/ID\", \"folders/N\", ...]. The service may see these repositories, and grant there."
+  type        = list(string)
+  default     = []
+  nullable    = false
 
   validation {
-    condition     = contains(["none", "tag"], var.registry_opt_in)
+    condition     = alltrue([for each in var.registries : can(regex("^folders/[1-9][0-9]*$|^projects/[a-z][a-z0-9-]+$", each))])
+    error_message = "registries: expected projects/ID or folders/NUMBER."
+  }
+
+  validation {
+    condition     = length(var.registries) == 0 || startswith(try(var.scope[0], ""), "folders/")
+    error_message = "registries: expected none but for watched folders: an organization contains its registries, and a project's own role reaches no other project."
+  }
+
+  validation {
+    condition     = length(setintersection(var.registries, var.scope)) == 0
+    error_message = "registries: expected only what scope does not name."
+  }
+}
+
+variable "registry_opt_in" {
+  description = "tag: the writer may change only repositories in projects that have the tag, with the value yes or deployers; IAM itself checks that. none: any repository in scope. null: tag, but none for a single project."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = contains(["none", "tag"], coalesce(var.registry_opt_in, "none"))
     error_message = "registry_opt_in: expected none or tag."
   }
 
   validation {
-    condition     = var.registry_opt_in == "none" || !startswith(try(var.scope[0], ""), "projects/")
+    condition     = coalesce(var.registry_opt_in, "none") == "none" || !startswith(try(var.scope[0], ""), "projects/")
     error_message = "registry_opt_in: expected none for a single project: tags belong to an organization."
+  }
+}
+
+variable "deny_policy" {
+  description = "A second lock: a deny policy of the organization lets no service account of this project change a policy where the tag is missing, whatever roles it holds. Needs roles/iam.denyAdmin on the organization."
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.deny_policy || (coalesce(var.registry_opt_in, "tag") == "tag" && !startswith(try(var.scope[0], ""), "projects/"))
+    error_message = "deny_policy: expected false without registry_opt_in = tag: the tag says where the policy lets through."
   }
 }
 

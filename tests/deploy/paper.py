@@ -48,6 +48,9 @@ def named(kind: str, values: Json) -> Json:
         case "google_logging_organization_sink" | "google_logging_folder_sink":
             where = f"org-{values['org_id']}" if "org_id" in values else f"folder-{values['folder'].split('/')[1]}"
             return {"writer_identity": f"serviceAccount:service-{where}@gcp-sa-logging.iam.gserviceaccount.com"}
+        case "google_logging_project_sink":
+            where = f"project-{project}"
+            return {"writer_identity": f"serviceAccount:service-{where}@gcp-sa-logging.iam.gserviceaccount.com"}
         case "google_pubsub_topic" | "google_pubsub_subscription":
             return {"id": f"projects/{project}/{kind.rpartition('_')[2]}s/{name}"}
         case "google_cloud_run_v2_service" | "google_cloud_run_v2_job":

@@ -52,6 +52,8 @@ class Standin:
             (f"{each}s/{self.flags[each]}" for each in ("organization", "folder", "project") if each in self.flags), ""
         )
         name = self.names[0] if self.names else self.flags.get("database", "")
+        if self.kind.startswith("resource-manager tags") and "parent" in self.flags:
+            name = f"{self.flags['parent'].removeprefix('organizations/')}/{name}"
         self.key = f"{self.kind} {place} {name}"
 
     def run(self) -> str:

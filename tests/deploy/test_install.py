@@ -67,6 +67,12 @@ def printed(scope: str, mode: str, *more: str) -> list[list[str]]:
     text = re.sub(
         r"SINK_OF_folders/(\d+)", r"serviceAccount:service-folder-\1@gcp-sa-logging.iam.gserviceaccount.com", text
     )
+    for answer, name in (
+        ("TAG_KEY", "tagKeys/281"),
+        ("TAG_VALUE_yes", "tagValues/282"),
+        ("TAG_VALUE_deployers", "tagValues/283"),
+    ):
+        text = text.replace(answer, name)
     return [shlex.split(_plain(line))[1:] for line in text.splitlines() if line.startswith("gcloud ")]
 
 
@@ -108,11 +114,84 @@ def test_it_gives_everybody_what_terraform_gives_them(plans: Plans, scope: str, 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_back_in_dry_run_it_takes_the_receivers_right_away(scope: str) -> None:
     for mode, places in (("enforce", 0), ("dry-run", len(SCOPES[scope]))):
-        taken = [words for words in printed(scope, mode) if "remove-iam-policy-binding" in words]
+        taken = [words for words in printed(scope, mode) if "remove-iam-policy-binding" in words and "--all" in words]
         assert len(taken) == places
         for words in taken:
             assert flag(words, "role").endswith("/roles/remediateWriter")
             assert flag(words, "member").startswith("serviceAccount:remediate-receiver@")
+
+
+REGISTRIES = ["projects/platform-images", "folders/310000000009"]
+
+
+def test_registries_outside_of_watched_folders_are_reached_alike(paper: Paper) -> None:
+    """Who may see and write there, and where the service's own policy writes are collected."""
+    plan = paper.plan(scope=SCOPES["folders"], mode="enforce", registries=REGISTRIES, **FIVE)
+    commands = printed("folders", "enforce", f"--registries={','.join(REGISTRIES)}")
+    reach: dict[str, set[tuple[str, str]]] = {}
+    for words in commands:
+        if "add-iam-policy-binding" in words and flag(words, "role").endswith(("remediateReader", "remediateWriter")):
+            assert ("matchTagId" in flag(words, "condition")) is flag(words, "role").endswith("Writer")
+            place = words[words.index("add-iam-policy-binding") + 1]
+            reach.setdefault(place, set()).add((flag(words, "member"), flag(words, "role")))
+    planned: dict[str, set[tuple[str, str]]] = {}
+    given = plan.of("google_folder_iam_member") | plan.of("google_project_iam_member")
+    for each in given.values():
+        if each["role"].endswith(("remediateReader", "remediateWriter")):
+            assert bool(each["condition"]) is each["role"].endswith("Writer")
+            place = str(each.get("folder") or each["project"]).rpartition("/")[2]
+            planned.setdefault(place, set()).add((each["member"], each["role"]))
+    assert reach == planned
+    assert {"platform-images", "310000000009"} <= reach.keys()
+    made = {
+        (words[3], *[each for each in words if re.match("--(project|folder)=", each)])
+        for words in commands
+        if words[:3] == ["logging", "sinks", "create"]
+    }
+    assert {("remediate-writes", "--project=platform-images"), ("remediate-writes", "--folder=310000000009")} <= made
+    sinks = [plan.of("google_logging_project_sink"), plan.of("google_logging_folder_sink")]
+    assert "platform-images" in {each["project"] for each in sinks[0].values() if each["name"] == "remediate-writes"}
+    assert "folders/310000000009" in {
+        each["folder"] for each in sinks[1].values() if each["name"] == "remediate-writes"
+    }
+    denials = [each["folder"] for each in sinks[1].values() if each["name"] == "remediate-denials"]
+    assert sorted(denials) == SCOPES["folders"]  # a registry's own deploys are not watched
+
+
+@pytest.mark.parametrize(
+    ("scope", "wrong", "told"),
+    [
+        (
+            "organization",
+            {"registries": ["projects/platform-images"]},
+            "registries: expected none but for watched folders",
+        ),
+        ("project", {"registries": ["projects/platform-images"]}, "registries: expected none but for watched folders"),
+        ("folders", {"registries": ["platform-images"]}, "registries: expected projects/ID or folders/NUMBER"),
+        ("folders", {"registries": ["folders/310000000001"]}, "registries: expected only what scope does not name"),
+        ("organization", {"deny_policy": True, "registry_opt_in": "none"}, "deny_policy: expected false"),
+        ("project", {"deny_policy": True}, "deny_policy: expected false"),
+    ],
+)
+def test_what_cannot_be_is_told_by_name(paper: Paper, scope: str, wrong: dict[str, object], told: str) -> None:
+    with pytest.raises(AssertionError) as error:
+        paper.plan(scope=SCOPES[scope], **FIVE | wrong)
+    assert told in " ".join(str(error.value).split())
+
+
+def test_the_deny_policy_lets_through_where_the_tag_is_and_nowhere_else(paper: Paper) -> None:
+    plan = paper.plan(scope=SCOPES["organization"], deny_policy=True, **FIVE)
+    [policy] = plan.of("google_iam_deny_policy").values()
+    assert policy["parent"] == f"cloudresourcemanager.googleapis.com%2Forganizations%2F{ORGANIZATION}"
+    [rule] = policy["rules"][0]["deny_rule"]
+    assert rule["denied_permissions"] == ["artifactregistry.googleapis.com/repositories.setIamPolicy"]
+    assert rule["denied_principals"] == [
+        f"principalSet://cloudresourcemanager.googleapis.com/projects/{NUMBER}/type/ServiceAccount"
+    ]
+    [condition] = rule["denial_condition"]
+    writing = [each for each in plan.of("google_organization_iam_member").values() if each["role"].endswith("Writer")]
+    assert {f"!({each['condition'][0]['expression']})" for each in writing} == {condition["expression"]}
+    assert not paper.plan(scope=SCOPES["organization"], **FIVE).of("google_iam_deny_policy")
 
 
 @pytest.mark.parametrize("scope", SCOPES)
@@ -237,6 +316,9 @@ def _normal(text: str) -> str:
         ("--reviewers=group:example.com", "--reviewers=group:example.com: expected"),
         ("--reviewers=@example.com", "--reviewers=@example.com: expected"),
         ("--name=google-remediate", "not beginning with goog"),
+        ("--registries=projects/images", "--registries=projects/images: expected none but for watched folders"),
+        ("--registries=x", "--registries=x: expected projects/ID or folders/NUMBER"),
+        ("--opt-in=perhaps", "--opt-in=perhaps: expected tag or none"),
     ],
 )
 def test_a_wrong_argument_is_told_before_anything_is_done(wrong: str, told: str) -> None:

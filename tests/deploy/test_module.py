@@ -88,7 +88,7 @@ def test_a_first_apply_can_be_planned(blank_paper: Paper, scope: str, mode: str)
 
 APIS = {
     "artifact_registry": "artifactregistry", "cloud_run": "run", "cloud_scheduler": "cloudscheduler", "eventarc": "eventarc",
-    "firestore": "firestore", "folder": "cloudresourcemanager", "iap": "iap", "logging": "logging", "monitoring": "monitoring",
+    "firestore": "firestore", "iam_deny_policy": "iam", "folder": "cloudresourcemanager", "iap": "iap", "logging": "logging", "monitoring": "monitoring",
     "organization": "cloudresourcemanager", "organization_iam_custom_role": "iam", "project": "cloudresourcemanager",
     "project_iam_custom_role": "iam", "pubsub": "pubsub", "secret_manager": "secretmanager", "service_account": "iam",
     "storage": "storage", "tags": "cloudresourcemanager",
@@ -207,8 +207,8 @@ def test_policies_are_set_by_one_role_and_on_repositories_alone(plans: dict[tupl
 
 @pytest.mark.parametrize("scope", ["organization", "folders"])
 def test_a_registry_that_did_not_opt_in_is_out_of_reach(paper: Paper, scope: str) -> None:
-    """The writer's every grant above projects bears the tag's condition, and the rules look for the same tag."""
-    plan = paper.plan(scope=SCOPES[scope], mode="enforce", registry_opt_in="tag", **FIVE)
+    """By default, every grant of the writer above projects has the tag's condition, and the service looks for it."""
+    plan = paper.plan(scope=SCOPES[scope], mode="enforce", **FIVE)
     given = plan.of("google_organization_iam_member") | plan.of("google_folder_iam_member")
     writing = [each for each in given.values() if each["role"].endswith("Writer")]
     assert writing
@@ -217,6 +217,9 @@ def test_a_registry_that_did_not_opt_in_is_out_of_reach(paper: Paper, scope: str
         both = [f"resource.matchTagId('tagKeys/281', 'tagValues/{number}')" for number in (282, 283)]
         assert condition["expression"] == " || ".join(both)
     assert environment(containers(plan)["receiver"])["REMEDIATE_OPT_IN_TAG"] == "tagValues/282,tagValues/283"
+    anywhere = paper.plan(scope=SCOPES[scope], mode="enforce", registry_opt_in="none", **FIVE)
+    assert not anywhere.of("google_tags_tag_key")
+    assert not any(each["condition"] for each in anywhere.of("google_organization_iam_member").values())
 
 
 def test_what_is_ours_and_how_long_the_built_in_rule_grants_is_said(paper: Paper) -> None:

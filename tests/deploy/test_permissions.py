@@ -68,10 +68,9 @@ class Story:
         text = text.replace(
             "    policy:\n      - role: roles/run.developer", f"    policy:\n{bound}      - role: roles/run.developer"
         )
-        text = text.replace(
-            "    parent: folders/310000000001\n",
-            "    parent: folders/310000000001\n    tags: [400000000001/remediate/yes]\n",
-        )
+        for folder_number in (1, 2):  # the owners of both registries opted in
+            parent = f"    parent: folders/31000000000{folder_number}\n"
+            text = text.replace(parent, f"{parent}    tags: [400000000001/remediate/yes]\n")
         (folder / "organization.yaml").write_text(f"{text}\nroles:\n{custom}")
         (folder / "policy.yaml").write_text(RULES)
         self.sandbox = SandboxProcess("--org", str(folder / "organization.yaml"))

@@ -1,5 +1,5 @@
-# Two folders, in enforce mode. The writer can change only registries that opted in by tag: IAM checks this. The person who
-# runs Terraform needs the roles of the organization example, and roles/resourcemanager.tagAdmin on the organization.
+# Two folders and a registry that lies outside of them, in enforce mode. The writer can change only registries that opted in by
+# tag: IAM checks this. The person who runs Terraform needs the roles of the organization example.
 module "remediate" {
   source = "../.."
 
@@ -9,9 +9,9 @@ module "remediate" {
   reviewers = ["ana@example.com", "group:platform@example.com"]
   mode      = "enforce"
 
-  registry_opt_in = "tag"
-  policy_file     = "${path.module}/../../policies/platform-images.yaml"
-  trail_locked    = true
+  registries   = ["projects/platform-images"]
+  policy_file  = "${path.module}/../../policies/platform-images.yaml"
+  trail_locked = true
 }
 
 output "review_page" {

@@ -1,6 +1,6 @@
 # A whole organization, in dry-run mode. The person who runs Terraform needs these roles. On the organization:
-# roles/logging.configWriter, roles/iam.organizationRoleAdmin, roles/iam.securityAdmin and
-# roles/resourcemanager.folderViewer. On the project: roles/owner.
+# roles/logging.configWriter, roles/iam.organizationRoleAdmin, roles/iam.securityAdmin, roles/resourcemanager.folderViewer
+# and roles/resourcemanager.tagAdmin. On the project: roles/owner and roles/storage.admin.
 module "remediate" {
   source = "../.."
 
