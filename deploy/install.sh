@@ -385,8 +385,13 @@ fi
 
 writers=(review sweep)
 [[ $mode != enforce ]] || writers+=(receiver)
-for place in "${places[@]}"; do
+# The service's own project need not lie in watched folders; the doctor's synthetic denial names a repository there.
+seen=("${places[@]}")
+[[ $kind != folders ]] || seen+=("projects/$project")
+for place in "${seen[@]}"; do
   for each in receiver review sweep; do grant "$place" "$home/roles/$role_reader" "$(member $each)"; done
+done
+for place in "${places[@]}"; do
   for each in "${writers[@]}"; do
     [[ $opt_in != tag ]] || withdraw "$place" "$home/roles/$role_writer" "$(member "$each")" None # from before the tag
     grant "$place" "$home/roles/$role_writer" "$(member "$each")" "$condition"

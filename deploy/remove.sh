@@ -100,6 +100,7 @@ for each in receiver review sweep; do
     withdraw "$place" "$home/roles/$role_writer" "$(member $each)"
     withdraw "$place" "$home/roles/$role_reader" "$(member $each)"
   done
+  [[ $kind != folders ]] || withdraw "projects/$project" "$home/roles/$role_reader" "$(member $each)"
 done
 
 # role_gone OWNER PART: delete a custom role, unless it is deleted already.

@@ -27,9 +27,12 @@ locals {
   # Where the roles count: what is watched, and registries outside of it.
   places = setunion(local.scopes, var.registries)
 
+  # The service's own project need not lie in watched folders; the doctor's synthetic denial names a repository there.
+  seen = local.kind == "folders" ? setunion(local.places, ["projects/${var.project}"]) : local.places
+
   # Each grant of a role: who, which role, where.
   grants = merge(
-    { for pair in setproduct(local.readers, local.places) : "reader ${join(" ", pair)}" => { who = pair[0], role = "reader", where = pair[1] } },
+    { for pair in setproduct(local.readers, local.seen) : "reader ${join(" ", pair)}" => { who = pair[0], role = "reader", where = pair[1] } },
     { for pair in setproduct(local.writers, local.places) : "writer ${join(" ", pair)}" => { who = pair[0], role = "writer", where = pair[1] } },
   )
 
@@ -109,7 +112,7 @@ resource "google_folder_iam_member" "watching" {
 }
 
 resource "google_project_iam_member" "registries" {
-  for_each = { for name, each in local.grants : name => each if contains(var.registries, each.where) && startswith(each.where, "projects/") }
+  for_each = { for name, each in local.grants : name => each if local.kind == "folders" && startswith(each.where, "projects/") }
 
   project = trimprefix(each.value.where, "projects/")
   role    = local.role_ids[each.value.role]

@@ -55,6 +55,8 @@ class Code(StrEnum):
     DATABASE_MODE = "database_mode", _P, "Firestore's client cannot use a database in Datastore mode."
     INDEX_MISSING = "index_missing", _W, "Lists and pages that filter by these fields fail."
 
+    REGISTRY_UNSEEN = "registry_unseen", _W, "Nobody can approve a proposal about a registry that may not be seen."
+
     # APIs and quotas
     API_DISABLED = "api_disabled", _P, "Google refuses every call to a disabled API."
     QUOTA_LOW = "quota_low", _W, "Once a quota is used up, events are refused and delivered again later."

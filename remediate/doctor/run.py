@@ -14,7 +14,7 @@ from remediate.doctor import canary as canaries
 from remediate.doctor import checks, configuration, ledger_probe
 from remediate.doctor.canary import Canary, CanaryResult
 from remediate.doctor.canary_delivery import CanaryDelivery
-from remediate.doctor.checks import CANARY, CONFIGURATION, check
+from remediate.doctor.checks import CANARY, CONFIGURATION, LEDGER, check
 from remediate.doctor.codes import Code
 from remediate.doctor.collect import FactCollector
 from remediate.doctor.environment import environment
@@ -24,8 +24,10 @@ from remediate.doctor.resource_api import ResourceApi
 from remediate.doctor.resources import PubSubTopic, RunService, Trigger
 from remediate.doctor.snapshot import LedgerFacts, LocalFacts, Snapshot
 from remediate.errors import BadInput, RemediateError, TerminalFault, TransientFault
-from remediate.ledger.interface import Ledger
+from remediate.ledger.interface import Filter, Ledger
+from remediate.reasons import Reason
 from remediate.records.remediation import Remediation
+from remediate.records.states import State
 from remediate.settings import Settings, load_settings
 
 
@@ -90,7 +92,7 @@ def run_doctor(
     facts = collector.collect(names, local=emulated)
     used = probe(environment(facts.receiver).get("REMEDIATE_LEDGER") or own_ledger)
     done += [checks.ledger_check(used, facts), *checks.installation_checks(facts, local.environ)]
-    done.append(_deployed_policy(facts, settings))
+    done += [_registries(used, facts), _deployed_policy(facts, settings)]
     if skip := _no_canary(facts) if canary else "not requested: --canary sends one":
         return report([check(CANARY, "a denial arrives", skip=skip)])
     waiting()
@@ -113,6 +115,32 @@ def _deployed_policy(facts: Snapshot, settings: Settings) -> CheckResult:
     fault = _policy_fault(place, settings) if place and not skip else ""
     findings = configuration.policy(place or "", fault)
     return check(CONFIGURATION, "policy file of the receiver", findings, skip=skip, note=place or "")
+
+
+def _registries(ledger: LedgerFacts | None, facts: Snapshot) -> CheckResult:
+    """The projects of the registries that open proposals name and that the service may not see."""
+    opened = _open_ledger(ledger, emulated=facts.local)
+    if isinstance(opened, str):
+        return check(LEDGER, _REGISTRIES, skip=opened)
+    try:
+        waiting = opened.page(Filter((State.PROPOSED,)), limit=_PROPOSALS).records
+    except RemediateError as error:
+        return check(LEDGER, _REGISTRIES, skip=str(error))
+    unseen = sorted({each.grant.repository.project for each in waiting if Reason.REPOSITORY_UNSEEN in each.reasons})
+    fix = "add {} to `registries` (install.sh: --registries) and apply, unless another organization owns it"
+    found = [
+        Finding(
+            Code.REGISTRY_UNSEEN,
+            f"a proposal names projects/{each}, which may not be seen",
+            fix.format(f"projects/{each}"),
+        )
+        for each in unseen
+    ]
+    return check(LEDGER, _REGISTRIES, found)
+
+
+_REGISTRIES = "registries of proposals can be seen"
+_PROPOSALS = 500  # the newest ones, which the check reads
 
 
 def _policy_fault(place: str, settings: Settings) -> str:

@@ -139,6 +139,7 @@ def test_everybody_holds_what_they_need_and_nothing_else(
     evidence = {(f"{home}/roles/remediateReader", place)}
     if scope == "folders":
         evidence.add((f"{home}/roles/remediateAncestry", "google_organization"))
+        evidence.add((f"{home}/roles/remediateReader", "google_project"))
     decides = {ledger, ("roles/pubsub.publisher", "google_pubsub_topic"), *evidence}
     writes = {(f"{home}/roles/remediateWriter", place)}
     reviews = ("roles/secretmanager.secretAccessor", "google_secret_manager_secret")

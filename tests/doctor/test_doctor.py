@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 
 from remediate.doctor.codes import Code
@@ -218,6 +219,30 @@ def test_a_file_as_ledger_in_a_real_cloud_run_is_a_finding(installation: Install
     assert [each.code for each in configuration.access_settings(replace(found, local=False))][:1] == [
         Code.LEDGER_EPHEMERAL
     ]
+
+
+def test_a_registry_that_a_proposal_names_and_that_may_not_be_seen_is_a_finding(
+    installation: Installation, tmp_path: Path
+) -> None:
+    from remediate.decisions.policy import decide
+    from remediate.decisions.variables import ASSUMED
+    from remediate.records.lifecycle import open_remediation
+    from remediate.records.states import State
+    from remediate.wiring import clock
+    from tests.audit_entries import activity, denial
+
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    ledger = SqliteLedger(tmp_path / "ledger.db")
+    for exists in (True, None):
+        entry = denial(activity(insert_id=str(exists), email=f"deployer-{exists}@example.com"))
+        decision = decide(entry, msgspec.structs.replace(ASSUMED, repository_exists=exists))
+        record, step = open_remediation(entry, decision, State.PROPOSED, actor="remediate", now=clock())
+        ledger.commit(record, trail=(step,))
+        installation.set_env(REMEDIATE_LEDGER=url)
+        found = [each for each in installation.run().findings if each.code is Code.REGISTRY_UNSEEN]
+        assert len(found) == (exists is None)
+    assert "projects/platform-images" in found[0].what
+    assert found[0].fix.startswith("add projects/platform-images to `registries`")
 
 
 def test_beside_a_google_cloud_on_this_machine_no_real_one_is_ever_asked(installation: Installation) -> None:
