@@ -1,5 +1,5 @@
 """The functions: `on_denial` turns an audit log entry in a CloudEvent into a grant, a proposal or a log line; `review`
-serves the pages where people decide.
+serves the pages where people decide; `carry_out` changes the policy that an approval or a revocation is about.
 
 Only wiring. A 2xx ends an event; after any other answer it is redelivered. So an unreadable event gets a 2xx, and a
 temporary fault a 5xx.
@@ -16,10 +16,11 @@ from cloudevents.exceptions import GenericException
 from cloudevents.http import CloudEvent
 
 from remediate import log_lines as logs
+from remediate.cloud.wake_up import woken_for
 from remediate.entries.denial import understand
 from remediate.entries.envelope import entry_of
 from remediate.entries.log_entry import read_entry
-from remediate.errors import BadInput, LedgerFault, TerminalFault, TransientFault, Unreadable
+from remediate.errors import BadInput, LedgerFault, RemediateError, TerminalFault, TransientFault, Unreadable
 from remediate.review.body import withhold
 from remediate.settings import load_settings
 from remediate.wiring import notifier_from, remediator_from, review_from, rules_from
@@ -107,3 +108,34 @@ def review(request: flask.Request) -> flask.Response:
     if notifier is not None and request.method == "POST":
         notifier.wait_until_sent()
     return response
+
+
+@functions_framework.http
+def carry_out(request: flask.Request) -> tuple[str, int]:
+    """Carry out what is due for the remediation that a push names. After a 5xx the message is redelivered.
+
+    The message proves nothing and decides nothing: see `Remediator.carry_out`.
+    """
+    ident = woken_for(request.get_data())
+    if ident is None:
+        log.warning("unreadable wake-up", why="expected a Pub/Sub push with the attribute `remediation`")
+        return "", 204
+    line = log.bind(
+        remediation=ident[:40], **logs.trace_of(dict(request.headers), os.environ.get("GOOGLE_CLOUD_PROJECT"))
+    )
+    try:
+        done = remediator.carry_out(ident)
+    except TransientFault as fault:
+        line.error("temporary fault; the message is redelivered", why=str(fault))
+        return "", 503
+    except RemediateError as fault:
+        line.error("not carried out", why=str(fault))
+        return "", 500 if isinstance(fault, LedgerFault) else 204
+    except Exception as error:
+        line.critical("unexpected error; the message is redelivered", why=logs.where(error))
+        return "", 500
+    finally:
+        if notifier is not None:
+            notifier.wait_until_sent()
+    line.info("carried out" if done else "there is no such remediation", **logs.carried_out_fields(done))
+    return "", 204

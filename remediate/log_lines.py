@@ -20,7 +20,7 @@ from remediate.reasons import BRAKES, Reason
 from remediate.records.delivery import DeliveryResult
 from remediate.records.modes import ModeChange, describe_change
 from remediate.records.remediation import TrailRecord
-from remediate.records.results import Handled
+from remediate.records.results import Applied, Handled
 from remediate.records.steps import became
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}\Z")
@@ -78,6 +78,9 @@ class LogEvents:
     def on_policy_error(self, error: str) -> None:
         self._log.critical(error)
 
+    def on_no_wake_up(self, error: str) -> None:
+        self._log.error(error)
+
 
 def trace_of(headers: Mapping[str, str], project: str | None) -> dict[str, str]:
     """The field that links a line to the trace of its request; empty if the headers have no trace."""
@@ -127,6 +130,13 @@ def decision_line(handled: Handled, seconds: float) -> tuple[str, dict[str, obje
     who = subject.member or "an unknown member"
     what = subject.repository or "an unknown repository"
     return f"{handled.decision.outcome}: {who} could not read {what}", fields
+
+
+def carried_out_fields(done: Applied | None) -> dict[str, object]:
+    """The fields of the line for a wake-up of the writer; None: there is no such remediation."""
+    if done is None:
+        return {"severity": "WARNING"}
+    return {"state": done.remediation.state, "written": done.written}
 
 
 def trail_line(step: TrailRecord | ModeChange) -> tuple[str, dict[str, object]]:

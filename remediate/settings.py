@@ -81,6 +81,9 @@ class Settings(msgspec.Struct, frozen=True):
     """`REMEDIATE_PROPOSALS_AN_HOUR`: how many proposals of a project per clock hour get a notice and a row each."""
     notify_topic: str | None = None
     """`REMEDIATE_NOTIFY_TOPIC`: `projects/P/topics/T`; the topic gets a message for every notice."""
+    writer_topic: str | None = None
+    """`REMEDIATE_WRITER_TOPIC`: `projects/P/topics/T`; this process changes no policy, and wakes the writer through the
+    topic. Not set: this process changes policies itself."""
     slack_webhook: str | None = None
     """`REMEDIATE_SLACK_WEBHOOK`: the URL of an incoming webhook. It is a credential, so it is never shown."""
     chat_webhook: str | None = None
@@ -118,6 +121,7 @@ _VARIABLES = {
     "grants_to_a_member": ("REMEDIATE_GRANTS_TO_A_MEMBER", values.COUNT),
     "proposals_an_hour": ("REMEDIATE_PROPOSALS_AN_HOUR", values.COUNT),
     "notify_topic": ("REMEDIATE_NOTIFY_TOPIC", values.TOPIC),
+    "writer_topic": ("REMEDIATE_WRITER_TOPIC", values.TOPIC),
     "slack_webhook": ("REMEDIATE_SLACK_WEBHOOK", values.SLACK_WEBHOOK),
     "chat_webhook": ("REMEDIATE_CHAT_WEBHOOK", values.CHAT_WEBHOOK),
     "review_url": ("REMEDIATE_REVIEW_URL", values.REVIEW_URL),

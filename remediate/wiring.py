@@ -17,6 +17,7 @@ from remediate.ledger.interface import Ledger
 from remediate.ledger.opening import open_ledger
 from remediate.records.events import NO_EVENTS, Events
 from remediate.records.results import Limits
+from remediate.service.handing_over import Wake
 from remediate.service.remediator import Remediator
 from remediate.service.reviewers import Reviewers
 from remediate.settings import Settings
@@ -221,4 +222,14 @@ def remediator_from(
         notifier=notifier,
         limits=limits_from(settings),
         clock=clock,
+        wake=wake_from(settings, events),
     )
+
+
+def wake_from(settings: Settings, events: Events) -> Wake | None:
+    """Wakes the writer; None if this process changes policies itself."""
+    if settings.writer_topic is None:
+        return None
+    from remediate.cloud.wake_up import WakeUps
+
+    return WakeUps(settings.writer_topic, settings.endpoints.get("PUBSUB"), events.on_no_wake_up).wake

@@ -107,11 +107,14 @@ def approve(
         applied = remediator.approve(
             record.id, actor=reviewer, note=reason, max_duration=limit, content=seen, not_mine=not_mine, asked=asked[0]
         )
-        done = applied.remediation
+        [done] = remediator.outcome([applied.remediation])
         if done.state in ("proposed", "granted"):
             partners.update({other.id: None for other in needed if other.id not in chosen})
         if waiting := done.state == "proposed" and approvals_text(done.lifecycle.approvals):
             say(f"{done.id}  {waiting}")
+            return True
+        if done.state == "approved" and remediator.hands_over:
+            say(f"{done.id}  approved; the writer makes the grant within minutes: remediate show {done.id}")
             return True
         if done.state != "granted":
             google = words_of_google(done, list(ledger.trail(done.id)))
@@ -120,7 +123,7 @@ def approve(
             return False
         if "event_unverified" in done.reasons:
             say(f"{done.id}  event_unverified: {_UNVERIFIED}")
-        if applied.written:
+        if applied.written or remediator.hands_over:
             granted.append(done.id)
             say(f"{done.id}  granted: {done.role} to {done.member}")
             say(f"    on {done.repository}; nothing else in its policy changed")
@@ -170,7 +173,13 @@ def revoke(idents: _Ids, reason: _Why, actor: ActorOption = None) -> None:
     require_reason(reason)
 
     def act(remediator: Remediator, record: Remediation, reviewer: str) -> bool:
-        done = remediator.revoke(record.id, actor=reviewer, note=reason)
+        [done] = remediator.outcome([remediator.revoke(record.id, actor=reviewer, note=reason)])
+        if done.lifecycle.ending is not None:
+            say(f"{done.id}  the revocation is recorded; the writer removes the member within minutes")
+            return True
+        if done.state == "granted":
+            say(f"{done.id}  not revoked: the writer could not remove the member, or the revocation was not due")
+            return False
         say(f"{done.id}  revoked: {done.member} no longer has access to {done.repository}")
         say("    Running revisions keep serving; the next deploy or rollback fails.")
         return True

@@ -167,6 +167,9 @@ class _SweepLines:
     def on_policy_error(self, error: str) -> None:
         _warn(error)
 
+    def on_no_wake_up(self, error: str) -> None:
+        """A sweep changes policies itself, and wakes nobody."""
+
 
 def _warn(text: str) -> None:
     _line("CRITICAL", text, {})

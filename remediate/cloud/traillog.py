@@ -41,3 +41,6 @@ class TrailLog(NoEvents):
             post(f"{self._address}/v2/entries:write", {"entries": [entry]}, self._timeout, "write the trail's line")
         except (TransientFault, TerminalFault) as fault:
             self._failed(f"the ledger has this transition, but writing it to Cloud Logging failed: {fault}")
+
+    def on_no_wake_up(self, error: str) -> None:
+        self._failed(error)

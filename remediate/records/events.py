@@ -21,6 +21,9 @@ class Events(Protocol):
     def on_policy_error(self, error: str) -> None:
         """A changed policy file cannot be used; the previous one stays in force."""
 
+    def on_no_wake_up(self, error: str) -> None:
+        """The writer could not be woken; the next sweep carries out what is due."""
+
 
 class NoEvents:
     """Ignores all events. Subclasses handle some of them."""
@@ -32,6 +35,9 @@ class NoEvents:
         """Does nothing."""
 
     def on_policy_error(self, error: str) -> None:
+        """Does nothing."""
+
+    def on_no_wake_up(self, error: str) -> None:
         """Does nothing."""
 
 

@@ -63,13 +63,15 @@ def _apply_to_selected(
     decide: Callable[[str, str], Remediation],
 ) -> Answer:
     """Call `decide` for each item (`ID@CONTENT`), and redirect to the same list with the result."""
-    results = []
+    decided: list[Remediation | tuple[str, str, str]] = []
     for ident, _, content in _selected_items(request):
         try:
-            done = decide(ident, content)
-            results.append((done.id, str(done.state), _outcome_text(context, done)))
+            decided.append(decide(ident, content))
         except RemediateError as error:
-            results.append((ident[:20], "", str(error)[:160]))
+            decided.append((ident[:20], "", str(error)[:160]))
+    made = context.remediator.outcome([each for each in decided if isinstance(each, Remediation)])
+    outcomes = {each.id: (each.id, str(each.state), _outcome_text(context, each)) for each in made}
+    results = [outcomes[each.id] if isinstance(each, Remediation) else each for each in decided]
     at = context.now().isoformat()
     text = str(signer.dumps([who, at, results, verb]))
     if len(text) > _MAX_LENGTH:

@@ -31,6 +31,7 @@ from remediate.review.formatting import (
     sentence_parts,
 )
 from remediate.review.links import console_links, manual_commands
+from remediate.service.handing_over import is_due
 from remediate.times import RETRY_AFTER, RETRY_SURELY, parse_time
 
 _OPEN = (State.PROPOSED, State.FAILED, State.APPROVED)
@@ -90,6 +91,7 @@ def proposal_page(
             if isinstance(check, Check)
             else context.why_barred(record, who, about_own=about_own),
             "check": check,
+            "due": context.remediator.hands_over and is_due(record),
             "blocks": _blocks(context, record, evidence),
             "waiting": approvals_text(record.lifecycle.approvals) if record.state is State.PROPOSED else "",
             "google": words_of_google(record, steps),
@@ -202,7 +204,8 @@ def _apply(
 ) -> Answer:
     """Call `decide` and redirect; on an error, the page again with the submitted fields and the reason."""
     try:
-        return Redirect(f"/r/{decide().id}")
+        [record] = context.remediator.outcome([decide()])
+        return Redirect(f"/r/{record.id}")
     except Stale:
         flash = Flash(_CHANGED, _REVIEW_AGAIN, 409)
     except (Refused, BadInput, TerminalFault) as error:

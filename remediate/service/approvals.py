@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 
 from remediate.decisions.policy import Decision, Outcome
-from remediate.errors import BadInput, Refused, RemediateError, Stale
+from remediate.errors import BadInput, Refused, RemediateError, Stale, TransientFault
 from remediate.iam.member import Member
 from remediate.ledger.interface import Ledger
 from remediate.reasons import Reason
@@ -66,7 +66,9 @@ class Approvals:
         def step() -> Remediation:
             record = require_record(self._ledger, ident)
             person = self.reviewer(record, word.actor, asked)
-            record = self._executor.finish_revocation(record)  # a pending removal is finished before a new approval
+            record = self.finish_removal(record)  # a pending removal is finished before a new approval
+            if record.lifecycle.ending is not None:
+                raise TransientFault(f"{ident} is being removed", advice="Try again in a minute.")
             if record.state is State.GRANTED:
                 return self._granted(record, max_duration)
             if State.APPROVED not in TRANSITIONS[record.state]:
@@ -157,6 +159,26 @@ class Approvals:
             return False
         return True
 
+    def finish_removal(self, record: Remediation) -> Remediation:
+        """Carry out a pending removal, if any, or cancel it if it is not due.
+
+        The record by itself proves nothing: a revocation needs a person who may revoke it, an expiry its time.
+        """
+        ending, life = record.lifecycle.ending, record.lifecycle
+        if ending is None:
+            return record
+        due = life.expires is not None and parse_time(life.expires) <= self._now()
+        if ending.state is State.REVOKED:
+            due = self._may_revoke(record, ending.actor)
+        return self._executor.finish_revocation(record) if due else self._executor.call_off(record)
+
+    def _may_revoke(self, record: Remediation, actor: str) -> bool:
+        try:
+            self._reviewers.of(record, actor, about_own=True)
+        except (Refused, BadInput):
+            return False
+        return True
+
     def carry_out(self, record: Remediation, asked: Testimony) -> Applied:
         """Apply an earlier approval, if it still holds with the log, the current evidence and the current rules.
 
@@ -192,10 +214,11 @@ class Approvals:
         if self._is_news(record, decision):
             return False
         words = [each.actor for each in life.approvals] or [life.approver or ""]
-        needed = max((each.of for each in life.approvals), default=1 if verdict.deployer_known else 2)
-        enough = len({key(each) for each in words}) >= max(needed, decision.approvals)
         may = partial(self._may_still, record, asked)
-        return enough and all(self._reviewers.among(decision.reviewers, each) and may(each) for each in words)
+        if not all(may(each) and self._reviewers.among(decision.reviewers, each) for each in words):
+            return False
+        needed = max((each.of for each in life.approvals), default=1 if verdict.deployer_known else 2)
+        return len({key(each) for each in words}) >= max(needed, decision.approvals)
 
     def _is_news(self, record: Remediation, decision: Decision) -> bool:
         """Whether a decision has reasons or terms that no reviewer saw.

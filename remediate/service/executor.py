@@ -27,6 +27,7 @@ from remediate.records.outbox import OutboxMessage
 from remediate.records.remediation import Remediation, TrailRecord
 from remediate.records.results import Applied
 from remediate.records.states import Ending, State
+from remediate.service.handing_over import Wake
 from remediate.times import PROPAGATION, parse_time
 
 ACTOR = "remediate"
@@ -39,7 +40,8 @@ _CONFLICTS = 50  # attempts of a ledger commit while other processes change the 
 class Executor:
     """The only writer: to the ledger by compare-and-set, to a policy through the `Registry`.
 
-    `lets_us_write`: whether the owner of a registry opted in; None if nobody has to.
+    `lets_us_write`: whether the owner of a registry opted in; None if nobody has to. `wake`: this process changes no
+    policy; it records what is due and wakes the writer.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Executor:
         events: Events,
         notifier: Notifier | None,
         lets_us_write: Callable[[Repository], bool | None] = lambda _: None,
+        wake: Wake | None = None,
     ) -> None:
         self._ledger = ledger
         self._registry = registry
@@ -57,6 +60,12 @@ class Executor:
         self._events = events
         self._notifier = notifier
         self._lets_us_write = lets_us_write
+        self._wake = wake
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether another process changes the policies."""
+        return self._wake is not None
 
     def commit(
         self,
@@ -128,6 +137,9 @@ class Executor:
         Raises LedgerFault, and writes nothing, if the trail of the record does not prove the approval.
         """
         require_whole(self._ledger, record.id)
+        if self._wake is not None:
+            self._wake(record.id)
+            return Applied(record, written=False)
         try:
             precondition = partial(self._is_still, record, _may_be_written)
             change = self._registry.add_reader(record.grant, request_reason=record.id, precondition=precondition)
@@ -188,6 +200,9 @@ class Executor:
     def _end(self, record: Remediation) -> Remediation:
         if record.lifecycle.ending is None:
             return record
+        if self._wake is not None:
+            self._wake(record.id)
+            return record
         precondition = partial(
             self._is_still, record, lambda now: now.state is State.GRANTED and now.lifecycle.ending is not None
         )
@@ -195,15 +210,19 @@ class Executor:
             with suppress(Missing):  # the repository no longer exists, so the access is gone too
                 self._registry.remove_reader(record.grant, request_reason=record.id, precondition=precondition)
         except TerminalFault:
-            self.retry_on_conflict(partial(self._call_off, record))
+            self.call_off(record)
             raise
         ending = record.lifecycle.ending
         return self._record_outcome(record, State.GRANTED, ending.state, actor=ending.actor, note=ending.note)
 
-    def _call_off(self, record: Remediation) -> None:
-        current = self._ledger.get(record.id)
-        if current and current.lifecycle.ending:
-            self.commit(lifecycle.with_pending_removal(current, None))
+    def call_off(self, record: Remediation) -> Remediation:
+        """Cancel the pending removal, if any: the grant continues."""
+
+        def step() -> Remediation:
+            current = self._ledger.get(record.id) or record
+            return self.commit(lifecycle.with_pending_removal(current, None)) if current.lifecycle.ending else current
+
+        return self.retry_on_conflict(step)
 
     def _is_still(self, record: Remediation, due: Callable[[Remediation], bool]) -> bool:
         """Whether a change of the policy is still due in the same cycle, directly before the write."""

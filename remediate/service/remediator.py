@@ -5,7 +5,7 @@ Google Cloud and the ledger are Protocols here. To read it, follow `handle`: col
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -35,6 +35,7 @@ from remediate.service.approvals import Approvals, require_record
 from remediate.service.decider import Decider
 from remediate.service.evidence import EvidenceCollector
 from remediate.service.executor import Executor
+from remediate.service.handing_over import Wake, await_outcome
 from remediate.service.history import History
 from remediate.service.recorder import Recorded, Recorder
 from remediate.service.renewal import Renewal
@@ -48,7 +49,8 @@ from remediate.times import to_rfc3339
 class Remediator:
     """The remediations of one organization. Raises TransientFault if the same call may succeed later.
 
-    `mode` is REMEDIATE_MODE; None if it is not set, so that the switches alone decide.
+    `mode` is REMEDIATE_MODE; None if it is not set, so that the switches alone decide. `wake`: this process changes no
+    policy; it records what is due and wakes the writer, which calls `carry_out`.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Remediator:
         limits: Limits = Limits(),  # noqa: B008  (frozen)
         events: Events = NO_EVENTS,
         notifier: Notifier | None = None,
+        wake: Wake | None = None,
     ) -> None:
         self._ledger = ledger
         self._registry = cloud.registry
@@ -74,7 +77,7 @@ class Remediator:
         self._collector = EvidenceCollector(cloud, organization, opt_in_tag, clock, home_names)
         history = History(cloud, clock, own=reviewers.service, lag=limits.propagation)
         self._decider = Decider(ledger, self._collector, history, rules, mode, limits, clock, policy_confirmed)
-        self._executor = Executor(ledger, cloud.registry, clock, events, notifier, self._collector.lets_us_write)
+        self._executor = Executor(ledger, cloud.registry, clock, events, notifier, self._collector.lets_us_write, wake)
         self._approvals = Approvals(ledger, self._decider, self._executor, reviewers, limits, clock, opt_in_tag)
         self._recorder = Recorder(ledger, self._decider, self._executor, limits, clock)
         self._renewal = partial(Renewal, ledger, self._decider, self._executor, history, clock)
@@ -239,6 +242,8 @@ class Remediator:
         if not record.lifecycle.added_by_us:
             raise Refused(f"{ident}: {record.member} had access before remediate; revoke it in IAM")
         done = self._executor.start_revocation(record, Ending(State.REVOKED, person.id, note))
+        if done.lifecycle.ending is not None:
+            return done  # handed over
         if done.state is not State.REVOKED:
             held = "still granted: Google Cloud refused to change the policy"
             raise Refused(f"{ident} is {held if done.state is State.GRANTED else done.state}")
@@ -252,6 +257,39 @@ class Remediator:
         """The policy text in force, if its rules may not grant until it is confirmed; else None."""
         return self._decider.policy_to_confirm()
 
+    # The writer
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether another process, the writer, changes the policies."""
+        return self._executor.hands_over
+
+    def outcome(self, records: Sequence[Remediation], patience: float = 8) -> list[Remediation]:
+        """The records once the writer carried out what is due for them, or as they are after `patience` seconds."""
+        return await_outcome(self._ledger, records, patience) if self.hands_over else list(records)
+
+    def carry_out(self, ident: str) -> Applied | None:
+        """Carry out what is due for this remediation, if it still holds; None if there is no such remediation.
+
+        Decides again on the log, the evidence, the rules, the reviewers and the limits in force: the state `approved`
+        by itself proves nothing. Raises as `approve` does.
+        """
+
+        def step() -> Applied | None:
+            record = self._ledger.get(ident)
+            if record is None:
+                return None
+            if record.state is State.APPROVED:
+                return self._carried_out(record, self.read_back([record]))
+            return Applied(self._approvals.finish_removal(record), written=False)
+
+        return self._executor.retry_on_conflict(step)
+
+    def _carried_out(self, record: Remediation, asked: Testimony) -> Applied:
+        """Carry out an approval: a rule's if nothing holds the rule back, a person's if it still holds."""
+        carry_out = self._finished if record.lifecycle.is_by_rule else self._approvals.carry_out
+        return carry_out(record, asked)
+
     # Time
 
     def sweep(self, advance: Callable[[int, int], None] = lambda *_: None) -> Iterator[Swept]:
@@ -259,7 +297,7 @@ class Remediator:
         sweeper = Sweeper(
             self._ledger, self._executor, self._approvals, self._renewal(), self.switching, self._limits, self._now
         )
-        return sweeper.sweep(self._finished, self._decided_again, self.read_back, advance)
+        return sweeper.sweep(self._carried_out, self._decided_again, self.read_back, advance)
 
     def _decided_again(self, record: Remediation, asked: Testimony) -> Remediation:
         """Decide again about a blocked proposal, once its registry can be seen, and grant if a rule says so."""

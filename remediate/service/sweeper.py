@@ -20,8 +20,8 @@ from remediate.service.switching import Switching
 from remediate.service.testimony import Testimony
 from remediate.times import parse_time
 
-_Finish = Callable[[Remediation, Testimony], Applied]
-"""Carries out an earlier approval by a rule, if nothing holds it back."""
+_CarryOut = Callable[[Remediation, Testimony], Applied]
+"""Carries out an earlier approval, if it still holds."""
 _DecideAgain = Callable[[Remediation, Testimony], Remediation]
 """Decides again about a blocked proposal."""
 _ReadBack = Callable[[Iterable[Remediation]], Testimony]
@@ -52,7 +52,7 @@ class Sweeper:
 
     def sweep(
         self,
-        finish: _Finish,
+        carry_out: _CarryOut,
         decide_again: _DecideAgain,
         read_back: _ReadBack,
         advance: Callable[[int, int], None],
@@ -68,7 +68,7 @@ class Sweeper:
             record = None
             try:
                 record = require_record(self._ledger, ident)
-                done = self._executor.retry_on_conflict(partial(self._swept, ident, finish, decide_again, asked))
+                done = self._executor.retry_on_conflict(partial(self._swept, ident, carry_out, decide_again, asked))
                 self._renewal.offer(done)
             except Exception as fault:  # one faulty remediation must not stop the others
                 yield Swept(
@@ -91,7 +91,7 @@ class Sweeper:
         except Exception:
             return read_back(())
 
-    def _swept(self, ident: str, finish: _Finish, decide_again: _DecideAgain, asked: Testimony) -> Remediation:
+    def _swept(self, ident: str, carry_out: _CarryOut, decide_again: _DecideAgain, asked: Testimony) -> Remediation:
         record = require_record(self._ledger, ident)
         now, life = self._now(), record.lifecycle
         waits = record.state in (State.PROPOSED, State.APPROVED)
@@ -103,11 +103,10 @@ class Sweeper:
             if blocks_in(record.reasons):
                 return decide_again(record, asked)
         if record.state is State.APPROVED:
-            carry_out = finish if life.is_by_rule else self._approvals.carry_out
             return carry_out(record, asked).remediation
         if record.state is State.GRANTED:
             if life.ending:
-                return self._executor.finish_revocation(record)
+                return self._approvals.finish_removal(record)
             if life.added_by_us and life.expires and parse_time(life.expires) <= now:
                 note = f"was granted until {life.expires}"
                 return self._executor.start_revocation(record, Ending(State.EXPIRED, ACTOR, note))
