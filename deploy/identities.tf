@@ -1,9 +1,9 @@
-# Who acts: five service accounts, and nobody's key. Each right stands beside the call that needs it.
+# Who acts: six service accounts, and nobody's key. Each right stands beside the call that needs it.
 
 locals {
   # Who reads evidence and the ledger; and of these, who may change a repository's policy.
-  readers = toset(["receiver", "review", "sweep"])
-  writers = toset(var.mode == "enforce" ? ["receiver", "review", "sweep"] : ["review", "sweep"])
+  readers = toset(["receiver", "review", "sweep", "writer"])
+  writers = toset(var.mode == "enforce" ? ["receiver", "sweep", "writer"] : ["sweep", "writer"])
 }
 
 resource "google_service_account" "of" {

@@ -148,10 +148,11 @@ apis=(
   secretmanager.googleapis.com
   storage.googleapis.com
 )
-accounts=(receiver review sweep trigger builder)
+accounts=(receiver review sweep writer trigger builder)
 account_receiver=${name}-receiver
 account_review=${name}-review
 account_sweep=${name}-sweep
+account_writer=${name}-writer
 account_trigger=${name}-trigger
 account_builder=${name}-builder
 role_reader=${camel}Reader
@@ -164,8 +165,10 @@ role_ancestry=${camel}Ancestry
 title_ancestry=ancestry
 topic_dead_letters=${name}-dead-letters
 topic_notices=${name}-notices
+topic_approvals=${name}-approvals
 topic_denials=${name}-denials
 subscription_dead_letters=${name}-dead-letters
+subscription_approvals=${name}-approvals
 trigger_denials=${name}-denials
 sink_denials=${name}-denials
 sink_trail=${name}-trail
@@ -173,6 +176,7 @@ sink_writes=${name}-writes
 log_bucket_trail=${name}-trail
 service_receiver=${name}-receiver
 service_review=${name}-review
+service_writer=${name}-writer
 job_sweep=${name}-sweep
 schedule_sweep=${name}-sweep
 database_ledger=${name}
@@ -383,13 +387,14 @@ if [[ $opt_in == tag ]]; then
   condition="^;^title=registries that opted in;expression=$condition"
 fi
 
-writers=(review sweep)
+readers=(receiver review sweep writer)
+writers=(sweep writer)
 [[ $mode != enforce ]] || writers+=(receiver)
 # The service's own project need not lie in watched folders; the doctor's synthetic denial names a repository there.
 seen=("${places[@]}")
 [[ $kind != folders ]] || seen+=("projects/$project")
 for place in "${seen[@]}"; do
-  for each in receiver review sweep; do grant "$place" "$home/roles/$role_reader" "$(member $each)"; done
+  for each in "${readers[@]}"; do grant "$place" "$home/roles/$role_reader" "$(member "$each")"; done
 done
 for place in "${places[@]}"; do
   for each in "${writers[@]}"; do
@@ -397,13 +402,14 @@ for place in "${places[@]}"; do
     grant "$place" "$home/roles/$role_writer" "$(member "$each")" "$condition"
   done
   [[ $mode == enforce ]] || withdraw "$place" "$home/roles/$role_writer" "$(member receiver)" # back from enforce
+  withdraw "$place" "$home/roles/$role_writer" "$(member review)" # from a version whose pages changed policies
 done
 if [[ $kind == folders ]]; then
-  for each in receiver review sweep; do grant "organizations/$organization" "$home/roles/$role_ancestry" "$(member $each)"; done
+  for each in "${readers[@]}"; do grant "organizations/$organization" "$home/roles/$role_ancestry" "$(member "$each")"; done
 fi
 only="resource.type == \"firestore.googleapis.com/Database\" && resource.name == \"projects/$project/databases/$database_ledger\""
-for each in receiver review sweep; do
-  grant "projects/$project" "projects/$project/roles/$role_ledger" "$(member $each)" "^;^title=the ledger alone;expression=$only"
+for each in "${readers[@]}"; do
+  grant "projects/$project" "projects/$project/roles/$role_ledger" "$(member "$each")" "^;^title=the ledger alone;expression=$only"
 done
 grant "projects/$project" roles/logging.logWriter "$(member builder)"
 for each in eventarc pubsub; do # asked for, they hold nothing yet
@@ -430,7 +436,7 @@ for each in "${overrides[@]}"; do
 done
 
 echo "# Topics, and what could not be delivered"
-topics=(dead_letters notices)
+topics=(dead_letters notices approvals)
 [[ $kind == projects ]] || topics+=(denials)
 for each in "${topics[@]}"; do
   keep=()
@@ -442,8 +448,8 @@ unless gcloud pubsub subscriptions describe "$subscription_dead_letters" "${here
   gcloud pubsub subscriptions create "$subscription_dead_letters" "${here_[@]}" --topic="$topic_dead_letters" --message-retention-duration=7d --ack-deadline=60 --expiration-period=never
 agent=serviceAccount:service-$number@gcp-sa-pubsub.iam.gserviceaccount.com
 run gcloud pubsub topics add-iam-policy-binding "$topic_dead_letters" "${here_[@]}" --role=roles/pubsub.publisher --member="$agent"
-for each in receiver review sweep; do
-  run gcloud pubsub topics add-iam-policy-binding "$topic_notices" "${here_[@]}" --role=roles/pubsub.publisher --member="$(member $each)"
+for each in "${readers[@]}"; do
+  run gcloud pubsub topics add-iam-policy-binding "$topic_notices" "${here_[@]}" --role=roles/pubsub.publisher --member="$(member "$each")"
 done
 
 echo "# The pages' secret"
@@ -495,7 +501,9 @@ run gcloud run deploy "$service_receiver" "${here_[@]}" "${sized[@]}" "${served[
   --min-instances=0 --max-instances=4 --set-env-vars="^@@^$environment@@THREADS=8@@REMEDIATE_LOOKUPS_A_MINUTE=12"
 run gcloud beta run deploy "$service_review" "${here_[@]}" "${sized[@]}" "${served[@]}" --service-account="$(email review)" --ingress=all --iap \
   --min-instances=0 --max-instances=2 --command=/cnb/lifecycle/launcher --args=--,functions-framework,--target,review \
-  --set-secrets="REMEDIATE_SECRET=$secret_review:latest" --set-env-vars="^@@^$environment@@THREADS=8@@REMEDIATE_IAP_AUDIENCE=$audience"
+  --set-secrets="REMEDIATE_SECRET=$secret_review:latest" --set-env-vars="^@@^$environment@@THREADS=8@@REMEDIATE_IAP_AUDIENCE=$audience@@REMEDIATE_WRITER_TOPIC=projects/$project/topics/$topic_approvals"
+run gcloud run deploy "$service_writer" "${here_[@]}" "${sized[@]}" "${served[@]}" --service-account="$(email writer)" --ingress=internal \
+  --min-instances=0 --max-instances=2 --command=/cnb/lifecycle/launcher --args=--,functions-framework,--target,carry_out --set-env-vars="^@@^$environment@@THREADS=8"
 reads=''
 for each in "${scopes[@]}"; do reads+=,--scope=$each; done
 run gcloud run jobs deploy "$job_sweep" "${here_[@]}" "${sized[@]}" --service-account="$(email sweep)" --task-timeout=1800 --max-retries=3 \
@@ -504,7 +512,14 @@ run gcloud run jobs deploy "$job_sweep" "${here_[@]}" "${sized[@]}" --service-ac
 # Who may start what, and nobody else.
 invoke=(--region="$region" --role=roles/run.invoker)
 run gcloud run services add-iam-policy-binding "$service_receiver" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
+run gcloud run services add-iam-policy-binding "$service_writer" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
 run gcloud run services add-iam-policy-binding "$service_review" "${here_[@]}" "${invoke[@]}" --member="serviceAccount:service-$number@gcp-sa-iap.iam.gserviceaccount.com"
+run gcloud pubsub topics add-iam-policy-binding "$topic_approvals" "${here_[@]}" --role=roles/pubsub.publisher --member="$(member review)"
+writer=https://$service_writer-$number.$region.run.app
+unless gcloud pubsub subscriptions describe "$subscription_approvals" "${here_[@]}" -- \
+  gcloud pubsub subscriptions create "$subscription_approvals" "${here_[@]}" --topic="$topic_approvals" --push-endpoint="$writer" \
+  --push-auth-service-account="$(email trigger)" --push-auth-token-audience="$writer" --ack-deadline=120 --message-retention-duration=10m \
+  --min-retry-delay=5s --max-retry-delay=60s --expiration-period=never
 run gcloud run jobs add-iam-policy-binding "$job_sweep" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
 for each in "${lets_in[@]}"; do
   run gcloud beta iap web add-iam-policy-binding "${here_[@]}" --resource-type=cloud-run --service="$service_review" --region="$region" \
@@ -536,11 +551,11 @@ unless gcloud logging buckets describe "$log_bucket_trail" "${here_[@]}" --locat
   gcloud logging buckets create "$log_bucket_trail" "${here_[@]}" --location="$region" --retention-days=400
 trail=logging.googleapis.com/projects/$project/locations/$region/buckets/$log_bucket_trail
 lines=$(cat "$here/trail.filter")
-lines=${lines//\$\{receiver\}/$service_receiver} lines=${lines//\$\{review\}/$service_review}
+lines=${lines//\$\{receiver\}/$service_receiver} lines=${lines//\$\{review\}/$service_review} lines=${lines//\$\{writer\}/$service_writer}
 sink "projects/$project" "$sink_trail" "$trail" "${lines//\$\{sweep\}/$job_sweep}"
 writes='protoPayload.methodName="google.devtools.artifactregistry.v1.ArtifactRegistry.SetIamPolicy"
 log_id("cloudaudit.googleapis.com/activity")
-protoPayload.authenticationInfo.principalEmail=("'"$(email receiver)"'" OR "'"$(email review)"'" OR "'"$(email sweep)"'")
+protoPayload.authenticationInfo.principalEmail=("'"$(email receiver)"'" OR "'"$(email sweep)"'" OR "'"$(email writer)"'")
 NOT severity>=ERROR'
 for place in "${places[@]}"; do
   sink "$place" "$sink_writes" "$trail" "$writes"

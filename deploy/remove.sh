@@ -67,7 +67,7 @@ if found '' gcloud run services describe "$service_review" "${here_[@]}" --regio
       --role=roles/iap.httpsResourceAccessor --member="$each" --condition=None
   done
 fi
-for each in "$service_review" "$service_receiver"; do gone gcloud run services delete "$each" "${here_[@]}" --region="$region"; done
+for each in "$service_review" "$service_writer" "$service_receiver"; do gone gcloud run services delete "$each" "${here_[@]}" --region="$region"; done
 
 echo "# The image"
 gone gcloud artifacts repositories delete "$repository_images" "${here_[@]}" --location="$region"
@@ -77,8 +77,8 @@ echo "# The pages' secret"
 gone gcloud secrets delete "$secret_review" "${here_[@]}"
 
 echo "# Topics, and what could not be delivered"
-gone gcloud pubsub subscriptions delete "$subscription_dead_letters" "${here_[@]}"
-for each in denials notices dead_letters; do
+for each in "$subscription_approvals" "$subscription_dead_letters"; do gone gcloud pubsub subscriptions delete "$each" "${here_[@]}"; done
+for each in denials notices approvals dead_letters; do
   [[ $each == denials && $kind == projects ]] || gone gcloud pubsub topics delete "$(named topic "$each")" "${here_[@]}"
 done
 
@@ -93,7 +93,7 @@ fi
 echo "# Who may do what"
 [[ $kind != projects ]] || withdraw "projects/$project" roles/eventarc.eventReceiver "$(member trigger)"
 withdraw "projects/$project" roles/logging.logWriter "$(member builder)"
-for each in receiver review sweep; do
+for each in receiver review sweep writer; do
   withdraw "projects/$project" "projects/$project/roles/$role_ledger" "$(member $each)"
   [[ $kind != folders ]] || withdraw "organizations/$organization" "$home/roles/$role_ancestry" "$(member $each)"
   for place in "${places[@]}"; do

@@ -1,7 +1,7 @@
-# What runs: one image, built of this repository as it is, in three processes.
+# What runs: one image, built of this repository as it is, in four processes.
 #
 # build.tf has it built (functions-framework buildpack, which compiles every module to bytecode). The receiver runs it as it
-# is; the review pages and the sweep run it with another command. Source: "Deploy a Cloud Run function" and "Build a Python
+# is; the review pages, the writer (writer.tf) and the sweep run it with another command. Source: "Deploy a Cloud Run function" and "Build a Python
 # application" (Cloud Run, buildpacks).
 
 locals {
@@ -153,6 +153,7 @@ resource "google_cloud_run_v2_service" "review" {
         for_each = merge(local.environment, {
           THREADS                = tostring(var.threads)
           REMEDIATE_IAP_AUDIENCE = "/projects/${local.number}/locations/${var.region}/services/${local.names.services.review}"
+          REMEDIATE_WRITER_TOPIC = google_pubsub_topic.approvals.id
         })
 
         content {

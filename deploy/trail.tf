@@ -3,7 +3,7 @@
 # those may hold environment variables, and these kinds hold none.
 
 locals {
-  writing = sort([for who in local.readers : google_service_account.of[who].email])
+  writing = sort([for who in ["receiver", "sweep", "writer"] : google_service_account.of[who].email])
 
   writes = join("\n", [
     "protoPayload.methodName=\"google.devtools.artifactregistry.v1.ArtifactRegistry.SetIamPolicy\"",
@@ -14,7 +14,7 @@ locals {
 
   # What our own processes say.
   ours = format("(%s)", join(" OR ", [
-    "(resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"${local.names.services.receiver}\" OR \"${local.names.services.review}\"))",
+    "(resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"${local.names.services.receiver}\" OR \"${local.names.services.review}\" OR \"${local.names.services.writer}\"))",
     "(resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"${local.names.jobs.sweep}\")",
   ]))
 

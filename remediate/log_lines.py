@@ -41,7 +41,8 @@ COMMAND_LOG = "remediate"
 
 TRAIL_FILTER = f"""jsonPayload.{TRAIL}.hash:*
 (((log_id("run.googleapis.com/stdout") OR log_id("run.googleapis.com/stderr")) AND (
-(resource.type="cloud_run_revision" AND resource.labels.service_name=("${{receiver}}" OR "${{review}}"))
+(resource.type="cloud_run_revision"
+AND resource.labels.service_name=("${{receiver}}" OR "${{review}}" OR "${{writer}}"))
 OR (resource.type="cloud_run_job" AND resource.labels.job_name="${{sweep}}")))
 OR log_id("{COMMAND_LOG}"))
 """

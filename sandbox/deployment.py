@@ -15,7 +15,8 @@ from sandbox.organization import Organization
 
 Json = dict[str, Any]
 _ALWAYS_ON = "serviceusage.googleapis.com"  # the API that lists the enabled APIs
-_DECIDE = ("receiver", "review", "sweep")
+_DECIDE = ("receiver", "review", "sweep", "writer")
+_WRITE = ("sweep", "writer")
 
 
 class Names:
@@ -31,6 +32,7 @@ class Names:
         chain = [node.name for node in organization.chain(seed.scope)]
         self.organization = next((name for name in chain if name.startswith("organizations/")), seed.scope)
         self.topic = f"{self.project}/topics/{self.of('topics', 'denials')}"
+        self.approvals = f"{self.project}/topics/{self.of('topics', 'approvals')}"
         self.dead = f"topics/{self.of('topics', 'dead_letters')}"
         self.trigger = self.of("triggers", "denials")
         self.subscription = f"{self.project}/subscriptions/eventarc-{seed.region}-{self.trigger}-sub-001"
@@ -72,7 +74,7 @@ def _grant(seed: DeploymentSeed, names: Names, organization: Organization) -> No
     reader, writer = (f"{names.organization}/roles/{names.of('roles', each)}" for each in ("reader", "writer"))
     ledger = f"{names.project}/roles/{names.of('roles', 'ledger')}"
     organization.roles |= {reader: permissions("reader"), writer: permissions("writer"), ledger: permissions("ledger")}
-    writers = [names.member(task) for task in (_DECIDE if seed.mode == "enforce" else _DECIDE[1:])]
+    writers = [names.member(task) for task in (("receiver", *_WRITE) if seed.mode == "enforce" else _WRITE)]
     organization.identities |= {names.member(task) for task in tasks()}
     key, _, value = seed.opt_in_tag.rpartition("/")
     bound: list[Json] = [
@@ -153,15 +155,18 @@ def _running(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
         "REMEDIATE_OPT_IN_TAG": seed.opt_in_tag,
     }
     env = [{"name": name, "value": value} for name, value in told.items() if value]
-    services = {part: f"services/{names.of('services', part)}" for part in ("receiver", "review")}
+    services = {part: f"services/{names.of('services', part)}" for part in ("receiver", "review", "writer")}
     page = f"{names.place}/{services['review']}"
     audience = f"/projects/{names.number}/locations/{seed.region}/{services['review']}"
     secret = {"secretKeyRef": {"secret": names.of("secrets", "review"), "version": "latest"}}
     own: list[Json] = [
         {"name": "REMEDIATE_IAP_AUDIENCE", "value": audience},
         {"name": "REMEDIATE_SECRET", "valueSource": secret},
+        {"name": "REMEDIATE_WRITER_TOPIC", "value": names.approvals},
     ]
     receiver, sweep = f"{names.place}/{services['receiver']}", names.of("jobs", "sweep")
+    writer = f"{names.place}/{services['writer']}"
+    waking = f"{names.project}/subscriptions/{names.of('subscriptions', 'approvals')}"
     job, schedule = f"{names.place}/jobs/{sweep}", f"{names.place}/jobs/{names.of('schedules', 'sweep')}"
     words = ["--", "python3", "-m", "remediate", "sweep", "--since", "1d", "--scope", seed.scope]
     invoker = "roles/run.invoker"
@@ -170,6 +175,20 @@ def _running(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
     return {
         f"/v2/{receiver}": _service(receiver, names.email("receiver"), env, ingress="INGRESS_TRAFFIC_INTERNAL_ONLY"),
         f"/v2/{receiver}:getIamPolicy": _policy({invoker: [names.member("trigger")]}),
+        f"/v2/{writer}": _service(writer, names.email("writer"), env, ingress="INGRESS_TRAFFIC_INTERNAL_ONLY"),
+        f"/v2/{writer}:getIamPolicy": _policy({invoker: [names.member("trigger")]}),
+        f"/v1/{names.approvals}": {"name": names.approvals},
+        f"/v1/{names.approvals}:getIamPolicy": _policy({"roles/pubsub.publisher": [names.member("review")]}),
+        f"/v1/{waking}": {
+            "name": waking,
+            "topic": names.approvals,
+            "state": "ACTIVE",
+            "pushConfig": {
+                "pushEndpoint": f"https://{names.of('services', 'writer')}-{names.number}.{seed.region}.run.app",
+                "oidcToken": {"serviceAccountEmail": names.email("trigger")},
+            },
+            "ackDeadlineSeconds": 120,
+        },
         f"/v2/{page}": {
             **_service(page, names.email("review"), [*env, *own], ingress="INGRESS_TRAFFIC_ALL"),
             "iapEnabled": True,

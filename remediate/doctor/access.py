@@ -14,6 +14,7 @@ from remediate.doctor.installation import TROUBLESHOOTER_ROLES
 from remediate.doctor.names import IDENTITIES, command
 from remediate.doctor.requirements import (
     ANCESTRY,
+    DECIDES,
     IMPERSONATING,
     REQUIREMENTS,
     SET_POLICY,
@@ -92,7 +93,7 @@ class _AccountAtPlace:
             return
         accepted = {role for each in self._allowed for role in (*each.roles, *each.optional_roles)}
         settings = environment(self._facts.receiver)
-        if settings.get("REMEDIATE_TROUBLESHOOTER") == "on" and self._task in ("receiver", "review", "sweep"):
+        if settings.get("REMEDIATE_TROUBLESHOOTER") == "on" and self._task in DECIDES:
             accepted |= {*TROUBLESHOOTER_ROLES}
         held: set[str] = set()
         certain = True
@@ -131,8 +132,9 @@ class _AccountAtPlace:
             yield self._superfluous_role(binding, role)
             return
         fix = _update_role(binding.role, f"--remove-permissions={','.join(extra)}")
-        writes = self._task == "receiver" and SET_POLICY in extra
-        code = Code.WRITES_IN_DRY_RUN if writes else Code.ROLE_SUPERFLUOUS
+        code = Code.ROLE_SUPERFLUOUS
+        if SET_POLICY in extra:
+            code = {"receiver": Code.WRITES_IN_DRY_RUN, "review": Code.PAGES_WRITE}.get(self._task, code)
         yield Finding(code, f"{binding.role} holds {', '.join(extra)}, which {self._task} does not need", fix)
 
     def _superfluous_role(self, binding: gcp.RoleBinding, role: gcp.IamRole | None) -> Finding:
@@ -144,7 +146,7 @@ class _AccountAtPlace:
             code = Code.WRITES_IN_DRY_RUN
         else:
             what = f"{self._place}: {self._member} holds {binding.role}, which it does not need there"
-            code = Code.RIGHT_SUPERFLUOUS
+            code = Code.PAGES_WRITE if self._task == "review" and writes else Code.RIGHT_SUPERFLUOUS
         flags = ("--all",) if binding.condition else ()
         names = self._facts.names
         return Finding(code, what, names.change_binding("remove", self._place, self._member, binding.role, *flags))

@@ -78,6 +78,7 @@ def installation_checks(facts: Snapshot, environ: Mapping[str, str]) -> list[Che
         (ROUTING, "no dead letters wait", routing.dead_letters(facts), ""),
         (SERVICES, "receiver", services.receiver(facts), ""),
         (SERVICES, "review pages behind Identity-Aware Proxy", services.review(facts), ""),
+        (SERVICES, "writer and what wakes it", services.writer(facts), ""),
         (SERVICES, "sweep and its schedule", services.sweep(facts), ""),
         (SERVICES, "audit trail's log is kept", services.trail(facts), ""),
         (IDENTITIES, "service accounts without keys", access.accounts(facts), ""),

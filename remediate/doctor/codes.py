@@ -43,6 +43,8 @@ class Code(StrEnum):
     REVIEWERS_UNSET = "reviewers_unset", _W, "Anyone who reaches the review pages can approve."
     IDENTITIES_UNSET = "identities_unset", _W, "The service's own accounts can approve."
     SECRET_UNSET = "secret_unset", _P, "The review pages do not start behind Identity-Aware Proxy without it."
+    WRITER_NOT_WOKEN = "writer_not_woken", _W, "What people approve waits for the next sweep."
+    WRITER_TOPIC_UNSET = "writer_topic_unset", _P, "The pages may change no policy and wake no writer: approvals fail."
     TAG_MISSING = "tag_missing", _P, "Rules need this tag on a registry project, so no rule grants anything."
     TAG_NOT_ENFORCED = "tag_not_enforced", _W, "IAM lets the writer change policies of projects without the tag."
 
@@ -113,6 +115,7 @@ class Code(StrEnum):
     ACCOUNT_IMPERSONATED = "account_impersonated", _W, "This member can act as the service; logs name only the service."
     RIGHT_MISSING = "right_missing", _P, "Google refuses a call that the service makes."
     RIGHT_SUPERFLUOUS = "right_superfluous", _P, "An attacker in the service could do more than the service does."
+    PAGES_WRITE = "pages_write", _P, "The pages can be reached from outside, and must not be able to change any policy."
     WRITES_IN_DRY_RUN = "writes_in_dry_run", _P, "In dry-run the receiver must not be able to change any policy."
     ROLE_MISSING = "role_missing", _P, "The role's members hold no permissions by it."
     ROLE_SUPERFLUOUS = "role_superfluous", _P, "An attacker in the service could do more than the service does."

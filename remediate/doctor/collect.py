@@ -71,14 +71,15 @@ def _installed_keys(snapshot: Snapshot) -> Iterable[FactKey]:
     if names.has_sinks:
         yield from ((gcp.LogSink, names.sink(scope)) for scope in names.watched_scopes)
         yield from ((gcp.PubSubTopic, names.topic), (AllowPolicy, names.topic))
-    for service in (names.service("receiver"), names.service("review")):
+    for service in map(names.service, ("receiver", "review", "writer")):
         yield from ((gcp.RunService, service), (AllowPolicy, service))
     yield from ((kind, names.job) for kind in (gcp.RunJob, AllowPolicy, gcp.SchedulerJob))
     yield (AllowPolicy, names.iap)
     yield from ((kind, names.project_path) for kind in (gcp.ProjectAncestry, gcp.ApiStates, AllowPolicy))
     yield from ((gcp.Trigger, name) for name in names.triggers)
     yield from ((gcp.PubSubTopic, names.dead_letter_topic), (AllowPolicy, names.dead_letter_topic))
-    yield (gcp.Subscription, names.dead_letter_subscription)
+    yield from ((gcp.Subscription, each) for each in (names.dead_letter_subscription, names.approvals_subscription))
+    yield from ((kind, names.approvals_topic) for kind in (gcp.PubSubTopic, AllowPolicy))
     yield (gcp.Measurements, f"{names.dead_letter_subscription}:num_undelivered_messages")
     yield (gcp.LogSink, names.trail_sink)
     for task in IDENTITIES:

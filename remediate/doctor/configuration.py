@@ -9,7 +9,8 @@ from remediate.doctor.codes import Code
 from remediate.doctor.environment import environment, firestore_path, secrets
 from remediate.doctor.finding import APPLY, Finding, report_missing, report_unknown
 from remediate.doctor.installation import INDEXES
-from remediate.doctor.names import IDENTITIES, command
+from remediate.doctor.names import command
+from remediate.doctor.requirements import DECIDES
 from remediate.doctor.resources import Database, Indexes, RunJob, RunService, TagValue, bindings, newest_first
 from remediate.doctor.snapshot import LedgerFacts, LocalFacts, Snapshot
 from remediate.errors import BadInput
@@ -73,7 +74,7 @@ def ledger(facts: LedgerFacts) -> Iterator[Finding]:
 
 def parts(facts: Snapshot) -> Iterator[Finding]:
     """The settings of every deployed part are valid, and the parts share those that they have to share."""
-    tasks = {"receiver": facts.receiver, "review": facts.review, "sweep": facts.sweep}
+    tasks = {"receiver": facts.receiver, "review": facts.review, "writer": facts.writer, "sweep": facts.sweep}
     deployed = {task: part for task, part in tasks.items() if isinstance(part, RunService | RunJob)}
     for task, part in deployed.items():
         yield from _invalid_settings(facts, task, part)
@@ -113,6 +114,12 @@ def access_settings(facts: Snapshot) -> Iterator[Finding]:
     required = (
         ("receiver", "ORGANIZATION", Code.ORGANIZATION_UNSET, f"--update-env-vars=REMEDIATE_ORGANIZATION={number}"),
         ("review", "REVIEWERS", Code.REVIEWERS_UNSET, "--update-env-vars=REMEDIATE_REVIEWERS=example.com"),
+        (
+            "review",
+            "WRITER_TOPIC",
+            Code.WRITER_TOPIC_UNSET,
+            f"--update-env-vars=REMEDIATE_WRITER_TOPIC={names.approvals_topic}",
+        ),
         ("review", "SECRET", Code.SECRET_UNSET, f"--update-secrets=REMEDIATE_SECRET={names.name}-review:latest"),
     )
     for task, setting, code, change in required:
@@ -128,7 +135,7 @@ def access_settings(facts: Snapshot) -> Iterator[Finding]:
         yield Finding(Code.LEDGER_EPHEMERAL, what, names.update_part("receiver", change))
     if isinstance(facts.review, RunService) and "REMEDIATE_IDENTITIES" not in hidden["review"]:
         listed = {each.strip().casefold() for each in values["review"].get("REMEDIATE_IDENTITIES", "").split(",")}
-        ours = [names.account(task) for task in IDENTITIES[:3]]
+        ours = [names.account(task) for task in DECIDES]
         if unlisted := [each for each in ours if each not in listed]:
             what = f"REMEDIATE_IDENTITIES of {names.name}-review does not list {', '.join(unlisted)}"
             fix = names.update_part("review", _set("REMEDIATE_IDENTITIES", ",".join(ours)))

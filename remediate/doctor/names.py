@@ -101,6 +101,16 @@ class ResourceNames(msgspec.Struct, frozen=True):
         return f"{self.project_path}/subscriptions/{self._own('subscriptions', 'dead_letters')}"
 
     @property
+    def approvals_topic(self) -> str:
+        """The topic that wakes the writer."""
+        return f"{self.project_path}/topics/{self._own('topics', 'approvals')}"
+
+    @property
+    def approvals_subscription(self) -> str:
+        """The subscription that calls the writer."""
+        return f"{self.project_path}/subscriptions/{self._own('subscriptions', 'approvals')}"
+
+    @property
     def trail_sink(self) -> str:
         """The sink that keeps the audit trail's log lines."""
         return f"{self.project_path}/sinks/{self._own('sinks', 'trail')}"

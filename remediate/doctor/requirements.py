@@ -54,19 +54,20 @@ _LOGS = ("roles/logging.logWriter", "roles/monitoring.metricWriter", "roles/clou
 
 _BUILDS = (*_LOGS, "roles/run.builder", "roles/cloudbuild.builds.builder")
 
-_DECIDES = ("receiver", "review", "sweep")
+DECIDES = ("receiver", "review", "sweep", "writer")
+"""The identities that collect evidence and decide."""
 
 REQUIREMENTS = (
-    *(Requirement(task, "scope", (*READER, *ANCESTRY), optional=(TAGS,), custom_role="Reader") for task in _DECIDES),
-    *(Requirement(task, "above", (*ANCESTRY, "iam.roles.get"), custom_role="Ancestry") for task in _DECIDES),
+    *(Requirement(task, "scope", (*READER, *ANCESTRY), optional=(TAGS,), custom_role="Reader") for task in DECIDES),
+    *(Requirement(task, "above", (*ANCESTRY, "iam.roles.get"), custom_role="Ancestry") for task in DECIDES),
     *(
         Requirement(task, "scope", WRITER, optional=WRITER_OPTIONAL, custom_role="Writer")
-        for task in ("review", "sweep")
+        for task in ("sweep", "writer")
     ),
     Requirement("receiver", "scope", WRITER, optional=WRITER_OPTIONAL, custom_role="Writer", mode=Mode.ENFORCE),
     *(
         Requirement(task, "project", LEDGER, ("roles/datastore.user",), optional_roles=_LOGS, custom_role="Ledger")
-        for task in _DECIDES
+        for task in DECIDES
     ),
     Requirement("trigger", "events", ("eventarc.events.receiveEvent",), ("roles/eventarc.eventReceiver",)),
     Requirement("trigger", "project", (), optional_roles=("roles/eventarc.eventReceiver",)),

@@ -84,8 +84,13 @@ class DeadLetterPolicy(_Resource, frozen=True):
     dead_letter_topic: str = ""
 
 
+class PushConfig(_Resource, frozen=True):
+    push_endpoint: str = ""
+
+
 class Subscription(_Resource, frozen=True):
     topic: str = ""
+    push_config: PushConfig = PushConfig()
     state: str = "ACTIVE"
     detached: bool = False
     dead_letter_policy: DeadLetterPolicy | None = None

@@ -8,8 +8,8 @@ from remediate.doctor import resources as gcp
 from remediate.doctor.codes import Code
 from remediate.doctor.environment import environment
 from remediate.doctor.finding import APPLY, Finding, report_missing, report_unavailable, report_unknown
-from remediate.doctor.requirements import EVERYBODY, INVOKING
-from remediate.doctor.resources import AllowPolicy, Unknown, grants, members
+from remediate.doctor.requirements import EVERYBODY, INVOKING, PUBLISHING
+from remediate.doctor.resources import AllowPolicy, Fact, Unknown, grants, members
 from remediate.doctor.snapshot import Snapshot
 
 _ACCESSOR = "roles/iap.httpsResourceAccessor"
@@ -18,12 +18,42 @@ _STARTING = (*INVOKING, "roles/run.jobsExecutor")
 
 def receiver(facts: Snapshot) -> Iterator[Finding]:
     """The receiver exists and is ready, takes internal requests alone, and only the trigger can call it."""
-    yield from _service(facts, "receiver", facts.receiver)
-    if isinstance(facts.receiver, gcp.RunService):
-        if facts.receiver.ingress != "INGRESS_TRAFFIC_INTERNAL_ONLY":
-            what = f"{facts.names.name}-receiver accepts requests from the internet ({facts.receiver.ingress})"
-            yield Finding(Code.SERVICE_OPEN, what, facts.names.update_part("receiver", "--ingress=internal"))
-        yield from _callers(facts, "receiver", facts.receiver, facts.names.member("trigger"))
+    yield from _internal_service(facts, "receiver", facts.receiver)
+
+
+def writer(facts: Snapshot) -> Iterator[Finding]:
+    """The writer exists and is ready, takes internal requests alone, and a subscription wakes it."""
+    yield from _internal_service(facts, "writer", facts.writer)
+    names, subscription = facts.names, facts.get(gcp.Subscription, facts.names.approvals_subscription)
+    topic, policy = facts.get(gcp.PubSubTopic, names.approvals_topic), facts.get(AllowPolicy, names.approvals_topic)
+    absent = f"topic {names.approvals_topic} does not exist"
+    yield from report_missing(topic, Finding(Code.WRITER_NOT_WOKEN, absent, APPLY))
+    absent = f"subscription {names.approvals_subscription} does not exist"
+    yield from report_missing(subscription, Finding(Code.WRITER_NOT_WOKEN, absent, APPLY))
+    if isinstance(subscription, gcp.Subscription):
+        short = names.approvals_subscription.rpartition("/")[2]
+        called = subscription.push_config.push_endpoint
+        own = f"{names.service('writer').rpartition('/')[2]}-"
+        if subscription.detached or subscription.state != "ACTIVE" or own not in called:
+            what = f"subscription {short} is {subscription.state or 'detached'} and calls {called or '(none)'}"
+            fix = names.gcloud("pubsub", "subscriptions", "describe", short)
+            yield Finding(Code.WRITER_NOT_WOKEN, what, fix)
+    holders = {member for each in (policy, *facts.policies.values()) for member in members(each, *PUBLISHING)}
+    yield from report_unknown(policy)
+    pages = names.member("review")
+    if isinstance(policy, AllowPolicy) and pages not in holders:
+        fix = names.change_binding("add", names.approvals_topic, pages, PUBLISHING[0])
+        yield Finding(Code.WRITER_NOT_WOKEN, f"{pages} cannot publish to {names.approvals_topic}", fix)
+
+
+def _internal_service(facts: Snapshot, task: str, service: Fact[gcp.RunService] | None) -> Iterator[Finding]:
+    """The service exists and is ready, takes internal requests alone, and only the trigger's identity can call it."""
+    yield from _service(facts, task, service)
+    if isinstance(service, gcp.RunService):
+        if service.ingress != "INGRESS_TRAFFIC_INTERNAL_ONLY":
+            what = f"{facts.names.name}-{task} accepts requests from the internet ({service.ingress})"
+            yield Finding(Code.SERVICE_OPEN, what, facts.names.update_part(task, "--ingress=internal"))
+        yield from _callers(facts, task, service, facts.names.member("trigger"))
 
 
 def review(facts: Snapshot) -> Iterator[Finding]:

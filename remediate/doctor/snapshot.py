@@ -68,6 +68,10 @@ class Snapshot:
         return self.get(RunService, self.names.service("review"))
 
     @property
+    def writer(self) -> Fact[RunService] | None:
+        return self.get(RunService, self.names.service("writer"))
+
+    @property
     def sweep(self) -> Fact[RunJob] | None:
         return self.get(RunJob, self.names.job)
 

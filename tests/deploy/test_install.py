@@ -115,6 +115,7 @@ def test_it_gives_everybody_what_terraform_gives_them(plans: Plans, scope: str, 
 def test_back_in_dry_run_it_takes_the_receivers_right_away(scope: str) -> None:
     for mode, places in (("enforce", 0), ("dry-run", len(SCOPES[scope]))):
         taken = [words for words in printed(scope, mode) if "remove-iam-policy-binding" in words and "--all" in words]
+        taken = [words for words in taken if "remediate-review@" not in flag(words, "member")]  # from an older version
         assert len(taken) == places
         for words in taken:
             assert flag(words, "role").endswith("/roles/remediateWriter")
@@ -217,7 +218,7 @@ def test_it_says_what_is_ours() -> None:
         "--dry-run",
     )
     told = ran(*said, "--domains=example.com,example.org", "--workforce-pools=staff").stdout
-    assert told.count("@@REMEDIATE_DOMAINS=example.com\\,example.org@@REMEDIATE_WORKFORCE_POOLS=staff@@") == 3
+    assert told.count("@@REMEDIATE_DOMAINS=example.com\\,example.org@@REMEDIATE_WORKFORCE_POOLS=staff@@") == 4
     for wrong in ("--domains=ana@example.com", "--workforce-pools=Staff"):
         done = ran(*said, wrong)
         assert done.returncode == 2

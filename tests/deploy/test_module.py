@@ -151,7 +151,8 @@ def test_everybody_holds_what_they_need_and_nothing_else(
         starts.add(("roles/eventarc.eventReceiver", "google_project"))
     expected = {
         who("receiver"): decides | (writes if mode == "enforce" else set()),
-        who("review"): decides | writes | {reviews},
+        who("review"): decides | {reviews},  # two topics: notices, and what wakes the writer
+        who("writer"): decides | writes,
         who("sweep"): decides | writes,
         who("trigger"): starts,
         who("builder"): {
@@ -263,6 +264,38 @@ def test_a_single_project_needs_no_right_above_it(plans: dict[tuple[str, str], P
 
 
 @SCOPED
+@MODED
+def test_no_identity_that_is_reached_from_outside_may_set_a_policy(
+    plans: dict[tuple[str, str], Plan], scope: str, mode: str
+) -> None:
+    plan = plans[scope, mode]
+    running = containers(plan)
+    outside = {name for name, each in running.items() if each.get("ingress") == "INGRESS_TRAFFIC_ALL"}
+    assert outside == {"review"}
+    held = permissions(plan)
+    setting = {who for who, roles in grants(plan).items() for role, _ in roles if SET_POLICY in held.get(role, ())}
+    assert setting == {who(name) for name in ("sweep", "writer", *(["receiver"] if mode == "enforce" else []))}
+
+
+@SCOPED
+def test_a_message_wakes_the_writer_and_nobody_else_calls_it(plans: dict[tuple[str, str], Plan], scope: str) -> None:
+    plan = plans[scope, "dry-run"]
+    assert containers(plan)["writer"]["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
+    [invoking] = plan.of("google_cloud_run_v2_service_iam_binding")["google_cloud_run_v2_service_iam_binding.writer"][
+        "members"
+    ]
+    waking = plan.of("google_pubsub_subscription")["google_pubsub_subscription.approvals"]
+    [push] = waking["push_config"]
+    [token] = push["oidc_token"]
+    assert invoking == f"serviceAccount:{token['service_account_email']}" == who("trigger")
+    assert push["push_endpoint"] == token["audience"] == containers(plan)["writer"]["uri"]
+    topic = environment(containers(plan)["review"])["REMEDIATE_WRITER_TOPIC"]
+    assert (waking["topic"], waking["expiration_policy"]) == (topic, [{"ttl": ""}])
+    publishing = plan.of("google_pubsub_topic_iam_member")["google_pubsub_topic_iam_member.approvals"]
+    assert (publishing["member"], publishing["topic"]) == (who("review"), "remediate-approvals")
+
+
+@SCOPED
 def test_the_receiver_is_started_by_its_trigger_alone(plans: dict[tuple[str, str], Plan], scope: str) -> None:
     plan = plans[scope, "enforce"]
     running = containers(plan)
@@ -303,7 +336,7 @@ def test_no_message_is_lost_behind_a_trigger(plans: dict[tuple[str, str], Plan],
     assert sorted(replaced) == sorted([each, topic, 20, 120] for each in made)
     subscriber = plan.of("google_pubsub_subscription_iam_member").values()
     assert sorted(each["subscription"] for each in subscriber) == sorted(made)
-    [kept] = plan.of("google_pubsub_subscription").values()
+    kept = plan.of("google_pubsub_subscription")["google_pubsub_subscription.dead_letters"]
     assert (kept["topic"], kept["name"]) == (topic, "remediate-dead-letters")
     assert kept["expiration_policy"] == [{"ttl": ""}]
     conditions = plan.of("google_monitoring_alert_policy")['google_monitoring_alert_policy.on["dead-letters"]'][
@@ -316,11 +349,11 @@ BUILT = "data.google_artifact_registry_docker_image.built"
 
 
 @SCOPED
-def test_one_image_runs_in_all_three_by_its_digest(plans: dict[tuple[str, str], Plan], scope: str) -> None:
+def test_one_image_runs_in_all_four_by_its_digest(plans: dict[tuple[str, str], Plan], scope: str) -> None:
     """Not by its tag: a tag can be given to another image, and a new image under the same tag makes no new revision."""
     plan = plans[scope, "dry-run"]
     running = containers(plan)
-    assert running.keys() == {"receiver", "review", "sweep"}
+    assert running.keys() == {"receiver", "review", "sweep", "writer"}
     for name, values in running.items():
         assert "docker.pkg.dev" not in json.dumps(values)
         [found] = [
@@ -338,7 +371,7 @@ def test_one_image_runs_in_all_three_by_its_digest(plans: dict[tuple[str, str], 
 
 def test_what_runs_waits_for_the_build_and_its_digest(blank_paper: Paper) -> None:
     arrows = blank_paper.arrows()
-    for each in ("service.receiver", "service.review", "job.sweep"):
+    for each in ("service.receiver", "service.review", "service.writer", "job.sweep"):
         assert BUILT in arrows[f"google_cloud_run_v2_{each}"]
     assert "terraform_data.image" in arrows[BUILT]
 
@@ -363,9 +396,10 @@ def test_what_runs_starts_with_the_settings_that_it_is_given(
         assert settings.organization == (None if scope == "project" else ORGANIZATION)
         assert settings.reviewers == ("user:ana@example.com", "example.com")
         assert set(settings.identities) == {
-            who(each).lower() for each in ("receiver", "review", "sweep", "trigger", "builder")
+            who(each).lower() for each in ("receiver", "review", "sweep", "writer", "trigger", "builder")
         }
         assert (settings.iap_audience is not None) is (name == "review")
+        assert (settings.writer_topic is not None) is (name == "review")
         if name != "sweep":  # a request more than threads would wait inside, unseen by the autoscaler
             template = values["template"][0]
             assert str(template["max_instance_request_concurrency"]) == given["THREADS"]
@@ -400,7 +434,7 @@ def test_no_secret_is_in_a_plan(plans: dict[tuple[str, str], Plan], paper: Paper
         for each in told.of("google_secret_manager_secret_iam_member").values()
         if each["secret_id"] == "slack"
     }
-    assert readers == {who("receiver"), who("review"), who("sweep")}
+    assert readers == {who("receiver"), who("review"), who("sweep"), who("writer")}
 
 
 @pytest.mark.parametrize(
@@ -484,7 +518,7 @@ def test_every_policy_write_of_ours_comes_into_the_trail(plans: dict[tuple[str, 
     assert len(sinks) == len(SCOPES[scope])
     for each in sinks.values():
         assert each["destination"].endswith("/buckets/remediate-trail")
-        for name in ("receiver", "review", "sweep"):
+        for name in ("receiver", "sweep", "writer"):
             assert who(name).partition(":")[2] in each["filter"]
 
 
@@ -606,7 +640,12 @@ def test_what_checkov_is_told_to_leave_has_its_reason() -> None:
 def test_a_policy_file_is_read_and_the_source_is_not(paper: Paper) -> None:
     plan = paper.plan(scope=SCOPES["organization"], policy_file="policies/by-a-person.yaml", **FIVE)
     reading = {name: each for name, each in plan.of("google_storage_bucket_iam_member").items() if "policy" in name}
-    assert {each["member"] for each in reading.values()} == {who("receiver"), who("review"), who("sweep")}
+    assert {each["member"] for each in reading.values()} == {
+        who("receiver"),
+        who("review"),
+        who("sweep"),
+        who("writer"),
+    }
     for each in reading.values():
         assert each["condition"][0]["expression"].endswith('/objects/policy/")')
     bucket = f"{PROJECT}-remediate"

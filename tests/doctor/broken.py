@@ -23,6 +23,7 @@ from tests.doctor.installation import (
     TOPIC,
     TRIGGER,
     WRITER,
+    WRITES,
     Installation,
     member,
 )
@@ -34,6 +35,7 @@ TRAIL, BUCKET = f"/v2/{HERE}/sinks/remediate-trail", f"/v2/{HERE}/locations/asia
 SERIES, SERVICES = f"/v3/{HERE}/timeSeries", f"/v1/{HERE}/services"
 SCHEMA, INDEXES = f"{DATABASE}/documents/settings/schema", f"{DATABASE}/collectionGroups/remediations/indexes"
 SET_POLICY = "artifactregistry.repositories.setIamPolicy"
+APPROVALS, WAKING = f"{HERE}/topics/remediate-approvals", f"{HERE}/subscriptions/remediate-approvals"
 INVOKER = "roles/run.invoker"
 Patch = dict[str, Any] | Callable[[Installation], dict[str, Any]]
 
@@ -232,9 +234,9 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("a setting not accepted", with_env(RECEIVER, REMEDIATE_TIMEOUT="soon"), {Code.SETTINGS_INVALID}),
     ("a setting of no version", with_env(REVIEW, REMEDIATE_ORGANISATION="1"), {Code.SETTINGS_INVALID}),
     ("two ledgers", with_env(REVIEW, REMEDIATE_LEDGER="firestore://remediate-ops/other"), {Code.SETTINGS_DISAGREE}),
-    ("organization unset", lambda installation: {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without_variables(p, "REMEDIATE_ORGANIZATION")(installation).items()}, {Code.ORGANIZATION_UNSET, Code.SETTINGS_DIFFER}),
-    ("anybody reviews", lambda installation: {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without_variables(p, "REMEDIATE_REVIEWERS")(installation).items()}, {Code.REVIEWERS_UNSET}),
-    ("itself reviews", lambda installation: {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without_variables(p, "REMEDIATE_IDENTITIES")(installation).items()}, {Code.IDENTITIES_UNSET}),
+    ("organization unset", lambda installation: {k: v for p in (RECEIVER, REVIEW, WRITES, JOB) for k, v in without_variables(p, "REMEDIATE_ORGANIZATION")(installation).items()}, {Code.ORGANIZATION_UNSET, Code.SETTINGS_DIFFER}),
+    ("anybody reviews", lambda installation: {k: v for p in (RECEIVER, REVIEW, WRITES, JOB) for k, v in without_variables(p, "REMEDIATE_REVIEWERS")(installation).items()}, {Code.REVIEWERS_UNSET}),
+    ("itself reviews", lambda installation: {k: v for p in (RECEIVER, REVIEW, WRITES, JOB) for k, v in without_variables(p, "REMEDIATE_IDENTITIES")(installation).items()}, {Code.IDENTITIES_UNSET}),
     ("no secret", without_variables(REVIEW, "REMEDIATE_SECRET"), {Code.SECRET_UNSET}),
     ("no such tag", no_such_tag, {Code.TAG_MISSING}),
     ("tag without IAM", with_tag(None), {Code.TAG_NOT_ENFORCED}),
@@ -259,12 +261,20 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("acted as", {f"{ACCOUNT}:getIamPolicy": allow_policy(iam__serviceAccountTokenCreator=[MANY])}, {Code.ACCOUNT_IMPERSONATED}),
     ("acted as, from above", with_binding(HERE, "roles/iam.serviceAccountTokenCreator", MANY), {Code.ACCOUNT_IMPERSONATED}),
     ("receiver owns the project", with_binding(HERE, "roles/owner", member("receiver")), {Code.WRITES_IN_DRY_RUN}),
-    ("review owns the project", with_binding(HERE, "roles/owner", member("review")), {Code.RIGHT_SUPERFLUOUS}),
+    ("review owns the project", with_binding(HERE, "roles/owner", member("review")), {Code.PAGES_WRITE}),
     ("builder edits", with_binding(HERE, "roles/editor", member("builder")), {Code.RIGHT_SUPERFLUOUS}),
     ("builder above", with_binding("folders/310000000002", "roles/viewer", member("builder")), {Code.RIGHT_SUPERFLUOUS}),
     ("receiver writes", with_binding(SCOPE, WRITER, member("receiver")), {Code.WRITES_IN_DRY_RUN}),
-    ("receiver's own role writes", with_permissions(READER, SET_POLICY), {Code.WRITES_IN_DRY_RUN}),
-    ("review may not write", without_member(SCOPE, WRITER, member("review")), {Code.RIGHT_MISSING}),
+    ("receiver's own role writes", with_permissions(READER, SET_POLICY), {Code.WRITES_IN_DRY_RUN, Code.PAGES_WRITE}),
+    ("pages write", with_binding(SCOPE, WRITER, member("review")), {Code.PAGES_WRITE}),
+    ("pages wake nobody", without_variables(REVIEW, "REMEDIATE_WRITER_TOPIC"), {Code.WRITER_TOPIC_UNSET}),
+    ("pages may not wake", {f"/v1/{APPROVALS}:getIamPolicy": {"bindings": None}}, {Code.WRITER_NOT_WOKEN}),
+    ("nothing wakes the writer", {f"/v1/{WAKING}": None}, {Code.WRITER_NOT_WOKEN}),
+    ("somebody else is woken", {f"/v1/{WAKING}": {"pushConfig": {"pushEndpoint": "https://x.example"}}}, {Code.WRITER_NOT_WOKEN}),
+    ("no topic to wake by", {f"/v1/{APPROVALS}": None}, {Code.WRITER_NOT_WOKEN}),
+    ("writer open", {WRITES: {"ingress": "INGRESS_TRAFFIC_ALL"}}, {Code.SERVICE_OPEN}),
+    ("no writer", {WRITES: None}, {Code.SERVICE_MISSING}),
+    ("writer may not write", without_member(SCOPE, WRITER, member("writer")), {Code.RIGHT_MISSING}),
     ("sweep sees nothing", without_member(SCOPE, READER, member("sweep")), {Code.RIGHT_MISSING}),
     ("no ledger for the receiver", without_member(HERE, LEDGER, member("receiver")), {Code.RIGHT_MISSING}),
     ("a role with less", with_permissions(READER, less="logging.logEntries.list"), {Code.RIGHT_MISSING}),

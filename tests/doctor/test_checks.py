@@ -31,6 +31,7 @@ from tests.doctor.installation import (
     SCOPE,
     SINK,
     WRITER,
+    WRITES,
     Installation,
     member,
 )
@@ -68,7 +69,7 @@ def test_a_filter_may_be_laid_out_otherwise(installation: Installation) -> None:
 
 def test_predefined_roles_that_carry_what_is_needed_are_well(installation: Installation) -> None:
     listed = [each for each in installation.policy(HERE) if each["role"] != LEDGER]
-    who = [member(task) for task in ("receiver", "review", "sweep")]
+    who = [member(task) for task in ("receiver", "review", "sweep", "writer")]
     installation.change({f"policy {HERE}": [*listed, {"role": "roles/datastore.user", "members": who}]})
     assert installation.codes() == set()
 
@@ -84,7 +85,11 @@ def test_in_enforce_mode_the_receiver_has_to_be_able_to_write(installation: Inst
 
 def test_where_the_switches_decide_the_receiver_may_write_and_need_not(installation: Installation) -> None:
     installation.change(
-        {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in without_variables(p, "REMEDIATE_MODE")(installation).items()}
+        {
+            k: v
+            for p in (RECEIVER, REVIEW, WRITES, JOB)
+            for k, v in without_variables(p, "REMEDIATE_MODE")(installation).items()
+        }
     )
     assert installation.codes() == set()
     installation.change(with_binding(SCOPE, WRITER, member("receiver"))(installation))
@@ -178,10 +183,14 @@ def test_reviewers_may_have_access_from_above(installation: Installation) -> Non
 def test_no_cure_removes_what_keeps_others_out(installation: Installation, variable: str) -> None:
     wrong = "ana@" if variable != "REMEDIATE_GRANTS_AN_HOUR" else "-1"
     installation.change(
-        {k: v for p in (RECEIVER, REVIEW, JOB) for k, v in with_env(p, **{variable: wrong})(installation).items()}
+        {
+            k: v
+            for p in (RECEIVER, REVIEW, WRITES, JOB)
+            for k, v in with_env(p, **{variable: wrong})(installation).items()
+        }
     )
     fixes = [finding.fix for finding in installation.run().findings if finding.code is Code.SETTINGS_INVALID]
-    assert len(fixes) == 3
+    assert len(fixes) == 4
     assert all(f"--update-env-vars={variable}=..." in fix for fix in fixes)
     installation.reset()
     installation.change(without_variables(RECEIVER, "REMEDIATE_REVIEWERS")(installation))
@@ -201,7 +210,7 @@ def test_lists_and_conditions_are_written_as_gcloud_takes_them(installation: Ins
     listed = installation.policy(SCOPE)
     for binding in listed:
         if binding["role"] == WRITER:
-            binding["members"] = [each for each in binding["members"] if each != member("review")]
+            binding["members"] = [each for each in binding["members"] if each != member("sweep")]
     installation.change({f"policy {SCOPE}": listed})
     fixes = [finding.fix for finding in installation.run().findings if finding.code is Code.RIGHT_MISSING]
     assert any(
@@ -240,7 +249,7 @@ def test_an_api_that_does_not_answer_is_unknown_and_the_others_are_checked(insta
 def test_a_setting_that_is_kept_in_a_secret_is_set(installation: Installation) -> None:
     hidden = {"secretKeyRef": {"secret": "x", "version": "latest"}}
     names = ("REMEDIATE_LEDGER", "REMEDIATE_REVIEWERS", "REMEDIATE_IDENTITIES", "REMEDIATE_ORGANIZATION")
-    for path in (RECEIVER, REVIEW, JOB):
+    for path in (RECEIVER, REVIEW, WRITES, JOB):
         kept = [each for each in installation.variables(path) if each["name"] not in names]
         installation.change(
             {path: _template(path, [*kept, *({"name": name, "valueSource": hidden} for name in names)])}
