@@ -76,8 +76,8 @@ class CanaryResult(msgspec.Struct, frozen=True):
         return f"{self.insert_id}: {seen}; decided: {self.outcome or 'not known'}"
 
 
-def synthetic_denial(names: ResourceNames, now: datetime, token: str) -> Canary:
-    """The synthetic denial of this installation. `token` makes it unique."""
+def synthetic_denial(names: ResourceNames, now: datetime, token: str, padding: int = 0) -> Canary:
+    """The synthetic denial of this installation. `token` makes it unique, `padding` longer by that many bytes."""
     name, insert_id = f"{names.name}-canary", f"canary-{token}"
     image = f"{names.region}-docker.pkg.dev/{names.project.replace(':', '/')}/{name}/synthetic:{token}"
     entry = {
@@ -100,6 +100,7 @@ def synthetic_denial(names: ResourceNames, now: datetime, token: str) -> Canary:
             "requestMetadata": {"callerSuppliedUserAgent": "remediate doctor (synthetic)"},
             "request": {"service": {"template": {"containers": [{"image": image}]}}},
             "status": {"code": 7, "message": f"User must have permission to read the image, {image}."},
+            **({"metadata": {"padding": "x" * padding}} if padding else {}),
         },
     }
     raw = msgspec.json.encode(entry)

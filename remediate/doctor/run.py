@@ -37,6 +37,9 @@ class DoctorReport(msgspec.Struct, frozen=True):
     names: ResourceNames | None
     checks: tuple[CheckResult, ...]
     canary: CanaryResult | None = None
+    facts: Snapshot | None = None
+    """What was read; None where nothing was asked."""
+    ledger: LedgerFacts | None = None
 
     @property
     def findings(self) -> list[Finding]:
@@ -70,9 +73,11 @@ def run_doctor(
     """
     settings = local.settings
     done = [*checks.local_checks(local)]
+    facts: Snapshot | None = None
+    used: LedgerFacts | None = None
 
     def report(more: Iterable[CheckResult], result: CanaryResult | None = None) -> DoctorReport:
-        return DoctorReport(names, tuple(checks.sort_and_deduplicate([*done, *more])), result)
+        return DoctorReport(names, tuple(checks.sort_and_deduplicate([*done, *more])), result, facts, used)
 
     def probe(url: str | None) -> LedgerFacts | None:
         return ledger_probe.probe(url, settings.endpoints, settings.timeout) if settings and url else None
@@ -96,7 +101,7 @@ def run_doctor(
     if skip := _no_canary(facts) if canary else "not requested: --canary sends one":
         return report([check(CANARY, "a denial arrives", skip=skip)])
     waiting()
-    arrived, result = _run_canary(facts, settings, used, clock, wait)
+    arrived, result = send_canary(facts, settings, used, clock, wait)
     return report([arrived], result)
 
 
@@ -165,15 +170,17 @@ def _no_canary(facts: Snapshot) -> str:
     return ""
 
 
-def _run_canary(
+def send_canary(
     facts: Snapshot,
     settings: Settings,
     ledger: LedgerFacts | None,
     clock: Callable[[], datetime],
     wait: Callable[[float], None],
+    padding: int = 0,
 ) -> tuple[CheckResult, CanaryResult | None]:
+    """Send one synthetic denial, with that many bytes of padding, and watch what becomes of it."""
     names, delivery = facts.names, CanaryDelivery(facts.names, settings.endpoints, settings.timeout)
-    sent = canaries.synthetic_denial(names, clock(), secrets.token_hex(6))
+    sent = canaries.synthetic_denial(names, clock(), secrets.token_hex(6), padding)
     title = f"a denial of {sent.member.partition(':')[2]} arrives"
     try:
         if not delivery.is_free(sent.repository):

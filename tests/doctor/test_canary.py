@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +17,6 @@ from remediate.entries.log_entry import read_entry
 from remediate.ledger.interface import Filter
 from remediate.ledger.sqlite import SqliteLedger
 from remediate.records.states import State
-from sandbox.stdout import log_entry
 from tests.doctor.installation import (
     HERE,
     PROJECT,
@@ -31,40 +27,11 @@ from tests.doctor.installation import (
     FakeClock,
     Installation,
 )
+from tests.doctor.receiver import receiver
 from tests.sandbox_fixture import ROOT, SandboxProcess
-from tests.wire.function_fixture import FunctionProcess
 
 NAMES = ResourceNames(PROJECT, REGION, scopes=(SCOPE,))
 REPOSITORY = f"projects/{PROJECT}/locations/{REGION}/repositories/remediate-canary"
-
-
-@contextmanager
-def receiver(
-    installation: Installation, folder: Path, *, logs: bool = True, **settings: str
-) -> Iterator[FunctionProcess]:
-    """The real function as the sandbox's receiver; its standard output goes to the log."""
-    function = FunctionProcess(installation.sandbox, folder, settings, REMEDIATE_ORGANIZATION="400000000001")
-    installation.sandbox.subscribe(function.url)
-    installation.set_env(REMEDIATE_LEDGER=f"sqlite:///{function.ledger_path}", **settings)
-    done = threading.Event()
-
-    def forward() -> None:
-        said = 0
-        while not done.wait(0.05):
-            for line in function.output[said:]:
-                said += 1
-                installation.sandbox.log(log_entry(line, PROJECT, REGION, "remediate-receiver"))
-
-    thread = threading.Thread(target=forward, daemon=True)
-    if logs:
-        thread.start()
-    try:
-        yield function
-    finally:
-        done.set()
-        if logs:
-            thread.join(10)
-        function.close()
 
 
 @pytest.mark.parametrize("mode", ["dry-run", "enforce"])
