@@ -52,12 +52,25 @@ def doctor(
     format_: Annotated[
         ReportFormat, typer.Option("--format", help="table or json", case_sensitive=False)
     ] = ReportFormat.TABLE,
+    first_apply: Annotated[
+        bool, typer.Option("--first-apply", help="Run the checklist of docs/first-apply.md and write a report.")
+    ] = False,
+    report_file: Annotated[
+        str | None,
+        typer.Option(
+            "--report", metavar="FILE", help="Where that report goes; - prints it. (default: first-apply-report.json)"
+        ),
+    ] = None,
+    show_names: Annotated[
+        bool, typer.Option("--names", help="That report also has names, addresses and Google's own words.")
+    ] = False,
 ) -> None:
     """Check configuration, policy, ledger, APIs, routing, services and identities; then send a synthetic denial.
 
     Changes nothing, except that the synthetic denial leaves one refused record (see docs/doctor.md).
     Exits 1 with any finding, including what could not be read.
     """
+    from remediate.cli import first_apply as checklist
     from remediate.cli.output import progress_bar
     from remediate.doctor.run import local_facts, run_doctor
     from remediate.wiring import clock
@@ -69,6 +82,13 @@ def doctor(
         raise BadInput("--canary needs an installation to send a synthetic denial to: set --project")
     inside = "K_SERVICE" in environ or "CLOUD_RUN_JOB" in environ
     send = not inside if canary is None else canary
+    if first_apply:
+        if format_ is not ReportFormat.TABLE:
+            raise BadInput("--format: the report of --first-apply is always JSON: leave --format out")
+        checklist.write_report(local, names, canary=send, place=report_file, show_names=show_names)
+        return
+    if report_file is not None or show_names:
+        raise BadInput(f"{'--names' if report_file is None else '--report'}: expected with --first-apply only")
     with progress_bar("reading from Google Cloud") as update:
         report = run_doctor(
             local,

@@ -13,6 +13,7 @@ from tests.sandbox_fixture import ROOT
 PURE = (
     "access", "canary", "checks", "codes", "configuration", "environment", "finding", "installation", "names",
     "requirements", "resources", "routing", "services", "signals", "snapshot",
+    "first_apply/items", "first_apply/words",
 )  # fmt: skip
 NEVER = ("os", "sqlite3", "requests", "socket", "time", "concurrent", "google", "remediate.cloud", "remediate.ledger")
 
