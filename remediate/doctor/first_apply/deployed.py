@@ -54,7 +54,7 @@ def doctor(target: Target) -> Result:
         "findings": dict(sorted(Counter(each.code.value for each in report.findings).items())),
     }
     found = severities[Severity.PROBLEM] + severities[Severity.WARNING]
-    return Result(Item.DOCTOR, judge(not report.findings, bad=found > 0), facts)
+    return Result(Item.DOCTOR, judge(not report.findings, bad=found > 0 and _is_deployed(target)), facts)
 
 
 def trigger(target: Target) -> Result:
@@ -70,9 +70,8 @@ def trigger(target: Target) -> Result:
         "conditions": conditions,
     }
     good = subscribed == len(target.snapshot.names.triggers) and not conditions
-    return Result(
-        Item.TRIGGER, judge(good, bad=not good and not any(isinstance(each, Unknown) for each in found)), facts
-    )
+    bad = _is_deployed(target) and not any(isinstance(each, Unknown) for each in found)
+    return Result(Item.TRIGGER, judge(good, bad=bad), facts)
 
 
 def launcher(target: Target) -> Result:
@@ -151,6 +150,11 @@ def ledger_role(target: Target) -> Result:
     facts: dict[str, Fact] = {"canary_recorded": recorded, "sweep": state}
     good = recorded is True and state is State.SUCCEEDED
     return Result(Item.LEDGER_ROLE, judge(good, bad=state is State.FAILED), facts)
+
+
+def _is_deployed(target: Target) -> bool:
+    """Something is installed: before the apply, what is missing is no fault."""
+    return isinstance(target.snapshot.receiver, RunService)
 
 
 def _state(service: object) -> State:
