@@ -31,6 +31,16 @@ class TransientFault(RemediateError):
     """Google Cloud or the ledger does not answer now; the same call may succeed later."""
 
 
+class BehindPerimeter(TransientFault):
+    """VPC Service Controls stopped the call. An administrator can let it through, and then the same call succeeds."""
+
+    def __init__(self, message: str, *, advice: str = "") -> None:
+        super().__init__(message, advice=advice or _LET_IN)
+
+
+_LET_IN = "An administrator of VPC Service Controls must let this identity in (docs/hardened-organizations.md)."
+
+
 class TerminalFault(RemediateError):
     """Google Cloud refused permanently (400, 403, 404): a retry gets the same answer."""
 

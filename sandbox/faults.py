@@ -17,6 +17,8 @@ class Effect(StrEnum):
     """The answer comes `seconds` late."""
     STATUS = "status"
     """The answer is Google's error with this `code`, 400 to 599; the request changes nothing."""
+    PERIMETER = "perimeter"
+    """The answer is the 403 of a perimeter of VPC Service Controls; the request changes nothing."""
     TIMEOUT = "timeout"
     """No answer for `seconds`, then the sandbox closes the connection; the request changes nothing."""
     LOST_ANSWER = "lost_answer"

@@ -22,7 +22,7 @@ from sandbox.apis import Apis, Call
 from sandbox.cloudrun import CloudRun, DeployRequest
 from sandbox.delivery import Delivering, Subscriber
 from sandbox.deployment_apis import DeploymentApis
-from sandbox.errors import ApiError, fail
+from sandbox.errors import ApiError, fail, stop_at_perimeter
 from sandbox.faults import Effect, Fault, Faults
 from sandbox.iam import read_policy, write_policy
 from sandbox.organization import Organization
@@ -95,6 +95,8 @@ class Sandbox:
                     raise _Unanswered
                 case Effect.STATUS:
                     fail(fault.code, f"A fault of the sandbox: {fault.code}")
+                case Effect.PERIMETER:
+                    stop_at_perimeter()
                 case Effect.RACING_WRITER:
                     self._race(request.path.partition(":")[0].removeprefix("/v1/"), fault.member)
         return any(fault.effect is Effect.LOST_ANSWER for fault in hits)

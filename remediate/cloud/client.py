@@ -6,11 +6,12 @@ retry, so each call gets both here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from remediate.errors import Forbidden, Missing, TerminalFault, TransientFault
+from remediate.errors import BehindPerimeter, Forbidden, Missing, TerminalFault, TransientFault
 
 if TYPE_CHECKING:
     from google.api_core.client_options import ClientOptions
@@ -55,6 +56,8 @@ def translate_errors(what: str) -> Iterator[None]:
     except exceptions.RetryError as error:
         raise TransientFault(f"{what}: {_told(error.cause or error)}") from error
     except exceptions.GoogleAPICallError as error:
+        if is_behind_perimeter(error):
+            raise BehindPerimeter(f"{what}: VPC Service Controls stopped the call: {_told(error)}") from error
         # 401 means that no token is available now. A missing permission is a 403.
         if _is_passing(error) or isinstance(error, (exceptions.Conflict, exceptions.Unauthorized)):
             raise TransientFault(f"{what}: {_told(error)}") from error
@@ -63,6 +66,29 @@ def translate_errors(what: str) -> Iterator[None]:
         raise kind(f"{what}: {_told(error)}") from error
     except (OSError, GoogleAuthError) as error:  # requests' errors are OSErrors
         raise TransientFault(f"{what}: {_told(error)}") from error
+
+
+_PERIMETER = "VPC_SERVICE_CONTROLS"  # the type of a violation ("Troubleshooting", VPC Service Controls)
+_STOPPED = re.compile(
+    r"(?:[A-Z]+ https?://\S+: )?Request is prohibited by organization's policy\.\s*vpcServiceControlsUniqueI[a-z]+:"
+)
+
+
+def is_behind_perimeter(error: BaseException) -> bool:
+    """Whether this is Google's own 403 by a perimeter of VPC Service Controls, and not by IAM.
+
+    Its details say so; an answer without details is recognized by the sentence that its message begins with. A text
+    that only quotes the sentence, as one with a caller's words in it could, does not count.
+    """
+    from google.api_core.exceptions import Forbidden
+
+    if not isinstance(error, Forbidden):
+        return False
+    if (error.reason, error.domain) == ("SECURITY_POLICY_VIOLATED", "googleapis.com"):
+        return True
+    details = [each for each in error.details if isinstance(each, dict)]
+    violations = [one for each in details for one in each.get("violations") or () if isinstance(one, dict)]
+    return any(one.get("type") == _PERIMETER for one in violations) or _STOPPED.match(str(error.message)) is not None
 
 
 def _is_passing(error: BaseException) -> bool:

@@ -132,7 +132,8 @@ class Logs(Protocol):
         """The entries of these projects (`projects/ID`) since that time that may be denials.
 
         Each as JSON, exactly as Cloud Logging has it, oldest first within each batch of projects. After the last one,
-        raises PartlyUnreadable if Google refused the logs of some projects, TerminalFault if it refused all.
+        raises PartlyUnreadable if Google refused the logs of some projects; if it refused all, TerminalFault, or
+        BehindPerimeter where a perimeter did.
         """
 
 
@@ -140,7 +141,7 @@ class Projects(Protocol):
     """Resource Manager: projects by id or number, with their ancestors, policies and tags."""
 
     def find(self, project: str) -> Project | None:
-        """The project with this id or number; None if it does not exist or the service may not see it (403)."""
+        """The project with this id or number; None if it does not exist or the service may not see it (403 by IAM)."""
 
     def list_projects(self, scope: str) -> list[str]:
         """All projects (`projects/ID`) at or below this scope (`organizations/N`, `folders/N`, `projects/ID`)."""

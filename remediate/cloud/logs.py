@@ -20,7 +20,7 @@ import msgspec
 from remediate.cloud.client import client_options, translate_errors, with_retries
 from remediate.cloud.interface import EntryKey
 from remediate.entries.log_filter import DENIALS, calls_of, deploys_by, ends_of, entries_by_id, policy_changes
-from remediate.errors import PartlyUnreadable, RemediateError, TerminalFault, TransientFault
+from remediate.errors import BehindPerimeter, PartlyUnreadable, RemediateError, TerminalFault, TransientFault
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
 from remediate.timed_cache import TimedCache
@@ -105,13 +105,13 @@ class GoogleLogs:
     def denials(self, projects: Sequence[str], since: datetime) -> Iterator[bytes]:
         """Reads many projects with one call. If Google refuses, halves them until it is known which ones it refuses."""
         batches = deque(list(projects[at : at + _SCOPES]) for at in range(0, len(projects), _SCOPES))
-        refused: dict[str, TerminalFault] = {}
+        refused: dict[str, TerminalFault | BehindPerimeter] = {}
         splits = 0
         while batches:
             batch = batches.popleft()
             try:
                 yield from self._scan(batch, since)
-            except TerminalFault as fault:
+            except (TerminalFault, BehindPerimeter) as fault:
                 if len(batch) > 1 and splits < _MOST_SPLITS:
                     splits += 1
                     middle = len(batch) // 2
@@ -119,7 +119,9 @@ class GoogleLogs:
                 else:
                     refused |= dict.fromkeys(batch, fault)
         if refused:
-            kind = PartlyUnreadable if len(refused) < len(projects) else TerminalFault
+            stopped = any(isinstance(fault, BehindPerimeter) for fault in refused.values())  # and may become readable
+            whole = BehindPerimeter if stopped else TerminalFault
+            kind = PartlyUnreadable if len(refused) < len(projects) else whole
             more = f" and {len(refused) - _MOST_SHOWN} more" if len(refused) > _MOST_SHOWN else ""
             raise kind(f"{', '.join(list(refused)[:_MOST_SHOWN])}{more}: {next(iter(refused.values()))}")
 
@@ -209,7 +211,7 @@ class GoogleLogs:
             scopes.setdefault("/".join(key.log_name.split("/")[:2]), []).append(key)
         try:
             self._read_back(list(scopes), waiting)
-        except TerminalFault:  # one scope without permission must not block the others
+        except (TerminalFault, BehindPerimeter):  # one scope that may not be read must not block the others
             for scope, keys in scopes.items():
                 part = {key: waiting[key] for key in keys}
                 try:

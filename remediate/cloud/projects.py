@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from remediate.cloud.client import client_options, translate_errors, with_retries
+from remediate.cloud.client import client_options, is_behind_perimeter, translate_errors, with_retries
 from remediate.cloud.interface import Project
 from remediate.iam.allow_policy import Binding
 from remediate.timed_cache import TimedCache
@@ -151,12 +151,17 @@ class GoogleProjects:
         return self._seen(lambda: get(name=name, timeout=self._timeout, retry=None))
 
     def _seen(self, call: Callable[[], _T]) -> _T | None:
-        """The answer; None for a 403 or 404. Google answers 403 for a project that does not exist."""
+        """The answer; None for a 403 or 404. Google answers 403 for a project that does not exist.
+
+        A project behind a perimeter exists, so that 403 is raised.
+        """
         from google.api_core.exceptions import Forbidden, NotFound
 
         try:
             return with_retries(call, self._timeout)
-        except (Forbidden, NotFound):
+        except (Forbidden, NotFound) as error:
+            if is_behind_perimeter(error):
+                raise
             return None
 
 

@@ -16,7 +16,7 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 
 def get(url: str, timeout: float, what: str) -> bytes:
-    """The body of the answer. Raises TransientFault or TerminalFault; both begin with `what`."""
+    """The body of the answer. Raises TransientFault (BehindPerimeter too) or TerminalFault; all begin with `what`."""
     return _asked("GET", url, None, timeout, what)
 
 

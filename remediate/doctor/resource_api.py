@@ -14,7 +14,7 @@ import msgspec
 
 from remediate.cloud.rest import get, post
 from remediate.doctor.resources import Absent, Fact, Unknown
-from remediate.errors import Missing, TerminalFault, TransientFault
+from remediate.errors import BehindPerimeter, Missing, TerminalFault, TransientFault
 
 _T = TypeVar("_T")
 _CALL = re.compile(r"\b(?:GET|POST) https?://\S+: ")  # the prefix of an error of Google's client library
@@ -62,6 +62,8 @@ class ResourceApi:
             return Absent(name)
         except TerminalFault as fault:
             return Unknown(name, _google_text(fault, name), right.permission, self._fix(service, fault, right))
+        except BehindPerimeter as fault:  # another project of the same API may answer
+            return Unknown(name, _google_text(fault, name), right.permission, fault.advice)
         except TransientFault as fault:
             why = _google_text(fault, name)
             with self._lock:

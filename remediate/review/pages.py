@@ -114,7 +114,7 @@ class Review:
         except Refused as error:
             return self._error_page(403, str(error), _SIGN_IN, who)
         except TransientFault as fault:
-            return self._error_page(503, str(fault), _RETRY_SOON, who)
+            return self._error_page(503, str(fault), fault.advice or _RETRY_SOON, who)
         except TerminalFault as fault:
             return self._error_page(502, str(fault), _CHECK_SETUP, who)
         except LedgerFault as fault:

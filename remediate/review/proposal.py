@@ -211,7 +211,7 @@ def _apply(
     except (Refused, BadInput, TerminalFault) as error:
         flash = Flash(str(error), error.advice, 409)
     except TransientFault as fault:
-        flash = Flash(str(fault), _RETRY_SOON, 503)
+        flash = Flash(str(fault), fault.advice or _RETRY_SOON, 503)
     values = {name: typed_text(request.form, name) for name in ("reason", "lasts")}
     return proposal_page(context, ident, who, flash, values)
 

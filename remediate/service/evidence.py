@@ -19,7 +19,7 @@ from remediate.entries.denial import Denial, EntryId, NotADenial, Reader, unders
 from remediate.entries.joining import Call, call_of, join_call, resolve_deploying_project
 from remediate.entries.log_entry import read_entry
 from remediate.entries.source import source_of
-from remediate.errors import Forbidden, TerminalFault, TransientFault, Unreadable
+from remediate.errors import BehindPerimeter, Forbidden, TerminalFault, TransientFault, Unreadable
 from remediate.iam.access import can_read
 from remediate.iam.allow_policy import AlreadyThere, Binding, edit_to_add
 from remediate.iam.grant import Grant
@@ -66,10 +66,10 @@ class PolicySnapshot:
             try:
                 if self._in_time:
                     self._above[scope] = self._projects.bindings(scope)
+            except (TerminalFault, BehindPerimeter):
+                pass
             except TransientFault:
                 self._in_time = False
-            except TerminalFault:
-                pass
         return self._above[scope]
 
 
@@ -240,7 +240,8 @@ class EvidenceCollector:
         if name is None:
             return home_by_name(member, self._home_names, organization)
         project = None
-        with suppress(TerminalFault):  # a name that Resource Manager rejects means unknown, not refused
+        # A name that Resource Manager rejects, or a project behind somebody's perimeter, means unknown, not refused.
+        with suppress(TerminalFault, BehindPerimeter):
             project = self._projects.find(name)
         if project is None or not _organization_known(project):
             return Home()

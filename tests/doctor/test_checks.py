@@ -240,6 +240,16 @@ def test_whatever_single_thing_may_not_be_read_is_said_with_the_right_that_it_ne
         assert " it needs " in finding.what
 
 
+def test_what_lies_behind_a_perimeter_is_said_so_and_no_role_is_said_to_help(installation: Installation) -> None:
+    installation.sandbox.faults({"match": "triggers/", "effect": "perimeter", "times": None})
+    installation.change({SINK: {"disabled": True}})
+    assert installation.codes() == {Code.NOT_KNOWN, Code.SINK_DISABLED}
+    finding = installation.finding(Code.NOT_KNOWN)
+    assert "VPC Service Controls stopped the call" in finding.what
+    assert "docs/hardened-organizations.md" in finding.fix
+    assert "gcloud" not in finding.fix
+
+
 def test_an_api_that_does_not_answer_is_unknown_and_the_others_are_checked(installation: Installation) -> None:
     installation.sandbox.faults({"match": "triggers/", "effect": "status", "code": 503, "times": None})
     installation.change({SINK: {"disabled": True}})

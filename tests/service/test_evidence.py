@@ -12,7 +12,7 @@ from remediate.cloud.interface import RepositoryDescription
 from remediate.decisions.policy import Mode, Outcome
 from remediate.decisions.policy_file import parse_policy
 from remediate.entries.denial import Denial, EntryId
-from remediate.errors import Refused, TerminalFault, TransientFault
+from remediate.errors import BehindPerimeter, Refused, TerminalFault, TransientFault
 from remediate.iam.access import can_read, predefined_readers
 from remediate.iam.allow_policy import Binding
 from remediate.iam.grant import ROLE
@@ -118,6 +118,21 @@ def test_a_policy_that_cannot_be_read_is_unknown_and_stops_nothing(world: World,
             raise fault
 
     assert enforce(world, same(), projects=Hidden()).written
+
+
+def test_a_project_s_policy_behind_a_perimeter_hides_no_policy_above_it(world: World) -> None:
+    world.projects.policies["folders/421"] = [binding("roles/artifactregistry.reader", MEMBER.id)]
+
+    class Hidden:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.projects, name)
+
+        def bindings(self, scope: str) -> Any:
+            if scope.startswith("projects/"):
+                raise BehindPerimeter("getIamPolicy: 403")
+            return world.projects.bindings(scope)
+
+    assert enforce(world, same(), projects=Hidden()).decision.reasons == (Reason.INHERITED,)
 
 
 def test_rules_grant_only_where_the_registry_project_bears_the_tag(world: World) -> None:

@@ -12,7 +12,7 @@ from remediate.decisions.organization import HomeNames
 from remediate.decisions.policy import BuiltIn, Mode, Outcome, Rules
 from remediate.decisions.policy_file import parse_policy
 from remediate.entries.denial import Denial
-from remediate.errors import TerminalFault
+from remediate.errors import BehindPerimeter, TerminalFault
 from remediate.ledger.opening import open_ledger
 from remediate.reasons import Reason
 from tests.audit_entries import DEPLOYER, activity, denial, user_text
@@ -80,14 +80,17 @@ def test_without_names_of_ours_people_are_unknown_and_asked(world: World) -> Non
         assert (decision.outcome, decision.reasons) == (Outcome.ASK, (Reason.MEMBER_ORGANIZATION_UNKNOWN,))
 
 
-def test_a_member_whose_project_may_not_be_asked_for_is_unknown_and_no_refusal(world: World) -> None:
+@pytest.mark.parametrize("kind", [TerminalFault, BehindPerimeter])
+def test_a_member_whose_project_may_not_be_asked_for_is_unknown_and_no_refusal(
+    world: World, kind: type[TerminalFault | BehindPerimeter]
+) -> None:
     class Strict:
         def __getattr__(self, name: str) -> Any:
             return getattr(world.projects, name)
 
         def find(self, project: str) -> Any:
             if project == "platform-images":
-                raise TerminalFault("get projects/platform-images: 400")
+                raise kind("get projects/platform-images: refused")
             return world.projects.find(project)
 
     entry = by("build@platform-images.iam.gserviceaccount.com")

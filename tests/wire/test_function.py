@@ -225,6 +225,19 @@ def test_two_instances_and_foreign_writers_lose_nothing(tmp_path: Path) -> None:
         sandbox.close()
 
 
+@pytest.mark.parametrize("stopped", ["repositories/app$", "getIamPolicy", "setIamPolicy", "GET /v3/projects/"])
+def test_a_perimeter_refuses_nothing_for_good(start: Start, sandbox_server: SandboxProcess, stopped: str) -> None:
+    """VPC Service Controls stops a call: the event comes again, and is granted once an administrator lets us in."""
+    function = start(REMEDIATE_MODE="enforce", REMEDIATE_ORGANIZATION="400000000001")
+    sandbox_server.faults({"match": stopped, "effect": "perimeter", "times": None})
+    assert function.push(push_body(same_project())) == 503
+    assert {record.state for record in function.records()} <= {State.APPROVED}
+    sandbox_server.faults()
+    assert function.push(push_body(same_project())) == 200
+    assert [record.state for record in function.records()] == [State.GRANTED]
+    assert sandbox_server.readers(SAME_REPOSITORY) == [DEPLOYER]
+
+
 def test_a_deploy_in_the_sandbox_is_cured_end_to_end(start: Start, sandbox_server: SandboxProcess) -> None:
     """Deploy, entry, push (redelivered while Google Cloud fails), grant, and the same deploy goes through."""
     function = start(REMEDIATE_MODE="enforce", REMEDIATE_TIMEOUT="1")
