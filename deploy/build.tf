@@ -29,6 +29,14 @@ resource "google_storage_bucket" "source" {
   force_destroy               = true
   labels                      = local.labels
 
+  dynamic "encryption" {
+    for_each = var.kms_key[*]
+
+    content {
+      default_kms_key_name = encryption.value
+    }
+  }
+
   versioning {
     enabled = true
   }
@@ -44,7 +52,7 @@ resource "google_storage_bucket" "source" {
     }
   }
 
-  depends_on = [google_project_service.used]
+  depends_on = [google_project_service.used, terraform_data.key]
 }
 
 resource "google_storage_bucket_object" "policy" {
@@ -62,6 +70,7 @@ resource "google_artifact_registry_repository" "images" {
   format        = "DOCKER"
   description   = "The image of ${var.name}"
   labels        = local.labels
+  kms_key_name  = var.kms_key
 
   # clean-up.json says which images are deleted after a while; install.sh sets the same.
   dynamic "cleanup_policies" {
@@ -90,7 +99,7 @@ resource "google_artifact_registry_repository" "images" {
     }
   }
 
-  depends_on = [google_project_service.used]
+  depends_on = [google_project_service.used, terraform_data.key]
 }
 
 # Cloud Run's own build settings describe a build and start none, so this starts it, as install.sh does; what runs the

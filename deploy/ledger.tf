@@ -22,7 +22,15 @@ resource "google_firestore_database" "ledger" {
   point_in_time_recovery_enablement = "POINT_IN_TIME_RECOVERY_ENABLED"
   deletion_policy                   = "ABANDON"
 
-  depends_on = [google_project_service.used]
+  dynamic "cmek_config" {
+    for_each = var.kms_key[*]
+
+    content {
+      kms_key_name = cmek_config.value
+    }
+  }
+
+  depends_on = [google_project_service.used, terraform_data.key]
 }
 
 resource "google_firestore_index" "ledger" {

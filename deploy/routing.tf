@@ -51,9 +51,10 @@ resource "google_logging_folder_sink" "denials" {
 resource "google_pubsub_topic" "denials" {
   count = local.kind == "projects" ? 0 : 1
 
-  project = var.project
-  name    = local.names.topics.denials
-  labels  = local.labels
+  project      = var.project
+  name         = local.names.topics.denials
+  labels       = local.labels
+  kms_key_name = var.kms_key
 
   # What was delivered can be delivered once more, by a seek: docs/operations.md, "Replay".
   message_retention_duration = "604800s"
@@ -62,7 +63,7 @@ resource "google_pubsub_topic" "denials" {
     allowed_persistence_regions = [var.region]
   }
 
-  depends_on = [google_project_service.used]
+  depends_on = [google_project_service.used, terraform_data.key]
 }
 
 # Authoritative: whoever else was let in to publish is taken out again.
@@ -155,15 +156,16 @@ resource "google_project_iam_member" "events" {
 # What could not be delivered. Eventarc makes the subscription itself and no resource of the provider owns it, so its
 # dead-letter policy is set by a command; `remediate doctor` looks whether it is still there.
 resource "google_pubsub_topic" "dead_letters" {
-  project = var.project
-  name    = local.names.topics.dead_letters
-  labels  = local.labels
+  project      = var.project
+  name         = local.names.topics.dead_letters
+  labels       = local.labels
+  kms_key_name = var.kms_key
 
   message_storage_policy {
     allowed_persistence_regions = [var.region]
   }
 
-  depends_on = [google_project_service.used]
+  depends_on = [google_project_service.used, terraform_data.key]
 }
 
 resource "google_pubsub_subscription" "dead_letters" {
@@ -222,13 +224,14 @@ resource "terraform_data" "dead_letters" {
 
 # What people and tools are told: each transition, for whoever subscribes.
 resource "google_pubsub_topic" "notices" {
-  project = var.project
-  name    = local.names.topics.notices
-  labels  = local.labels
+  project      = var.project
+  name         = local.names.topics.notices
+  labels       = local.labels
+  kms_key_name = var.kms_key
 
   message_storage_policy {
     allowed_persistence_regions = [var.region]
   }
 
-  depends_on = [google_project_service.used]
+  depends_on = [google_project_service.used, terraform_data.key]
 }

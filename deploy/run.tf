@@ -57,6 +57,7 @@ resource "google_cloud_run_v2_service" "receiver" {
   template {
     service_account                  = google_service_account.of["receiver"].email
     timeout                          = "${var.timeout_seconds}s"
+    encryption_key                   = var.kms_key
     max_instance_request_concurrency = var.threads
 
     scaling {
@@ -106,6 +107,7 @@ resource "google_cloud_run_v2_service" "receiver" {
     google_project_iam_member.ledger,
     google_secret_manager_secret_iam_member.webhooks,
     google_storage_bucket_iam_member.policy,
+    terraform_data.key,
   ]
 }
 
@@ -131,6 +133,7 @@ resource "google_cloud_run_v2_service" "review" {
   template {
     service_account                  = google_service_account.of["review"].email
     timeout                          = "${var.timeout_seconds}s"
+    encryption_key                   = var.kms_key
     max_instance_request_concurrency = var.threads
 
     scaling {
@@ -193,6 +196,7 @@ resource "google_cloud_run_v2_service" "review" {
   depends_on = [
     google_secret_manager_secret_iam_member.review,
     google_secret_manager_secret_version.review,
+    terraform_data.key,
   ]
 }
 
@@ -227,6 +231,7 @@ resource "google_cloud_run_v2_job" "sweep" {
   template {
     template {
       service_account = google_service_account.of["sweep"].email
+      encryption_key  = var.kms_key
       timeout         = "1800s"
       max_retries     = 3 # fewer end in false alarms: "Known issues in Cloud Run", jobs
 
@@ -268,6 +273,8 @@ resource "google_cloud_run_v2_job" "sweep" {
       }
     }
   }
+
+  depends_on = [terraform_data.key]
 }
 
 resource "google_cloud_run_v2_job_iam_binding" "sweep" {

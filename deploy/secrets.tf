@@ -14,11 +14,19 @@ resource "google_secret_manager_secret" "review" {
     user_managed {
       replicas {
         location = var.region
+
+        dynamic "customer_managed_encryption" {
+          for_each = var.kms_key[*]
+
+          content {
+            kms_key_name = customer_managed_encryption.value
+          }
+        }
       }
     }
   }
 
-  depends_on = [google_project_service.used]
+  depends_on = [google_project_service.used, terraform_data.key]
 }
 
 resource "google_secret_manager_secret_version" "review" {

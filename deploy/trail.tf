@@ -30,7 +30,15 @@ resource "google_logging_project_bucket_config" "trail" {
   retention_days = var.trail_days
   locked         = var.trail_locked
 
-  depends_on = [google_project_service.used]
+  dynamic "cmek_settings" {
+    for_each = var.kms_key[*]
+
+    content {
+      kms_key_name = cmek_settings.value
+    }
+  }
+
+  depends_on = [google_project_service.used, terraform_data.key]
 }
 
 resource "google_logging_project_sink" "trail" {

@@ -323,6 +323,27 @@ variable "ledger_location" {
   }
 }
 
+variable "kms_key" {
+  description = "Your Cloud KMS key for all data that the service keeps (projects/P/locations/L/keyRings/R/cryptoKeys/K), in the region; null: Google's keys. Set it with the first apply."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key == null || can(regex("^projects/[a-z][a-z0-9.:-]+/locations/[a-z0-9-]+/keyRings/[A-Za-z0-9_-]{1,63}/cryptoKeys/[A-Za-z0-9_-]{1,63}$", var.kms_key))
+    error_message = "kms_key: expected the name of a key, without a version: projects/P/locations/L/keyRings/R/cryptoKeys/K."
+  }
+
+  validation {
+    condition     = var.kms_key == null || try(split("/", var.kms_key)[3], var.region) == var.region
+    error_message = "kms_key: expected a key whose location is the region: what is encrypted with it is kept there."
+  }
+
+  validation {
+    condition     = var.kms_key == null || coalesce(var.ledger_location, var.region) == var.region
+    error_message = "kms_key: expected ledger_location to be null or the region: one key serves one location."
+  }
+}
+
 # How the service runs. Measurements: docs/operations.md, "Sizes"
 
 variable "name" {

@@ -41,6 +41,8 @@ def named(kind: str, values: Json) -> Json:
                 "member": f"serviceAccount:{email}",
                 "id": f"projects/{project}/serviceAccounts/{email}",
             }
+        case "google_project_service":
+            return {"id": f"{project}/{values['service']}"}
         case "google_organization_iam_custom_role":
             return {"id": f"organizations/{values['org_id']}/roles/{values['role_id']}"}
         case "google_project_iam_custom_role":
@@ -86,6 +88,8 @@ def read(kind: str, values: Json) -> Json:
             return {"number": NUMBER, "id": f"projects/{PROJECT}"}
         case "data.google_folder":
             return {"organization": f"organizations/{ORGANIZATION}", "id": values["folder"]}
+        case "data.google_logging_project_cmek_settings":
+            return {"service_account_id": f"cmek-p{NUMBER}@gcp-sa-logging.iam.gserviceaccount.com"}
         case "ephemeral.random_password":
             return {"result": "x" * 48}
     return {}
@@ -200,6 +204,17 @@ class Paper:
             return Plan(json.loads(self.terraform(where, "show", "-json", kept).stdout))
         finally:
             given.unlink()
+
+
+def behind(arrows: dict[str, set[str]], one: str) -> set[str]:
+    """Everything that this resource waits for, directly or not."""
+    found: set[str] = set()
+    waiting = [one]
+    while waiting:
+        for each in arrows.get(waiting.pop(), set()) - found:
+            found.add(each)
+            waiting.append(each)
+    return found
 
 
 @pytest.fixture(scope="session")

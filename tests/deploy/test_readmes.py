@@ -30,7 +30,8 @@ def test_both_readmes_name_the_same_roles_of_the_person_who_installs() -> None:
     first = _roles(README.partition("## Deploy it")[2].partition("```sh")[0])
     second = _roles(DEPLOY.partition("The person who runs Terraform needs")[2].partition("\n## ")[0])
     assert {"roles/owner", "roles/storage.admin", "roles/iam.organizationRoleAdmin"} <= first
-    assert second - first == {"roles/iam.denyAdmin"}  # for deny_policy alone, which is off by default
+    # For deny_policy and kms_key alone, which are off by default.
+    assert second - first == {"roles/iam.denyAdmin", "roles/cloudkms.admin"}
 
 
 def test_the_commands_before_an_apply_enable_the_api_of_roles_and_name_the_quota_project() -> None:
