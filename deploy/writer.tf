@@ -6,11 +6,13 @@ resource "google_pubsub_topic" "approvals" {
   name    = local.names.topics.approvals
   labels  = local.labels
 
+  kms_key_name = var.kms_key
+
   message_storage_policy {
     allowed_persistence_regions = [var.region]
   }
 
-  depends_on = [google_project_service.used]
+  depends_on = [google_project_service.used, terraform_data.key]
 }
 
 resource "google_pubsub_topic_iam_member" "approvals" {
@@ -63,6 +65,7 @@ resource "google_cloud_run_v2_service" "writer" {
     service_account                  = google_service_account.of["writer"].email
     timeout                          = "${var.timeout_seconds}s"
     max_instance_request_concurrency = var.threads
+    encryption_key                   = var.kms_key
 
     scaling {
       min_instance_count = 0
@@ -110,6 +113,7 @@ resource "google_cloud_run_v2_service" "writer" {
     google_project_iam_member.ledger,
     google_secret_manager_secret_iam_member.webhooks,
     google_storage_bucket_iam_member.policy,
+    terraform_data.key,
   ]
 }
 
