@@ -41,7 +41,7 @@ def roles(installation: Json) -> dict[str, dict[str, bool]]:
     """The permissions of each custom role, and whether only a role above projects can hold it."""
     held: dict[str, dict[str, bool]] = {role: {} for role in installation["resources"]["roles"]}
     for call in installation["calls"]:
-        for role in call["roles"]:
+        for role in held.keys() & {*call["roles"]}:  # not Google's own
             above = call.get("only") == "above"
             held[role][call["permission"]] = above and held[role].get(call["permission"], True)
     held["ledger"] = {each["permission"]: False for each in installation["ledger"]}

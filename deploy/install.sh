@@ -171,9 +171,12 @@ subscription_dead_letters=${name}-dead-letters
 subscription_approvals=${name}-approvals
 trigger_denials=${name}-denials
 sink_denials=${name}-denials
+sink_view=${name}-view
 sink_trail=${name}-trail
 sink_writes=${name}-writes
 log_bucket_trail=${name}-trail
+log_bucket_denials=${name}-denials
+log_view_denials=${name}-denials
 service_receiver=${name}-receiver
 service_review=${name}-review
 service_writer=${name}-writer
@@ -336,6 +339,8 @@ for each in "${who_reviews[@]}" ${who_operates[@]+"${who_operates[@]}"}; do
   esac
 done
 in_the_trail="^;^title=the trail alone;expression=resource.name.endsWith(\"locations/$region/buckets/$log_bucket_trail\")"
+in_the_denials="^;^title=the denials alone;expression=resource.name.endsWith(\"locations/$region/buckets/$log_bucket_denials\")"
+kept=projects/$project/locations/$region/buckets/$log_bucket_denials # where entries are read back from
 
 if [[ -n $remove ]]; then
   # shellcheck source=deploy/remove.sh
@@ -477,6 +482,25 @@ unless gcloud artifacts docker images describe "$image" "${here_[@]}" -- \
   --substitutions="_IMAGE=$image" --service-account="projects/$project/serviceAccounts/$(email builder)" --gcs-source-staging-dir="$bucket/source"
 image=$(ask "${image%:*}@DIGEST_OF_${image##*:}" gcloud artifacts docker images describe "$image" "${here_[@]}" --format='value(image_summary.fully_qualified_digest)')
 
+# log_bucket NAME DAYS: make a log bucket. A deleted one stays for seven days, takes no entry and cannot be made anew.
+log_bucket() {
+  if [[ -z $dry ]] && [[ $(gcloud logging buckets describe "$1" "${here_[@]}" --location="$region" --format='value(lifecycleState)' 2>/dev/null) == DELETE_REQUESTED ]]; then
+    run gcloud logging buckets undelete "$1" "${here_[@]}" --location="$region"
+  fi
+  unless gcloud logging buckets describe "$1" "${here_[@]}" --location="$region" -- \
+    gcloud logging buckets create "$1" "${here_[@]}" --location="$region" --retention-days="$2"
+}
+
+if [[ $kind != projects ]]; then
+  echo "# Where entries are read back from"
+  log_bucket "$log_bucket_denials" 7
+  viewed=("$log_view_denials" "${here_[@]}" --bucket="$log_bucket_denials" --location="$region")
+  unless gcloud logging views describe "${viewed[@]}" -- gcloud logging views create "${viewed[@]}"
+  for each in receiver review sweep; do
+    run gcloud logging views add-iam-policy-binding "${viewed[@]}" --role=roles/logging.viewAccessor --member="$(member $each)"
+  done
+fi
+
 echo "# What runs"
 allowed='' identities=''
 for each in "${who_reviews[@]}"; do
@@ -487,7 +511,7 @@ done
 for each in $(printf '%s\n' "${accounts[@]}" | LC_ALL=C sort); do identities+=${identities:+,}$(email "$each"); done
 page=https://$service_review-$number.$region.run.app
 environment="REMEDIATE_MODE=$mode@@REMEDIATE_LEDGER=firestore://$project/$database_ledger@@REMEDIATE_REVIEWERS=$allowed@@REMEDIATE_IDENTITIES=$identities"
-[[ -z $organization ]] || environment+="@@REMEDIATE_ORGANIZATION=$organization"
+[[ -z $organization ]] || environment+="@@REMEDIATE_ORGANIZATION=$organization@@REMEDIATE_LOG_VIEW=$kept/views/$log_view_denials"
 [[ -z $opted_in ]] || environment+="@@REMEDIATE_OPT_IN_TAG=$opted_in"
 [[ -z $operators ]] || environment+="@@REMEDIATE_OPERATORS=$operators"
 [[ -z $domains ]] || environment+="@@REMEDIATE_DOMAINS=$domains"
@@ -543,12 +567,7 @@ sink() {
   fi
   identity=$(ask "SINK_OF_$1" gcloud logging sinks describe "$2" "${at[@]}" --format='value(writerIdentity)')
 }
-# A deleted bucket stays for seven days, takes no entry and cannot be made anew.
-if [[ -z $dry ]] && [[ $(gcloud logging buckets describe "$log_bucket_trail" "${here_[@]}" --location="$region" --format='value(lifecycleState)' 2>/dev/null) == DELETE_REQUESTED ]]; then
-  run gcloud logging buckets undelete "$log_bucket_trail" "${here_[@]}" --location="$region"
-fi
-unless gcloud logging buckets describe "$log_bucket_trail" "${here_[@]}" --location="$region" -- \
-  gcloud logging buckets create "$log_bucket_trail" "${here_[@]}" --location="$region" --retention-days=400
+log_bucket "$log_bucket_trail" 400
 trail=logging.googleapis.com/projects/$project/locations/$region/buckets/$log_bucket_trail
 lines=$(cat "$here/trail.filter")
 lines=${lines//\$\{receiver\}/$service_receiver} lines=${lines//\$\{review\}/$service_review} lines=${lines//\$\{writer\}/$service_writer}
@@ -576,6 +595,8 @@ else
   for place in "${scopes[@]}"; do
     sink "$place" "$sink_denials" "pubsub.googleapis.com/projects/$project/topics/$topic_denials" "$(cat "$here/denials.filter")"
     run gcloud pubsub topics add-iam-policy-binding "$topic_denials" "${here_[@]}" --role=roles/pubsub.publisher --member="$identity"
+    sink "$place" "$sink_view" "logging.googleapis.com/$kept" "$(cat "$here/denials.filter")"
+    grant "projects/$project" roles/logging.bucketWriter "$identity" "$in_the_denials"
   done
   unless gcloud eventarc triggers describe "$trigger_denials" "${here_[@]}" --location="$region" -- \
     gcloud eventarc triggers create "$trigger_denials" "${here_[@]}" --location="$region" --service-account="$(email trigger)" \

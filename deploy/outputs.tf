@@ -53,6 +53,11 @@ output "remove" {
     # gcloud iam roles undelete ${basename(google_project_iam_custom_role.ledger.id)} --project=${var.project}
     gcloud logging buckets undelete ${google_logging_project_bucket_config.trail.bucket_id} --project=${var.project} --location=${var.region}
     terraform import google_logging_project_bucket_config.trail projects/${var.project}/locations/${var.region}/buckets/${google_logging_project_bucket_config.trail.bucket_id}
+%{for each in google_logging_project_bucket_config.denials~}
+    # The same for the bucket of denials, which was deleted with what it held:
+    gcloud logging buckets undelete ${each.bucket_id} --project=${var.project} --location=${var.region}
+    terraform import 'google_logging_project_bucket_config.denials[0]' projects/${var.project}/locations/${var.region}/buckets/${each.bucket_id}
+%{endfor~}
     # To go on with the ledger that stayed (in a module, with its name before the address):
     terraform import google_firestore_database.ledger projects/${var.project}/databases/${google_firestore_database.ledger.name}
   EOT

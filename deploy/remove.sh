@@ -31,6 +31,15 @@ found() {
 # sink_gone PLACE NAME: delete a sink.
 sink_gone() { gone gcloud logging sinks delete "$2" --quiet --"${1%s/*}=${1#*/}"; }
 
+# sink_out PLACE NAME CONDITION: delete a sink that writes to a log bucket, and its right. One identity of Google's may write
+# for several installations, so that it loses the right on this bucket alone.
+sink_out() {
+  if [[ $kind != projects ]] && found "SINK_OF_$1" gcloud logging sinks describe "$2" --"${1%s/*}=${1#*/}" --format='value(writerIdentity)'; then
+    withdraw "projects/$project" roles/logging.bucketWriter "$answer" "$3"
+  fi
+  sink_gone "$1" "$2"
+}
+
 left=()
 
 echo "# The way of a failed deploy"
@@ -38,17 +47,18 @@ for each in "${triggers[@]}"; do # each deletes its subscription
   gone gcloud eventarc triggers delete "$each" "${here_[@]}" --location="$region"
 done
 if [[ $kind != projects ]]; then
-  for place in "${scopes[@]}"; do sink_gone "$place" "$sink_denials"; done
+  for place in "${scopes[@]}"; do
+    sink_gone "$place" "$sink_denials"
+    sink_out "$place" "$sink_view" "$in_the_denials"
+  done
+  gone gcloud logging views delete "$log_view_denials" "${here_[@]}" --bucket="$log_bucket_denials" --location="$region"
+  if found '' gcloud logging buckets describe "$log_bucket_denials" "${here_[@]}" --location="$region" --format='value(lifecycleState)' && [[ $answer != DELETE_REQUESTED ]]; then
+    gone gcloud logging buckets delete "$log_bucket_denials" "${here_[@]}" --location="$region"
+  fi
 fi
 
 echo "# The trail"
-for place in "${places[@]}"; do
-  # One identity of Google's may write for several installations, so that it loses the right on this trail alone.
-  if [[ $kind != projects ]] && found "SINK_OF_$place" gcloud logging sinks describe "$sink_writes" --"${place%s/*}=${place#*/}" --format='value(writerIdentity)'; then
-    withdraw "projects/$project" roles/logging.bucketWriter "$answer" "$in_the_trail"
-  fi
-  sink_gone "$place" "$sink_writes"
-done
+for place in "${places[@]}"; do sink_out "$place" "$sink_writes" "$in_the_trail"; done
 sink_gone "projects/$project" "$sink_trail"
 if found '' gcloud logging buckets describe "$log_bucket_trail" "${here_[@]}" --location="$region" --format='value(locked,lifecycleState)'; then
   case $answer in
@@ -129,5 +139,5 @@ printf '#   %s\n' "${left[@]}"
 if [[ -n $dry ]]; then
   printf '# Nothing was run. Leave out --dry-run to remove.\n'
 else
-  printf '# Done. Within seven days, the install undeletes the log bucket and the custom roles.\n'
+  printf '# Done. Within seven days, the install undeletes the log buckets and the custom roles.\n'
 fi

@@ -17,6 +17,7 @@ locals {
       REMEDIATE_IDENTITIES         = join(",", sort([for each in google_service_account.of : each.email]))
       REMEDIATE_POLICY             = one([for each in google_storage_bucket_object.policy : "gs://${each.bucket}/${each.name}"])
       REMEDIATE_POLICY_CONFIRMED   = var.policy_file == null ? null : filesha256(var.policy_file)
+      REMEDIATE_LOG_VIEW           = local.log_view
       REMEDIATE_OPT_IN_TAG         = try(join(",", local.opted_in.values), null)
       REMEDIATE_DOMAINS            = length(var.domains) > 0 ? join(",", var.domains) : null
       REMEDIATE_WORKFORCE_POOLS    = length(var.workforce_pools) > 0 ? join(",", var.workforce_pools) : null

@@ -312,6 +312,12 @@ variable "trail_locked" {
   default     = false
 }
 
+variable "denials_bucket" {
+  description = "For an organization or folders: keep the failed deploys' whole log entries for seven days in a log bucket that the service alone may read, and read entries back from there; false: from the projects' own logs."
+  type        = bool
+  default     = true
+}
+
 variable "ledger_location" {
   description = "The location of the Firestore database, such as eur3 or nam5; null: the region. Cannot be changed later."
   type        = string

@@ -133,6 +133,10 @@ TOPIC = Accepted(
     "projects/PROJECT/topics/TOPIC",
     _same(r"projects/[a-z][a-z0-9:.-]{4,98}[a-z0-9]/topics/[A-Za-z][A-Za-z0-9._~+%-]{2,254}"),
 )
+LOG_VIEW = Accepted(
+    "projects/PROJECT/locations/LOCATION/buckets/BUCKET/views/VIEW",
+    _same(r"projects/[a-z][a-z0-9:.-]{4,98}[a-z0-9]/locations/[a-z0-9-]+/buckets/[\w.-]{1,100}/views/[\w.-]{1,100}"),
+)
 SLACK_WEBHOOK = _webhook("https://hooks.slack.com/services/...", "hooks.slack.com", "hooks.slack-gov.com")
 CHAT_WEBHOOK = _webhook("https://chat.googleapis.com/v1/spaces/...", "chat.googleapis.com")
 REVIEW_URL = Accepted("https://HOST (or http:// on 127.0.0.1 or localhost), without a query", _page)

@@ -66,6 +66,9 @@ class Settings(msgspec.Struct, frozen=True):
     """`REMEDIATE_TIMEOUT`: seconds that one call to Google Cloud may take, 1 to 60."""
     lookups_a_minute: int = 50
     """`REMEDIATE_LOOKUPS_A_MINUTE`: how many log look-ups this process makes in a minute, 1 to 60: all share 60."""
+    log_view: str | None = None
+    """`REMEDIATE_LOG_VIEW`: `projects/P/locations/L/buckets/B/views/V`, the view of a log bucket that sinks fill with
+    denials. Entries are read back from it first, and `sweep --since` reads it. Not set: the projects' own logs."""
     lapse_days: float = LAPSE_AFTER.days
     """`REMEDIATE_LAPSE_DAYS`: days until a proposal, or an approval that is not carried out, expires."""
     hold_days: float = HOLD_REJECTIONS.days
@@ -114,6 +117,7 @@ _VARIABLES = {
     "troubleshooter": ("REMEDIATE_TROUBLESHOOTER", values.one_of({"on": True, "off": False})),
     "timeout": ("REMEDIATE_TIMEOUT", values.number_of("seconds", 1, 60)),
     "lookups_a_minute": ("REMEDIATE_LOOKUPS_A_MINUTE", values.LOOKUPS),
+    "log_view": ("REMEDIATE_LOG_VIEW", values.LOG_VIEW),
     "lapse_days": ("REMEDIATE_LAPSE_DAYS", values.number_of("days", 1, 365)),
     "hold_days": ("REMEDIATE_HOLD_DAYS", values.number_of("days", 1, 3650)),
     "one_may_declare": ("REMEDIATE_UNKNOWN_DEPLOYER", values.one_of({"two": False, "declare": True})),

@@ -13,6 +13,8 @@ LAPSE_AFTER = timedelta(days=7)
 """After this time a proposal expires, and so does an approval that is not carried out; a setting changes it."""
 HOLD_REJECTIONS = timedelta(days=30)
 """A rejection holds for this time; a setting changes it."""
+LOG_VIEW_LASTS = timedelta(days=7)
+"""How long the log view's bucket keeps an entry, as deploy/ sets it up."""
 RETRY_AFTER, RETRY_SURELY, PROPAGATION = timedelta(minutes=2), timedelta(minutes=7), timedelta(minutes=15)
 """How long IAM needs for a grant: usually, at times, and at most. Source: "Access change propagation" (IAM): typically
 two minutes, at times seven or more."""

@@ -59,7 +59,8 @@ def logs_from(settings: Settings) -> Logs | None:
         return None
     from remediate.cloud.logs import GoogleLogs
 
-    return GoogleLogs(settings.endpoints.get("LOGGING"), settings.timeout, calls=settings.lookups_a_minute)
+    at, calls = settings.endpoints.get("LOGGING"), settings.lookups_a_minute
+    return GoogleLogs(at, settings.timeout, calls=calls, view=settings.log_view)
 
 
 def trail_log_from(settings: Settings, failed: Callable[[str], None]) -> Events:

@@ -15,6 +15,7 @@ from sandbox import auditlog
 from sandbox.delivery import Delivering
 from sandbox.errors import ApiError, refuse
 from sandbox.iam import DOWNLOAD, denied, holds, read_policy, readers, write_policy
+from sandbox.logbuckets import VIEW, LogBuckets
 from sandbox.logfilter import compile_filter
 from sandbox.organization import Node, Organization
 
@@ -38,6 +39,7 @@ class Apis:
     organization: Organization
     delivering: Delivering
     log: list[Json] = field(default_factory=list)
+    buckets: LogBuckets | None = None
 
     def answer(self, method: str, path: str, call: Call) -> Json:
         """The JSON answer to a request. Raises ApiError if Google would refuse the request."""
@@ -50,6 +52,8 @@ class Apis:
     def write(self, entry: Json) -> None:
         """Write an entry to the log and send it to the subscribers."""
         self.log.append(entry)
+        if self.buckets:
+            self.buckets.keep(entry)
         self.delivering.send(entry)
 
     # Artifact Registry v1
@@ -223,8 +227,11 @@ class Apis:
         scopes = call.body.get("resourceNames", [])
         if not scopes:
             refuse("INVALID_ARGUMENT", "resourceNames is required")
-        projects = {project for scope in scopes for project in self._projects_in(scope)}
-        found = [entry for entry in self.log if entry["logName"].split("/")[1] in projects and matches(entry)]
+        views = [scope for scope in scopes if self.buckets and VIEW.fullmatch(scope)]
+        projects = {project for scope in scopes if scope not in views for project in self._projects_in(scope)}
+        written = [entry for entry in self.log if entry["logName"].split("/")[1] in projects]
+        written += [entry for view in views if self.buckets for entry in self.buckets.read(view)]
+        found = [entry for entry in written if matches(entry)]
         order = call.body.get("orderBy", "timestamp asc")
         if order not in ("timestamp asc", "timestamp desc"):
             refuse("INVALID_ARGUMENT", f"orderBy: {order!r}; expected 'timestamp asc' or 'timestamp desc'")

@@ -35,6 +35,8 @@ class Names:
         self.approvals = f"{self.project}/topics/{self.of('topics', 'approvals')}"
         self.dead = f"topics/{self.of('topics', 'dead_letters')}"
         self.trigger = self.of("triggers", "denials")
+        self.bucket = f"{self.place}/buckets/{self.of('log_buckets', 'denials')}"
+        self.view = f"{self.bucket}/views/{self.of('log_views', 'denials')}"
         self.subscription = f"{self.project}/subscriptions/eventarc-{seed.region}-{self.trigger}-sub-001"
         kind = "org" if seed.scope.startswith("organizations/") else "folder"
         self.writer = (
@@ -90,7 +92,13 @@ def _grant(seed: DeploymentSeed, names: Names, organization: Organization) -> No
         names.project,
         {"role": ledger, "members": [names.member(task) for task in _DECIDE]},
         {"role": "roles/logging.logWriter", "members": [names.member("builder")]},
+        {"role": "roles/logging.bucketWriter", "members": [names.writer], "condition": _alone(names.bucket)},
     )
+
+
+def _alone(bucket: str) -> Json:
+    name = bucket.partition("/locations/")[2]
+    return {"title": "the denials alone", "expression": f'resource.name.endsWith("locations/{name}")'}
 
 
 def _bind(organization: Organization, name: str, *bindings: Json) -> None:
@@ -103,7 +111,8 @@ def _bind(organization: Organization, name: str, *bindings: Json) -> None:
 def _routing(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
     dead_topic = f"{names.project}/{names.dead}"
     dead_kept = f"{names.project}/subscriptions/{names.of('subscriptions', 'dead_letters')}"
-    sink = names.of("sinks", "denials")
+    sink, feeding = names.of("sinks", "denials"), names.of("sinks", "view")
+    deciding = [names.member(task) for task in _DECIDE]
     push = {
         "pushEndpoint": "https://eventarc.example/push",
         "oidcToken": {"serviceAccountEmail": names.email("trigger")},
@@ -119,6 +128,16 @@ def _routing(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
             "includeChildren": True,
             "createTime": "2026-01-01T00:00:00Z",
         },
+        f"/v2/{seed.scope}/sinks/{feeding}": {
+            "name": feeding,
+            "destination": f"logging.googleapis.com/{names.bucket}",
+            "filter": seed.filter,
+            "writerIdentity": names.writer,
+            "includeChildren": True,
+        },
+        f"/v2/{names.bucket}": {"name": names.bucket, "retentionDays": 7, "lifecycleState": "ACTIVE"},
+        f"/v2/{names.view}": {"name": names.view},
+        f"/v2/{names.view}:getIamPolicy": _policy({"roles/logging.viewAccessor": deciding}),
         f"/v1/{names.topic}": {"name": names.topic, "messageRetentionDuration": "604800s"},
         f"/v1/{names.topic}:getIamPolicy": _policy({publisher: [names.writer]}),
         f"/v1/{trigger}": {
@@ -153,6 +172,7 @@ def _running(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
         "REMEDIATE_REVIEWERS": ",".join(seed.reviewers),
         "REMEDIATE_IDENTITIES": ",".join(sorted(names.email(task) for task in tasks())),
         "REMEDIATE_OPT_IN_TAG": seed.opt_in_tag,
+        "REMEDIATE_LOG_VIEW": names.view,
     }
     env = [{"name": name, "value": value} for name, value in told.items() if value]
     services = {part: f"services/{names.of('services', part)}" for part in ("receiver", "review", "writer")}

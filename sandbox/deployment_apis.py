@@ -29,6 +29,7 @@ _SERVED = [
         ("cloudscheduler", r"/v1/projects/[^/]+/locations/[^/]+/jobs/[^/:]+(?::resume)?"),
         ("run", r"/v2/projects/[^/]+/locations/[^/]+/(?:services|jobs)/[^/:]+(?::getIamPolicy)?"),
         ("logging", r"/v2/(?:projects|folders|organizations)/[^/]+/(?:sinks/[^/]+|locations/[^/]+/buckets/[^/]+)"),
+        ("logging", r"/v2/projects/[^/]+/locations/[^/]+/buckets/[^/]+/views/[^/:]+(?::\w+)?"),
         ("iam", r"/v1/projects/[^/]+/serviceAccounts/[^/:]+(?:/keys|:getIamPolicy)?"),
         ("iam", r"/v1/roles/[^/]+"),
         ("firestore", r"/v1/projects/[^/]+/databases/[^/]+(?:/.*)?"),

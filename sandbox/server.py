@@ -6,6 +6,7 @@ Each answer is written in one buffer and Nagle's algorithm is off; without eithe
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -25,9 +26,19 @@ from sandbox.deployment_apis import DeploymentApis
 from sandbox.errors import ApiError, fail, stop_at_perimeter
 from sandbox.faults import Effect, Fault, Faults
 from sandbox.iam import read_policy, write_policy
+from sandbox.logbuckets import LogBuckets
 from sandbox.organization import Organization
 
 _READER = "roles/artifactregistry.reader"
+
+
+def _counted(request: Request) -> str:
+    """The method and path of a request; a look-up in a log view by its name too, as it needs another permission."""
+    name = f"{request.method} {request.path}"
+    if not request.path.endswith("/entries:list"):
+        return name
+    found = re.search(rb'"resourceNames":\s*\["([^"]*/views/[^"]*)"', request.get_data())
+    return f"{name} {found[1].decode()}" if found else name
 
 
 @dataclass
@@ -44,6 +55,7 @@ class Sandbox:
         self.cloud_run = CloudRun(self.organization)
         seed = self.organization.deployment
         self.deployment = DeploymentApis(seed, self.organization, self.delivering) if seed else None
+        self.apis.buckets = LogBuckets(self.deployment, self.organization) if self.deployment else None
         self._lock = threading.RLock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -55,7 +67,7 @@ class Sandbox:
             else:
                 hits = self.faults.hit(request.method, request.path)
                 with self._lock:
-                    self.requests[f"{request.method} {request.path}"] += 1
+                    self.requests[_counted(request)] += 1
                 lost = self._suffer(request, hits)
                 answer = self._google(request)
             status, body = 200, answer

@@ -186,7 +186,7 @@ class MemoryLogs:
         self.reads += 1
         return [json.dumps(each).encode() for each in self.operations.get(operation, [])]
 
-    def denials(self, projects: Sequence[str], since: datetime) -> Iterator[bytes]:
+    def denials(self, places: Sequence[str], since: datetime) -> Iterator[bytes]:
         raise NotImplementedError("the sandbox has this one")
 
 

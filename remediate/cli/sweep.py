@@ -16,7 +16,7 @@ from remediate.cli.output import progress_bar, say, write_utf8
 from remediate.cli.times import option_moment
 from remediate.errors import BadInput, PartlyUnreadable, TerminalFault, TransientFault
 from remediate.records.events import NO_EVENTS, Events
-from remediate.times import duration
+from remediate.times import LOG_VIEW_LASTS, duration
 
 if TYPE_CHECKING:
     from remediate.records.delivery import DeliveryResult
@@ -42,7 +42,10 @@ def sweep(
     ] = None,
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="Whose logs --since reads: projects/ID, folders/N, ... Repeatable. [REMEDIATE_ORGANIZATION]"),
+        typer.Option(
+            help="Whose logs --since reads: projects/ID, folders/N, ... Repeatable. [REMEDIATE_ORGANIZATION] With"
+            " REMEDIATE_LOG_VIEW the whole view is read, unless a project is named."
+        ),
     ] = None,
     as_of: Annotated[
         str | None,
@@ -56,10 +59,11 @@ def sweep(
     that may pass or that an operator must repair, 3 if Google Cloud refused permanently and nothing else failed: its
     answer names the project whose owner can change that. Safe to repeat, and to run beside the function.
     """
-    from remediate.wiring import clock, logs_from, notifier_from, projects_within, remediator_from, rules_when_needed
+    from remediate.wiring import clock, logs_from, notifier_from, remediator_from, rules_when_needed
 
     settings = current_settings()
-    now = _as_of(settings, as_of) if as_of is not None else clock()
+    began = clock()
+    now = _as_of(settings, as_of) if as_of is not None else began
     at = (lambda: now) if as_of is not None else clock
     events = _SweepLines(_log(settings))
     notifier = notifier_from(settings, clock=at)
@@ -78,7 +82,7 @@ def sweep(
                 raise BadInput("--since reads Cloud Logging: set CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING")
             first, scopes = _since(since, now), _scopes(settings, scope)
             try:
-                entries = logs.denials(projects_within(settings, scopes), first)
+                entries = logs.denials(_places(settings, scopes, began - first), first)
                 for done in remediator.pick_up(entries):
                     tally.add(done)
             except PartlyUnreadable as fault:  # their owners can change that, and no repetition
@@ -195,6 +199,18 @@ def _scopes(settings: Settings, scopes: list[str] | None) -> list[str]:
         advice = "Set REMEDIATE_ORGANIZATION, or add --scope projects/ID."
         raise BadInput("--since needs a scope", advice=advice)
     return [f"organizations/{settings.organization}"]
+
+
+def _places(settings: Settings, scopes: list[str], ago: timedelta) -> list[str]:
+    """The log view; or the projects in these scopes, where one is a project, or where no view reaches back that far."""
+    from remediate.wiring import projects_within
+
+    if settings.log_view and not any(each.startswith("projects/") for each in scopes):
+        if ago <= LOG_VIEW_LASTS:
+            return [settings.log_view]
+        text = f"--since reaches further back than the {LOG_VIEW_LASTS.days} days of the log view"
+        _line("NOTICE", f"{text}: reading the projects' own logs", {"scope": scopes})
+    return projects_within(settings, scopes)
 
 
 def _since(text: str, now: datetime) -> datetime:

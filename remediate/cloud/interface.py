@@ -128,8 +128,8 @@ class Logs(Protocol):
     def policy_changes(self, repository: Repository, since: datetime) -> Iterator[bytes]:
         """The entries of policy changes on the repository or its project, newest first. Raises as `deploys` does."""
 
-    def denials(self, projects: Sequence[str], since: datetime) -> Iterator[bytes]:
-        """The entries of these projects (`projects/ID`) since that time that may be denials.
+    def denials(self, places: Sequence[str], since: datetime) -> Iterator[bytes]:
+        """The entries of these projects (`projects/ID`), or of one log view, since that time that may be denials.
 
         Each as JSON, exactly as Cloud Logging has it, oldest first within each batch of projects. After the last one,
         raises PartlyUnreadable if Google refused the logs of some projects; if it refused all, TerminalFault, or

@@ -2,6 +2,11 @@
 
 Reads JSON and not the client's entry objects, which round timestamps to microseconds: the timestamp is part of the key
 of an entry. Source: `entries.list` (Cloud Logging API v2), with a quota of 60 calls per minute and project.
+
+With a log view (`REMEDIATE_LOG_VIEW`) entries are read back from one log bucket, which sinks fill with the denials of
+everything watched. It is as good a witness as the projects' own logs: a sink copies an entry as it is, under its own
+`logName`; only sinks write to a bucket; and IAM names those that may write to this one. A person who may write log
+entries (`roles/logging.logWriter`, in whichever project) names the log, and Google refuses the names of audit logs.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import islice
@@ -73,7 +79,8 @@ def _fail(waiting: dict[EntryKey, _Answer], error: RemediateError) -> None:
 class GoogleLogs:
     """A `Logs`. `endpoint` overrides Google's address; `timeout` is in seconds per call.
 
-    `scan_timeout` is that of a call which searches the logs of up to a hundred projects; `calls`: look-ups per minute.
+    `scan_timeout` is that of a call which searches the logs of up to a hundred projects; `calls`: look-ups per minute;
+    `view`: the log view that entries are read back from first.
     """
 
     def __init__(
@@ -84,11 +91,13 @@ class GoogleLogs:
         *,
         scan_timeout: float = 60.0,
         calls: int = CALLS,
+        view: str | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._timeout = timeout
         self._scan_timeout = scan_timeout
         self._most_calls = calls
+        self._view = view
         self._monotonic = monotonic
         self._calls: deque[float] = deque()
         self._counting, self._asking, self._queueing = threading.Lock(), threading.Lock(), threading.Lock()
@@ -102,9 +111,9 @@ class GoogleLogs:
         options, credentials = client_options(self._endpoint)
         return Client(project="-", credentials=credentials, client_options=options, _use_grpc=False)  # type: ignore[no-untyped-call]
 
-    def denials(self, projects: Sequence[str], since: datetime) -> Iterator[bytes]:
+    def denials(self, places: Sequence[str], since: datetime) -> Iterator[bytes]:
         """Reads many projects with one call. If Google refuses, halves them until it is known which ones it refuses."""
-        batches = deque(list(projects[at : at + _SCOPES]) for at in range(0, len(projects), _SCOPES))
+        batches = deque(list(places[at : at + _SCOPES]) for at in range(0, len(places), _SCOPES))
         refused: dict[str, TerminalFault | BehindPerimeter] = {}
         splits = 0
         while batches:
@@ -121,7 +130,7 @@ class GoogleLogs:
         if refused:
             stopped = any(isinstance(fault, BehindPerimeter) for fault in refused.values())  # and may become readable
             whole = BehindPerimeter if stopped else TerminalFault
-            kind = PartlyUnreadable if len(refused) < len(projects) else whole
+            kind = PartlyUnreadable if len(refused) < len(places) else whole
             more = f" and {len(refused) - _MOST_SHOWN} more" if len(refused) > _MOST_SHOWN else ""
             raise kind(f"{', '.join(list(refused)[:_MOST_SHOWN])}{more}: {next(iter(refused.values()))}")
 
@@ -197,7 +206,10 @@ class GoogleLogs:
         return (bytes(each) for each in found)
 
     def _ask(self) -> None:
-        """One query for all waiting keys, so that a burst of denials needs only one call."""
+        """One query for all waiting keys, so that a burst of denials needs only one call.
+
+        With a view, a second query only for the keys that it does not have.
+        """
         with self._queueing:
             waiting: dict[EntryKey, _Answer] = {}
             room = _LONGEST_NAMES
@@ -206,6 +218,31 @@ class GoogleLogs:
                 if room < 0 and waiting:
                     break
                 waiting[key] = self._wanted.pop(key)
+        try:
+            missing = self._without_view(waiting)
+            if missing:
+                self._from_projects(missing)
+        except RemediateError as error:
+            _fail(waiting, error)
+        except BaseException as error:
+            _fail(waiting, TransientFault(f"read log entries back: {type(error).__name__}"))
+            raise
+        finally:  # after any error, no thread keeps waiting
+            for answer in waiting.values():
+                answer.done = True
+
+    def _without_view(self, waiting: dict[EntryKey, _Answer]) -> dict[EntryKey, _Answer]:
+        """Read the view; the rest are keys that it does not have, or all where the service may not read it.
+
+        It does not have entries older than its bucket keeps, nor from before its sink, nor any that is no denial.
+        """
+        if self._view is None:
+            return waiting
+        with suppress(TerminalFault):  # the doctor tells why: the view is gone, or a grant on it
+            self._read_back([self._view], waiting)
+        return {key: answer for key, answer in waiting.items() if not answer.entries}
+
+    def _from_projects(self, waiting: dict[EntryKey, _Answer]) -> None:
         scopes: dict[str, list[EntryKey]] = {}
         for key in waiting:
             scopes.setdefault("/".join(key.log_name.split("/")[:2]), []).append(key)
@@ -218,14 +255,6 @@ class GoogleLogs:
                     self._read_back([scope], part)
                 except RemediateError as error:
                     _fail(part, error)
-        except RemediateError as error:
-            _fail(waiting, error)
-        except BaseException as error:
-            _fail(waiting, TransientFault(f"read log entries back: {type(error).__name__}"))
-            raise
-        finally:  # after any error, no thread keeps waiting
-            for answer in waiting.values():
-                answer.done = True
 
     def _read_back(self, scopes: list[str], waiting: dict[EntryKey, _Answer]) -> None:
         wanted = entries_by_id([(key.log_name, key.insert_id, key.timestamp) for key in waiting])

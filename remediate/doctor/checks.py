@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from remediate.doctor import access, configuration, routing, services, signals
+from remediate.doctor import access, configuration, log_view, routing, services, signals
 from remediate.doctor.codes import Code
 from remediate.doctor.environment import environment, firestore_path
 from remediate.doctor.finding import CheckResult, Finding, report_unknown
@@ -61,6 +61,7 @@ def installation_checks(facts: Snapshot, environ: Mapping[str, str]) -> list[Che
     tag = receiver or ("" if settings.get("REMEDIATE_OPT_IN_TAG") else "REMEDIATE_OPT_IN_TAG is not set")
     firestore = receiver or ("" if database else "the ledger is not a Firestore database")
     sink = "" if facts.names.has_sinks else "audit log triggers watch a single project"
+    view = receiver or sink or ("" if facts.log_view else "REMEDIATE_LOG_VIEW is not set: the projects' logs are read")
     subscription = "" if facts.event_subscriptions else "no trigger with a subscription is known"
     matches = "local settings match the receiver's"
     rows = (
@@ -73,6 +74,7 @@ def installation_checks(facts: Snapshot, environ: Mapping[str, str]) -> list[Che
         (APIS, "quota headroom", signals.quotas(facts), ""),
         (ROUTING, "sink selects denials in everything watched", routing.sinks(facts), sink),
         (ROUTING, "only the sink's writer can publish to the topic", routing.publishers(facts), sink),
+        (ROUTING, "log view has the denials, for the service alone", log_view.checks(facts), view),
         (ROUTING, "trigger calls the receiver", routing.triggers(facts), ""),
         (ROUTING, "subscription delivers and keeps dead letters", routing.subscriptions(facts), subscription),
         (ROUTING, "no dead letters wait", routing.dead_letters(facts), ""),

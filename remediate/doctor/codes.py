@@ -75,6 +75,14 @@ class Code(StrEnum):
     TOPIC_WRITER = "topic_writer", _P, "The sink cannot publish, so no entry arrives."
     TOPIC_EXTRA_PUBLISHER = "topic_extra_publisher", _P, "This member can send the service forged entries."
     TOPIC_INHERITED_PUBLISHER = "topic_inherited_publisher", _W, "This member can send the service forged entries."
+    LOG_VIEW_MISSING = (
+        "log_view_missing",
+        _P,
+        "The sweep finds no lost denial; entries are read in each project.",
+    )
+    LOG_VIEW_UNFED = "log_view_unfed", _P, "The sweep does not find lost denials that are not in the log view."
+    LOG_VIEW_RIGHT = "log_view_right", _P, "Entries are read back from each project; the sweep finds no lost denial."
+    LOG_VIEW_EXTRA_READER = "log_view_extra_reader", _W, "This member can read whole entries, with what was deployed."
     TRIGGER_MISSING = "trigger_missing", _P, "The service does not get the messages in the topic."
     TRIGGER_EVENT = "trigger_event", _P, "The trigger ignores the events that arrive."
     TRIGGER_TOPIC = "trigger_topic", _P, "The sink writes to another topic than the trigger reads."

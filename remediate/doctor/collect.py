@@ -89,12 +89,17 @@ def _installed_keys(snapshot: Snapshot) -> Iterable[FactKey]:
 
 def _referenced_keys(snapshot: Snapshot) -> Iterable[FactKey]:
     """What the answers of the first round refer to."""
+    names = snapshot.names
     yield from ((AllowPolicy, place) for place in snapshot.policies if place != snapshot.names.project_path)
     for name in snapshot.event_subscriptions:
         yield from ((gcp.Subscription, name), (AllowPolicy, name))
         yield (gcp.Measurements, f"{name}:oldest_unacked_message_age")
     if snapshot.trail_bucket:
         yield (gcp.LogBucket, snapshot.trail_bucket)
+    if names.has_sinks and snapshot.log_view:
+        yield from ((kind, snapshot.log_view) for kind in (gcp.LogView, AllowPolicy))
+        yield (gcp.LogBucket, snapshot.log_view.partition("/views/")[0])
+        yield from ((gcp.LogSink, names.view_sink(scope)) for scope in names.watched_scopes)
     settings = environment(snapshot.receiver)
     if path := firestore_path(settings.get("REMEDIATE_LEDGER", "")):
         yield from ((gcp.Database, path), (gcp.Indexes, path))

@@ -34,6 +34,7 @@ _BINDING_WORDS = {
     "services": "run services",
     "jobs": "run jobs",
     "serviceAccounts": "iam service-accounts",
+    "views": "logging views",
 }
 """The gcloud words for an allow policy, by the collection of its resource."""
 
@@ -133,6 +134,16 @@ class ResourceNames(msgspec.Struct, frozen=True):
         """The sink of a scope."""
         return f"{scope}/sinks/{self._own('sinks', 'denials')}"
 
+    def view_sink(self, scope: str) -> str:
+        """The sink of a scope that fills the log view's bucket."""
+        return f"{scope}/sinks/{self._own('sinks', 'view')}"
+
+    @property
+    def log_view(self) -> str:
+        """The log view that entries are read back from."""
+        bucket = f"{self.location_path}/buckets/{self._own('log_buckets', 'denials')}"
+        return f"{bucket}/views/{self._own('log_views', 'denials')}"
+
     def service(self, task: str) -> str:
         """The Cloud Run service of a task."""
         return f"{self.location_path}/services/{self._own('services', task)}"
@@ -180,6 +191,10 @@ class ResourceNames(msgspec.Struct, frozen=True):
             target = ("--resource-type=cloud-run", f"--service={own}", region)
             return self.gcloud("beta", "iap", "web", change, *target, *grant)
         words = (*_BINDING_WORDS[kind].split(), change, own)
+        if kind == "views":
+            _, project, _, location, _, bucket, *_ = resource.split("/")
+            in_bucket = (f"--bucket={bucket}", f"--location={location}", f"--project={project}")
+            return command("gcloud", *words, *in_bucket, *grant)
         if kind in ("projects", "folders", "organizations"):
             return command("gcloud", *words, *grant)
         return self.gcloud(*words, *([region] if kind in ("services", "jobs") else []), *grant)

@@ -24,6 +24,7 @@ _KEYS = "/v1/{}/keys?keyTypes=USER_MANAGED"
 _RESOURCES: dict[type[Any], tuple[str, str, str, str]] = {
     gcp.LogSink: ("LOGGING", "/v2/{}", "logging.sinks.get", "roles/logging.viewer"),
     gcp.LogBucket: ("LOGGING", "/v2/{}", "logging.buckets.get", "roles/logging.viewer"),
+    gcp.LogView: ("LOGGING", "/v2/{}", "logging.views.get", "roles/logging.viewer"),
     gcp.PubSubTopic: ("PUBSUB", "/v1/{}", "pubsub.topics.get", "roles/pubsub.viewer"),
     gcp.Subscription: ("PUBSUB", "/v1/{}", "pubsub.subscriptions.get", "roles/pubsub.viewer"),
     gcp.Trigger: ("EVENTARC", "/v1/{}", "eventarc.triggers.get", "roles/eventarc.viewer"),
@@ -46,6 +47,7 @@ _POLICIES: dict[str, tuple[str, str, str, str, dict[str, object] | None]] = {
     "topics": ("PUBSUB", f"/v1{_IN_QUERY}", "pubsub.topics", "roles/iam.securityReviewer", None),
     "subscriptions": ("PUBSUB", f"/v1{_IN_QUERY}", "pubsub.subscriptions", "roles/iam.securityReviewer", None),
     "serviceAccounts": ("IAM", "/v1/{}:getIamPolicy", "iam.serviceAccounts", "roles/iam.securityReviewer", {}),
+    "views": ("LOGGING", "/v2/{}:getIamPolicy", "logging.views", "roles/iam.securityReviewer", _VERSION_3),
     "iap": ("IAP", "/v1/{}:getIamPolicy", "iap.webServices", "roles/iap.admin", _VERSION_3),
     "projects": (*_RESOURCE_MANAGER, "resourcemanager.projects", "roles/iam.securityReviewer", _VERSION_3),
     "folders": (*_RESOURCE_MANAGER, "resourcemanager.folders", "roles/iam.securityReviewer", _VERSION_3),

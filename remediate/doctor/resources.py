@@ -76,6 +76,10 @@ class LogBucket(_Resource, frozen=True):
     lifecycle_state: str = "ACTIVE"
 
 
+class LogView(_Resource, frozen=True):
+    filter: str = ""
+
+
 class PubSubTopic(_Resource, frozen=True):
     name: str = ""
 

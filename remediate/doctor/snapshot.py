@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from remediate.doctor.environment import environment
 from remediate.doctor.names import ResourceNames
 from remediate.doctor.resources import AllowPolicy, Fact, LogSink, ProjectAncestry, RunJob, RunService, Trigger
 from remediate.settings import Settings
@@ -99,6 +100,11 @@ class Snapshot:
         sink = self.get(LogSink, self.names.trail_sink)
         service, _, name = sink.destination.partition("/") if isinstance(sink, LogSink) else ("", "", "")
         return name if service == "logging.googleapis.com" else ""
+
+    @property
+    def log_view(self) -> str:
+        """The log view that the receiver reads entries back from; empty where it reads the projects' own logs."""
+        return environment(self.receiver).get("REMEDIATE_LOG_VIEW", "")
 
     @property
     def policies(self) -> dict[str, Fact[AllowPolicy] | None]:

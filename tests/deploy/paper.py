@@ -67,6 +67,9 @@ def named(kind: str, values: Json) -> Json:
             return {"transport": [{"pubsub": [{"topic": topic, "subscription": subscription}]}]}
         case "google_logging_project_bucket_config":
             return {"id": f"projects/{project}/locations/{values['location']}/buckets/{values['bucket_id']}"}
+        case "google_logging_log_view":
+            place = f"{values['parent']}/locations/{values['location']}/buckets/{values['bucket']}"
+            return {"id": f"{place}/views/{name}"}
         case "google_artifact_registry_repository":
             return {"name": values["repository_id"]}
         case "google_secret_manager_secret":

@@ -96,6 +96,7 @@ KINDS = {
     "artifacts repositories": "google_artifact_registry_repository",
     "run services": "google_cloud_run_v2_service",
     "run jobs": "google_cloud_run_v2_job",
+    "logging views": "google_logging_log_view",
     "beta iap web": "google_iap_web_cloud_run_service",
 }
 
@@ -264,6 +265,7 @@ MADE = {
     "google_firestore_index": "firestore indexes composite create",
     "google_firestore_database": "firestore databases create",
     "google_logging_project_bucket_config": "logging buckets create",
+    "google_logging_log_view": "logging views create",
     "google_cloud_scheduler_job": "scheduler jobs create",
     "google_storage_bucket": "storage buckets create",
     "google_artifact_registry_repository": "artifacts repositories create",
@@ -291,6 +293,24 @@ def test_it_makes_what_terraform_makes(plans: Plans, scope: str) -> None:
     assert sorted(_normal(each["filter"]) for each in sinks) == sorted(
         _normal(flag(words, "log-filter")) for words in made
     )
+    viewers = [
+        (each["name"], each["bucket"], each["location"], each["role"], member)
+        for each in plan.of("google_logging_log_view_iam_binding").values()
+        for member in each["members"]
+    ]
+    assert sorted(viewers) == sorted(
+        (words[3], *(flag(words, each) for each in ("bucket", "location", "role", "member")))
+        for words in printed(scope, "dry-run")
+        if words[:3] == ["logging", "views", "add-iam-policy-binding"]
+    )
+    assert len(viewers) == (0 if scope == "project" else 3)
+    for bucket in plan.of("google_logging_project_bucket_config").values():
+        [words] = [
+            each
+            for each in printed(scope, "dry-run")
+            if each[:3] == ["logging", "buckets", "create"] and each[3] == bucket["bucket_id"]
+        ]
+        assert flag(words, "retention-days") == str(bucket["retention_days"])
     triggers = [each["name"] for each in plan.of("google_eventarc_trigger").values()]
     dead = [words for words in printed(scope, "dry-run") if words[:3] == ["pubsub", "subscriptions", "update"]]
     assert sorted(words[3] for words in dead) == sorted(f"SUBSCRIPTION_OF_{each}" for each in triggers)
@@ -450,8 +470,9 @@ def test_what_was_removed_within_seven_days_is_had_back(tmp_path: Path) -> None:
         [back] = [at for at, line in enumerate(lines) if line.startswith(f"iam roles undelete {role} --{owner}")]
         [changed] = [at for at, line in enumerate(lines) if line.startswith(f"iam roles update {role} ")]
         assert back < changed
-    [bucket] = [at for at, line in enumerate(lines) if line.startswith("logging buckets undelete remediate-trail ")]
-    assert bucket < min(at for at, line in enumerate(lines) if "logging sinks update remediate-trail" in line)
+    for name, sink in (("remediate-trail", "remediate-trail"), ("remediate-denials", "remediate-view")):
+        [bucket] = [at for at, line in enumerate(lines) if line.startswith(f"logging buckets undelete {name} ")]
+        assert bucket < min(at for at, line in enumerate(lines) if f"logging sinks update {sink}" in line)
     assert "logging buckets create" not in ran
 
 

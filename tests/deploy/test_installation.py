@@ -33,6 +33,7 @@ TERRAFORMS = {
     "triggers": ("google_eventarc_trigger", "name"),
     "sinks": ("google_logging_(organization|folder|project)_sink", "name"),
     "log_buckets": ("google_logging_project_bucket_config", "bucket_id"),
+    "log_views": ("google_logging_log_view", "name"),
     "services": ("google_cloud_run_v2_service", "name"),
     "jobs": ("google_cloud_run_v2_job", "name"),
     "schedules": ("google_cloud_scheduler_job", "name"),
@@ -51,6 +52,7 @@ SCRIPTS = {
     "triggers": r"eventarc triggers create (\S+)",
     "sinks": r"logging sinks create (\S+)",
     "log_buckets": r"logging buckets create (\S+)",
+    "log_views": r"logging views create (\S+)",
     "services": r"(?:beta )?run deploy (\S+)",
     "jobs": r"run jobs deploy (\S+)",
     "schedules": r"scheduler jobs create http (\S+)",
@@ -194,6 +196,9 @@ def test_the_doctor_looks_for_the_files_names(scope: str) -> None:
     assert site.dead_letter_topic == f"{site.project_path}/topics/{own['topics']['dead_letters']}"
     assert site.dead_letter_subscription == f"{site.project_path}/subscriptions/{own['subscriptions']['dead_letters']}"
     assert site.sink("folders/1") == f"folders/1/sinks/{own['sinks']['denials']}"
+    assert site.view_sink("folders/1") == f"folders/1/sinks/{own['sinks']['view']}"
+    bucket, view = own["log_buckets"]["denials"], own["log_views"]["denials"]
+    assert site.log_view == f"{site.location_path}/buckets/{bucket}/views/{view}"
     assert site.trail_sink == f"{site.project_path}/sinks/{own['sinks']['trail']}"
     assert (
         site.job
@@ -222,6 +227,7 @@ def test_the_sandbox_serves_the_files_names(served: dict[str, Any]) -> None:
         "triggers": r"/triggers/([^/:]+)$",
         "sinks": r"/sinks/([^/:]+)$",
         "log_buckets": r"/buckets/([^/:]+)$",
+        "log_views": r"/views/([^/:]+)$",
         "services": r"^/v2/.*/services/([^/:]+)$",
         "jobs": r"^/v2/.*/jobs/([^/:]+)$",
         "schedules": r"^/v1/.*/jobs/([^/:]+)$",

@@ -16,6 +16,7 @@ import yaml
 
 from remediate.entries.log_filter import DENIALS
 from remediate.settings import load_settings
+from remediate.times import LOG_VIEW_LASTS
 from tests.deploy import schema
 from tests.deploy.paper import (
     FIVE,
@@ -135,6 +136,8 @@ def test_everybody_holds_what_they_need_and_nothing_else(
         evidence.add((f"{home}/roles/remediateAncestry", "google_organization"))
         evidence.add((f"{home}/roles/remediateReader", "google_project"))
     decides = {ledger, ("roles/pubsub.publisher", "google_pubsub_topic"), *evidence}
+    if scope != "project":
+        decides.add(("roles/logging.viewAccessor", "google_logging_log_view"))
     writes = {(f"{home}/roles/remediateWriter", place)}
     reviews = ("roles/secretmanager.secretAccessor", "google_secret_manager_secret")
     starts = {
@@ -317,6 +320,54 @@ def test_the_sinks_alone_publish_and_let_through_what_the_recogniser_looks_for(
         each["members"] for name, each in plan.of("google_pubsub_topic_iam_binding").items() if "publisher" in name
     ]
     assert sorted(publishers) == sorted(each["writer_identity"] for each in denials)
+
+
+@pytest.mark.parametrize("scope", ["organization", "folders"])
+def test_the_same_denials_come_into_a_bucket_that_those_who_decide_alone_can_read(
+    plans: dict[tuple[str, str], Plan], scope: str
+) -> None:
+    plan = plans[scope, "dry-run"]
+    place = f"projects/{PROJECT}/locations/{REGION}"
+    [bucket] = [
+        each
+        for each in plan.of("google_logging_project_bucket_config").values()
+        if each["bucket_id"] == "remediate-denials"
+    ]
+    assert (bucket["location"], bucket["retention_days"]) == (REGION, LOG_VIEW_LASTS.days)
+    sinks = plan.of("google_logging_organization_sink") | plan.of("google_logging_folder_sink")
+    feeding = [each for each in sinks.values() if each["name"] == "remediate-view"]
+    assert len(feeding) == len(SCOPES[scope])
+    for each in feeding:
+        assert (each["filter"], each["include_children"], each["intercept_children"]) == (DENIALS, True, False)
+        assert each["destination"] == f"logging.googleapis.com/{place}/buckets/remediate-denials"
+    writers = [
+        each
+        for name, each in plan.of("google_project_iam_member").items()
+        if name.startswith("google_project_iam_member.view")
+    ]
+    assert sorted(each["member"] for each in writers) == sorted(each["writer_identity"] for each in feeding)
+    for each in writers:
+        [condition] = each["condition"]
+        assert condition["expression"] == f'resource.name.endsWith("locations/{REGION}/buckets/remediate-denials")'
+    [view] = plan.of("google_logging_log_view").values()
+    assert not view["filter"]
+    [reading] = plan.of("google_logging_log_view_iam_binding").values()
+    assert (reading["role"], reading["condition"]) == ("roles/logging.viewAccessor", [])
+    assert sorted(reading["members"]) == [who("receiver"), who("review"), who("sweep")]
+    name = f"{place}/buckets/remediate-denials/views/remediate-denials"
+    for values in containers(plan).values():
+        assert environment(values)["REMEDIATE_LOG_VIEW"] == name
+        assert load_settings({"REMEDIATE_LOG_VIEW": name}).log_view == name
+
+
+@pytest.mark.parametrize(("scope", "kept"), [("organization", False), ("folders", False), ("project", True)])
+def test_without_the_bucket_of_denials_nothing_of_it_is_made(paper: Paper, scope: str, kept: bool) -> None:
+    plan = paper.plan(scope=SCOPES[scope], denials_bucket=kept, **FIVE)
+    made = [name for name in plan.resources if re.search(r"log_view|\.view\b|bucket_config\.denials", name)]
+    assert made == []
+    assert "logging.viewAccessor" not in json.dumps(plan.resources)
+    for values in containers(plan).values():
+        assert "REMEDIATE_LOG_VIEW" not in environment(values)
 
 
 @SCOPED
@@ -590,7 +641,8 @@ def test_the_filter_is_the_recognisers_own() -> None:
 
 def test_what_terraform_and_the_script_read_is_well_formed() -> None:
     table = yaml.safe_load((DEPLOY / "installation.yaml").read_text())
-    assert {role for each in table["calls"] for role in each["roles"]} == {"reader", "writer", "ancestry"}
+    own = {"reader", "writer", "ancestry"}
+    assert {role for each in table["calls"] for role in each["roles"]} == {*own, "roles/logging.viewAccessor"}
 
 
 def _declared() -> set[str]:

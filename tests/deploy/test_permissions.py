@@ -42,6 +42,10 @@ def held(role: str) -> set[str]:
     return {each["permission"] for each in TABLE["calls"] if role in each["roles"]}
 
 
+VIEW = "projects/remediate-ops/locations/asia-northeast1/buckets/remediate-denials/views/remediate-denials"
+VIEWING = held("roles/logging.viewAccessor")
+
+
 def needed(call: str) -> str:
     """The permission of a call. Raises AssertionError for a call that the table does not have."""
     found = {each["permission"] for each in TABLE["calls"] if _is(call, each["call"])}
@@ -82,6 +86,7 @@ class Story:
             "REMEDIATE_LOCAL_REVIEWER": LEAD,
             "REMEDIATE_OPT_IN_TAG": "400000000001/remediate/yes",
             "REMEDIATE_POLICY": str(folder / "policy.yaml"),
+            "REMEDIATE_LOG_VIEW": VIEW,
         }
 
     def calls(self) -> dict[str, int]:
@@ -133,7 +138,8 @@ class Story:
         """What the sweep needs: denials that never arrived, and whatever is due by the day after tomorrow."""
         before = self.calls()
         self.sandbox.deploy(SAME)
-        for more in (("--since", "1d", "--scope", "organizations/400000000001"), ("--as-of", "2099-01-01T00:00:00Z")):
+        scope = ("--scope", "organizations/400000000001")
+        for more in (("--since", "1d", *scope), ("--since", "8d", *scope), ("--as-of", "2099-01-01T00:00:00Z")):
             ledger = {"REMEDIATE_LEDGER": f"sqlite:///{self.folder / 'ledger.db'}"}
             environment = os.environ | self.sandbox.env | self.settings | ledger
             done = warm.run_text("remediate", "sweep", *more, env=environment)
@@ -162,12 +168,15 @@ def test_no_role_holds_what_nobody_needs(tmp_path: Path) -> None:
         needs |= {"review": story.reviewed(), "sweep": story.swept()}
     finally:
         story.sandbox.close()
-    assert needs["dry-run"] <= held("reader")
+    assert needs["dry-run"] <= held("reader") | VIEWING
+    reading = {who for who in needs if needs[who] >= VIEWING}
+    assert reading == {"enforce", "review", "sweep"}  # in dry-run a person's approval reads the entry back
+    assert {"logging.views.access"} == VIEWING
     assert SET_POLICY not in held("reader")
     for who in ("enforce", "review", "sweep"):
         assert SET_POLICY in needs[who], who
-        assert needs[who] <= held("reader") | held("writer"), who
-    assert set().union(*needs.values()) == held("reader") | held("writer")
+        assert needs[who] <= held("reader") | held("writer") | VIEWING, who
+    assert set().union(*needs.values()) == held("reader") | held("writer") | VIEWING
 
 
 def test_the_writers_role_is_what_one_write_calls(sandbox_server: SandboxProcess) -> None:

@@ -117,7 +117,7 @@ def test_from_nothing_to_nothing_and_back_within_seven_days(tmp_path: Path, scop
 
 def test_a_locked_trail_stays_and_is_named(installed: Project) -> None:
     things = installed.state["things"]
-    [bucket] = [key for key in things if key.startswith("logging buckets")]
+    [bucket] = [key for key in things if key.startswith("logging buckets") and key.endswith("-trail")]
     things[bucket]["locked"] = True
     installed.change(things=things)
     assert "the log bucket remediate-trail: it is locked" in right(installed.install("--remove"))
@@ -144,8 +144,9 @@ def test_another_installations_right_on_its_own_trail_stays(installed: Project) 
     right(installed.install("--remove"))
     left = ours(installed.state)
     assert not [each for each in left if "remediate-" in str(each).replace(PROJECT, "")]
-    assert [each[3] for each in left if each[1] == "roles/logging.bucketWriter"] == [
-        f'^;^title=the trail alone;expression=resource.name.endsWith("locations/{REGION}/buckets/another-trail")'
+    assert sorted(each[3] for each in left if each[1] == "roles/logging.bucketWriter") == [
+        f'^;^title=the {name} alone;expression=resource.name.endsWith("locations/{REGION}/buckets/another-{name}")'
+        for name in ("denials", "trail")
     ]
 
 
@@ -176,5 +177,8 @@ def test_with_ledger_belongs_to_remove() -> None:
 def test_the_output_says_how_to_undelete(plans: dict[tuple[str, str], Plan]) -> None:
     told = plans["organization", "dry-run"].outputs["remove"]["value"]
     assert f"gcloud logging buckets undelete remediate-trail --project={PROJECT} --location={REGION}" in told
+    assert f"gcloud logging buckets undelete remediate-denials --project={PROJECT} --location={REGION}" in told
+    assert "terraform import 'google_logging_project_bucket_config.denials[0]'" in told
+    assert "remediate-denials --" not in plans["project", "dry-run"].outputs["remove"]["value"]
     assert f"gcloud iam roles undelete remediateLedger --project={PROJECT}" in told
     assert "terraform state rm google_logging_project_bucket_config.trail" in told

@@ -32,6 +32,8 @@ MANY, EVE = "user:eve@example.com", "serviceAccount:eve@shop-frontend.iam.gservi
 ACCOUNT = f"/v1/{HERE}/serviceAccounts/remediate-receiver@remediate-ops.iam.gserviceaccount.com"
 IAP = "/v1/projects/444444444444/iap_web/cloud_run-asia-northeast1/services/remediate-review:getIamPolicy"
 TRAIL, BUCKET = f"/v2/{HERE}/sinks/remediate-trail", f"/v2/{HERE}/locations/asia-northeast1/buckets/remediate-trail"
+DENIALS_BUCKET = f"/v2/{HERE}/locations/asia-northeast1/buckets/remediate-denials"
+VIEW, VIEW_SINK = f"{DENIALS_BUCKET}/views/remediate-denials", f"/v2/{SCOPE}/sinks/remediate-view"
 SERIES, SERVICES = f"/v3/{HERE}/timeSeries", f"/v1/{HERE}/services"
 SCHEMA, INDEXES = f"{DATABASE}/documents/settings/schema", f"{DATABASE}/collectionGroups/remediations/indexes"
 SET_POLICY = "artifactregistry.repositories.setIamPolicy"
@@ -177,6 +179,22 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("writer not let in", {f"{TOPIC}:getIamPolicy": {"bindings": None}}, {Code.TOPIC_WRITER}),
     ("sink made anew", {SINK: {"writerIdentity": EVE}}, {Code.TOPIC_WRITER, Code.TOPIC_EXTRA_PUBLISHER}),
     ("publisher of the project", with_binding(HERE, "roles/pubsub.publisher", EVE), {Code.TOPIC_INHERITED_PUBLISHER}),
+    ("no log view", {VIEW: None, f"{VIEW}:getIamPolicy": None}, {Code.LOG_VIEW_MISSING}),
+    ("its bucket deleted", {DENIALS_BUCKET: {"lifecycleState": "DELETE_REQUESTED"}}, {Code.LOG_VIEW_MISSING}),
+    ("its bucket gone for good", {DENIALS_BUCKET: None}, {Code.LOG_VIEW_MISSING}),
+    ("a view of a part", {VIEW: {"filter": 'source("projects/x")'}}, {Code.LOG_VIEW_UNFED}),
+    ("no sink to the view", {VIEW_SINK: None}, {Code.LOG_VIEW_UNFED}),
+    ("sink to the view off", {VIEW_SINK: {"disabled": True}}, {Code.LOG_VIEW_UNFED}),
+    ("an older filter to the view", {VIEW_SINK: {"filter": "severity>=ERROR"}}, {Code.LOG_VIEW_UNFED}),
+    ("an exclusion from the view", {VIEW_SINK: {"exclusions": [{"name": "x", "filter": "x"}]}}, {Code.LOG_VIEW_UNFED}),
+    ("no children in the view", {VIEW_SINK: {"includeChildren": None}}, {Code.LOG_VIEW_UNFED}),
+    ("intercepting for the view", {VIEW_SINK: {"interceptChildren": True}}, {Code.LOG_VIEW_UNFED}),
+    ("to another bucket", {VIEW_SINK: {"destination": f"logging.googleapis.com/{BUCKET}"}}, {Code.LOG_VIEW_UNFED}),
+    ("writer not let in to the bucket", {VIEW_SINK: {"writerIdentity": EVE}}, {Code.LOG_VIEW_UNFED}),
+    ("view not for the sweep", {f"{VIEW}:getIamPolicy": allow_policy(logging__viewAccessor=[member("receiver"), member("review")])}, {Code.LOG_VIEW_RIGHT}),
+    ("view for another", {f"{VIEW}:getIamPolicy": allow_policy(logging__viewAccessor=[*map(member, ("receiver", "review", "sweep")), MANY])}, {Code.LOG_VIEW_EXTRA_READER}),
+    ("every view for another", with_binding(HERE, "roles/logging.viewAccessor", MANY), {Code.LOG_VIEW_EXTRA_READER}),
+    ("two views", with_env(REVIEW, REMEDIATE_LOG_VIEW=f"{VIEW[4:]}-2"), {Code.SETTINGS_DISAGREE}),
     ("no trigger", {TRIGGER: None}, {Code.TRIGGER_MISSING}),
     ("other events", {TRIGGER: {"eventFilters": [{"attribute": "type", "value": "x"}]}}, {Code.TRIGGER_EVENT}),
     ("another topic", {TRIGGER: {"transport": {"pubsub": {"topic": f"{HERE}/topics/x"}}}}, {Code.TRIGGER_TOPIC}),

@@ -221,6 +221,7 @@ def test_lists_and_conditions_are_written_as_gcloud_takes_them(installation: Ins
 @pytest.mark.parametrize(
     "path",
     [
+        "sinks/remediate-view", "views/remediate-denials$", "views/remediate-denials:getIam",
         "sinks/remediate-denials", "topics/remediate-denials$", "topics/remediate-denials:getIam", "triggers/", "/services/remediate-receiver$",
         "subscriptions/eventarc[^:]*$", "subscriptions/eventarc.*:getIam", "dead-letters$", "dead-letters:getIam", "iap_web", "timeSeries",
         "services/remediate-review:getIam", "jobs/remediate-sweep", "sinks/remediate-trail", "buckets/", "serviceAccounts/[^/:]*$", "/keys$", "com:getIam",
