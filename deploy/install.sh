@@ -496,8 +496,8 @@ if [[ $kind != projects ]]; then
   log_bucket "$log_bucket_denials" 7
   viewed=("$log_view_denials" "${here_[@]}" --bucket="$log_bucket_denials" --location="$region")
   unless gcloud logging views describe "${viewed[@]}" -- gcloud logging views create "${viewed[@]}"
-  for each in receiver review sweep; do
-    run gcloud logging views add-iam-policy-binding "${viewed[@]}" --role=roles/logging.viewAccessor --member="$(member $each)"
+  for each in "${readers[@]}"; do
+    run gcloud logging views add-iam-policy-binding "${viewed[@]}" --role=roles/logging.viewAccessor --member="$(member "$each")"
   done
 fi
 

@@ -19,7 +19,15 @@ resource "google_logging_project_bucket_config" "denials" {
   description    = "The failed deploys that ${var.name} reads back, whole"
   retention_days = 7 # the code counts on it: LOG_VIEW_LASTS
 
-  depends_on = [google_project_service.used]
+  dynamic "cmek_settings" {
+    for_each = var.kms_key[*]
+
+    content {
+      kms_key_name = cmek_settings.value
+    }
+  }
+
+  depends_on = [google_project_service.used, terraform_data.key]
 }
 
 resource "google_logging_log_view" "denials" {

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from remediate.doctor import resources as gcp
 from remediate.doctor.codes import Code
 from remediate.doctor.finding import APPLY, Finding, report_missing, report_unavailable, report_unknown
-from remediate.doctor.names import IDENTITIES, command
+from remediate.doctor.names import command
+from remediate.doctor.requirements import DECIDES
 from remediate.doctor.resources import AllowPolicy, bindings, grants
 from remediate.doctor.snapshot import Snapshot
 from remediate.entries.log_filter import DENIALS
@@ -74,7 +75,7 @@ def _sink(facts: Snapshot, scope: str, bucket: str) -> Iterator[Finding]:
 
 
 def _readers(facts: Snapshot, view: str) -> Iterator[Finding]:
-    policy, deciding = facts.get(AllowPolicy, view), [facts.names.member(task) for task in IDENTITIES[:3]]
+    policy, deciding = facts.get(AllowPolicy, view), [facts.names.member(task) for task in DECIDES]
     yield from report_unknown(policy)
     own = [(view, *each) for each in grants(policy, ACCESS)]
     above = [

@@ -14,7 +14,7 @@ from remediate.cloud.logs import GoogleLogs
 from remediate.cloud.projects import GoogleProjects
 from remediate.cloud.registry import GoogleRegistry
 from remediate.cloud.rest import get, post
-from remediate.errors import BehindPerimeter, PartlyUnreadable, RemediateError, TerminalFault
+from remediate.errors import BehindPerimeter, Forbidden, PartlyUnreadable, RemediateError, TerminalFault
 from remediate.iam.grant import Grant
 from remediate.iam.member import Member
 from remediate.iam.repository import Repository
@@ -114,7 +114,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("body", OTHERS.values(), ids=OTHERS)
 def test_another_403_is_final(google: Answering, body: bytes) -> None:
-    assert type(google.fault(body)) is TerminalFault
+    assert type(google.fault(body)) is Forbidden
 
 
 def test_the_sentence_under_another_status_is_no_perimeter(google: Answering) -> None:

@@ -303,7 +303,7 @@ def test_it_makes_what_terraform_makes(plans: Plans, scope: str) -> None:
         for words in printed(scope, "dry-run")
         if words[:3] == ["logging", "views", "add-iam-policy-binding"]
     )
-    assert len(viewers) == (0 if scope == "project" else 3)
+    assert len(viewers) == (0 if scope == "project" else 4)
     for bucket in plan.of("google_logging_project_bucket_config").values():
         [words] = [
             each

@@ -58,7 +58,7 @@ AGENTS = {
 def test_everything_that_keeps_data_carries_the_key(paper: Paper, scope: str) -> None:
     plan = paper.plan(scope=SCOPES[scope], kms_key=KEY, **FIVE)
     kept = {address: found(values) for kind, (_, found) in KEPT.items() for address, values in plan.of(kind).items()}
-    assert len(kept) == (10 if scope == "project" else 11)
+    assert len(kept) == (12 if scope == "project" else 14)
     assert set(kept.values()) == {KEY}, kept
     [secret] = plan.of("google_secret_manager_secret").values()
     assert _block(secret, "replication", "user_managed", "replicas", "location") == REGION  # as the key
@@ -99,7 +99,7 @@ def test_nothing_is_made_before_its_agent_may_use_the_key(blank_paper: Paper) ->
     """A grant comes after its agent, and what is made with the key after the grant and a moment."""
     arrows = blank_paper.arrows()
     kept = [each for each in arrows if each.partition(".")[0] in KEPT]
-    assert len(kept) == 11
+    assert len(kept) == 14
     for each in kept:
         assert {"terraform_data.key", "google_kms_crypto_key_iam_member.agents"} <= behind(arrows, each), each
     assert "google_kms_crypto_key_iam_member.agents" in arrows["terraform_data.key"]

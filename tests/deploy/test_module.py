@@ -353,7 +353,7 @@ def test_the_same_denials_come_into_a_bucket_that_those_who_decide_alone_can_rea
     assert not view["filter"]
     [reading] = plan.of("google_logging_log_view_iam_binding").values()
     assert (reading["role"], reading["condition"]) == ("roles/logging.viewAccessor", [])
-    assert sorted(reading["members"]) == [who("receiver"), who("review"), who("sweep")]
+    assert sorted(reading["members"]) == [who("receiver"), who("review"), who("sweep"), who("writer")]
     name = f"{place}/buckets/remediate-denials/views/remediate-denials"
     for values in containers(plan).values():
         assert environment(values)["REMEDIATE_LOG_VIEW"] == name

@@ -192,7 +192,7 @@ BROKEN: list[tuple[str, Patch, set[Code]]] = [
     ("to another bucket", {VIEW_SINK: {"destination": f"logging.googleapis.com/{BUCKET}"}}, {Code.LOG_VIEW_UNFED}),
     ("writer not let in to the bucket", {VIEW_SINK: {"writerIdentity": EVE}}, {Code.LOG_VIEW_UNFED}),
     ("view not for the sweep", {f"{VIEW}:getIamPolicy": allow_policy(logging__viewAccessor=[member("receiver"), member("review")])}, {Code.LOG_VIEW_RIGHT}),
-    ("view for another", {f"{VIEW}:getIamPolicy": allow_policy(logging__viewAccessor=[*map(member, ("receiver", "review", "sweep")), MANY])}, {Code.LOG_VIEW_EXTRA_READER}),
+    ("view for another", {f"{VIEW}:getIamPolicy": allow_policy(logging__viewAccessor=[*map(member, ("receiver", "review", "sweep", "writer")), MANY])}, {Code.LOG_VIEW_EXTRA_READER}),
     ("every view for another", with_binding(HERE, "roles/logging.viewAccessor", MANY), {Code.LOG_VIEW_EXTRA_READER}),
     ("two views", with_env(REVIEW, REMEDIATE_LOG_VIEW=f"{VIEW[4:]}-2"), {Code.SETTINGS_DISAGREE}),
     ("no trigger", {TRIGGER: None}, {Code.TRIGGER_MISSING}),

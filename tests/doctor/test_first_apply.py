@@ -297,6 +297,7 @@ def test_the_log_settles_where_a_denial_is_and_who_got_in(installation: Installa
     receives = {"type": "cloud_run_revision", "labels": {"service_name": "remediate-receiver"}}
     stdout = {"logName": f"{log}run.googleapis.com%2Fstdout", "timestamp": moment, "resource": receives}
     installation.sandbox.log({**stdout, "insertId": "asked", "jsonPayload": line})
+    installation.sandbox.log({**stdout, "insertId": "opened", "jsonPayload": {"trail": {"hash": "x"}}})
     found = report(installation.environ)
     facts = item(found, Item.DENIED_OPERATION)["facts"]
     assert (facts["v2_first"], facts["v2_last"], facts["other_methods"]) == (1, 1, 1)
