@@ -12,6 +12,12 @@ locals {
     "NOT severity>=ERROR",
   ])
 
+  # Where else policy writes are logged than in an organization or a single project as a whole.
+  witnessed = {
+    folders  = toset([for each in local.places : each if startswith(each, "folders/")])
+    projects = toset([for each in var.registries : trimprefix(each, "projects/") if startswith(each, "projects/")])
+  }
+
   # What our own processes say.
   ours = format("(%s)", join(" OR ", [
     "(resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"${local.names.services.receiver}\" OR \"${local.names.services.review}\" OR \"${local.names.services.writer}\"))",
@@ -64,7 +70,7 @@ resource "google_logging_organization_sink" "writes" {
 }
 
 resource "google_logging_folder_sink" "writes" {
-  for_each = toset([for each in local.places : each if startswith(each, "folders/")])
+  for_each = local.witnessed.folders
 
   name               = local.names.sinks.writes
   folder             = each.value
@@ -87,7 +93,7 @@ resource "google_logging_project_sink" "writes" {
 }
 
 resource "google_logging_project_sink" "registries" {
-  for_each = toset([for each in var.registries : trimprefix(each, "projects/") if startswith(each, "projects/")])
+  for_each = local.witnessed.projects
 
   project                = each.value
   name                   = local.names.sinks.writes
@@ -101,10 +107,11 @@ resource "google_logging_project_sink" "registries" {
 
 # A sink of this same project writes to a bucket of it without an identity; one from above needs the right.
 resource "google_project_iam_member" "trail" {
+  # The keys come from the variables alone: `terraform import` knows no other resource.
   for_each = merge(
-    { for at, each in google_logging_organization_sink.writes : "organization" => each.writer_identity },
-    { for at, each in google_logging_folder_sink.writes : at => each.writer_identity },
-    { for at, each in google_logging_project_sink.registries : at => each.writer_identity },
+    { for each in local.kind == "organizations" ? ["organization"] : [] : each => google_logging_organization_sink.writes[0].writer_identity },
+    { for each in local.witnessed.folders : each => google_logging_folder_sink.writes[each].writer_identity },
+    { for each in local.witnessed.projects : each => google_logging_project_sink.registries[each].writer_identity },
   )
 
   project = var.project
