@@ -78,9 +78,10 @@ resource "google_logging_folder_sink" "view" {
 
 # The sinks' identities, on this bucket alone.
 resource "google_project_iam_member" "view" {
+  # The keys come from the variables alone: `terraform import` knows no other resource.
   for_each = merge(
-    { for at, each in google_logging_organization_sink.view : "organization" => each.writer_identity },
-    { for at, each in google_logging_folder_sink.view : at => each.writer_identity },
+    { for each in local.has_view && local.kind == "organizations" ? ["organization"] : [] : each => google_logging_organization_sink.view[0].writer_identity },
+    { for each in local.has_view && local.kind == "folders" ? local.scopes : [] : each => google_logging_folder_sink.view[each].writer_identity },
   )
 
   project = var.project

@@ -8,13 +8,16 @@ import re
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.sandbox_fixture import ROOT
+
+if TYPE_CHECKING:
+    from tests.deploy.plugin import Provider
 
 SCRIPT = ROOT / "deploy" / "install.sh"
 
@@ -131,8 +134,6 @@ class Paper:
     """Terraform with offline providers, and a copy of the module to plan in. `known`: names are known in advance."""
 
     def __init__(self, folder: Path, *, known: bool) -> None:
-        from tests.deploy.plugin import Provider  # gRPC is heavy, and every test session loads this file
-
         def names(kind: str, values: Json) -> Json:
             return read(kind, values) or (named(kind, values) if known else {})
 
@@ -146,7 +147,7 @@ class Paper:
             shutil.copy(ROOT / part, folder / part)
         (folder / "remediate" / "__pycache__").mkdir()
         (folder / "remediate" / "__pycache__" / "x.pyc").write_text("stale")
-        self.providers = [Provider(name, names) for name in ("google", "random")]
+        self.providers = self._offline(names)
         reattached = {f"registry.terraform.io/hashicorp/{each.name}": each.reattached for each in self.providers}
         (folder / "terraform.rc").write_text("")
         self._environment = os.environ | {
@@ -157,6 +158,11 @@ class Paper:
         }
         self._made = 0
         self._ready: set[str] = set()
+
+    def _offline(self, names: Callable[[str, Json], Json]) -> list[Provider]:
+        from tests.deploy.plugin import Provider  # gRPC is heavy, and every test session loads this file
+
+        return [Provider(name, names) for name in ("google", "random")]
 
     def close(self) -> None:
         for each in self.providers:

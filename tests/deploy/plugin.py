@@ -41,6 +41,16 @@ _MESSAGES = {
     "PlanResponse": "1 planned_state DynamicValue, 4 diagnostics *Diagnostic, 5 legacy_type_system bool",
     "DataResponse": "1 state DynamicValue, 2 diagnostics *Diagnostic",
     "Opened": "1 diagnostics *Diagnostic, 3 result DynamicValue",
+    "ReadRequest": "1 type_name string, 2 current_state DynamicValue",
+    "ReadResponse": "1 new_state DynamicValue, 2 diagnostics *Diagnostic",
+    "ApplyRequest": "1 type_name string, 2 prior_state DynamicValue, 3 planned_state DynamicValue, 4 config DynamicValue",
+    "ApplyResponse": "1 new_state DynamicValue, 3 diagnostics *Diagnostic, 4 legacy_type_system bool",
+    "RawState": "1 json bytes",
+    "UpgradeRequest": "1 type_name string, 2 version int64, 3 raw_state RawState",
+    "UpgradeResponse": "1 upgraded_state DynamicValue, 2 diagnostics *Diagnostic",
+    "ImportRequest": "1 type_name string, 2 id string",
+    "Imported": "1 type_name string, 2 state DynamicValue",
+    "ImportResponse": "1 imported_resources *Imported, 2 diagnostics *Diagnostic",
 }
 _TYPES = {"bytes": 12, "string": 9, "int64": 3, "bool": 8}
 _METHODS = {
@@ -52,6 +62,10 @@ _METHODS = {
     "ConfigureProvider": ("Empty", "Told"),
     "PlanResourceChange": ("PlanRequest", "PlanResponse"),
     "ReadDataSource": ("Named", "DataResponse"),
+    "UpgradeResourceState": ("UpgradeRequest", "UpgradeResponse"),
+    "ReadResource": ("ReadRequest", "ReadResponse"),
+    "ApplyResourceChange": ("ApplyRequest", "ApplyResponse"),
+    "ImportResourceState": ("ImportRequest", "ImportResponse"),
     "OpenEphemeralResource": ("Named", "Opened"),
     "CloseEphemeralResource": ("Named", "Told"),
     "StopProvider": ("Empty", "Empty"),
@@ -83,14 +97,14 @@ def _classes() -> dict[str, Any]:
     }
 
 
-_CLASS = _classes()
+CLASS = _classes()
 
 
-def _pack(value: Any) -> Any:
-    return _CLASS["DynamicValue"](msgpack=msgspec.msgpack.encode(value))
+def pack(value: Any) -> Any:
+    return CLASS["DynamicValue"](msgpack=msgspec.msgpack.encode(value))
 
 
-def _unpack(value: Any) -> Any:
+def unpack(value: Any) -> Any:
     return msgspec.msgpack.decode(value.msgpack) if value.msgpack else None
 
 
@@ -106,7 +120,7 @@ def _type(argument: Json) -> Any:
 
 
 def _block(arguments: Json) -> Any:
-    made = _CLASS["Block"]()
+    made = CLASS["Block"]()
     for name, each in arguments.items():
         if "block" in each and not each.get("computed"):
             most = 0 if each["many"] else 1
@@ -128,7 +142,7 @@ def _block(arguments: Json) -> Any:
 
 
 def _schema(arguments: Json) -> Any:
-    return _CLASS["Schema"](block=_block(arguments))
+    return CLASS["Schema"](block=_block(arguments))
 
 
 def _nothing(answer: Any, *_: Any) -> Any:
@@ -139,17 +153,17 @@ def _nothing(answer: Any, *_: Any) -> Any:
 class Provider:
     """One provider, serving on loopback. `names` gives the values of a resource that are known before it exists."""
 
-    def __init__(self, name: str, names: Callable[[str, Json], Json]) -> None:
+    def __init__(self, name: str, names: Callable[[str, Json], Json], at_once: int = 4) -> None:
         self.name = name
         self._names = names
         self._types = {key: value for key, value in SCHEMA.items() if key.removeprefix("data.").startswith(f"{name}_")}
         self._types |= {key: value for key, value in SCHEMA.items() if key.startswith(f"ephemeral.{name}_")}
-        self._server = grpc.server(ThreadPoolExecutor(4))
+        self._server = grpc.server(ThreadPoolExecutor(at_once))
         handlers = {
             method: grpc.unary_unary_rpc_method_handler(
-                getattr(self, method, partial(_nothing, _CLASS[answer])),
-                _CLASS[asked].FromString,
-                _CLASS[answer].SerializeToString,
+                getattr(self, method, partial(_nothing, CLASS[answer])),
+                CLASS[asked].FromString,
+                CLASS[answer].SerializeToString,
             )
             for method, (asked, answer) in _METHODS.items()
         }
@@ -168,7 +182,7 @@ class Provider:
         return {"Protocol": "grpc", "ProtocolVersion": 6, "Pid": os.getpid(), "Test": True, "Addr": address}
 
     def GetProviderSchema(self, _: Any, __: Any) -> Any:  # noqa: N802, as the protocol names it
-        answer = _CLASS["Schemas"](provider=_schema({}))
+        answer = CLASS["Schemas"](provider=_schema({}))
         for name, arguments in self._types.items():
             kind, _, rest = name.rpartition(".")
             {"": answer.resource_schemas, "data": answer.data_source_schemas}.get(
@@ -178,24 +192,24 @@ class Provider:
 
     def ValidateResourceConfig(self, request: Any, _: Any) -> Any:  # noqa: N802
         """As Google's provider does: refuse a value for what Google Cloud alone assigns. Terraform leaves that to it."""
-        answer, given = _CLASS["Told"](), _unpack(request.config)
+        answer, given = CLASS["Told"](), unpack(request.config)
         for name, each in self._types[request.type_name].items():
             if each.get("computed") == "only" and given.get(name) is not None:
                 answer.diagnostics.add(severity=1, summary=f"Google Cloud alone assigns {name}")
         return answer
 
     def PlanResourceChange(self, request: Any, _: Any) -> Any:  # noqa: N802
-        proposed = _unpack(request.proposed_new_state)
+        proposed = unpack(request.proposed_new_state)
         planned = self._filled(request.type_name, proposed) if proposed is not None else None
         # As Google's provider does: if a block has computed values, the plan has more than the configuration.
-        return _CLASS["PlanResponse"](planned_state=_pack(planned), legacy_type_system=True)
+        return CLASS["PlanResponse"](planned_state=pack(planned), legacy_type_system=True)
 
     def ReadDataSource(self, request: Any, _: Any) -> Any:  # noqa: N802
-        return _CLASS["DataResponse"](state=_pack(self._filled(f"data.{request.type_name}", _unpack(request.config))))
+        return CLASS["DataResponse"](state=pack(self._filled(f"data.{request.type_name}", unpack(request.config))))
 
     def OpenEphemeralResource(self, request: Any, _: Any) -> Any:  # noqa: N802
-        filled = self._filled(f"ephemeral.{request.type_name}", _unpack(request.config))
-        return _CLASS["Opened"](result=_pack(filled))
+        filled = self._filled(f"ephemeral.{request.type_name}", unpack(request.config))
+        return CLASS["Opened"](result=pack(filled))
 
     def _filled(self, name: str, values: Json) -> Json:
         """The values with the computed ones added: from `names`, otherwise unknown."""

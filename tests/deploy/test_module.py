@@ -34,6 +34,7 @@ from tests.deploy.paper import (
     grants,
     permissions,
 )
+from tests.deploy.paper_cloud import api_of
 from tests.sandbox_fixture import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -88,17 +89,6 @@ def test_a_first_apply_can_be_planned(blank_paper: Paper, scope: str, mode: str)
     assert blank_paper.plan(scope=SCOPES[scope], mode=mode, **FIVE).resources
 
 
-APIS = {
-    "artifact_registry": "artifactregistry", "cloud_run": "run", "cloud_scheduler": "cloudscheduler", "eventarc": "eventarc",
-    "firestore": "firestore", "iam_deny_policy": "iam", "folder": "cloudresourcemanager", "iap": "iap", "kms": "cloudkms",
-    "logging": "logging", "monitoring": "monitoring",
-    "organization": "cloudresourcemanager", "organization_iam_custom_role": "iam", "project": "cloudresourcemanager",
-    "project_iam_custom_role": "iam", "pubsub": "pubsub", "secret_manager": "secretmanager", "service_account": "iam",
-    "storage": "storage", "tags": "cloudresourcemanager",
-}  # fmt: skip
-"""The API that makes a resource, by the longest beginning of its type."""
-
-
 def test_every_resource_waits_until_its_api_is_enabled(blank_paper: Paper) -> None:
     """A new project has these APIs off, and enabling them takes longer than anything else at the start of an apply."""
     arrows = blank_paper.arrows()
@@ -108,10 +98,9 @@ def test_every_resource_waits_until_its_api_is_enabled(blank_paper: Paper) -> No
     made = [each for each in arrows if each.startswith("google_") and not each.startswith("google_project_service.")]
     assert len(made) > 50
     for each in made:
-        kind = each.partition(".")[0].removeprefix("google_")
-        api = APIS[max((name for name in APIS if kind.startswith(name)), key=len)]
-        assert f"{api}.googleapis.com" in enabled, each
-        assert "google_project_service.used" in behind(arrows, each), f"{each} does not wait for {api}.googleapis.com"
+        api = api_of(each.partition(".")[0])
+        assert api in enabled, each
+        assert "google_project_service.used" in behind(arrows, each), f"{each} does not wait for {api}"
 
 
 @pytest.mark.parametrize("example", sorted(path.name for path in (DEPLOY / "examples").iterdir()))
