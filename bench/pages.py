@@ -21,7 +21,7 @@ from werkzeug.test import EnvironBuilder
 
 from remediate.decisions.policy import decide
 from remediate.entries.denial import Deploy, ResourceKind
-from remediate.ledger import firestore
+from remediate.ledger import documents, firestore
 from remediate.ledger.interface import Ledger
 from remediate.ledger.opening import open_ledger
 from remediate.ledger.sqlite import SqliteLedger
@@ -167,7 +167,8 @@ def _emulator(jar: Path) -> Iterator[None]:
 def _measure(what: str, ledger: Ledger, url: str, count: int) -> None:
     settings = Settings(ledger=url, endpoints={"ARTIFACTREGISTRY": "http://127.0.0.1:9"}, secret="s" * 32)
     if url.startswith("firestore"):
-        firestore._TIMEOUT = 300.0  # the emulator has no indexes: it scans and sorts everything for every query
+        for module in (documents, firestore):  # the emulator has no indexes: it scans and sorts all for every query
+            module.__dict__["TIMEOUT"] = 300.0
         from remediate.review.identity import LocalIdentity
         from remediate.review.pages import Review
         from remediate.wiring import clock, limits_from

@@ -10,15 +10,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from remediate.errors import BadInput, Conflict, LedgerFault, TransientFault
+from remediate.errors import BadInput, Conflict, LedgerFault
 from remediate.ledger import codec as stored
-from remediate.ledger.interface import Cursor, Filter, Page, TrailFilter, TrailPage, filed, with_next_version
+from remediate.ledger import firestore_claims
+from remediate.ledger.documents import TIMEOUT, field, row, streamed, translated
+from remediate.ledger.interface import Cursor, Filter, Page, TrailFilter, TrailPage, ends, filed, with_next_version
 from remediate.records.modes import ModeChange, Modes
 from remediate.records.outbox import OutboxMessage
 from remediate.records.remediation import Remediation, TrailRecord
@@ -29,17 +31,15 @@ if TYPE_CHECKING:
         Client,
         CollectionReference,
         DocumentReference,
-        DocumentSnapshot,
         Query,
         WriteBatch,
     )
 
-_TIMEOUT = 10.0  # seconds per call
 SCHEMA = 5
 """Version of the documents. Firestore creates collections by itself; `_migrate` adds fields to older documents."""
 
 _REMEDIATIONS, _TRAIL, _DENIALS, _SETTINGS, _CHANGES = "remediations", "trail", "denials", "settings", "mode_changes"
-_PLACES, _PARCELS = "places", "parcels"
+_PARCELS = "parcels"
 _SCANNED = 10_000  # documents that a query without an index reads, newest first
 
 
@@ -57,12 +57,12 @@ class FirestoreLedger:
         schema = client.collection(_SETTINGS).document("schema")
         from google.api_core.exceptions import NotFound
 
-        with _translated():
+        with translated():
             try:
-                found = schema.get(timeout=_TIMEOUT)
+                found = schema.get(timeout=TIMEOUT)
             except NotFound:
                 raise BadInput(f"there is no Firestore database {self._project}/{self._database}") from None
-            version = _field(found, "version") if found.exists else 0
+            version = field(found, "version") if found.exists else 0
             if not isinstance(version, int):
                 raise LedgerFault(f"settings/schema has version {version!r}: expected a number")
             if version > SCHEMA:
@@ -70,7 +70,7 @@ class FirestoreLedger:
                 raise BadInput(f"{name} has schema {version}; this version reads up to {SCHEMA}: upgrade remediate")
             if version < SCHEMA:
                 _migrate(client)
-                schema.set({"version": SCHEMA}, timeout=_TIMEOUT)
+                schema.set({"version": SCHEMA}, timeout=TIMEOUT)
         return client
 
     @property
@@ -81,19 +81,19 @@ class FirestoreLedger:
         return self._collection.document(remediation)
 
     def get(self, remediation: str) -> Remediation | None:
-        with _translated():
-            found = self._document(remediation).get(timeout=_TIMEOUT)
-        return stored.remediation(_field(found, "record"), remediation) if found.exists else None
+        with translated():
+            found = self._document(remediation).get(timeout=TIMEOUT)
+        return stored.remediation(field(found, "record"), remediation) if found.exists else None
 
     def by_id_prefix(self, prefix: str) -> list[Remediation]:
-        with _translated():
+        with translated():
             query = self._collection.order_by("__name__").start_at([self._document(prefix)])
             query = query.end_at([self._document(prefix + "\uf8ff")]).limit(10)
-            return [stored.remediation(*_row(found)) for found in _streamed(query)]
+            return [stored.remediation(*row(found)) for found in streamed(query)]
 
     def is_counted(self, denial_key: str, remediation: str) -> bool:
-        with _translated():
-            return bool(self._denial(remediation, denial_key).get(timeout=_TIMEOUT).exists)
+        with translated():
+            return bool(self._denial(remediation, denial_key).get(timeout=TIMEOUT).exists)
 
     def commit(
         self,
@@ -107,12 +107,12 @@ class FirestoreLedger:
         document = self._document(record.id)
         fields = {**filed(record), "record": stored.encode(record).decode()}
         batch = self._client.batch()
-        with _translated():
+        with translated():
             if read == 0:
                 batch.create(document, fields)
             else:
-                found = document.get(["version"], timeout=_TIMEOUT)
-                if not found.exists or _field(found, "version") != read:
+                found = document.get(["version"], timeout=TIMEOUT)
+                if not found.exists or field(found, "version") != read:
                     raise Conflict(f"another process changed {record.id} first")
                 option = self._client.write_option(last_update_time=found.update_time)
                 batch.update(document, fields, option=option)
@@ -122,7 +122,7 @@ class FirestoreLedger:
                 step = document.collection(_TRAIL).document(f"{each.seq:08d}")
                 batch.create(step, {"at": each.at, "record": msgspec.json.encode(each).decode()})
             self._add(batch, parcels)
-            batch.commit(timeout=_TIMEOUT)
+            batch.commit(timeout=TIMEOUT)
         return record
 
     def find(self, wanted: Filter, *, limit: int = 100, after: Remediation | None = None) -> list[Remediation]:
@@ -133,8 +133,8 @@ class FirestoreLedger:
     ) -> Page:
         from google.cloud.firestore import FieldFilter
 
-        field, way = ("updated", "ASCENDING") if longest_waiting else ("last_seen", "DESCENDING")
-        query: Query = self._collection.order_by(field, direction=way).order_by("__name__", direction=way)
+        column, way = ("updated", "ASCENDING") if longest_waiting else ("last_seen", "DESCENDING")
+        query: Query = self._collection.order_by(column, direction=way).order_by("__name__", direction=way)
         if wanted.states:
             query = query.where(filter=FieldFilter("state", "in", [str(state) for state in wanted.states]))
         grouped = None if wanted.gathered is None else {"gathered": wanted.gathered}
@@ -147,8 +147,8 @@ class FirestoreLedger:
             query = query.start_after([after.at, self._document(after.id)])
         unserved = wanted.whole() or timed if grouped else longest_waiting and timed
         most = _SCANNED if wanted.parts() or unserved else limit + 1
-        with _translated():
-            rows = map(_row, _streamed(query.limit(most)))
+        with translated():
+            rows = map(row, streamed(query.limit(most)))
             got = stored.gather(rows, stored.remediation, wanted.matches, limit, most=most)
         return Page(got.found, got.more, _part(got), got.damaged)
 
@@ -162,9 +162,9 @@ class FirestoreLedger:
             if most is not None:
                 query = query.limit(most + 1)
             counting = AggregationQuery(query).count(alias="all")
-            return int(counting.get(timeout=_TIMEOUT)[0][0].value)
+            return int(counting.get(timeout=TIMEOUT)[0][0].value)
 
-        with _translated(), ThreadPoolExecutor(len(states)) as pool:
+        with translated(), ThreadPoolExecutor(len(states)) as pool:
             return dict(zip(states, pool.map(count, states), strict=True))
 
     def groups(self, state: State | None, *, limit: int, most: int) -> Mapping[str, int]:
@@ -177,13 +177,13 @@ class FirestoreLedger:
         if state is not None:
             here, among = (each.where(filter=FieldFilter("state", "==", str(state))) for each in (here, among))
         found, query = dict[str, int](), here
-        with _translated():
-            while len(found) < limit and (latest := list(_streamed(query.limit(1)))):
-                name = str(_field(latest[0], "gathered"))
+        with translated():
+            while len(found) < limit and (latest := list(streamed(query.limit(1)))):
+                name = str(field(latest[0], "gathered"))
                 if not name:
                     break
                 counting = AggregationQuery(among.where(filter=FieldFilter("gathered", "==", name)).limit(most + 1))
-                found[name] = int(counting.count(alias="all").get(timeout=_TIMEOUT)[0][0].value)
+                found[name] = int(counting.count(alias="all").get(timeout=TIMEOUT)[0][0].value)
                 query = here.start_after([name])
         return found
 
@@ -193,16 +193,37 @@ class FirestoreLedger:
         query: Query = self._collection.select(["version"])
         if states:
             query = query.where(filter=FieldFilter("state", "in", [str(state) for state in states]))
-        with _translated():
-            for each in _streamed(query):
+        with translated():
+            for each in streamed(query):
                 yield str(each.id)
 
+    def due(self, now: str, unanswered_since: str) -> Iterator[str]:
+        """Three queries. Only grants that end by themselves have a text in `ends`, so its own index is enough.
+
+        Documents of versions that did not store `ends` are missing here until they are next written; the full sweep
+        ends their grants, as it reads every grant.
+        """
+        from google.cloud.firestore import FieldFilter
+
+        ids: Query = self._collection.select([])
+        proposed = ids.where(filter=FieldFilter("state", "==", str(State.PROPOSED)))
+        with translated():
+            for query in (
+                ids.where(filter=FieldFilter("state", "==", str(State.APPROVED))),
+                proposed.where(filter=FieldFilter("updated", "<=", unanswered_since)),
+                ids.where(filter=FieldFilter("ends", "<=", now)),
+            ):
+                for each in streamed(query):
+                    yield str(each.id)
+
     def index_mismatches(self) -> Iterator[str]:
-        with _translated():
-            for each in _streamed(self._collection):
+        """Documents without `ends` are of an older version, and not wrong: see `due`."""
+        with translated():
+            for each in streamed(self._collection):
                 with suppress(LedgerFault):
-                    record = stored.remediation(*_row(each))
-                    if record.id != each.id or not filed(record).items() <= (each.to_dict() or {}).items():
+                    record = stored.remediation(*row(each))
+                    found = {"ends": ends(record), **(each.to_dict() or {})}
+                    if record.id != each.id or not filed(record).items() <= found.items():
                         yield str(each.id)
 
     def damage(self) -> Iterator[str]:
@@ -210,13 +231,13 @@ class FirestoreLedger:
         return iter(())
 
     def trail(self, remediation: str | None = None) -> Iterator[TrailRecord]:
-        with _translated():
+        with translated():
             if remediation is None:
                 query = self._client.collection_group(_TRAIL).order_by("at").order_by("__name__")
             else:
                 query = self._document(remediation).collection(_TRAIL).order_by("__name__")
-            for each in _streamed(query):
-                yield stored.step(*_row(each))
+            for each in streamed(query):
+                yield stored.step(*row(each))
 
     def steps(self, wanted: TrailFilter, *, limit: int = 100, before: Cursor | None = None) -> TrailPage:
         """An index serves the time; the other fields need a scan of at most `_SCANNED` transitions, newest first."""
@@ -231,88 +252,72 @@ class FirestoreLedger:
             last = self._document(before.id).collection(_TRAIL).document(f"{before.seq:08d}")
             query = query.start_after([before.at, last])
         most = limit + 1 if wanted.timeless() else _SCANNED
-        with _translated():
-            rows = map(_row, _streamed(query.limit(most)))
+        with translated():
+            rows = map(row, streamed(query.limit(most)))
             got = stored.gather(rows, stored.step, wanted.matches, limit, most=most)
         return TrailPage(got.found, got.more, _part(got), got.damaged)
 
     def acquire_slot(self, name: str, limit: int, holder: str) -> bool:
-        """Each place is one document, and each holder starts at a different place, so that no document is contended.
+        return firestore_claims.acquire_slot(self._client, name, limit, holder)
 
-        If that place is taken, one query returns all taken places: in a flood, it mostly shows that none is free.
-        """
-        from google.cloud.firestore import FieldFilter
+    def acquire_lease(self, name: str, holder: str, now: str, until: str) -> bool:
+        return firestore_claims.acquire_lease(self._client, name, holder, now, until)
 
-        places = self._client.collection(_PLACES)
-        own = int(hashlib.sha256(holder.encode()).hexdigest(), 16)
-        group = hashlib.sha256(name.encode()).hexdigest()[:32]
-        taken: set[str] = set()
-        for _ in range(limit):
-            free = (place for step in range(limit) if (place := f"{group}-{(own + step) % limit}") not in taken)
-            with suppress(Conflict), _translated():
-                places.document(next(free)).create({"name": name, "holder": holder}, timeout=_TIMEOUT)
-                return True
-            with _translated():
-                there = list(_streamed(places.where(filter=FieldFilter("name", "==", name)).limit(limit)))
-            if any(_field(each, "holder") == holder for each in there):
-                return True
-            taken = {each.id for each in there}
-            if len(taken) >= limit:
-                return False
-        return False
+    def release_lease(self, name: str, holder: str) -> None:
+        firestore_claims.release_lease(self._client, name, holder)
 
     def modes(self) -> Modes:
-        with _translated():
-            found = self._modes.get(timeout=_TIMEOUT)
-        return stored.modes(_field(found, "record")) if found.exists else Modes()
+        with translated():
+            found = self._modes.get(timeout=TIMEOUT)
+        return stored.modes(field(found, "record")) if found.exists else Modes()
 
     def switch(self, modes: Modes, change: ModeChange) -> None:
         fields = {"version": modes.version, "record": msgspec.json.encode(modes).decode()}
         batch = self._client.batch()
-        with _translated():
+        with translated():
             if modes.version == 1:
                 batch.create(self._modes, fields)
             else:
-                stored = self._modes.get(["version"], timeout=_TIMEOUT)
-                if not stored.exists or _field(stored, "version") != modes.version - 1:
+                stored = self._modes.get(["version"], timeout=TIMEOUT)
+                if not stored.exists or field(stored, "version") != modes.version - 1:
                     raise Conflict("another process switched the mode first")
                 option = self._client.write_option(last_update_time=stored.update_time)
                 batch.update(self._modes, fields, option=option)
             step = self._modes.collection(_CHANGES).document(f"{change.seq:08d}")
             batch.create(step, {"record": msgspec.json.encode(change).decode()})
-            batch.commit(timeout=_TIMEOUT)
+            batch.commit(timeout=TIMEOUT)
 
     def mode_changes(self) -> Iterator[ModeChange]:
-        with _translated():
-            for each in _streamed(self._modes.collection(_CHANGES).order_by("__name__")):
-                yield stored.change(*_row(each))
+        with translated():
+            for each in streamed(self._modes.collection(_CHANGES).order_by("__name__")):
+                yield stored.change(*row(each))
 
     def enqueue(self, parcels: Sequence[OutboxMessage]) -> None:
         batch = self._client.batch()
-        with _translated():
+        with translated():
             if self._add(batch, parcels):
-                batch.commit(timeout=_TIMEOUT)
+                batch.commit(timeout=TIMEOUT)
 
     def waiting(self, channel: str, now: str, limit: int) -> list[OutboxMessage]:
         from google.cloud.firestore import FieldFilter
 
         query = self._client.collection(_PARCELS).where(filter=FieldFilter("channel", "==", channel))
         query = query.where(filter=FieldFilter("due", "<=", now)).order_by("due").limit(limit)
-        with _translated():
-            return stored.gather(map(_row, _streamed(query)), stored.parcel, lambda _: True, limit).found
+        with translated():
+            return stored.gather(map(row, streamed(query)), stored.parcel, lambda _: True, limit).found
 
     def mark(self, parcel: OutboxMessage) -> None:
         document = self._parcel(parcel)
-        with _translated():
-            stored = document.get(["version"], timeout=_TIMEOUT)
-            if not stored.exists or _field(stored, "version") != parcel.version - 1:
+        with translated():
+            stored = document.get(["version"], timeout=TIMEOUT)
+            if not stored.exists or field(stored, "version") != parcel.version - 1:
                 raise Conflict(f"another process took {parcel.id} first")
             option = self._client.write_option(last_update_time=stored.update_time)
-            document.update(_fields(parcel), option=option, timeout=_TIMEOUT)
+            document.update(_fields(parcel), option=option, timeout=TIMEOUT)
 
     def _add(self, batch: WriteBatch, parcels: Sequence[OutboxMessage]) -> int:
         """Add the missing messages to the batch; returns how many. The batch fails if another process stores one."""
-        absent = [each for each in parcels if not self._parcel(each).get(["version"], timeout=_TIMEOUT).exists]
+        absent = [each for each in parcels if not self._parcel(each).get(["version"], timeout=TIMEOUT).exists]
         for each in absent:
             batch.create(self._parcel(each), _fields(each))
         return len(absent)
@@ -333,17 +338,6 @@ class FirestoreLedger:
         return denial
 
 
-def _field(document: DocumentSnapshot[DocumentReference], name: str) -> object:
-    """The field with this name; None if there is none, where Google's `get` raises KeyError."""
-    return (document.to_dict() or {}).get(name)
-
-
-def _row(document: DocumentSnapshot[DocumentReference]) -> tuple[object, str]:
-    """The stored record of a document, and the id of its remediation, switch or notice."""
-    path = str(document.reference.path).split("/")
-    return _field(document, "record"), path[1] if path[0] == _REMEDIATIONS else path[-1]
-
-
 def _part(got: stored.Gathered[Remediation] | stored.Gathered[TrailRecord]) -> int | None:
     """How many documents the scan read, if it stopped before the end; None if it read all."""
     return got.looked_at if got.looked_at == _SCANNED and not got.more else None
@@ -357,44 +351,13 @@ def _fields(parcel: OutboxMessage) -> dict[str, object]:
 def _migrate(client: Client) -> None:
     """Add the indexed fields of newer schemas to older remediations: `updated` (4), `gathered` (5)."""
     query = client.collection(_REMEDIATIONS).order_by("__name__").limit(500)
-    page = list(_streamed(query))
+    page = list(streamed(query))
     while page:
         for each in page:
             if not {"updated", "gathered"} <= (each.to_dict() or {}).keys():
                 option = client.write_option(last_update_time=each.update_time)
-                with suppress(Conflict), _translated():  # another process wrote the field first
-                    record = stored.remediation(*_row(each))
+                with suppress(Conflict), translated():  # another process wrote the field first
+                    record = stored.remediation(*row(each))
                     fields = {"updated": record.lifecycle.updated, "gathered": record.tally.gathered}
-                    each.reference.update(fields, option=option, timeout=_TIMEOUT)
-        page = list(_streamed(query.start_after([page[-1].reference])))
-
-
-def _streamed(query: Query | CollectionReference) -> Iterator[DocumentSnapshot[DocumentReference]]:
-    """The documents of a query. The client's default retry fails with an AttributeError when a stream breaks off.
-
-    A query has no precondition, so FailedPrecondition means a missing index ("Query requires an index", Firestore).
-    """
-    from google.api_core.exceptions import FailedPrecondition, ServiceUnavailable
-    from google.api_core.retry import Retry, if_exception_type
-
-    retry = Retry(predicate=if_exception_type(ServiceUnavailable), timeout=_TIMEOUT)
-    try:
-        yield from query.stream(timeout=_TIMEOUT, retry=retry)
-    except FailedPrecondition as error:
-        advice = "deploy/installation.yaml lists the indexes. A new index needs some minutes until it is ready."
-        raise LedgerFault(f"the ledger refused: {error.message}", advice=advice) from error
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    from google.api_core import exceptions
-    from google.auth.exceptions import GoogleAuthError
-
-    try:
-        yield
-    except (exceptions.Conflict, exceptions.FailedPrecondition, exceptions.NotFound) as error:
-        raise Conflict("another process changed the record first") from error
-    except (exceptions.ServerError, exceptions.TooManyRequests, exceptions.RetryError, GoogleAuthError) as error:
-        raise TransientFault(f"the ledger did not answer: {type(error).__name__}") from error
-    except exceptions.GoogleAPICallError as error:
-        raise LedgerFault(f"the ledger refused: {error.message}") from error
+                    each.reference.update(fields, option=option, timeout=TIMEOUT)
+        page = list(streamed(query.start_after([page[-1].reference])))

@@ -111,7 +111,15 @@ def with_next_version(record: Remediation) -> Remediation:
     return msgspec.structs.replace(record, storage=msgspec.structs.replace(record.storage, version=version))
 
 
-def filed(record: Remediation) -> dict[str, str | int]:
+def ends(record: Remediation) -> str | None:
+    """From when a sweep has to end the grant: its expiry, or at once if a removal is pending; None if it stays."""
+    life = record.lifecycle
+    if record.state is not State.GRANTED:
+        return None
+    return life.updated if life.ending else life.expires if life.added_by_us else None
+
+
+def filed(record: Remediation) -> dict[str, str | int | None]:
     """The indexed fields of a record, by name, in every ledger."""
     return {
         "version": record.storage.version,
@@ -121,6 +129,7 @@ def filed(record: Remediation) -> dict[str, str | int]:
         "last_seen": record.tally.last_seen,
         "updated": record.lifecycle.updated,
         "gathered": record.tally.gathered,
+        "ends": ends(record),
     }
 
 
@@ -241,6 +250,13 @@ class Ledger(Protocol):
     def ids(self, states: Sequence[State] = ()) -> Iterator[str]:
         """The ids of all remediations, or of those in these states; decodes no record."""
 
+    def due(self, now: str, unanswered_since: str) -> Iterator[str]:
+        """The ids of remediations with something due, from indexes alone; decodes no record, and may repeat an id.
+
+        These are all approvals, proposals without a transition since `unanswered_since`, and grants that end by `now`
+        (`ends`).
+        """
+
     def index_mismatches(self) -> Iterator[str]:
         """The ids of remediations whose indexed fields differ from their record: another state, name or time.
 
@@ -259,6 +275,12 @@ class Ledger(Protocol):
 
     def acquire_slot(self, name: str, limit: int, holder: str) -> bool:
         """Take one of `limit` places with this name; a holder that has one keeps it. False if all are taken."""
+
+    def acquire_lease(self, name: str, holder: str, now: str, until: str) -> bool:
+        """Take the one lease with this name until that time, or extend one's own. False if another holder has it."""
+
+    def release_lease(self, name: str, holder: str) -> None:
+        """Give the lease back early; does nothing if another holder has it."""
 
     def modes(self) -> Modes:
         """The switches in force; empty if none was ever set."""

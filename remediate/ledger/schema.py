@@ -56,6 +56,15 @@ CREATE INDEX remediations_by_group_and_change ON remediations (state, gathered, 
 CREATE INDEX remediations_by_group_and_state ON remediations (state, gathered, last_seen, id, words);
 CREATE INDEX remediations_by_group ON remediations (gathered, last_seen, id, state, words);
 """,
+    """
+ALTER TABLE remediations ADD COLUMN ends TEXT;
+UPDATE remediations SET ends = CASE
+  WHEN json_extract(CAST(record AS TEXT), '$.ending') IS NOT NULL THEN updated
+  WHEN json_extract(CAST(record AS TEXT), '$.ours') THEN json_extract(CAST(record AS TEXT), '$.expires') END
+  WHERE state = 'granted' AND json_valid(CAST(record AS TEXT));
+CREATE INDEX remediations_by_end ON remediations (ends, id) WHERE ends IS NOT NULL;
+CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until TEXT NOT NULL) WITHOUT ROWID;
+""",
 )
 """The script for each schema, from the previous one; the first from an empty file."""
 SCHEMA = len(MIGRATIONS)

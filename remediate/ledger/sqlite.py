@@ -14,7 +14,17 @@ import msgspec
 
 from remediate.errors import BadInput, Conflict, LedgerFault, TransientFault
 from remediate.ledger import codec as stored
-from remediate.ledger.interface import Cursor, Filter, Page, TrailFilter, TrailPage, filed, with_next_version, words
+from remediate.ledger.interface import (
+    Cursor,
+    Filter,
+    Page,
+    TrailFilter,
+    TrailPage,
+    ends,
+    filed,
+    with_next_version,
+    words,
+)
 from remediate.ledger.schema import MIGRATIONS, SCHEMA
 from remediate.records.modes import ModeChange, Modes
 from remediate.records.outbox import OutboxMessage
@@ -26,7 +36,7 @@ _BUSY = 10.0  # seconds that a writer waits for another
 _MOST_FAULTS = 20  # that SQLite's integrity check reports
 _CURE = "`remediate trail verify` shows the damage. Restore the file from a backup."
 
-_FILED = ("version", "state", "repository", "member", "last_seen", "updated", "gathered")
+_FILED = ("version", "state", "repository", "member", "last_seen", "updated", "gathered", "ends")
 
 
 class SqliteLedger:
@@ -82,21 +92,21 @@ class SqliteLedger:
         parcels: Sequence[OutboxMessage] = (),
     ) -> Remediation:
         read, record = record.storage.version, with_next_version(record)
-        seen = (record.tally.last_seen, record.lifecycle.updated, record.tally.gathered, words(record))
+        seen = (record.tally.last_seen, record.lifecycle.updated, record.tally.gathered, ends(record), words(record))
         row = (record.storage.version, record.state, record.repository, record.member, *seen)
         blob = stored.encode(record)
         with self._writing() as connection:
             if read == 0:
                 new = (
                     "INSERT OR IGNORE INTO remediations"
-                    " (id, version, state, repository, member, last_seen, updated, gathered, words, record)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                    " (id, version, state, repository, member, last_seen, updated, gathered, ends, words,"
+                    " record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 )
                 done = connection.execute(new, (record.id, *row, blob))
             else:
                 change = (
                     "UPDATE remediations SET version = ?, state = ?, repository = ?, member = ?, last_seen = ?,"
-                    " updated = ?, gathered = ?, words = ?, record = ? WHERE id = ? AND version = ?"
+                    " updated = ?, gathered = ?, ends = ?, words = ?, record = ? WHERE id = ? AND version = ?"
                 )
                 done = connection.execute(change, (*row, blob, record.id, read))
             if done.rowcount != 1:
@@ -165,6 +175,12 @@ class SqliteLedger:
         rows = self._all(f"SELECT id FROM remediations WHERE {condition} ORDER BY id", *states)  # noqa: S608
         return (str(row[0]) for row in rows)
 
+    def due(self, now: str, unanswered_since: str) -> Iterator[str]:
+        each = "SELECT id FROM remediations WHERE"
+        query = f"{each} state = ? UNION {each} state = ? AND updated <= ? UNION {each} ends <= ?"
+        rows = self._all(query, State.APPROVED, State.PROPOSED, unanswered_since, now)
+        return (str(row[0]) for row in rows)
+
     def index_mismatches(self) -> Iterator[str]:
         for row in self._each(f"SELECT id, record, {', '.join(_FILED)} FROM remediations"):  # noqa: S608
             with suppress(LedgerFault):
@@ -223,6 +239,18 @@ class SqliteLedger:
                 return False
             connection.execute("INSERT INTO places VALUES (?, ?)", (name, holder))
         return True
+
+    def acquire_lease(self, name: str, holder: str, now: str, until: str) -> bool:
+        query = (
+            "INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET holder = excluded.holder,"
+            " until = excluded.until WHERE until <= ? OR holder = excluded.holder"
+        )
+        with self._writing() as connection:
+            return connection.execute(query, (name, holder, until, now)).rowcount == 1
+
+    def release_lease(self, name: str, holder: str) -> None:
+        with self._writing() as connection:
+            connection.execute("DELETE FROM leases WHERE name = ? AND holder = ?", (name, holder))
 
     def modes(self) -> Modes:
         row = self._one("SELECT record FROM modes")

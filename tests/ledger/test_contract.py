@@ -23,9 +23,10 @@ import pytest
 from remediate.decisions.policy import Mode
 from remediate.errors import BadInput, Conflict
 from remediate.ledger.checked import checked_switches
+from remediate.ledger.firestore import SCHEMA as FIRESTORE_SCHEMA
 from remediate.ledger.interface import Cursor, Filter, Ledger, TrailFilter
 from remediate.ledger.opening import open_ledger
-from remediate.ledger.schema import MIGRATIONS
+from remediate.ledger.schema import MIGRATIONS, SCHEMA
 from remediate.records import stored_form
 from remediate.records.hash_chain import digest
 from remediate.records.lifecycle import transition, with_denial
@@ -327,7 +328,8 @@ def test_what_is_filed_under_another_state_than_it_says_is_found(fresh: Open, le
 def test_a_newer_schema_is_refused_with_what_to_do(fresh: Open, ledger_url: str) -> None:
     fresh().get("r-000000000000")
     _with_schema(ledger_url, 99)
-    with pytest.raises(BadInput, match="schema 99; this version reads up to 5: upgrade remediate"):
+    newest = SCHEMA if ledger_url.startswith("sqlite:") else FIRESTORE_SCHEMA
+    with pytest.raises(BadInput, match=f"schema 99; this version reads up to {newest}: upgrade remediate"):
         fresh().get("r-000000000000")
 
 
@@ -573,15 +575,16 @@ def test_a_full_set_of_places_is_told_at_once(firestore: str, monkeypatch: pytes
     ledger = open_ledger(firestore)
     assert all(ledger.acquire_slot("flood", 30, f"r-{number}") for number in range(30))
     calls: list[str] = []
-    from remediate.ledger import firestore as module
+    from remediate.ledger import documents
+    from remediate.ledger import firestore_claims as module
 
-    streamed = module._streamed
+    streamed = documents.streamed
 
     def counted(query: Any) -> Any:
         calls.append("query")
         return streamed(query)
 
-    monkeypatch.setattr(module, "_streamed", counted)
+    monkeypatch.setattr(module, "streamed", counted)
     assert not ledger.acquire_slot("flood", 30, "r-30")
     assert calls == ["query"]
     assert ledger.acquire_slot("flood", 30, "r-7")
