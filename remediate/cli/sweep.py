@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -14,20 +17,24 @@ from remediate.cli.cloud_command import CloudCommand
 from remediate.cli.inputs import current_settings, is_embedded
 from remediate.cli.output import progress_bar, say, write_utf8
 from remediate.cli.times import option_moment
-from remediate.errors import BadInput, PartlyUnreadable, TerminalFault, TransientFault
+from remediate.errors import BadInput, LedgerFault, PartlyUnreadable, TerminalFault, TransientFault
 from remediate.records.events import NO_EVENTS, Events
-from remediate.times import LOG_VIEW_LASTS, duration
+from remediate.times import LOG_VIEW_LASTS, duration, to_rfc3339
 
 if TYPE_CHECKING:
     from remediate.records.delivery import DeliveryResult
     from remediate.records.modes import ModeChange
     from remediate.records.remediation import TrailRecord
     from remediate.records.results import Swept
+    from remediate.service.remediator import Remediator
     from remediate.settings import Settings
 
+_Clock = Callable[[], datetime]
 
 _REFUSED = 3  # the exit code where Google Cloud refused permanently, and nothing else failed
 _SENDING = 30.0  # seconds that channels may take; what is not sent by then is sent by the next sweep
+LEASES = {"sweep": timedelta(minutes=30), "due": timedelta(minutes=10)}
+"""How long each kind of sweep keeps others of its kind away if it dies; as long as its job in deploy/ may take."""
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +54,12 @@ def sweep(
             " REMEDIATE_LOG_VIEW the whole view is read, unless a project is named."
         ),
     ] = None,
+    due: Annotated[
+        bool,
+        typer.Option(
+            "--due", help="Only what is due by now: cheap enough for every few minutes, as it looks at no other grant."
+        ),
+    ] = False,
     as_of: Annotated[
         str | None,
         typer.Option(help="Act as if it were this time. For trials, with a SQLite ledger only."),
@@ -57,42 +70,66 @@ def sweep(
     Then send waiting notices; one that fails is a WARNING, and does not fail the sweep. At a terminal prints a line for
     each change, or that nothing was due; elsewhere prints a line of JSON for each change. Exits 1 after a fault
     that may pass or that an operator must repair, 3 if Google Cloud refused permanently and nothing else failed: its
-    answer names the project whose owner can change that. Safe to repeat, and to run beside the function.
-    """
-    from remediate.wiring import clock, logs_from, notifier_from, remediator_from, rules_when_needed
+    answer names the project whose owner can change that. Safe to repeat, and to run beside the function. While another
+    sweep of its kind (with or without --due) runs, it does nothing, and exits 0.
 
+    With --due, grants that were removed elsewhere or may be renewed, and blocked proposals, wait for the next sweep
+    without it.
+    """
+    from remediate.wiring import clock
+
+    if due and (since is not None or scope):
+        raise BadInput("--due reads no log: leave out --since and --scope, or leave out --due")
     settings = current_settings()
-    began = clock()
-    now = _as_of(settings, as_of) if as_of is not None else began
+    now = _as_of(settings, as_of) if as_of is not None else clock()
     at = (lambda: now) if as_of is not None else clock
+    with _lease(settings, "due" if due else "sweep", at) as is_ours:
+        if is_ours:
+            _sweep(settings, at, since, scope, only_due=due)
+        else:
+            _line("INFO", f"another sweep{' --due' if due else ''} is running; this one did nothing", {})
+
+
+@contextmanager
+def _lease(settings: Settings, name: str, at: _Clock) -> Iterator[bool]:
+    """Whether no other sweep of this kind runs; keeps others away until the end of the block.
+
+    On Cloud Run the holder is the execution, so that a retry of a task that died goes on at once.
+    """
+    from remediate.wiring import ledger_from
+
+    ledger, now = ledger_from(settings), at()
+    holder = os.environ.get("CLOUD_RUN_EXECUTION") or uuid.uuid4().hex
+    is_ours = ledger.acquire_lease(name, holder, to_rfc3339(now), to_rfc3339(now + LEASES[name]))
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            with suppress(TransientFault, LedgerFault):  # it runs out by itself
+                ledger.release_lease(name, holder)
+
+
+def _sweep(settings: Settings, at: _Clock, since: str | None, scope: list[str] | None, *, only_due: bool) -> None:
+    from remediate.wiring import clock, notifier_from, remediator_from, rules_when_needed
+
     events = _SweepLines(_log(settings))
     notifier = notifier_from(settings, clock=at)
     rules = rules_when_needed(settings, events)
     remediator = remediator_from(settings, events, at, notifier=notifier, rules=rules)
     tally = _Tally()
     try:
-        rules()
+        if not only_due:  # it decides about no new denial
+            rules()
     except (BadInput, TransientFault) as fault:  # the rest needs no decision, and is done
         tally.faults += 1
         _warn(f"cannot decide denials: {fault}")
     with progress_bar("sweeping") as update:
         if since is not None:
-            logs = logs_from(settings)
-            if logs is None:
-                raise BadInput("--since reads Cloud Logging: set CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING")
-            first, scopes = _since(since, now), _scopes(settings, scope)
-            try:
-                entries = logs.denials(_places(settings, scopes, began - first), first)
-                for done in remediator.pick_up(entries):
-                    tally.add(done)
-            except PartlyUnreadable as fault:  # their owners can change that, and no repetition
-                _line("WARNING", f"cannot read missed denials of some projects: {fault}", {"scope": scope})
-            except (TransientFault, TerminalFault) as fault:  # what is due is done nevertheless
-                tally.faults += 1
-                _line("ERROR", f"cannot read missed denials: {fault}", {"scope": scope})
+            began = clock()  # before the time that --since counts from, so that seven days are not longer than that
+            _pick_up(settings, remediator, tally, _since(since, at()), scope, began)
         elif scope:
             raise BadInput("--scope requires --since: it names whose logs --since reads")
-        for done in remediator.sweep(lambda done, total: update(completed=done, total=total)):
+        for done in remediator.sweep(lambda done, total: update(completed=done, total=total), only_due=only_due):
             tally.add(done)
     sent = notifier.deliver(_SENDING) if notifier else []
     for sending in sent:
@@ -104,6 +141,32 @@ def sweep(
         print(f"{tally.changed} remediations changed, {tally.failed} failed", file=sys.stderr)
     if tally.failed:
         raise typer.Exit(1 if tally.faults else _REFUSED)
+
+
+def _pick_up(
+    settings: Settings,
+    remediator: Remediator,
+    tally: _Tally,
+    first: datetime,
+    scope: list[str] | None,
+    began: datetime,
+) -> None:
+    """Handle the denials in the log since `first` that were never delivered."""
+    from remediate.wiring import logs_from
+
+    logs = logs_from(settings)
+    if logs is None:
+        raise BadInput("--since reads Cloud Logging: set CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING")
+    scopes = _scopes(settings, scope)
+    try:
+        entries = logs.denials(_places(settings, scopes, began - first), first)
+        for done in remediator.pick_up(entries):
+            tally.add(done)
+    except PartlyUnreadable as fault:  # their owners can change that, and no repetition
+        _line("WARNING", f"cannot read missed denials of some projects: {fault}", {"scope": scope})
+    except (TransientFault, TerminalFault) as fault:  # what is due is done nevertheless
+        tally.faults += 1
+        _line("ERROR", f"cannot read missed denials: {fault}", {"scope": scope})
 
 
 def _log(settings: Settings) -> Events:

@@ -182,10 +182,15 @@ def notice_for(
             return None
 
 
+def reminder_lead(lapse_after: timedelta) -> timedelta:
+    """How long before a proposal expires its reminder is due."""
+    return min(_SOON, lapse_after / 2)
+
+
 def expiry_reminder(record: Remediation, now: datetime, terms: NoticeContext) -> Notice | None:
     """The notice of a proposal that expires soon; None for any other record."""
     end = parse_time(record.lifecycle.updated) + terms.lapse_after
-    if record.state is not State.PROPOSED or not end - min(_SOON, terms.lapse_after / 2) <= now < end:
+    if record.state is not State.PROPOSED or not end - reminder_lead(terms.lapse_after) <= now < end:
         return None
     summary = f"{_denied(record)} No reviewer has answered, and the proposal expires at {_to_minute(end)}."
     notice = _notice(NoticeKind.LAPSING, record, to_rfc3339(now), terms, summary, "Approve or reject it before then.")

@@ -292,12 +292,14 @@ class Remediator:
 
     # Time
 
-    def sweep(self, advance: Callable[[int, int], None] = lambda *_: None) -> Iterator[Swept]:
+    def sweep(
+        self, advance: Callable[[int, int], None] = lambda *_: None, *, only_due: bool = False
+    ) -> Iterator[Swept]:
         """Do what is due: see `Sweeper.sweep`."""
         sweeper = Sweeper(
             self._ledger, self._executor, self._approvals, self._renewal(), self.switching, self._limits, self._now
         )
-        return sweeper.sweep(self._carried_out, self._decided_again, self.read_back, advance)
+        return sweeper.sweep(self._carried_out, self._decided_again, self.read_back, advance, only_due=only_due)
 
     def _decided_again(self, record: Remediation, asked: Testimony) -> Remediation:
         """Decide again about a blocked proposal, once its registry can be seen, and grant if a rule says so."""

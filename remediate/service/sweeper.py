@@ -10,6 +10,7 @@ from remediate.errors import RemediateError, TerminalFault
 from remediate.ledger.interface import Filter, Ledger
 from remediate.records.blocks import blocks_in
 from remediate.records.lifecycle import transition
+from remediate.records.notice import reminder_lead
 from remediate.records.remediation import Remediation
 from remediate.records.results import Applied, Limits, Swept
 from remediate.records.states import Ending, State
@@ -18,7 +19,7 @@ from remediate.service.executor import ACTOR, Executor
 from remediate.service.renewal import Renewal
 from remediate.service.switching import Switching
 from remediate.service.testimony import Testimony
-from remediate.times import parse_time
+from remediate.times import parse_time, to_rfc3339
 
 _CarryOut = Callable[[Remediation, Testimony], Applied]
 """Carries out an earlier approval, if it still holds."""
@@ -26,6 +27,7 @@ _DecideAgain = Callable[[Remediation, Testimony], Remediation]
 """Decides again about a blocked proposal."""
 _ReadBack = Callable[[Iterable[Remediation]], Testimony]
 
+_OPEN = (State.PROPOSED, State.APPROVED, State.GRANTED)
 _TOGETHER = 100  # approvals whose entries one look-up reads back; later ones are read back one by one
 
 
@@ -56,20 +58,24 @@ class Sweeper:
         decide_again: _DecideAgain,
         read_back: _ReadBack,
         advance: Callable[[int, int], None],
+        *,
+        only_due: bool,
     ) -> Iterator[Swept]:
         """Yields each remediation that it changed or failed to change.
 
-        Calls `advance` with the number of remediations done and the total.
+        Calls `advance` with the number of remediations done and the total. `only_due` leaves out whatever has to look
+        at every remediation: grants that were removed elsewhere or may be renewed, and blocked proposals.
         """
-        idents = list(self._ledger.ids((State.PROPOSED, State.APPROVED, State.GRANTED)))
-        asked = self._read_back_together(read_back)
+        idents = self._due() if only_due else list(self._ledger.ids(_OPEN))
+        asked, again = self._read_back_together(read_back), None if only_due else decide_again
         for number, ident in enumerate(idents):
             advance(number, len(idents))
             record = None
             try:
                 record = require_record(self._ledger, ident)
-                done = self._executor.retry_on_conflict(partial(self._swept, ident, carry_out, decide_again, asked))
-                self._renewal.offer(done)
+                done = self._executor.retry_on_conflict(partial(self._swept, ident, carry_out, again, asked))
+                if not only_due:
+                    self._renewal.offer(done)
             except Exception as fault:  # one faulty remediation must not stop the others
                 yield Swept(
                     record,
@@ -84,6 +90,12 @@ class Sweeper:
         yield from self._renewal.carry_out()
         yield from self._switching.let_lapse()
 
+    def _due(self) -> list[str]:
+        """The ids that the ledger's indexes name; a proposal is due from its reminder on."""
+        now = self._now()
+        waits = self._limits.lapse_after - reminder_lead(self._limits.lapse_after)
+        return list(dict.fromkeys(self._ledger.due(to_rfc3339(now), to_rfc3339(now - waits))))
+
     def _read_back_together(self, read_back: _ReadBack) -> Testimony:
         """One look-up for all waiting approvals. If it fails, each asks for itself, and reports its own fault."""
         try:
@@ -91,7 +103,10 @@ class Sweeper:
         except Exception:
             return read_back(())
 
-    def _swept(self, ident: str, carry_out: _CarryOut, decide_again: _DecideAgain, asked: Testimony) -> Remediation:
+    def _swept(
+        self, ident: str, carry_out: _CarryOut, decide_again: _DecideAgain | None, asked: Testimony
+    ) -> Remediation:
+        """Do what is due for one remediation. Without `decide_again`, nothing is asked about what may stay as it is."""
         record = require_record(self._ledger, ident)
         now, life = self._now(), record.lifecycle
         waits = record.state in (State.PROPOSED, State.APPROVED)
@@ -100,7 +115,7 @@ class Sweeper:
             return self._moved(record, State.LAPSED)
         if record.state is State.PROPOSED:
             self._executor.remind(record)
-            if blocks_in(record.reasons):
+            if decide_again is not None and blocks_in(record.reasons):
                 return decide_again(record, asked)
         if record.state is State.APPROVED:
             return carry_out(record, asked).remediation
@@ -110,7 +125,7 @@ class Sweeper:
             if life.added_by_us and life.expires and parse_time(life.expires) <= now:
                 note = f"was granted until {life.expires}"
                 return self._executor.start_revocation(record, Ending(State.EXPIRED, ACTOR, note))
-            if not self._executor.is_still_granted(record):
+            if decide_again is not None and not self._executor.is_still_granted(record):
                 return self._moved(record, State.REMOVED)
         return record
 
