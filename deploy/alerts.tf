@@ -3,6 +3,10 @@
 locals {
   subscription_ids = join("|", sort([for each in local.subscriptions : element(split("/", each), -1)]))
 
+  # Executions of a job that ended, and how many with a result in two hours: %s is the job's name, and the result.
+  ends  = "run_googleapis_com:job_completed_execution_count{monitored_resource=\"cloud_run_job\", job_name=\"%s\"}"
+  ended = "sum(increase(run_googleapis_com:job_completed_execution_count{monitored_resource=\"cloud_run_job\", job_name=\"%s\", result=\"%s\"}[2h]))"
+
   alerts = {
     dead-letters = {
       severity = "ERROR"
@@ -55,16 +59,16 @@ locals {
     }
     sweep-failed = {
       severity = "WARNING"
-      title    = "the sweep failed"
+      title    = "a sweep failed"
       text     = "What is due may not have been done: grants that end, proposals that lapse, denials that never arrived."
-      query    = "sum(increase(run_googleapis_com:job_completed_execution_count{monitored_resource=\"cloud_run_job\", job_name=\"${google_cloud_run_v2_job.sweep.name}\", result=\"failed\"}[2h])) > 0"
+      query    = "${format(local.ended, local.names.jobs.sweep, "failed")} > 0 or (${format(local.ended, local.names.jobs.due, "failed")} > 0 unless ${format(local.ended, local.names.jobs.due, "succeeded")} > 0)"
       log      = null
     }
     sweep-missing = {
       severity = "WARNING"
-      title    = "the sweep does not run"
-      text     = "No sweep ended for hours: its schedule is paused, or may not start the job any more."
-      query    = "absent_over_time(run_googleapis_com:job_completed_execution_count{monitored_resource=\"cloud_run_job\", job_name=\"${google_cloud_run_v2_job.sweep.name}\"}[${var.sweep_schedule == "7 * * * *" ? "3h" : "1d"}])" # a longer window than a day is a preview
+      title    = "a sweep does not run"
+      text     = "No sweep of one kind ended for hours: its schedule is paused, or may not start the job any more."
+      query    = "absent_over_time(${format(local.ends, local.names.jobs.sweep)}[${var.sweep_schedule == "7 * * * *" ? "3h" : "1d"}]) or absent_over_time(${format(local.ends, local.names.jobs.due)}[${var.due_schedule == "*/5 * * * *" ? "1h" : "1d"}])" # a longer window than a day is a preview
       log      = null
     }
   }

@@ -181,7 +181,9 @@ service_receiver=${name}-receiver
 service_review=${name}-review
 service_writer=${name}-writer
 job_sweep=${name}-sweep
+job_due=${name}-due
 schedule_sweep=${name}-sweep
+schedule_due=${name}-due
 database_ledger=${name}
 secret_review=${name}-review
 bucket_source=${project}-${name}
@@ -530,8 +532,9 @@ run gcloud run deploy "$service_writer" "${here_[@]}" "${sized[@]}" "${served[@]
   --min-instances=0 --max-instances=2 --command=/cnb/lifecycle/launcher --args=--,functions-framework,--target,carry_out --set-env-vars="^@@^$environment@@THREADS=8"
 reads=''
 for each in "${scopes[@]}"; do reads+=,--scope=$each; done
-run gcloud run jobs deploy "$job_sweep" "${here_[@]}" "${sized[@]}" --service-account="$(email sweep)" --task-timeout=1800 --max-retries=3 \
-  --command=/cnb/lifecycle/launcher --args="--,python3,-m,remediate,sweep,--since,1d$reads" --set-env-vars="^@@^$environment"
+swept=(--service-account="$(email sweep)" --command=/cnb/lifecycle/launcher --set-env-vars="^@@^$environment")
+run gcloud run jobs deploy "$job_sweep" "${here_[@]}" "${sized[@]}" "${swept[@]}" --task-timeout=1800 --max-retries=3 --args="--,python3,-m,remediate,sweep,--since,1d$reads"
+run gcloud run jobs deploy "$job_due" "${here_[@]}" "${sized[@]}" "${swept[@]}" --task-timeout=600 --max-retries=0 --args=--,python3,-m,remediate,sweep,--due
 
 # Who may start what, and nobody else.
 invoke=(--region="$region" --role=roles/run.invoker)
@@ -544,14 +547,19 @@ unless gcloud pubsub subscriptions describe "$subscription_approvals" "${here_[@
   gcloud pubsub subscriptions create "$subscription_approvals" "${here_[@]}" --topic="$topic_approvals" --push-endpoint="$writer" \
   --push-auth-service-account="$(email trigger)" --push-auth-token-audience="$writer" --ack-deadline=120 --message-retention-duration=10m \
   --min-retry-delay=5s --max-retry-delay=60s --expiration-period=never
-run gcloud run jobs add-iam-policy-binding "$job_sweep" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"
+for each in "$job_sweep" "$job_due"; do run gcloud run jobs add-iam-policy-binding "$each" "${here_[@]}" "${invoke[@]}" --member="$(member trigger)"; done
 for each in "${lets_in[@]}"; do
   run gcloud beta iap web add-iam-policy-binding "${here_[@]}" --resource-type=cloud-run --service="$service_review" --region="$region" \
     --role=roles/iap.httpsResourceAccessor --member="$each" --condition=None
 done
-unless gcloud scheduler jobs describe "$schedule_sweep" "${here_[@]}" --location="$region" -- \
-  gcloud scheduler jobs create http "$schedule_sweep" "${here_[@]}" --location="$region" --schedule='7 * * * *' --time-zone=Etc/UTC --http-method=POST \
-  --uri="https://run.googleapis.com/v2/projects/$project/locations/$region/jobs/$job_sweep:run" --oauth-service-account-email="$(email trigger)"
+# schedule NAME JOB TIMES: start the job at these times.
+schedule() {
+  unless gcloud scheduler jobs describe "$1" "${here_[@]}" --location="$region" -- \
+    gcloud scheduler jobs create http "$1" "${here_[@]}" --location="$region" --schedule="$3" --time-zone=Etc/UTC --http-method=POST \
+    --uri="https://run.googleapis.com/v2/projects/$project/locations/$region/jobs/$2:run" --oauth-service-account-email="$(email trigger)"
+}
+schedule "$schedule_sweep" "$job_sweep" '7 * * * *'
+schedule "$schedule_due" "$job_due" '*/5 * * * *'
 
 echo "# The trail"
 
@@ -571,7 +579,8 @@ log_bucket "$log_bucket_trail" 400
 trail=logging.googleapis.com/projects/$project/locations/$region/buckets/$log_bucket_trail
 lines=$(cat "$here/trail.filter")
 lines=${lines//\$\{receiver\}/$service_receiver} lines=${lines//\$\{review\}/$service_review} lines=${lines//\$\{writer\}/$service_writer}
-sink "projects/$project" "$sink_trail" "$trail" "${lines//\$\{sweep\}/$job_sweep}"
+lines=${lines//\$\{sweep\}/$job_sweep} lines=${lines//\$\{due\}/$job_due}
+sink "projects/$project" "$sink_trail" "$trail" "$lines"
 writes='protoPayload.methodName="google.devtools.artifactregistry.v1.ArtifactRegistry.SetIamPolicy"
 log_id("cloudaudit.googleapis.com/activity")
 protoPayload.authenticationInfo.principalEmail=("'"$(email receiver)"'" OR "'"$(email sweep)"'" OR "'"$(email writer)"'")

@@ -26,7 +26,7 @@ output "try_it" {
     # A minute later, what became of it:
     gcloud logging read 'resource.labels.service_name="${google_cloud_run_v2_service.receiver.name}" jsonPayload.outcome:*' --project=${var.project} --freshness=10m --format='value(jsonPayload.message)'
     # Do at once what is due:
-    gcloud run jobs execute ${google_cloud_run_v2_job.sweep.name} --project=${var.project} --region=${var.region} --wait
+    gcloud run jobs execute ${google_cloud_run_v2_job.sweep["sweep"].name} --project=${var.project} --region=${var.region} --wait
   EOT
 }
 

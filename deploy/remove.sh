@@ -69,8 +69,8 @@ if found '' gcloud logging buckets describe "$log_bucket_trail" "${here_[@]}" --
 fi
 
 echo "# What runs"
-gone gcloud scheduler jobs delete "$schedule_sweep" "${here_[@]}" --location="$region"
-gone gcloud run jobs delete "$job_sweep" "${here_[@]}" --region="$region"
+for each in "$schedule_due" "$schedule_sweep"; do gone gcloud scheduler jobs delete "$each" "${here_[@]}" --location="$region"; done
+for each in "$job_due" "$job_sweep"; do gone gcloud run jobs delete "$each" "${here_[@]}" --region="$region"; done
 if found '' gcloud run services describe "$service_review" "${here_[@]}" --region="$region" --format='value(metadata.name)'; then
   for each in "${lets_in[@]}"; do
     gone gcloud beta iap web remove-iam-policy-binding "${here_[@]}" --resource-type=cloud-run --service="$service_review" --region="$region" \

@@ -43,6 +43,24 @@ locals {
   # A group cannot be looked into from here: Identity-Aware Proxy does that, and its domain is what is left to check.
   reviewers = distinct([for each in var.reviewers : startswith(each, "group:") ? split("@", each)[1] : each])
 
+  # The sweep of everything, and the one of what is due: two jobs, as other arguments for one job take another permission.
+  sweeps = {
+    sweep = {
+      description = "Starts the sweep"
+      schedule    = var.sweep_schedule
+      arguments   = concat(["sweep", "--since", var.sweep_since], [for each in var.scope : "--scope=${each}"])
+      timeout     = "1800s"
+      max_retries = 3 # fewer end in false alarms: "Known issues in Cloud Run", jobs
+    }
+    due = {
+      description = "Starts the sweep of what is due"
+      schedule    = var.due_schedule
+      arguments   = ["sweep", "--due"]
+      timeout     = "600s"
+      max_retries = 0 # the schedule tries again soon, and its alert looks at two hours
+    }
+  }
+
   review_url = "https://${local.names.services.review}-${local.number}.${var.region}.run.app"
 }
 
@@ -71,7 +89,7 @@ resource "google_cloud_run_v2_service" "receiver" {
 
       resources {
         limits            = { cpu = "1", memory = var.memory }
-        cpu_idle          = true
+        cpu_idle          = !var.cpu_always
         startup_cpu_boost = true
       }
 
@@ -149,7 +167,7 @@ resource "google_cloud_run_v2_service" "review" {
 
       resources {
         limits            = { cpu = "1", memory = var.memory }
-        cpu_idle          = true
+        cpu_idle          = !var.cpu_always
         startup_cpu_boost = true
       }
 
@@ -223,9 +241,11 @@ resource "google_iap_web_cloud_run_service_iam_member" "reviewers" {
 }
 
 resource "google_cloud_run_v2_job" "sweep" {
+  for_each = local.sweeps
+
   project             = var.project
   location            = var.region
-  name                = local.names.jobs.sweep
+  name                = local.names.jobs[each.key]
   deletion_protection = false
   labels              = local.labels
 
@@ -233,16 +253,13 @@ resource "google_cloud_run_v2_job" "sweep" {
     template {
       service_account = google_service_account.of["sweep"].email
       encryption_key  = var.kms_key
-      timeout         = "1800s"
-      max_retries     = 3 # fewer end in false alarms: "Known issues in Cloud Run", jobs
+      timeout         = each.value.timeout
+      max_retries     = each.value.max_retries
 
       containers {
         image   = data.google_artifact_registry_docker_image.built.self_link
         command = [local.launcher]
-        args = concat(
-          ["--", "python3", "-m", "remediate", "sweep", "--since", var.sweep_since],
-          [for each in var.scope : "--scope=${each}"],
-        )
+        args    = concat(["--", "python3", "-m", "remediate"], each.value.arguments)
 
         resources {
           limits = { cpu = "1", memory = var.memory }
@@ -279,24 +296,28 @@ resource "google_cloud_run_v2_job" "sweep" {
 }
 
 resource "google_cloud_run_v2_job_iam_binding" "sweep" {
+  for_each = google_cloud_run_v2_job.sweep
+
   project  = var.project
   location = var.region
-  name     = google_cloud_run_v2_job.sweep.name
+  name     = each.value.name
   role     = "roles/run.invoker"
   members  = [google_service_account.of["trigger"].member]
 }
 
 resource "google_cloud_scheduler_job" "sweep" {
+  for_each = local.sweeps
+
   project     = var.project
   region      = var.region
-  name        = local.names.schedules.sweep
-  description = "Starts the sweep"
-  schedule    = var.sweep_schedule
+  name        = local.names.schedules[each.key]
+  description = each.value.description
+  schedule    = each.value.schedule
   time_zone   = "Etc/UTC"
 
   http_target {
     http_method = "POST"
-    uri         = "https://run.googleapis.com/v2/${google_cloud_run_v2_job.sweep.id}:run"
+    uri         = "https://run.googleapis.com/v2/${google_cloud_run_v2_job.sweep[each.key].id}:run"
 
     oauth_token {
       service_account_email = google_service_account.of["trigger"].email
@@ -304,4 +325,19 @@ resource "google_cloud_scheduler_job" "sweep" {
   }
 
   depends_on = [google_cloud_run_v2_job_iam_binding.sweep]
+}
+
+moved {
+  from = google_cloud_run_v2_job.sweep
+  to   = google_cloud_run_v2_job.sweep["sweep"]
+}
+
+moved {
+  from = google_cloud_run_v2_job_iam_binding.sweep
+  to   = google_cloud_run_v2_job_iam_binding.sweep["sweep"]
+}
+
+moved {
+  from = google_cloud_scheduler_job.sweep
+  to   = google_cloud_scheduler_job.sweep["sweep"]
 }

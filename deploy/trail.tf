@@ -21,7 +21,7 @@ locals {
   # What our own processes say.
   ours = format("(%s)", join(" OR ", [
     "(resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(\"${local.names.services.receiver}\" OR \"${local.names.services.review}\" OR \"${local.names.services.writer}\"))",
-    "(resource.type=\"cloud_run_job\" AND resource.labels.job_name=\"${local.names.jobs.sweep}\")",
+    "(resource.type=\"cloud_run_job\" AND resource.labels.job_name=(\"${local.names.jobs.sweep}\" OR \"${local.names.jobs.due}\"))",
   ]))
 
   # The lines of the trail, as the code writes them: trail.filter is printed by `make filter`.

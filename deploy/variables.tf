@@ -407,6 +407,12 @@ variable "memory" {
   }
 }
 
+variable "cpu_always" {
+  description = "Instances of the services keep their CPU between requests (instance-based billing), so that waiting notices are sent at once. An instance is then billed until it ends."
+  type        = bool
+  default     = false
+}
+
 variable "timeout_seconds" {
   description = "The time limit of one event or one page, in seconds, for Cloud Run and for the subscription."
   type        = number
@@ -437,6 +443,17 @@ variable "sweep_schedule" {
   validation {
     condition     = can(regex("^(\\S+ ){4}\\S+$", var.sweep_schedule))
     error_message = "sweep_schedule: expected five fields of unix-cron, such as 7 * * * *."
+  }
+}
+
+variable "due_schedule" {
+  description = "When the sweep of what is due runs: ends of grants, approvals, waiting notices (unix-cron, UTC)."
+  type        = string
+  default     = "*/5 * * * *"
+
+  validation {
+    condition     = can(regex("^(\\S+ ){4}\\S+$", var.due_schedule))
+    error_message = "due_schedule: expected five fields of unix-cron, such as */5 * * * *."
   }
 }
 

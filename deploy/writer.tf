@@ -79,7 +79,7 @@ resource "google_cloud_run_v2_service" "writer" {
 
       resources {
         limits            = { cpu = "1", memory = var.memory }
-        cpu_idle          = true
+        cpu_idle          = !var.cpu_always
         startup_cpu_boost = true
       }
 

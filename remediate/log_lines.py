@@ -43,10 +43,10 @@ TRAIL_FILTER = f"""jsonPayload.{TRAIL}.hash:*
 (((log_id("run.googleapis.com/stdout") OR log_id("run.googleapis.com/stderr")) AND (
 (resource.type="cloud_run_revision"
 AND resource.labels.service_name=("${{receiver}}" OR "${{review}}" OR "${{writer}}"))
-OR (resource.type="cloud_run_job" AND resource.labels.job_name="${{sweep}}")))
+OR (resource.type="cloud_run_job" AND resource.labels.job_name=("${{sweep}}" OR "${{due}}"))))
 OR log_id("{COMMAND_LOG}"))
 """
-"""What the trail's sink selects in its project: every line with a link of a hash chain, by the services and the job of
+"""What the trail's sink selects in its project: every line with a link of a hash chain, by the services and the jobs of
 an installation or by a command. A template for Terraform and install.sh: they put in the names."""
 
 

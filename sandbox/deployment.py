@@ -184,11 +184,8 @@ def _running(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
         {"name": "REMEDIATE_SECRET", "valueSource": secret},
         {"name": "REMEDIATE_WRITER_TOPIC", "value": names.approvals},
     ]
-    receiver, sweep = f"{names.place}/{services['receiver']}", names.of("jobs", "sweep")
-    writer = f"{names.place}/{services['writer']}"
+    receiver, writer = f"{names.place}/{services['receiver']}", f"{names.place}/{services['writer']}"
     waking = f"{names.project}/subscriptions/{names.of('subscriptions', 'approvals')}"
-    job, schedule = f"{names.place}/jobs/{sweep}", f"{names.place}/jobs/{names.of('schedules', 'sweep')}"
-    words = ["--", "python3", "-m", "remediate", "sweep", "--since", "1d", "--scope", seed.scope]
     invoker = "roles/run.invoker"
     reviewers = [f"user:{each}" if "@" in each else f"domain:{each}" for each in seed.reviewers]
     iap = f"/v1/projects/{names.number}/iap_web/cloud_run-{seed.region}/{services['review']}:getIamPolicy"
@@ -215,18 +212,27 @@ def _running(seed: DeploymentSeed, names: Names) -> dict[str, Json]:
         },
         f"/v2/{page}:getIamPolicy": _policy({invoker: [names.agent("iap")]}),
         iap: _policy({"roles/iap.httpsResourceAccessor": reviewers}),
+        **_sweep(names, env, "sweep", "7 * * * *", "--since", "1d", "--scope", seed.scope),
+        **_sweep(names, env, "due", "*/5 * * * *", "--due"),
+    }
+
+
+def _sweep(names: Names, env: list[Json], part: str, times: str, *options: str) -> dict[str, Json]:
+    """A job that sweeps with these options, who may start it, and the schedule that does."""
+    own = names.of("jobs", part)
+    job, schedule = f"{names.place}/jobs/{own}", f"{names.place}/jobs/{names.of('schedules', part)}"
+    container = {"args": ["--", "python3", "-m", "remediate", "sweep", *options], "env": list(env)}
+    return {
         f"/v2/{job}": {
             "name": job,
-            "template": {
-                "template": {"serviceAccount": names.email("sweep"), "containers": [{"args": words, "env": env}]}
-            },
+            "template": {"template": {"serviceAccount": names.email("sweep"), "containers": [container]}},
             "terminalCondition": {"type": "Ready", "state": "CONDITION_SUCCEEDED"},
-            "latestCreatedExecution": {"name": f"{sweep}-x7k2p", "completionStatus": "EXECUTION_SUCCEEDED"},
+            "latestCreatedExecution": {"name": f"{own}-x7k2p", "completionStatus": "EXECUTION_SUCCEEDED"},
         },
-        f"/v2/{job}:getIamPolicy": _policy({invoker: [names.member("trigger")]}),
+        f"/v2/{job}:getIamPolicy": _policy({"roles/run.invoker": [names.member("trigger")]}),
         f"/v1/{schedule}": {
             "name": schedule,
-            "schedule": "7 * * * *",
+            "schedule": times,
             "timeZone": "Etc/UTC",
             "state": "ENABLED",
             "httpTarget": {"uri": f"https://run.googleapis.com/v2/{job}:run", "httpMethod": "POST"},

@@ -82,6 +82,7 @@ def installation_checks(facts: Snapshot, environ: Mapping[str, str]) -> list[Che
         (SERVICES, "review pages behind Identity-Aware Proxy", services.review(facts), ""),
         (SERVICES, "writer and what wakes it", services.writer(facts), ""),
         (SERVICES, "sweep and its schedule", services.sweep(facts), ""),
+        (SERVICES, "sweep of what is due and its schedule", services.sweep(facts, "due"), ""),
         (SERVICES, "audit trail's log is kept", services.trail(facts), ""),
         (IDENTITIES, "service accounts without keys", access.accounts(facts), ""),
         (IDENTITIES, "permissions: none missing, none superfluous", access.rights(facts), ""),
@@ -97,7 +98,7 @@ def skipped_sections(*, named: bool) -> list[CheckResult]:
 
 def unknown_scope_checks(names: ResourceNames, fact: Unknown | Absent) -> list[CheckResult]:
     """The checks where it is not known what is watched: with a wrong scope, correct resources would look wrong."""
-    what = f"neither the receiver nor the sweep exists: {names.service('receiver')}, {names.job}"
+    what = f"neither the receiver nor the sweep exists: {names.service('receiver')}, {names.job()}"
     absent = Finding(Code.SERVICE_MISSING, what, names.gcloud("run", "services", "list"))
     findings = report_unknown(fact) if isinstance(fact, Unknown) else [absent]
     skipped = [check(section, "all of it", skip=_NO_SCOPE) for section in (APIS, ROUTING, IDENTITIES, CANARY)]

@@ -109,11 +109,11 @@ class Code(StrEnum):
     IAP_AUDIENCE = "iap_audience", _P, "The pages refuse every reviewer: the proxy signs for another audience."
     IAP_NOBODY = "iap_nobody", _W, "No reviewer can open the pages."
     IAP_EVERYBODY = "iap_everybody", _P, "Anyone with a Google account can open the pages."
-    SWEEP_MISSING = "sweep_missing", _P, "Grants and proposals do not expire, and lost denials are not found."
-    SWEEP_FAILING = "sweep_failing", _P, "Grants and proposals do not expire, and lost denials are not found."
-    SCHEDULE_MISSING = "schedule_missing", _P, "The sweep does not start, so grants do not expire."
-    SCHEDULE_PAUSED = "schedule_paused", _P, "The sweep does not start, so grants do not expire."
-    SCHEDULE_TARGET = "schedule_target", _P, "The schedule does not start the sweep, so grants do not expire."
+    SWEEP_MISSING = "sweep_missing", _P, "Grants and proposals expire late or never, and lost denials may not be found."
+    SWEEP_FAILING = "sweep_failing", _P, "Grants and proposals expire late or never, and lost denials may not be found."
+    SCHEDULE_MISSING = "schedule_missing", _P, "A sweep does not start, so grants expire late or never."
+    SCHEDULE_PAUSED = "schedule_paused", _P, "A sweep does not start, so grants expire late or never."
+    SCHEDULE_TARGET = "schedule_target", _P, "The schedule does not start its sweep, so grants expire late or never."
     TRAIL_NOT_KEPT = "trail_not_kept", _W, "The log copy of the audit trail is deleted after the default period."
 
     # Identities

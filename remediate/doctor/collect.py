@@ -39,7 +39,7 @@ class FactCollector:
         neither a sweep nor a receiver.
         """
         queries = Queries(self._cloud, names, self._now)
-        job: Fact[gcp.RunJob] = queries.read(gcp.RunJob, names.job)
+        job: Fact[gcp.RunJob] = queries.read(gcp.RunJob, names.job())
         if isinstance(job, Unknown):
             return job
         scopes = _sweep_scopes(job) if isinstance(job, gcp.RunJob) else ()
@@ -73,7 +73,8 @@ def _installed_keys(snapshot: Snapshot) -> Iterable[FactKey]:
         yield from ((gcp.PubSubTopic, names.topic), (AllowPolicy, names.topic))
     for service in map(names.service, ("receiver", "review", "writer")):
         yield from ((gcp.RunService, service), (AllowPolicy, service))
-    yield from ((kind, names.job) for kind in (gcp.RunJob, AllowPolicy, gcp.SchedulerJob))
+    for task in ("sweep", "due"):
+        yield from ((kind, names.job(task)) for kind in (gcp.RunJob, AllowPolicy, gcp.SchedulerJob))
     yield (AllowPolicy, names.iap)
     yield from ((kind, names.project_path) for kind in (gcp.ProjectAncestry, gcp.ApiStates, AllowPolicy))
     yield from ((gcp.Trigger, name) for name in names.triggers)

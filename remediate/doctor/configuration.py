@@ -74,7 +74,13 @@ def ledger(facts: LedgerFacts) -> Iterator[Finding]:
 
 def parts(facts: Snapshot) -> Iterator[Finding]:
     """The settings of every deployed part are valid, and the parts share those that they have to share."""
-    tasks = {"receiver": facts.receiver, "review": facts.review, "writer": facts.writer, "sweep": facts.sweep}
+    tasks = {
+        "receiver": facts.receiver,
+        "review": facts.review,
+        "writer": facts.writer,
+        "sweep": facts.sweep,
+        "due": facts.due,
+    }
     deployed = {task: part for task, part in tasks.items() if isinstance(part, RunService | RunJob)}
     for task, part in deployed.items():
         yield from _invalid_settings(facts, task, part)

@@ -116,10 +116,9 @@ class ResourceNames(msgspec.Struct, frozen=True):
         """The sink that keeps the audit trail's log lines."""
         return f"{self.project_path}/sinks/{self._own('sinks', 'trail')}"
 
-    @property
-    def job(self) -> str:
-        """The sweep's Cloud Run job, and the Cloud Scheduler job that starts it."""
-        return f"{self.location_path}/jobs/{self._own('jobs', 'sweep')}"
+    def job(self, task: str = "sweep") -> str:
+        """A sweep's Cloud Run job (`sweep` or `due`), and the Cloud Scheduler job that starts it."""
+        return f"{self.location_path}/jobs/{self._own('jobs', task)}"
 
     @property
     def iap(self) -> str:
@@ -178,7 +177,7 @@ class ResourceNames(msgspec.Struct, frozen=True):
 
     def update_part(self, task: str, *change: str, track: tuple[str, ...] = ()) -> str:
         """The command that updates the Cloud Run service or job of a task."""
-        kind = "jobs" if task == "sweep" else "services"
+        kind = "jobs" if task in NAMES["jobs"] else "services"
         words = (*track, "run", kind, "update", f"{self.name}-{task}", *change)
         return self.gcloud(*words, f"--region={self.region}")
 

@@ -1,4 +1,4 @@
-"""Checks of what runs: receiver, review pages, sweep, schedule, Identity-Aware Proxy, and the trail's log bucket."""
+"""Checks of what runs: receiver, review pages, sweeps, schedules, Identity-Aware Proxy, and the trail's log bucket."""
 
 from __future__ import annotations
 
@@ -98,25 +98,26 @@ def _reviewers(facts: Snapshot) -> Iterator[Finding]:
         yield Finding(Code.IAP_NOBODY, f"no member holds {_ACCESSOR} for {names.name}-review", fix)
 
 
-def sweep(facts: Snapshot) -> Iterator[Finding]:
-    """The sweep exists, its last execution succeeded, and its schedule starts it."""
-    names, name = facts.names, f"{facts.names.name}-sweep"
-    yield from report_missing(facts.sweep, Finding(Code.SWEEP_MISSING, f"job {names.job} does not exist", APPLY))
-    if isinstance(facts.sweep, gcp.RunJob):
-        condition, execution = facts.sweep.terminal_condition, facts.sweep.latest_created_execution
-        yield from _identity(facts, "sweep", facts.sweep.template.template.service_account)
+def sweep(facts: Snapshot, task: str = "sweep") -> Iterator[Finding]:
+    """A sweep (`sweep` or `due`) exists, its last execution succeeded, and its schedule starts it."""
+    names, name, resource = facts.names, f"{facts.names.name}-{task}", facts.names.job(task)
+    job = facts.get(gcp.RunJob, resource)
+    yield from report_missing(job, Finding(Code.SWEEP_MISSING, f"job {resource} does not exist", APPLY))
+    if isinstance(job, gcp.RunJob):
+        condition, execution = job.terminal_condition, job.latest_created_execution
+        yield from _identity(facts, task, job.template.template.service_account, names.account("sweep"))
         if execution.completion_status in ("EXECUTION_FAILED", "EXECUTION_CANCELLED") or not condition.is_ready:
             fix = names.gcloud("run", "jobs", "execute", name, f"--region={names.region}", "--wait")
             yield Finding(Code.SWEEP_FAILING, f"{name}: {condition.message or 'its last execution failed'}", fix)
-        yield from _starters(facts)
-    schedule = facts.get(gcp.SchedulerJob, names.job)
-    yield from report_missing(schedule, Finding(Code.SCHEDULE_MISSING, f"schedule {names.job} does not exist", APPLY))
+        yield from _starters(facts, task)
+    schedule = facts.get(gcp.SchedulerJob, resource)
+    yield from report_missing(schedule, Finding(Code.SCHEDULE_MISSING, f"schedule {resource} does not exist", APPLY))
     if isinstance(schedule, gcp.SchedulerJob):
-        yield from _schedule(facts, schedule)
+        yield from _schedule(facts, task, schedule)
 
 
-def _schedule(facts: Snapshot, schedule: gcp.SchedulerJob) -> Iterator[Finding]:
-    names, name = facts.names, f"{facts.names.name}-sweep"
+def _schedule(facts: Snapshot, task: str, schedule: gcp.SchedulerJob) -> Iterator[Finding]:
+    names, name, job = facts.names, f"{facts.names.name}-{task}", facts.names.job(task)
 
     def gcloud(*words: str) -> str:
         return names.gcloud("scheduler", "jobs", *words, f"--location={names.region}")
@@ -124,9 +125,9 @@ def _schedule(facts: Snapshot, schedule: gcp.SchedulerJob) -> Iterator[Finding]:
     if schedule.state != "ENABLED":
         what = f"schedule {name} is {schedule.state or 'off'}"
         yield Finding(Code.SCHEDULE_PAUSED, what, gcloud("resume", name))
-    wanted, actual = f"https://run.googleapis.com/v2/{names.job}:run", schedule.http_target.uri
+    wanted, actual = f"https://run.googleapis.com/v2/{job}:run", schedule.http_target.uri
     v1 = f"/namespaces/{names.project}/jobs/{name}:run"  # v1's regional address names the project as a namespace
-    if not actual.endswith((f"/v2/{names.job}:run", v1)):
+    if not actual.endswith((f"/v2/{job}:run", v1)):
         what = f"schedule {name} calls {actual or '(none)'}, not {wanted}"
         yield Finding(Code.SCHEDULE_TARGET, what, gcloud("update", "http", name, f"--uri={wanted}"))
     if schedule.status.code:
@@ -167,11 +168,10 @@ def _service(facts: Snapshot, task: str, service: object) -> Iterator[Finding]:
             fix = names.gcloud("run", "services", "describe", name, f"--region={names.region}")
             what = f"{name} is not ready: {condition.message or condition.state}"
             yield Finding(Code.SERVICE_NOT_READY, what, fix)
-        yield from _identity(facts, task, service.template.service_account)
+        yield from _identity(facts, task, service.template.service_account, names.account(task))
 
 
-def _identity(facts: Snapshot, task: str, account: str) -> Iterator[Finding]:
-    expected = facts.names.account(task)
+def _identity(facts: Snapshot, task: str, account: str, expected: str) -> Iterator[Finding]:
     if account != expected:
         what = f"{facts.names.name}-{task} runs as {account or 'the default identity'}, not as {expected}"
         yield Finding(Code.SERVICE_IDENTITY, what, facts.names.update_part(task, f"--service-account={expected}"))
@@ -202,15 +202,15 @@ def _callers(facts: Snapshot, task: str, service: gcp.RunService, caller: str) -
             yield Finding(code, f"{member} can call {called} ({role})", fix)
 
 
-def _starters(facts: Snapshot) -> Iterator[Finding]:
-    """The schedule's identity can start the sweep, and the public cannot."""
-    names, name = facts.names, f"{facts.names.name}-sweep"
-    caller, policy = names.member("trigger"), facts.get(AllowPolicy, names.job)
+def _starters(facts: Snapshot, task: str) -> Iterator[Finding]:
+    """The schedule's identity can start a sweep, and the public cannot."""
+    names, name, job = facts.names, f"{facts.names.name}-{task}", facts.names.job(task)
+    caller, policy = names.member("trigger"), facts.get(AllowPolicy, job)
     for role, member in grants(policy, *_STARTING):
         if member in EVERYBODY:
-            fix = names.change_binding("remove", names.job, member, role)
+            fix = names.change_binding("remove", job, member, role)
             yield Finding(Code.SERVICE_OPEN, f"{member} can start {name} ({role})", fix)
     yield from report_unknown(policy)
     if isinstance(policy, AllowPolicy) and caller not in members(policy, *_STARTING):
-        fix = names.change_binding("add", names.job, caller, INVOKING[0])
+        fix = names.change_binding("add", job, caller, INVOKING[0])
         yield Finding(Code.SERVICE_CALLER_MISSING, f"{caller} cannot start {name}", fix)

@@ -74,7 +74,12 @@ class Snapshot:
 
     @property
     def sweep(self) -> Fact[RunJob] | None:
-        return self.get(RunJob, self.names.job)
+        return self.get(RunJob, self.names.job())
+
+    @property
+    def due(self) -> Fact[RunJob] | None:
+        """The job that sweeps what is due."""
+        return self.get(RunJob, self.names.job("due"))
 
     @property
     def project(self) -> Fact[ProjectAncestry] | None:

@@ -198,7 +198,9 @@ class FirestoreLedger:
                 yield str(each.id)
 
     def due(self, now: str, unanswered_since: str) -> Iterator[str]:
-        """Three queries. Only grants that end by themselves have a text in `ends`, so its own index is enough.
+        """Three queries, for proposals by the index of state and `updated`. The others need none in installation.yaml.
+
+        Only grants that end by themselves have a text in `ends`, so that its own index is enough.
 
         Documents of versions that did not store `ends` are missing here until they are next written; the full sweep
         ends their grants, as it reads every grant.

@@ -281,9 +281,9 @@ def environment(values: dict[str, Any]) -> dict[str, str | None]:
 
 
 def containers(plan: Plan) -> dict[str, dict[str, Any]]:
-    """The services and the job, by task: receiver, review, sweep."""
-    services = plan.of("google_cloud_run_v2_service") | plan.of("google_cloud_run_v2_job")
-    return {name.rpartition(".")[2]: values for name, values in services.items()}
+    """The services and the jobs, by part: receiver, review, sweep, due."""
+    parts = (*plan.of("google_cloud_run_v2_service").values(), *plan.of("google_cloud_run_v2_job").values())
+    return {values["name"].removeprefix("remediate-"): values for values in parts}
 
 
 def ran(*arguments: str) -> subprocess.CompletedProcess[str]:

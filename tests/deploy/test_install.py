@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from remediate.cli.sweep import LEASES
 from tests.deploy.paper import (
     FIVE,
     NUMBER,
@@ -229,9 +230,8 @@ def test_it_says_what_is_ours() -> None:
 @pytest.mark.parametrize(("scope", "mode"), BOTH)
 def test_what_runs_is_set_up_alike(plans: Plans, scope: str, mode: str) -> None:
     plan = containers(plans[scope, mode])
-    commands = {
-        flag(words, "service-account").partition("@")[0]: words for words in printed(scope, mode) if "deploy" in words
-    }
+    deployed = [words for words in printed(scope, mode) if "deploy" in words]
+    commands = {words[words.index("deploy") + 1]: words for words in deployed}
     assert {name.removeprefix("remediate-") for name in commands} == plan.keys()
     for name, values in plan.items():
         words = commands[f"remediate-{name}"]
@@ -241,15 +241,18 @@ def test_what_runs_is_set_up_alike(plans: Plans, scope: str, mode: str) -> None:
             given[secret.partition("=")[0]] = None
         assert given == environment(values)
         template = values["template"][0]
-        inner = template["template"][0] if name == "sweep" else template
+        inner = template["template"][0] if "jobs" in words else template
         [container] = inner["containers"]
         assert flag(words, "command") == ",".join(container["command"] or [])
         assert flag(words, "args") == ",".join(container["args"] or [])
         assert re.search(r"/remediate/remediate@DIGEST_OF_[0-9a-f]{12}$", flag(words, "image"))
         assert flag(words, "memory") == container["resources"][0]["limits"]["memory"]
-        if name == "sweep":  # fewer end in false alarms
-            assert flag(words, "max-retries") == str(inner["max_retries"]) == "3"
+        assert flag(words, "service-account").partition("@")[0] == inner["service_account"].partition("@")[0]
+        if "jobs" in words:  # fewer retries of the hourly one end in false alarms
+            assert flag(words, "max-retries") == str(inner["max_retries"]) == {"sweep": "3", "due": "0"}[name]
+            assert f"{flag(words, 'task-timeout')}s" == inner["timeout"] == f"{LEASES[name].total_seconds():.0f}s"
         else:
+            assert ("--cpu-throttling" in words) is container["resources"][0]["cpu_idle"]
             assert flag(words, "concurrency") == str(template["max_instance_request_concurrency"])
             assert flag(words, "max-instances") == str(template["scaling"][0]["max_instance_count"])
             assert ("--iap" in words) is bool(values["iap_enabled"])

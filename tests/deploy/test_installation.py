@@ -200,11 +200,12 @@ def test_the_doctor_looks_for_the_files_names(scope: str) -> None:
     bucket, view = own["log_buckets"]["denials"], own["log_views"]["denials"]
     assert site.log_view == f"{site.location_path}/buckets/{bucket}/views/{view}"
     assert site.trail_sink == f"{site.project_path}/sinks/{own['sinks']['trail']}"
-    assert (
-        site.job
-        == f"{site.location_path}/jobs/{own['jobs']['sweep']}"
-        == f"{site.location_path}/jobs/{own['schedules']['sweep']}"
-    )
+    for task, job in own["jobs"].items():
+        assert (
+            site.job(task)
+            == f"{site.location_path}/jobs/{job}"
+            == f"{site.location_path}/jobs/{own['schedules'][task]}"
+        )
     for task, service in own["services"].items():
         assert site.service(task) == f"{site.location_path}/services/{service}"
 
@@ -215,7 +216,7 @@ def test_a_name_that_the_doctor_writes_in_a_text_is_one_of_the_files() -> None:
     told: set[str] = set()
     for path in sorted((ROOT / "remediate" / "doctor").glob("*.py")):
         told |= {*re.findall(r"\{[\w.]*\bname\}-([a-z][a-z-]*)", path.read_text())}
-    assert told >= {"receiver", "review", "sweep", "denials", "dead-letters"}
+    assert told >= {"receiver", "review", "denials", "dead-letters"}
     assert told <= known
 
 

@@ -387,13 +387,14 @@ def test_one_image_runs_in_all_four_by_its_digest(plans: dict[tuple[str, str], P
     """Not by its tag: a tag can be given to another image, and a new image under the same tag makes no new revision."""
     plan = plans[scope, "dry-run"]
     running = containers(plan)
-    assert running.keys() == {"receiver", "review", "sweep", "writer"}
+    assert running.keys() == {"receiver", "review", "sweep", "due", "writer"}
     for name, values in running.items():
         assert "docker.pkg.dev" not in json.dumps(values)
+        resource = name.replace("due", "sweep")  # one block for both jobs
         [found] = [
             json.dumps(each)
             for address, each in plan.expressions.items()
-            if re.fullmatch(rf"google_cloud_run_v2_(?:service|job)\.{name}", address)
+            if re.fullmatch(rf"google_cloud_run_v2_(?:service|job)\.{resource}", address)
         ]
         assert f'"image": {{"references": ["{BUILT}.self_link", "{BUILT}"]}}' in found
     asked = plan.resources[BUILT]["values"]
@@ -434,13 +435,43 @@ def test_what_runs_starts_with_the_settings_that_it_is_given(
         }
         assert (settings.iap_audience is not None) is (name == "review")
         assert (settings.writer_topic is not None) is (name == "review")
-        if name != "sweep":  # a request more than threads would wait inside, unseen by the autoscaler
+        if name not in ("sweep", "due"):  # a request more than threads would wait inside, unseen by the autoscaler
             template = values["template"][0]
             assert str(template["max_instance_request_concurrency"]) == given["THREADS"]
 
 
 # Settings of notices, which may not be documented yet.
 COMING = ("REMEDIATE_NOTIFY_TOPIC", "REMEDIATE_REVIEW_URL", "REMEDIATE_SLACK_WEBHOOK", "REMEDIATE_CHAT_WEBHOOK")
+
+
+@pytest.mark.parametrize(("given", "always"), [({}, False), ({"cpu_always": True}, True)])
+def test_the_services_keep_their_cpu_between_requests_where_that_is_set(
+    paper: Paper, given: dict[str, Any], always: bool
+) -> None:
+    plan = paper.plan(scope=SCOPES["organization"], **FIVE, **given)
+    idle = [
+        values["template"][0]["containers"][0]["resources"][0]["cpu_idle"]
+        for values in plan.of("google_cloud_run_v2_service").values()
+    ]
+    assert idle == [not always] * len(idle)
+
+
+def test_each_sweep_has_its_schedule_and_its_arguments(paper: Paper) -> None:
+    plan = paper.plan(scope=SCOPES["folders"], **FIVE, due_schedule="*/10 * * * *", sweep_since="2d")
+    scopes = [f"--scope={each}" for each in SCOPES["folders"]]
+    arguments = {"sweep": ["sweep", "--since", "2d", *scopes], "due": ["sweep", "--due"]}
+    times = {"sweep": "7 * * * *", "due": "*/10 * * * *"}
+    running = containers(plan)
+    schedules = {
+        each["name"].removeprefix("remediate-"): each for each in plan.of("google_cloud_scheduler_job").values()
+    }
+    assert schedules.keys() == arguments.keys()
+    for task, words in arguments.items():
+        [container] = running[task]["template"][0]["template"][0]["containers"]
+        assert container["args"] == ["--", "python3", "-m", "remediate", *words]
+        assert schedules[task]["schedule"] == times[task]
+        assert schedules[task]["http_target"][0]["uri"].endswith(f"/jobs/remediate-{task}:run")
+    assert environment(running["due"]) == environment(running["sweep"])
 
 
 def test_receivers_share_the_minutes_look_ups(paper: Paper) -> None:
@@ -575,7 +606,13 @@ def test_all_wrong_values_are_told_at_once_by_name_and_what_is_accepted(paper: P
     wrong: dict[str, Any] = {"mode": "yolo", "region": "Belgium", "project": "Remediate Ops", "name": "x"}
     wrong |= {"reviewers": ["user:ana@example.com"], "delivery_attempts": 4, "trail_days": 1.5}
     wrong |= {"threads": 0, "min_instances": 9, "memory": "lots", "timeout_seconds": 9000}
-    wrong |= {"sweep_since": "soon", "sweep_schedule": "hourly", "grants_an_hour": -1, "grants_to_a_member": 1.5}
+    wrong |= {
+        "sweep_since": "soon",
+        "sweep_schedule": "hourly",
+        "due_schedule": "5m",
+        "grants_an_hour": -1,
+        "grants_to_a_member": 1.5,
+    }
     wrong |= {"proposals_an_hour": 0}
     wrong |= {"ledger_location": "", "alert_emails": ["nobody"], "labels": {"App": "X"}}
     wrong |= {"slack_webhook_secret": "https://hooks.slack.com/x", "chat_webhook_secret": "a b"}

@@ -37,13 +37,38 @@ def test_every_query_names_one_kind_of_resource_exactly(plans: dict[tuple[str, s
     )
 
 
-@pytest.mark.parametrize(("schedule", "window"), [({}, "3h"), ({"sweep_schedule": "0 */6 * * *"}, "1d")])
-def test_a_sweep_that_never_runs_raises_an_alert(paper: Paper, schedule: dict[str, str], window: str) -> None:
+def _query(plan: Plan, alert: str) -> str:
+    [found] = [each for name, each in plan.of("google_monitoring_alert_policy").items() if f'"{alert}"' in name]
+    [condition] = found["conditions"]
+    return str(condition["condition_prometheus_query_language"][0]["query"])
+
+
+def _ended(task: str, more: str = "") -> str:
+    resource = f'monitored_resource="cloud_run_job", job_name="remediate-{task}"{more}'
+    return f"run_googleapis_com:job_completed_execution_count{{{resource}}}"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "sweep", "due"),
+    [
+        ({}, "3h", "1h"),
+        ({"sweep_schedule": "0 */6 * * *"}, "1d", "1h"),
+        ({"due_schedule": "*/30 * * * *"}, "3h", "1d"),
+    ],
+)
+def test_a_sweep_that_never_runs_raises_an_alert(paper: Paper, schedule: dict[str, str], sweep: str, due: str) -> None:
     """A failed run counts as a run here, as it has an alert of its own. Cloud Monitoring looks back at most a day."""
     plan = paper.plan(scope=SCOPES["organization"], **FIVE, **schedule)
-    [missing] = [each for name, each in plan.of("google_monitoring_alert_policy").items() if '"sweep-missing"' in name]
-    [condition] = missing["conditions"]
-    assert condition["condition_prometheus_query_language"][0]["query"] == (
-        "absent_over_time(run_googleapis_com:job_completed_execution_count"
-        f'{{monitored_resource="cloud_run_job", job_name="remediate-sweep"}}[{window}])'
-    )
+    wanted = f"absent_over_time({_ended('sweep')}[{sweep}]) or absent_over_time({_ended('due')}[{due}])"
+    assert _query(plan, "sweep-missing") == wanted
+
+
+def test_a_sweep_of_what_is_due_that_fails_raises_an_alert_if_none_succeeds(plans: dict[tuple[str, str], Plan]) -> None:
+    """It runs again in five minutes, so a failure is one of many; the hourly sweep's is not."""
+
+    def count(task: str, result: str) -> str:
+        more = f', result="{result}"'
+        return f"sum(increase({_ended(task, more)}[2h])) > 0"
+
+    wanted = f"{count('sweep', 'failed')} or ({count('due', 'failed')} unless {count('due', 'succeeded')})"
+    assert _query(plans["organization", "dry-run"], "sweep-failed") == wanted

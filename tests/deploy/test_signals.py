@@ -29,6 +29,7 @@ LEGACY = "us-docker.pkg.dev/shop-frontend/gcr.io/legacy:v1"
 RESOURCE = {"type": "cloud_run_revision", "labels": {"service_name": "remediate-receiver"}}
 PAGES = {"type": "cloud_run_revision", "labels": {"service_name": "remediate-review"}}
 JOB = {"type": "cloud_run_job", "labels": {"job_name": "remediate-sweep"}}
+DUE = {"type": "cloud_run_job", "labels": {"job_name": "remediate-due"}}
 STDOUT = f"projects/{PROJECT}/logs/run.googleapis.com%2Fstdout"
 WHEN = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -149,8 +150,8 @@ def test_the_trail_keeps_every_kind_of_line_of_services_job_and_commands(
         swept = printed(_SweepLines(NO_EVENTS), step)
         command.on_transition(step)
         by_command = json.loads(json.dumps(posted[-1], default=msgspec.to_builtins))
-        kept = [entry(line), entry(line, PAGES), entry(swept, JOB), by_command]
-        assert [keeps(each) for each in kept] == [True] * 4, kind
+        kept = [entry(line), entry(line, PAGES), entry(swept, JOB), entry(swept, DUE), by_command]
+        assert [keeps(each) for each in kept] == [True] * 5, kind
         assert not told(by_command), kind  # the person wrote the policy, and not an identity of the service
         assert not keeps(by_command | {"logName": f"projects/{PROJECT}/logs/remediate-2"}), kind
         assert not keeps(entry(line) | {"logName": f"projects/{PROJECT}/logs/mine"}), kind

@@ -28,6 +28,7 @@ DEAD_TOPIC, DEAD_KEPT = f"/v1/{HERE}/topics/remediate-dead-letters", f"/v1/{HERE
 RECEIVER, REVIEW = f"/v2/{PLACE}/services/remediate-receiver", f"/v2/{PLACE}/services/remediate-review"
 WRITES = f"/v2/{PLACE}/services/remediate-writer"
 JOB, SCHEDULE = f"/v2/{PLACE}/jobs/remediate-sweep", f"/v1/{PLACE}/jobs/remediate-sweep"
+DUE_JOB, DUE_SCHEDULE = f"/v2/{PLACE}/jobs/remediate-due", f"/v1/{PLACE}/jobs/remediate-due"
 READER, WRITER = f"{SCOPE}/roles/remediateReader", f"{SCOPE}/roles/remediateWriter"
 LEDGER = f"{HERE}/roles/remediateLedger"
 DATABASE = f"/v1/{HERE}/databases/remediate"

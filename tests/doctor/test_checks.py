@@ -23,6 +23,7 @@ from tests.doctor.broken import (
     without_variables,
 )
 from tests.doctor.installation import (
+    DUE_JOB,
     HERE,
     JOB,
     LEDGER,
@@ -87,7 +88,7 @@ def test_where_the_switches_decide_the_receiver_may_write_and_need_not(installat
     installation.change(
         {
             k: v
-            for p in (RECEIVER, REVIEW, WRITES, JOB)
+            for p in (RECEIVER, REVIEW, WRITES, JOB, DUE_JOB)
             for k, v in without_variables(p, "REMEDIATE_MODE")(installation).items()
         }
     )
@@ -185,7 +186,7 @@ def test_no_cure_removes_what_keeps_others_out(installation: Installation, varia
     installation.change(
         {
             k: v
-            for p in (RECEIVER, REVIEW, WRITES, JOB)
+            for p in (RECEIVER, REVIEW, WRITES, JOB, DUE_JOB)
             for k, v in with_env(p, **{variable: wrong})(installation).items()
         }
     )
@@ -260,7 +261,7 @@ def test_an_api_that_does_not_answer_is_unknown_and_the_others_are_checked(insta
 def test_a_setting_that_is_kept_in_a_secret_is_set(installation: Installation) -> None:
     hidden = {"secretKeyRef": {"secret": "x", "version": "latest"}}
     names = ("REMEDIATE_LEDGER", "REMEDIATE_REVIEWERS", "REMEDIATE_IDENTITIES", "REMEDIATE_ORGANIZATION")
-    for path in (RECEIVER, REVIEW, WRITES, JOB):
+    for path in (RECEIVER, REVIEW, WRITES, JOB, DUE_JOB):
         kept = [each for each in installation.variables(path) if each["name"] not in names]
         installation.change(
             {path: _template(path, [*kept, *({"name": name, "valueSource": hidden} for name in names)])}
