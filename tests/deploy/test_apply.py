@@ -131,7 +131,9 @@ def test_a_first_apply_succeeds_and_a_second_changes_nothing(site: Site, scope: 
 def undeleted(site: Site) -> list[str]:
     """What the output says to do before an install within seven days."""
     remarks = ("iam roles undelete", "The same for the bucket of denials")
-    return [each for remark, lines in site.removal().items() for each in lines if any(part in remark for part in remarks)]
+    return [
+        each for remark, lines in site.removal().items() for each in lines if any(part in remark for part in remarks)
+    ]
 
 
 def ledger_kept(site: Site) -> list[str]:

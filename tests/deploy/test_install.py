@@ -220,7 +220,7 @@ def test_it_says_what_is_ours() -> None:
         "--dry-run",
     )
     told = ran(*said, "--domains=example.com,example.org", "--workforce-pools=staff").stdout
-    assert told.count("@@REMEDIATE_DOMAINS=example.com\\,example.org@@REMEDIATE_WORKFORCE_POOLS=staff@@") == 4
+    assert told.count("@@REMEDIATE_DOMAINS=example.com\\,example.org@@REMEDIATE_WORKFORCE_POOLS=staff@@") == 5
     for wrong in ("--domains=ana@example.com", "--workforce-pools=Staff"):
         done = ran(*said, wrong)
         assert done.returncode == 2

@@ -58,7 +58,7 @@ AGENTS = {
 def test_everything_that_keeps_data_carries_the_key(paper: Paper, scope: str) -> None:
     plan = paper.plan(scope=SCOPES[scope], kms_key=KEY, **FIVE)
     kept = {address: found(values) for kind, (_, found) in KEPT.items() for address, values in plan.of(kind).items()}
-    assert len(kept) == (12 if scope == "project" else 14)
+    assert len(kept) == (13 if scope == "project" else 15)
     assert set(kept.values()) == {KEY}, kept
     [secret] = plan.of("google_secret_manager_secret").values()
     assert _block(secret, "replication", "user_managed", "replicas", "location") == REGION  # as the key

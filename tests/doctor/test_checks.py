@@ -191,7 +191,7 @@ def test_no_cure_removes_what_keeps_others_out(installation: Installation, varia
         }
     )
     fixes = [finding.fix for finding in installation.run().findings if finding.code is Code.SETTINGS_INVALID]
-    assert len(fixes) == 4
+    assert len(fixes) == 5
     assert all(f"--update-env-vars={variable}=..." in fix for fix in fixes)
     installation.reset()
     installation.change(without_variables(RECEIVER, "REMEDIATE_REVIEWERS")(installation))

@@ -129,7 +129,7 @@ def iap_policy(target: Target) -> Result:
 
 def sweep(target: Target) -> Result:
     """How the last sweep ended, and whether the schedule starts it."""
-    schedule = target.snapshot.get(SchedulerJob, target.snapshot.names.job)
+    schedule = target.snapshot.get(SchedulerJob, target.snapshot.names.job("sweep"))
     is_read = isinstance(schedule, SchedulerJob)
     state = _execution(target)
     facts: dict[str, Fact] = {
