@@ -37,6 +37,10 @@ otherwise: ask
 """
 
 
+_WAKING = "POST /v1/projects/remediate-ops/topics/remediate-approvals:publish"
+"""Granted on the topic itself, to the pages alone."""
+
+
 def held(role: str) -> set[str]:
     """What a role of the table holds."""
     return {each["permission"] for each in TABLE["calls"] if role in each["roles"]}
@@ -95,7 +99,7 @@ class Story:
     def during(self, before: dict[str, int]) -> set[str]:
         """The permissions needed since then; what is written to the log is the test's, as Google Cloud would."""
         made = {call for call, number in self.calls().items() if number > before.get(call, 0)}
-        return {needed(call) for call in made - {"POST /v2/entries:write"}}
+        return {needed(call) for call in made - {"POST /v2/entries:write", _WAKING}}
 
     def received(self, mode: str) -> set[str]:
         """What a receiver needs: a denial of its own project's image, one across projects, one in a system event."""
@@ -114,24 +118,40 @@ class Story:
             receiver.close()
         return self.during(before)
 
-    def reviewed(self) -> set[str]:
-        """What the pages need: look, approve, revoke."""
-        pages = FunctionProcess(self.sandbox, self.folder, self.settings, target="review")
-        before = self.calls()
+    def reviewed(self) -> tuple[set[str], set[str]]:
+        """What the pages need, which look and record what people decide; and the writer, which carries it out."""
+        topic = {"REMEDIATE_WRITER_TOPIC": "projects/remediate-ops/topics/remediate-approvals"}
+        pages = FunctionProcess(self.sandbox, self.folder, self.settings | topic, target="review")
+        writer = FunctionProcess(self.sandbox, self.folder, self.settings, target="carry_out")
+        looked, wrote = set[str](), set[str]()
         try:
+            before = self.calls()
             waiting = [each for each in pages.records() if each.state == "proposed"]
             assert waiting
-            for record in waiting:
-                page = _asked(f"{pages.url}r/{record.id}")
-                form = {name: _field(page, name) for name in ("token", "content")}
-                page = _asked(f"{pages.url}r/{record.id}/approve", form | {"lasts": "1h", "reason": "a pipeline"})
+            shown = [(each, _asked(f"{pages.url}r/{each.id}")) for each in waiting]
+            items = [("item", f"{each.id}@{_field(page, 'content')}") for each, page in shown]
+            token = _field(shown[0][1], "token")
+            _asked(f"{pages.url}approve", [("token", token), ("lasts", "1h"), ("reason", "a pipeline"), *items])
+            looked |= self.during(before)
+            wrote |= self._carried_out(writer)
             [ours] = [each for each in pages.records() if each.member == DEPLOYER and each.repository == REPOSITORY]
             assert ours.state == "granted"
+            before = self.calls()
             page = _asked(f"{pages.url}r/{ours.id}")
-            _asked(f"{pages.url}r/{ours.id}/revoke", {"token": _field(page, "token"), "reason": "over"})
+            _asked(f"{pages.url}r/{ours.id}/revoke", [("token", _field(page, "token")), ("reason", "over")])
+            looked |= self.during(before)
+            wrote |= self._carried_out(writer)
             assert DEPLOYER not in self.sandbox.readers()
         finally:
             pages.close()
+            writer.close()
+        return looked, wrote
+
+    def _carried_out(self, writer: FunctionProcess) -> set[str]:
+        before = self.calls()
+        for each in writer.records():
+            wake = {"message": {"attributes": {"remediation": each.id}}}
+            assert writer.post(wake, logged=False) == 204, writer.output
         return self.during(before)
 
     def swept(self) -> set[str]:
@@ -148,7 +168,7 @@ class Story:
         return self.during(before)
 
 
-def _asked(url: str, form: dict[str, str] | None = None) -> str:
+def _asked(url: str, form: list[tuple[str, str]] | None = None) -> str:
     data = None if form is None else urllib.parse.urlencode(form).encode()
     with urllib.request.urlopen(url, data, timeout=60) as answer:
         return str(answer.read().decode())
@@ -165,15 +185,17 @@ def test_no_role_holds_what_nobody_needs(tmp_path: Path) -> None:
     story = Story(tmp_path)
     try:
         needs = {"dry-run": story.received("dry-run"), "enforce": story.received("enforce")}
-        needs |= {"review": story.reviewed(), "sweep": story.swept()}
+        needs["review"], needs["writer"] = story.reviewed()
+        needs["sweep"] = story.swept()
     finally:
         story.sandbox.close()
     assert needs["dry-run"] <= held("reader") | VIEWING
     reading = {who for who in needs if needs[who] >= VIEWING}
-    assert reading == {"enforce", "review", "sweep"}  # in dry-run a person's approval reads the entry back
+    assert reading == {"enforce", "review", "sweep", "writer"}  # in dry-run a person's approval reads the entry back
     assert {"logging.views.access"} == VIEWING
     assert SET_POLICY not in held("reader")
-    for who in ("enforce", "review", "sweep"):
+    assert needs["review"] <= held("reader") | VIEWING  # nobody writes who can be reached from outside
+    for who in ("enforce", "sweep", "writer"):
         assert SET_POLICY in needs[who], who
         assert needs[who] <= held("reader") | held("writer") | VIEWING, who
     assert set().union(*needs.values()) == held("reader") | held("writer") | VIEWING
