@@ -99,6 +99,7 @@ def section() -> str:
     lines = [
         BEGIN,
         *_array("apis", apis(installation)[0]),
+        *_array("eventarc_apis", [api for api, only in apis(installation)[1].items() if only == "eventarc"]),
         f"accounts=({' '.join(installation['resources']['accounts'])})",
     ]
     for kind, parts in installation["resources"].items():

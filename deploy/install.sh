@@ -6,7 +6,7 @@ set -euo pipefail
 usage() {
   cat <<'END'
 Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=WHO [--mode=MODE] [--name=NAME]
-                         [--registries=PLACES] [--opt-in=WORD] [--operators=WHO] [--domains=DOMAINS] [--workforce-pools=POOLS]
+                         [--delivery=WORD] [--registries=PLACES] [--opt-in=WORD] [--operators=WHO] [--domains=DOMAINS] [--workforce-pools=POOLS]
                          [--build-region=REGION] [--build-revision=WORD] [--dry-run]
        deploy/install.sh ARGUMENTS_OF_THE_INSTALL --remove [--with-ledger] [--dry-run]
 
@@ -14,6 +14,7 @@ Usage: deploy/install.sh --project=ID --region=REGION --scope=SCOPE --reviewers=
   --region     where everything runs and is kept, such as europe-west1
   --scope      what is watched: organizations/N, folders/N,folders/M or projects/ID (which has to be --project)
   --reviewers  who decides: addresses, domains or group:ADDRESS, separated by commas
+  --delivery   how entries reach the receiver: eventarc (default), by its triggers; push, by a subscription without Eventarc
   --registries  with watched folders: where images outside of them are, as projects/ID,folders/N
   --opt-in     tag (default, but for a single project): the service may change only repositories in projects that have the
                tag; none: any repository in scope
@@ -35,7 +36,7 @@ fail() {
   exit 2
 }
 
-project='' region='' scope='' reviewers='' mode=dry-run name=remediate elsewhere='' opt_in='' operators='' domains='' pools='' build=global revision='' remove='' with_ledger='' dry=''
+project='' region='' scope='' reviewers='' mode=dry-run name=remediate delivery=eventarc elsewhere='' opt_in='' operators='' domains='' pools='' build=global revision='' remove='' with_ledger='' dry=''
 for argument in "$@"; do
   value=${argument#*=}
   case $argument in
@@ -43,6 +44,7 @@ for argument in "$@"; do
     --region=*) region=$value ;;
     --scope=*) scope=$value ;;
     --reviewers=*) reviewers=$value ;;
+    --delivery=*) delivery=$value ;;
     --registries=*) elsewhere=$value ;;
     --opt-in=*) opt_in=$value ;;
     --mode=*) mode=$value ;;
@@ -67,6 +69,7 @@ done
 [[ $scope =~ ^(organizations/[1-9][0-9]*|folders/[1-9][0-9]*(,folders/[1-9][0-9]*)*|projects/[a-z0-9-]+)$ ]] ||
   fail "--scope=$scope: expected organizations/NUMBER, folders/NUMBER,folders/NUMBER or projects/ID"
 [[ $scope != projects/* || $scope == "projects/$project" ]] || fail "--scope=$scope: a single project is watched from within, so it has to be --project"
+[[ $delivery == eventarc || $delivery == push ]] || fail "--delivery=$delivery: expected eventarc or push"
 place='(projects/[a-z][a-z0-9-]+|folders/[1-9][0-9]*)'
 [[ -z $elsewhere || $elsewhere =~ ^$place(,$place)*$ ]] || fail "--registries=$elsewhere: expected projects/ID or folders/NUMBER, separated by commas"
 [[ -z $elsewhere || $scope == folders/* ]] ||
@@ -137,7 +140,6 @@ apis=(
   cloudbuild.googleapis.com
   cloudresourcemanager.googleapis.com
   cloudscheduler.googleapis.com
-  eventarc.googleapis.com
   firestore.googleapis.com
   iam.googleapis.com
   iap.googleapis.com
@@ -147,6 +149,9 @@ apis=(
   run.googleapis.com
   secretmanager.googleapis.com
   storage.googleapis.com
+)
+eventarc_apis=(
+  eventarc.googleapis.com
 )
 accounts=(receiver review sweep writer trigger builder)
 account_receiver=${name}-receiver
@@ -169,6 +174,7 @@ topic_approvals=${name}-approvals
 topic_denials=${name}-denials
 subscription_dead_letters=${name}-dead-letters
 subscription_approvals=${name}-approvals
+subscription_denials=${name}-denials
 trigger_denials=${name}-denials
 sink_denials=${name}-denials
 sink_view=${name}-view
@@ -325,9 +331,11 @@ case $kind in
     ;;
 esac
 if [[ $kind == projects ]]; then owner=--project=$project home=projects/$project; else owner=--organization=$organization home=organizations/$organization; fi
-triggers=("$trigger_denials")
-if [[ $kind == projects ]]; then
-  triggers=()
+has_topic=yes agents=(eventarc iap pubsub) triggers=("$trigger_denials")
+if [[ $delivery == push ]]; then
+  agents=(iap pubsub) triggers=()
+elif [[ $kind == projects ]]; then
+  has_topic='' triggers=()
   for method in "${methods[@]}"; do triggers+=("$name-$(tr 'A-Z.' 'a-z-' <<<"${method#google.cloud.run.}")"); done
 fi
 lets_in=()
@@ -351,8 +359,9 @@ if [[ -n $remove ]]; then
 fi
 
 echo "# APIs, and Google's own identities"
+[[ $delivery == push ]] || apis+=("${eventarc_apis[@]}")
 run gcloud services enable "${here_[@]}" "${apis[@]}"
-for each in eventarc iap pubsub; do run gcloud beta services identity create "${here_[@]}" --service="$each.googleapis.com"; done
+for each in "${agents[@]}"; do run gcloud beta services identity create "${here_[@]}" --service="$each.googleapis.com"; done
 number=$(ask PROJECT_NUMBER gcloud projects describe "$project" --format='value(projectNumber)')
 
 echo "# Who acts"
@@ -419,10 +428,11 @@ for each in "${readers[@]}"; do
   grant "projects/$project" "projects/$project/roles/$role_ledger" "$(member "$each")" "^;^title=the ledger alone;expression=$only"
 done
 grant "projects/$project" roles/logging.logWriter "$(member builder)"
-for each in eventarc pubsub; do # asked for, they hold nothing yet
+for each in "${agents[@]}"; do # asked for, they hold nothing yet; that of Identity-Aware Proxy needs nothing here
+  [[ $each != iap ]] || continue
   grant "projects/$project" "roles/$each.serviceAgent" "serviceAccount:service-$number@gcp-sa-$each.iam.gserviceaccount.com"
 done
-[[ $kind != projects ]] || grant "projects/$project" roles/eventarc.eventReceiver "$(member trigger)"
+[[ -n $has_topic ]] || grant "projects/$project" roles/eventarc.eventReceiver "$(member trigger)"
 
 echo "# The ledger"
 unless gcloud firestore databases describe --database="$database_ledger" "${here_[@]}" -- \
@@ -444,7 +454,7 @@ done
 
 echo "# Topics, and what could not be delivered"
 topics=(dead_letters notices approvals)
-[[ $kind == projects ]] || topics+=(denials)
+[[ -z $has_topic ]] || topics+=(denials)
 for each in "${topics[@]}"; do
   keep=()
   [[ $each != denials ]] || keep=(--message-retention-duration=7d)
@@ -591,7 +601,7 @@ for place in "${places[@]}"; do
 done
 
 echo "# The way of a failed deploy"
-if [[ $kind == projects ]]; then
+if [[ -z $has_topic ]]; then
   for at in "${!methods[@]}"; do
     trigger=${triggers[at]} method=${methods[at]}
     unless gcloud eventarc triggers describe "$trigger" "${here_[@]}" --location="$region" -- \
@@ -604,15 +614,26 @@ else
   for place in "${scopes[@]}"; do
     sink "$place" "$sink_denials" "pubsub.googleapis.com/projects/$project/topics/$topic_denials" "$(cat "$here/denials.filter")"
     run gcloud pubsub topics add-iam-policy-binding "$topic_denials" "${here_[@]}" --role=roles/pubsub.publisher --member="$identity"
+    [[ $kind != projects ]] || continue
     sink "$place" "$sink_view" "logging.googleapis.com/$kept" "$(cat "$here/denials.filter")"
     grant "projects/$project" roles/logging.bucketWriter "$identity" "$in_the_denials"
   done
+fi
+if [[ $delivery == push ]]; then
+  receives=https://$service_receiver-$number.$region.run.app
+  unless gcloud pubsub subscriptions describe "$subscription_denials" "${here_[@]}" -- \
+    gcloud pubsub subscriptions create "$subscription_denials" "${here_[@]}" --topic="$topic_denials" --push-endpoint="$receives" \
+    --push-auth-service-account="$(email trigger)" --push-auth-token-audience="$receives" --ack-deadline=120 --message-retention-duration=1d \
+    --dead-letter-topic="projects/$project/topics/$topic_dead_letters" --max-delivery-attempts=20 \
+    --min-retry-delay=10s --max-retry-delay=600s --expiration-period=never
+  run gcloud pubsub subscriptions add-iam-policy-binding "$subscription_denials" "${here_[@]}" --role=roles/pubsub.subscriber --member="$agent"
+elif [[ $kind != projects ]]; then
   unless gcloud eventarc triggers describe "$trigger_denials" "${here_[@]}" --location="$region" -- \
     gcloud eventarc triggers create "$trigger_denials" "${here_[@]}" --location="$region" --service-account="$(email trigger)" \
     --destination-run-service="$service_receiver" --destination-run-region="$region" \
     --event-filters=type=google.cloud.pubsub.topic.v1.messagePublished --transport-topic="projects/$project/topics/$topic_denials"
 fi
-for trigger in "${triggers[@]}"; do
+for trigger in ${triggers[@]+"${triggers[@]}"}; do
   subscription=$(ask "SUBSCRIPTION_OF_$trigger" gcloud eventarc triggers describe "$trigger" "${here_[@]}" --location="$region" --format='value(transport.pubsub.subscription)')
   run gcloud pubsub subscriptions add-iam-policy-binding "$subscription" "${here_[@]}" --role=roles/pubsub.subscriber --member="$agent"
   run gcloud pubsub subscriptions update "$subscription" "${here_[@]}" --dead-letter-topic="projects/$project/topics/$topic_dead_letters" --max-delivery-attempts=20 \

@@ -35,7 +35,7 @@ locals {
   # The APIs that are always needed, and those whose condition holds.
   services = toset([
     for each in local.installation.apis : each.api
-    if lookup({ always = true, troubleshooter = var.troubleshooter }, try(each.only, "always"), false)
+    if lookup({ always = true, troubleshooter = var.troubleshooter, eventarc = var.delivery == "eventarc" }, try(each.only, "always"), false)
   ])
 }
 
@@ -61,7 +61,7 @@ resource "google_project_service" "used" {
 # Eventarc, Identity-Aware Proxy and Pub/Sub act through identities that exist once they are asked for. Those of Eventarc and
 # Pub/Sub hold nothing yet then: their own role, which others in this project may need too, so that no destroy takes it away.
 resource "terraform_data" "agents" {
-  for_each = toset(["eventarc.googleapis.com", "iap.googleapis.com", "pubsub.googleapis.com"])
+  for_each = toset([for each in concat(var.delivery == "eventarc" ? ["eventarc"] : [], ["iap", "pubsub"]) : "${each}.googleapis.com"])
 
   triggers_replace = [var.project, each.value]
 

@@ -43,9 +43,11 @@ sink_out() {
 left=()
 
 echo "# The way of a failed deploy"
-for each in "${triggers[@]}"; do # each deletes its subscription
+for each in ${triggers[@]+"${triggers[@]}"}; do # each deletes its subscription
   gone gcloud eventarc triggers delete "$each" "${here_[@]}" --location="$region"
 done
+[[ $delivery != push ]] || gone gcloud pubsub subscriptions delete "$subscription_denials" "${here_[@]}"
+if [[ $kind == projects && -n $has_topic ]]; then sink_gone "$scope" "$sink_denials"; fi
 if [[ $kind != projects ]]; then
   for place in "${scopes[@]}"; do
     sink_gone "$place" "$sink_denials"
@@ -89,7 +91,7 @@ gone gcloud secrets delete "$secret_review" "${here_[@]}"
 echo "# Topics, and what could not be delivered"
 for each in "$subscription_approvals" "$subscription_dead_letters"; do gone gcloud pubsub subscriptions delete "$each" "${here_[@]}"; done
 for each in denials notices approvals dead_letters; do
-  [[ $each == denials && $kind == projects ]] || gone gcloud pubsub topics delete "$(named topic "$each")" "${here_[@]}"
+  [[ $each == denials && -z $has_topic ]] || gone gcloud pubsub topics delete "$(named topic "$each")" "${here_[@]}"
 done
 
 echo "# The ledger"
@@ -101,7 +103,7 @@ elif found '' gcloud firestore databases describe --database="$database_ledger" 
 fi
 
 echo "# Who may do what"
-[[ $kind != projects ]] || withdraw "projects/$project" roles/eventarc.eventReceiver "$(member trigger)"
+[[ -n $has_topic ]] || withdraw "projects/$project" roles/eventarc.eventReceiver "$(member trigger)"
 withdraw "projects/$project" roles/logging.logWriter "$(member builder)"
 for each in receiver review sweep writer; do
   withdraw "projects/$project" "projects/$project/roles/$role_ledger" "$(member $each)"

@@ -1,27 +1,33 @@
 # How a failed deploy's log entry reaches the receiver, and what becomes of one that cannot be delivered.
 #
-# An organization, or folders: sink -> topic -> Eventarc -> receiver. A single project: Eventarc's audit log triggers,
-# which need no right above the project, one a method; they bring no system events, so the service agent's own denial is
-# found by its deployer's. Sources: "Aggregated sinks overview" (Cloud Logging), "Route events to Cloud Run" (Eventarc).
+# An organization, or folders: sink -> topic -> Eventarc, or a push subscription -> receiver. A single project: Eventarc's audit
+# log triggers, which need no right above the project, one a method; they bring no system events, so the service agent's own
+# denial is found by its deployer's. With delivery = "push", a single project has a sink and a topic too. Sources: "Aggregated
+# sinks overview" (Cloud Logging), "Route events to Cloud Run" (Eventarc), "Push subscriptions" (Pub/Sub).
 
 locals {
   # The recogniser's own filter, printed by `make filter`; tests compare the two.
   denials = file("${path.module}/denials.filter")
 
+  pushes    = var.delivery == "push"
+  has_topic = local.pushes || local.kind != "projects"
+
   # The Cloud Run methods that Eventarc knows.
-  methods = toset(local.kind == "projects" ? local.installation.methods : [])
+  methods = toset(local.has_topic ? [] : local.installation.methods)
 
   # The sinks' own identities, made by Cloud Logging.
   publishers = distinct(concat(
     [for each in google_logging_organization_sink.denials : each.writer_identity],
     [for each in google_logging_folder_sink.denials : each.writer_identity],
+    [for each in google_logging_project_sink.denials : each.writer_identity],
   ))
 
   subscriptions = merge(
+    { for key, each in google_pubsub_subscription.denials : "denials" => each.id },
     { for key, each in google_eventarc_trigger.denials : "denials" => each.transport[0].pubsub[0].subscription },
     { for key, each in google_eventarc_trigger.calls : key => each.transport[0].pubsub[0].subscription },
   )
-  triggers = local.kind == "projects" ? local.methods : toset(["denials"])
+  triggers = local.has_topic ? toset(["denials"]) : local.methods
 }
 
 resource "google_logging_organization_sink" "denials" {
@@ -48,8 +54,19 @@ resource "google_logging_folder_sink" "denials" {
   intercept_children = false
 }
 
+resource "google_logging_project_sink" "denials" {
+  count = local.kind == "projects" && local.pushes ? 1 : 0
+
+  project                = var.project
+  name                   = local.names.sinks.denials
+  description            = "Failed Cloud Run deploys that may be image-read denials, to ${var.name}"
+  destination            = "pubsub.googleapis.com/${google_pubsub_topic.denials[0].id}"
+  filter                 = local.denials
+  unique_writer_identity = true
+}
+
 resource "google_pubsub_topic" "denials" {
-  count = local.kind == "projects" ? 0 : 1
+  count = local.has_topic ? 1 : 0
 
   project      = var.project
   name         = local.names.topics.denials
@@ -68,7 +85,7 @@ resource "google_pubsub_topic" "denials" {
 
 # Authoritative: whoever else was let in to publish is taken out again.
 resource "google_pubsub_topic_iam_binding" "publisher" {
-  count = local.kind == "projects" ? 0 : 1
+  count = local.has_topic ? 1 : 0
 
   project = var.project
   topic   = google_pubsub_topic.denials[0].name
@@ -76,8 +93,50 @@ resource "google_pubsub_topic_iam_binding" "publisher" {
   members = local.publishers
 }
 
+# Without Eventarc, all of the way is Terraform's own.
+resource "google_pubsub_subscription" "denials" {
+  count = local.pushes ? 1 : 0
+
+  project = var.project
+  name    = local.names.subscriptions.denials
+  topic   = google_pubsub_topic.denials[0].id
+  labels  = local.labels
+
+  ack_deadline_seconds       = var.timeout_seconds # a push is over with it, whatever the service may take
+  message_retention_duration = "86400s"
+
+  push_config {
+    push_endpoint = google_cloud_run_v2_service.receiver.uri
+
+    oidc_token {
+      service_account_email = google_service_account.of["trigger"].email
+      audience              = google_cloud_run_v2_service.receiver.uri
+    }
+  }
+
+  dead_letter_policy {
+    dead_letter_topic     = google_pubsub_topic.dead_letters.id
+    max_delivery_attempts = var.delivery_attempts
+  }
+
+  retry_policy {
+    minimum_backoff = "10s"
+    maximum_backoff = "600s"
+  }
+
+  expiration_policy {
+    ttl = ""
+  }
+
+  depends_on = [
+    google_cloud_run_v2_service_iam_binding.receiver,
+    google_pubsub_topic_iam_binding.dead_letters,
+    terraform_data.agents,
+  ]
+}
+
 resource "google_eventarc_trigger" "denials" {
-  count = local.kind == "projects" ? 0 : 1
+  count = local.kind == "projects" || local.pushes ? 0 : 1
 
   project         = var.project
   location        = var.region
@@ -146,14 +205,14 @@ resource "google_eventarc_trigger" "calls" {
 
 # Audit log events are handed out by Eventarc itself, to whoever may receive events.
 resource "google_project_iam_member" "events" {
-  count = local.kind == "projects" ? 1 : 0
+  count = local.has_topic ? 0 : 1
 
   project = var.project
   role    = "roles/eventarc.eventReceiver"
   member  = google_service_account.of["trigger"].member
 }
 
-# What could not be delivered. Eventarc makes the subscription itself and no resource of the provider owns it, so its
+# What could not be delivered. Eventarc makes its subscription itself and no resource of the provider owns it, so its
 # dead-letter policy is set by a command; `remediate doctor` looks whether it is still there.
 resource "google_pubsub_topic" "dead_letters" {
   project      = var.project
@@ -204,7 +263,7 @@ resource "google_pubsub_subscription_iam_member" "dead_letters" {
 }
 
 resource "terraform_data" "dead_letters" {
-  for_each = local.triggers
+  for_each = local.pushes ? toset([]) : local.triggers
 
   triggers_replace = [local.subscriptions[each.key], google_pubsub_topic.dead_letters.id, var.delivery_attempts, var.timeout_seconds]
 

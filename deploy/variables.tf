@@ -91,6 +91,18 @@ variable "mode" {
 
 # What the service may write, and by which rules
 
+variable "delivery" {
+  description = "How entries reach the receiver. eventarc: by a trigger of Eventarc, which makes the subscription itself. push: by a Pub/Sub push subscription of Terraform's own, without Eventarc."
+  type        = string
+  default     = "eventarc"
+  nullable    = false
+
+  validation {
+    condition     = contains(["eventarc", "push"], var.delivery)
+    error_message = "delivery: expected eventarc or push."
+  }
+}
+
 variable "registries" {
   description = "Where images outside of the watched folders are: [\"projects/ID\", \"folders/N\", ...]. The service may see these repositories, and grant there."
   type        = list(string)

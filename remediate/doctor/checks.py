@@ -63,6 +63,7 @@ def installation_checks(facts: Snapshot, environ: Mapping[str, str]) -> list[Che
     sink = "" if facts.names.has_sinks else "audit log triggers watch a single project"
     view = receiver or sink or ("" if facts.log_view else "REMEDIATE_LOG_VIEW is not set: the projects' logs are read")
     subscription = "" if facts.event_subscriptions else "no trigger with a subscription is known"
+    pushes = "a push subscription delivers, without Eventarc" if facts.pushes else ""
     matches = "local settings match the receiver's"
     rows = (
         (CONFIGURATION, "settings of the deployed parts", configuration.parts(facts), receiver),
@@ -75,7 +76,7 @@ def installation_checks(facts: Snapshot, environ: Mapping[str, str]) -> list[Che
         (ROUTING, "sink selects denials in everything watched", routing.sinks(facts), sink),
         (ROUTING, "only the sink's writer can publish to the topic", routing.publishers(facts), sink),
         (ROUTING, "log view has the denials, for the service alone", log_view.checks(facts), view),
-        (ROUTING, "trigger calls the receiver", routing.triggers(facts), ""),
+        (ROUTING, "trigger calls the receiver", routing.triggers(facts), pushes),
         (ROUTING, "subscription delivers and keeps dead letters", routing.subscriptions(facts), subscription),
         (ROUTING, "no dead letters wait", routing.dead_letters(facts), ""),
         (SERVICES, "receiver", services.receiver(facts), ""),

@@ -78,6 +78,7 @@ def _installed_keys(snapshot: Snapshot) -> Iterable[FactKey]:
     yield (AllowPolicy, names.iap)
     yield from ((kind, names.project_path) for kind in (gcp.ProjectAncestry, gcp.ApiStates, AllowPolicy))
     yield from ((gcp.Trigger, name) for name in names.triggers)
+    yield from ((kind, names.push_subscription) for kind in (gcp.Subscription, AllowPolicy))
     yield from ((gcp.PubSubTopic, names.dead_letter_topic), (AllowPolicy, names.dead_letter_topic))
     yield from ((gcp.Subscription, each) for each in (names.dead_letter_subscription, names.approvals_subscription))
     yield from ((kind, names.approvals_topic) for kind in (gcp.PubSubTopic, AllowPolicy))

@@ -5,7 +5,6 @@ APIS = (
     "cloudbuild.googleapis.com",
     "cloudresourcemanager.googleapis.com",
     "cloudscheduler.googleapis.com",
-    "eventarc.googleapis.com",
     "firestore.googleapis.com",
     "iam.googleapis.com",
     "iap.googleapis.com",
@@ -18,7 +17,7 @@ APIS = (
 )
 """The APIs that the installation's project must have enabled."""
 
-CONDITIONAL_APIS = {"policytroubleshooter.googleapis.com": "troubleshooter"}
+CONDITIONAL_APIS = {"eventarc.googleapis.com": "eventarc", "policytroubleshooter.googleapis.com": "troubleshooter"}
 """Each API that it must have enabled under a condition, with the condition."""
 
 NAMES = {
@@ -42,7 +41,11 @@ NAMES = {
         "approvals": "<name>-approvals",
         "denials": "<name>-denials",
     },
-    "subscriptions": {"dead_letters": "<name>-dead-letters", "approvals": "<name>-approvals"},
+    "subscriptions": {
+        "dead_letters": "<name>-dead-letters",
+        "approvals": "<name>-approvals",
+        "denials": "<name>-denials",
+    },
     "triggers": {"denials": "<name>-denials"},
     "sinks": {"denials": "<name>-denials", "view": "<name>-view", "trail": "<name>-trail", "writes": "<name>-writes"},
     "log_buckets": {"trail": "<name>-trail", "denials": "<name>-denials"},

@@ -102,6 +102,11 @@ class ResourceNames(msgspec.Struct, frozen=True):
         return f"{self.project_path}/subscriptions/{self._own('subscriptions', 'dead_letters')}"
 
     @property
+    def push_subscription(self) -> str:
+        """The subscription that calls the receiver where Eventarc does not deliver."""
+        return f"{self.project_path}/subscriptions/{self._own('subscriptions', 'denials')}"
+
+    @property
     def approvals_topic(self) -> str:
         """The topic that wakes the writer."""
         return f"{self.project_path}/topics/{self._own('topics', 'approvals')}"

@@ -88,8 +88,13 @@ class DeadLetterPolicy(_Resource, frozen=True):
     dead_letter_topic: str = ""
 
 
+class OidcToken(_Resource, frozen=True):
+    service_account_email: str = ""
+
+
 class PushConfig(_Resource, frozen=True):
     push_endpoint: str = ""
+    oidc_token: OidcToken = OidcToken()
 
 
 class Subscription(_Resource, frozen=True):

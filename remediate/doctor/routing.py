@@ -91,6 +91,8 @@ def publishers(facts: Snapshot) -> Iterator[Finding]:
 
 def triggers(facts: Snapshot) -> Iterator[Finding]:
     """Each trigger exists, is healthy, matches the right events, and calls the receiver as the trigger's identity."""
+    if facts.pushes:
+        return
     for name in facts.names.triggers:
         trigger = facts.get(gcp.Trigger, name)
         yield from report_missing(trigger, Finding(Code.TRIGGER_MISSING, f"trigger {name} does not exist", APPLY))
@@ -127,8 +129,13 @@ def _trigger(facts: Snapshot, short: str, trigger: gcp.Trigger) -> Iterator[Find
 
 
 def subscriptions(facts: Snapshot) -> Iterator[Finding]:
-    """Each trigger's subscription exists, delivers in time, and keeps what it cannot deliver."""
+    """Each subscription exists, delivers in time, and keeps what it cannot deliver."""
     names = facts.names
+    pushing = facts.get(gcp.Subscription, names.push_subscription)
+    if isinstance(pushing, gcp.Subscription):
+        yield from _push(facts, pushing)
+        yield from _subscription(facts, names.push_subscription, [], pushing)
+        return
     for name, users in facts.event_subscriptions.items():
         triggers = " and ".join(each.rpartition("/")[2] for each in users)
         delete = names.gcloud("eventarc", "triggers", "delete", triggers, f"--location={names.region}")
@@ -137,6 +144,18 @@ def subscriptions(facts: Snapshot) -> Iterator[Finding]:
         yield from report_missing(subscription, Finding(Code.SUBSCRIPTION_MISSING, what, f"{delete} && {APPLY}"))
         if isinstance(subscription, gcp.Subscription):
             yield from _subscription(facts, name, users, subscription)
+
+
+def _push(facts: Snapshot, subscription: gcp.Subscription) -> Iterator[Finding]:
+    """The push subscription calls the receiver, as the trigger's identity."""
+    names, short, config = facts.names, facts.names.push_subscription.rpartition("/")[2], subscription.push_config
+    own, account = f"{names.service('receiver').rpartition('/')[2]}-", names.account("trigger")
+    if own not in config.push_endpoint:
+        what = f"subscription {short} calls {config.push_endpoint or '(none)'}, not {own[:-1]}"
+        yield Finding(Code.SUBSCRIPTION_BROKEN, what, APPLY)
+    if config.oidc_token.service_account_email != account:
+        what = f"subscription {short} calls as {config.oidc_token.service_account_email or 'nobody'}, not {account}"
+        yield Finding(Code.SUBSCRIPTION_BROKEN, what, APPLY)
 
 
 def _subscription(facts: Snapshot, name: str, users: list[str], subscription: gcp.Subscription) -> Iterator[Finding]:
@@ -150,7 +169,11 @@ def _subscription(facts: Snapshot, name: str, users: list[str], subscription: gc
         state = "detached" if subscription.detached else subscription.state
         yield finding(Code.SUBSCRIPTION_BROKEN, f"is {state}", "describe")
     of_triggers = [each for each in map(facts.all(gcp.Trigger).get, users) if isinstance(each, gcp.Trigger)]
-    topics = {names.topic} if names.has_sinks else {each.transport.pubsub.topic for each in of_triggers} - {""}
+    topics = (
+        {names.topic}
+        if names.has_sinks or facts.pushes
+        else {each.transport.pubsub.topic for each in of_triggers} - {""}
+    )
     if topics and subscription.topic and subscription.topic not in topics:
         what = f"reads {subscription.topic}, not its trigger's {', '.join(sorted(topics))}"
         yield finding(Code.SUBSCRIPTION_BROKEN, what, "describe")

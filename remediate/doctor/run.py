@@ -165,7 +165,8 @@ def _no_canary(facts: Snapshot) -> str:
     if not facts.names.has_sinks:
         return "Eventarc alone can publish to a single project's triggers"
     topic = facts.get(PubSubTopic, facts.names.topic)
-    if not isinstance(topic, PubSubTopic) or not all(isinstance(each, Trigger) for each in facts.all(Trigger).values()):
+    triggered = facts.pushes or all(isinstance(each, Trigger) for each in facts.all(Trigger).values())
+    if not isinstance(topic, PubSubTopic) or not triggered:
         return "the topic or a trigger is missing: see event delivery"
     return ""
 

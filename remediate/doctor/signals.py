@@ -26,7 +26,7 @@ def apis(facts: Snapshot) -> Iterator[Finding]:
     yield from report_unavailable(states)
     if isinstance(states, ApiStates):
         troubleshooter = environment(facts.receiver).get("REMEDIATE_TROUBLESHOOTER") == "on"
-        conditions = {"troubleshooter": troubleshooter}
+        conditions = {"troubleshooter": troubleshooter, "eventarc": not facts.pushes}
         for api in (*APIS, *(each for each, only in CONDITIONAL_APIS.items() if conditions[only])):
             if not states.is_enabled(api):
                 fix = facts.names.gcloud("services", "enable", api)

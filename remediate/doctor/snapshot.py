@@ -8,7 +8,16 @@ from typing import Any, TypeVar
 
 from remediate.doctor.environment import environment
 from remediate.doctor.names import ResourceNames
-from remediate.doctor.resources import AllowPolicy, Fact, LogSink, ProjectAncestry, RunJob, RunService, Trigger
+from remediate.doctor.resources import (
+    AllowPolicy,
+    Fact,
+    LogSink,
+    ProjectAncestry,
+    RunJob,
+    RunService,
+    Subscription,
+    Trigger,
+)
 from remediate.settings import Settings
 
 _T = TypeVar("_T")
@@ -91,9 +100,14 @@ class Snapshot:
         return self.project.ancestors if isinstance(self.project, ProjectAncestry) else ()
 
     @property
+    def pushes(self) -> bool:
+        """Whether a push subscription delivers, and not Eventarc."""
+        return isinstance(self.get(Subscription, self.names.push_subscription), Subscription)
+
+    @property
     def event_subscriptions(self) -> dict[str, list[str]]:
-        """The subscriptions that Eventarc made for the triggers, each with its triggers."""
-        found: dict[str, list[str]] = {}
+        """The subscriptions that deliver, each with the triggers for which Eventarc made it."""
+        found: dict[str, list[str]] = {self.names.push_subscription: []} if self.pushes else {}
         for name, trigger in self.all(Trigger).items():
             if isinstance(trigger, Trigger) and (subscription := trigger.transport.pubsub.subscription):
                 found.setdefault(subscription, []).append(name)

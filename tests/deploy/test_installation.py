@@ -66,7 +66,7 @@ SCRIPTS = {
 
 def wanted(scope: str) -> Names:
     """The names that the file gives, of what there is in this scope."""
-    holds = {"organization": {"above"}, "folders": {"above", "folders"}, "project": {"project"}}[scope]
+    holds = {"organization": {"above"}, "folders": {"above", "folders"}, "project": {"project"}}[scope] | {"eventarc"}
     names = {
         kind: {_named(each["name"]) for each in parts.values() if each.get("only") in {None, *holds}}
         for kind, parts in SAID["resources"].items()
@@ -82,9 +82,9 @@ def _named(template: str) -> str:
     return template.replace("<name>", NAME).replace("<camel>", CAMEL).replace("<project>", PROJECT)
 
 
-def always() -> set[str]:
-    """The APIs without a condition."""
-    return {each["api"] for each in SAID["apis"] if "only" not in each}
+def always(*conditions: str) -> set[str]:
+    """The APIs without a condition, and those under one of these."""
+    return {each["api"] for each in SAID["apis"] if each.get("only", "") in ("", *conditions)}
 
 
 @cache
@@ -121,8 +121,8 @@ def test_everything_in_the_file_says_why_and_names_a_condition_that_is_known() -
     parts = [each for parts in SAID["resources"].values() for each in parts.values()]
     for each in [*SAID["apis"], *parts, *SAID["calls"], *SAID["ledger"], *SAID["fields"]]:
         assert len(each["why"]) > 5, each
-        assert each.get("only") in (None, "above", "folders", "project", "troubleshooter"), each
-    assert {each.get("only") for each in SAID["apis"]} == {None, "troubleshooter"}
+        assert each.get("only") in (None, "above", "folders", "project", "troubleshooter", "eventarc", "push"), each
+    assert {each.get("only") for each in SAID["apis"]} == {None, "troubleshooter", "eventarc"}
     assert SAID["resources"].keys() == TERRAFORMS.keys() == SCRIPTS.keys()
 
 
@@ -137,7 +137,7 @@ def test_the_doctor_asks_for_the_files_apis() -> None:
 
 @SCOPED
 def test_terraform_enables_the_files_apis(named: dict[str, Plan], scope: str) -> None:
-    assert {each["service"] for each in named[scope].of("google_project_service").values()} == always()
+    assert {each["service"] for each in named[scope].of("google_project_service").values()} == always("eventarc")
 
 
 def test_terraform_enables_an_api_whose_condition_holds(paper: Paper) -> None:
@@ -151,12 +151,12 @@ def test_terraform_enables_an_api_whose_condition_holds(paper: Paper) -> None:
 @SCOPED
 def test_the_script_enables_the_files_apis(scope: str) -> None:
     [words] = [shlex.split(each) for each in printed(scope) if each.startswith("services enable ")]
-    assert {each for each in words if each.endswith(".googleapis.com")} == always()
+    assert {each for each in words if each.endswith(".googleapis.com")} == always("eventarc")
 
 
 def test_the_sandbox_has_the_files_apis_on(served: dict[str, Any]) -> None:
     on = {api for api, state in served[f"/v1/projects/{PROJECT}/services"].items() if state == "ENABLED"}
-    assert on == {*always(), "serviceusage.googleapis.com"}  # which is on in every project
+    assert on == {*always("eventarc"), "serviceusage.googleapis.com"}  # which is on in every project
 
 
 # Names
