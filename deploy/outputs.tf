@@ -39,6 +39,18 @@ output "switch_mode" {
   EOT
 }
 
+locals {
+  # To install again: the bucket of denials, if there is one.
+  denials_again = [
+    for each in google_logging_project_bucket_config.denials : join("\n", [
+      "",
+      "# The same for the bucket of denials, which was deleted with what it held:",
+      "gcloud logging buckets undelete ${each.bucket_id} --project=${var.project} --location=${var.region}",
+      "terraform import 'google_logging_project_bucket_config.denials[0]' projects/${var.project}/locations/${var.region}/buckets/${each.bucket_id}",
+    ])
+  ]
+}
+
 output "remove" {
   description = "How to remove everything, and what stays by choice."
   value       = <<-EOT
@@ -52,12 +64,7 @@ output "remove" {
     # To install again within seven days, undelete the trail's bucket first. Terraform undeletes the custom roles by itself; by hand:
     # gcloud iam roles undelete ${basename(google_project_iam_custom_role.ledger.id)} --project=${var.project}
     gcloud logging buckets undelete ${google_logging_project_bucket_config.trail.bucket_id} --project=${var.project} --location=${var.region}
-    terraform import google_logging_project_bucket_config.trail projects/${var.project}/locations/${var.region}/buckets/${google_logging_project_bucket_config.trail.bucket_id}
-%{for each in google_logging_project_bucket_config.denials~}
-    # The same for the bucket of denials, which was deleted with what it held:
-    gcloud logging buckets undelete ${each.bucket_id} --project=${var.project} --location=${var.region}
-    terraform import 'google_logging_project_bucket_config.denials[0]' projects/${var.project}/locations/${var.region}/buckets/${each.bucket_id}
-%{endfor~}
+    terraform import google_logging_project_bucket_config.trail projects/${var.project}/locations/${var.region}/buckets/${google_logging_project_bucket_config.trail.bucket_id}${join("", local.denials_again)}
     # To go on with the ledger that stayed (in a module, with its name before the address):
     terraform import google_firestore_database.ledger projects/${var.project}/databases/${google_firestore_database.ledger.name}
   EOT
