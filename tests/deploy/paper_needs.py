@@ -38,9 +38,9 @@ def _check_name(text: str, state: Json) -> None:
     missing = False
     if re.fullmatch(rf"[a-z0-9-]+@{PROJECT}\.iam\.gserviceaccount\.com", text):
         missing = f"iam service-accounts {ours} {text}" not in things
-    elif found := re.fullmatch(rf"(?:pubsub\.googleapis\.com/)?{ours}/(topics|subscriptions)/(.+)", text):
+    elif found := re.fullmatch(rf"(?:pubsub\.googleapis\.com/)?{ours}/(topics|subscriptions)/([^/]+)", text):
         missing = f"pubsub {found[1]} {ours} {found[2]}" not in things
-    elif found := re.fullmatch(rf"(?:logging\.googleapis\.com/)?{ours}/locations/[^/]+/buckets/(.+)", text):
+    elif found := re.fullmatch(rf"(?:logging\.googleapis\.com/)?{ours}/locations/[^/]+/buckets/([^/]+)", text):
         thing = things.get(f"logging buckets {ours} {found[1]}")
         missing = thing is None or bool(thing.get("deleted"))
     elif "@sha256:" in text:

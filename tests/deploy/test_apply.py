@@ -91,15 +91,22 @@ class Site(Paper):
         return done.stdout if done.returncode == 2 else ""
 
     def removal(self) -> dict[str, list[str]]:
-        """The commands of `terraform output -raw remove`, by the remark before them."""
+        """The commands of `terraform output -raw remove`, by the remark before them. No line is indented."""
         found: dict[str, list[str]] = {}
         remark = ""
         for line in self.shell("terraform output -raw remove").stdout.splitlines():
+            assert line == line.strip()
             if line.startswith("#"):
                 remark = line
             else:
                 found.setdefault(remark, []).append(line)
         return found
+
+    def commands(self, *remarks: str) -> list[str]:
+        """The commands behind the remarks that hold these words."""
+        return [
+            each for remark, lines in self.removal().items() for each in lines if any(it in remark for it in remarks)
+        ]
 
     def edit(self, file: str, old: str, new: str = "") -> None:
         path = self.folder / "deploy" / file
@@ -128,20 +135,8 @@ def test_a_first_apply_succeeds_and_a_second_changes_nothing(site: Site, scope: 
     assert len(site.cloud.writes) == written
 
 
-def undeleted(site: Site) -> list[str]:
-    """What the output says to do before an install within seven days."""
-    remarks = ("iam roles undelete", "The same for the bucket of denials")
-    return [
-        each for remark, lines in site.removal().items() for each in lines if any(part in remark for part in remarks)
-    ]
-
-
-def ledger_kept(site: Site) -> list[str]:
-    return next(lines for remark, lines in site.removal().items() if "To go on with the ledger" in remark)
-
-
-def ledger_deleted(site: Site) -> list[str]:
-    return next(lines for remark, lines in site.removal().items() if "protected against deletion" in remark)
+UNDELETE, AGAIN_DENIALS = "iam roles undelete", "The same for the bucket of denials"
+KEEP_LEDGER, DELETE_LEDGER = "To go on with the ledger", "protected against deletion"
 
 
 def trail_released(site: Site) -> str:
@@ -175,7 +170,7 @@ def test_what_was_destroyed_is_applied_again_within_seven_days(site: Site, scope
     """The ledger goes on, the trail's bucket is had back, and Terraform undeletes the roles: as the output says."""
     site.prepare(scope=SCOPES[scope], mode=mode, **more)
     site.applied()
-    commands = [*undeleted(site), *ledger_kept(site)]
+    commands = site.commands(UNDELETE, AGAIN_DENIALS, KEEP_LEDGER)
     assert site.destroy().returncode == 0
     assert left(site) == AGENTS | {"google_firestore_database"}
     for each in commands:
@@ -189,7 +184,7 @@ def test_with_its_ledger_deleted_it_is_applied_again_too(site: Site) -> None:
     """Google Cloud refuses the trail's bucket until it is undeleted."""
     site.prepare(scope=SCOPES["organization"])
     site.applied()
-    database, trail = ledger_deleted(site), undeleted(site)
+    database, buckets = site.commands(DELETE_LEDGER), site.commands(UNDELETE, AGAIN_DENIALS)
     assert site.destroy().returncode == 0
     for each in database:
         assert site.shell(each).returncode == 0, each
@@ -197,7 +192,7 @@ def test_with_its_ledger_deleted_it_is_applied_again_too(site: Site) -> None:
     refused = site.apply("-target=google_logging_project_bucket_config.trail")
     assert refused.returncode == 1
     assert "FAILED_PRECONDITION" in refused.stderr
-    for each in trail:
+    for each in buckets:
         assert site.shell(each).returncode == 0, each
     site.applied()
     assert site.changes() == ""
@@ -206,14 +201,14 @@ def test_with_its_ledger_deleted_it_is_applied_again_too(site: Site) -> None:
 def test_a_locked_trail_stays_and_is_taken_up_again(site: Site) -> None:
     site.prepare(scope=SCOPES["organization"], trail_locked=True)
     site.applied()
-    release, ledger = trail_released(site), ledger_kept(site)
+    release, others = trail_released(site), site.commands(AGAIN_DENIALS, KEEP_LEDGER)
     done = site.destroy()
     assert done.returncode == 1
     assert "is protected" in done.stderr
     assert site.shell(release).returncode == 0
     assert site.destroy().returncode == 0
     assert left(site) == AGENTS | {"google_firestore_database", "google_logging_project_bucket_config"}
-    for each in ledger:
+    for each in others:
         assert site.shell(each).returncode == 0, each
     site.applied()
     assert site.changes() == ""
@@ -229,9 +224,9 @@ def test_a_locked_trail_stays_and_is_taken_up_again(site: Site) -> None:
             r"Error 403: Identity and Access Management \(IAM\) API has not been used in project",
         ),
         (
-            "routing.tf",
-            "members = [local.agents.pubsub]\n\n  depends_on = [terraform_data.agents]",
-            "members = [local.agents.pubsub]",
+            "main.tf",
+            '"iap.googleapis.com", "pubsub.googleapis.com"',
+            '"iap.googleapis.com"',
             r"Service account service-\d+@gcp-sa-pubsub.iam.gserviceaccount.com does not exist",
         ),
         (
@@ -245,13 +240,15 @@ def test_a_locked_trail_stays_and_is_taken_up_again(site: Site) -> None:
     ],
     ids=[
         "a role before its API",
-        "a grant before its agent",
+        "a grant without its agent",
         "an agent without its role",
         "an agent before its API",
         "an impatient build",
     ],
 )
-def test_what_does_not_wait_fails_in_a_first_apply(site: Site, file: str, old: str, new: str, error: str) -> None:
+def test_what_does_not_wait_or_is_left_out_fails_in_a_first_apply(
+    site: Site, file: str, old: str, new: str, error: str
+) -> None:
     site.edit(file, old, new)
     site.prepare(scope=SCOPES["organization"])
     done = site.apply()
