@@ -31,6 +31,8 @@ from tests.doctor.installation import (
     REVIEW,
     SCOPE,
     SINK,
+    SUBSCRIPTION,
+    TRIGGER,
     WRITER,
     WRITES,
     Installation,
@@ -309,3 +311,41 @@ def test_a_disabled_api_has_the_command_that_enables_it(installation: Installati
     fixes = {finding.code: finding.fix for finding in installation.run().findings}
     assert fixes[Code.API_DISABLED] == "gcloud services enable eventarc.googleapis.com --project=remediate-ops"
     assert fixes[Code.NOT_KNOWN] == fixes[Code.API_DISABLED]
+
+
+PUSH = f"/v1/{HERE}/subscriptions/remediate-denials"
+
+
+def pushed(installation: Installation, **more: Any) -> dict[str, Any]:
+    """An installation without Eventarc: a push subscription delivers."""
+    eventarcs = installation.sandbox.call("GET", SUBSCRIPTION)[1]
+    token = {"serviceAccountEmail": member("trigger").partition(":")[2]}
+    push = {"pushEndpoint": "https://remediate-receiver-444444444444.asia-northeast1.run.app", "oidcToken": token}
+    own = {**eventarcs, "name": PUSH[4:], "pushConfig": push, **more}
+    policy = installation.sandbox.call("GET", f"{SUBSCRIPTION}:getIamPolicy")[1]
+    gone = {TRIGGER: None, SUBSCRIPTION: None, f"{SUBSCRIPTION}:getIamPolicy": None}
+    return {**gone, PUSH: own, f"{PUSH}:getIamPolicy": policy, SERVICES: {"eventarc.googleapis.com": "DISABLED"}}
+
+
+def test_an_installation_without_eventarc_has_no_findings(installation: Installation) -> None:
+    installation.change(pushed(installation))
+    report = installation.run()
+    assert report.findings == []
+    notes = {check.title: check.note for check in report.checks if check.skipped}
+    assert notes["trigger calls the receiver"] == "a push subscription delivers, without Eventarc"
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"pushConfig": {"pushEndpoint": "https://elsewhere.example"}}, Code.SUBSCRIPTION_BROKEN),
+        ({"pushConfig": {"pushEndpoint": "https://remediate-receiver-1.r.run.app"}}, Code.SUBSCRIPTION_BROKEN),
+        ({"deadLetterPolicy": None}, Code.SUBSCRIPTION_NO_DEAD_LETTER),
+        ({"ackDeadlineSeconds": 10}, Code.SUBSCRIPTION_IMPATIENT),
+        ({"topic": f"{HERE}/topics/other"}, Code.SUBSCRIPTION_BROKEN),
+        ({"state": "RESOURCE_ERROR"}, Code.SUBSCRIPTION_BROKEN),
+    ],
+)
+def test_a_push_that_is_broken_is_told(installation: Installation, more: dict[str, Any], code: Code) -> None:
+    installation.change(pushed(installation, **more))
+    assert installation.codes() == {code}

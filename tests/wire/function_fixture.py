@@ -45,10 +45,7 @@ class FunctionProcess:
         port: int = 0,
         **settings: str,
     ) -> None:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            self.port = probe.getsockname()[1]
+        self.port = _free_port(port)
         self.url = f"http://127.0.0.1:{self.port}/"
         self.ledger_path = folder / "ledger.db"
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("REMEDIATE_", "CLOUDSDK_"))}
@@ -154,6 +151,21 @@ class FunctionProcess:
     def records(self) -> list[Remediation]:
         """Every remediation in the function's ledger."""
         return SqliteLedger(self.ledger_path).find(Filter(), limit=1000)
+
+
+def _free_port(port: int) -> int:
+    """A port that nobody listens on; this one, once the workers of a process that was killed left it."""
+    deadline = time.monotonic() + 20
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return int(probe.getsockname()[1])
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+        threading.Event().wait(0.1)
 
 
 def same_project(insert_id: str = "1") -> dict[str, Any]:

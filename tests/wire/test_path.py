@@ -9,12 +9,16 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
+
+import pytest
 
 from remediate.records.states import State
 from tests.audit_entries import activity, user_text
 from tests.pubsub_fixture import PubSub
 from tests.sandbox_fixture import ROOT, SandboxProcess
+from tests.wire.eventarc import delivering_to
 from tests.wire.function_fixture import FunctionProcess
 
 SAME = "asia-northeast1-docker.pkg.dev/shop-frontend/app/admin:v1"
@@ -30,7 +34,10 @@ def _until(what: Callable[[], bool], seconds: float = 60) -> None:
         threading.Event().wait(0.1)
 
 
-def test_every_message_is_accounted_for_though_the_receiver_is_killed(pubsub: PubSub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("delivery", ["push", "eventarc"])
+def test_every_message_is_accounted_for_though_the_receiver_is_killed(
+    pubsub: PubSub, tmp_path: Path, delivery: str
+) -> None:
     members = [f"deployer-{number}@shop-frontend.iam.gserviceaccount.com" for number in range(DEPLOYERS)]
     text = (ROOT / "sandbox" / "example.yaml").read_text()
     known = "".join(f"  - serviceAccount:{each}\n" for each in members)
@@ -44,12 +51,14 @@ def test_every_message_is_accounted_for_though_the_receiver_is_killed(pubsub: Pu
     settings = {"REMEDIATE_MODE": "enforce", "REMEDIATE_TIMEOUT": "1", "THREADS": "8"}
     settings["REMEDIATE_GRANTS_AN_HOUR"] = "1000"
     receiver = FunctionProcess(sandbox, tmp_path, settings)
-    try:
+    between = delivering_to(receiver.port) if delivery == "eventarc" else nullcontext(receiver.url)
+    with between as called, closing(sandbox), ExitStack() as stack:
+        stack.callback(lambda: receiver.close())
         sandbox.log(*denials, stuck, other)
         sandbox.faults({"match": "repositories/gcr.io", "effect": "status", "code": 503, "times": None})
         topic, dead = pubsub.topic("denials"), pubsub.topic("dead-letters")
         kept = pubsub.subscription(dead)
-        pubsub.subscription(topic, push_to=receiver.url, dead_letter=dead, attempts=5)
+        pubsub.subscription(topic, push_to=called, dead_letter=dead, attempts=5)
         bodies = [json.dumps(each).encode() for each in messages]
         pubsub.publish(topic, *bodies[: DEPLOYERS // 2], b"no entry at all")
         _until(lambda: any(each.state is State.GRANTED for each in receiver.records()))
@@ -86,6 +95,3 @@ def test_every_message_is_accounted_for_though_the_receiver_is_killed(pubsub: Pu
         )
         assert granted() == set(members)
         assert len(sandbox.readers(REPOSITORY)) == DEPLOYERS
-    finally:
-        receiver.close()
-        sandbox.close()
