@@ -80,6 +80,9 @@ domain='[a-z0-9-]+(\.[a-z0-9-]+)+' address='[^@:/[:space:],]+@'
 one="(group:$address$domain|($address)?$domain)"
 [[ $reviewers =~ ^$one(,$one)*$ ]] ||
   fail "--reviewers=$reviewers: expected addresses, domains or group:ADDRESS, separated by commas"
+for each in ${reviewers//,/ }; do
+  [[ $each == *@* ]] || printf 'install.sh: warning: --reviewers: %s lets everybody of that domain decide about every repository; name a group or addresses\n' "$each" >&2
+done
 [[ $mode == dry-run || $mode == enforce ]] || fail "--mode=$mode: expected dry-run or enforce"
 [[ $name =~ ^[a-z][a-z0-9-]{2,18}[a-z0-9]$ && $name != goog* ]] ||
   fail "--name=$name: expected 4 to 20 lower-case letters, digits and hyphens, not beginning with goog"

@@ -61,7 +61,17 @@ locals {
     }
   }
 
+  # Each person of such a domain may review every repository.
+  whole_domains = [for each in var.reviewers : each if !strcontains(each, "@")]
+
   review_url = "https://${local.names.services.review}-${local.number}.${var.region}.run.app"
+}
+
+check "reviewers" {
+  assert {
+    condition     = length(local.whole_domains) == 0
+    error_message = "reviewers: ${join(", ", local.whole_domains)} lets everybody of that domain decide about every repository. Name a group (group:platform@example.com) or addresses, but for a small installation."
+  }
 }
 
 resource "google_cloud_run_v2_service" "receiver" {

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 VARIANTS: dict[str, Json] = {
     "as it comes": {},
+    "by push": {"delivery": "push"},
 }
 """More variables that every scope and mode is applied with."""
 pytestmark = [pytest.mark.external]
