@@ -306,11 +306,11 @@ resource "google_cloud_run_v2_job" "sweep" {
 }
 
 resource "google_cloud_run_v2_job_iam_binding" "sweep" {
-  for_each = google_cloud_run_v2_job.sweep
+  for_each = local.sweeps
 
   project  = var.project
   location = var.region
-  name     = each.value.name
+  name     = google_cloud_run_v2_job.sweep[each.key].name
   role     = "roles/run.invoker"
   members  = [google_service_account.of["trigger"].member]
 }
