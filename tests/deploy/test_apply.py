@@ -131,7 +131,6 @@ def test_a_first_apply_succeeds_and_a_second_changes_nothing(site: Site, scope: 
     assert re.search(r"Apply complete! Resources: \d{2,} added, 0 changed, 0 destroyed", site.applied())
     written = len(site.cloud.writes)
     assert written > 70
-    assert site.changes() == ""
     assert "Resources: 0 added, 0 changed, 0 destroyed" in site.applied()
     assert len(site.cloud.writes) == written
 
@@ -196,7 +195,6 @@ def test_with_its_ledger_deleted_it_is_applied_again_too(site: Site) -> None:
     for each in buckets:
         assert site.shell(each).returncode == 0, each
     site.applied()
-    assert site.changes() == ""
 
 
 def test_a_locked_trail_stays_and_is_taken_up_again(site: Site) -> None:
@@ -212,7 +210,6 @@ def test_a_locked_trail_stays_and_is_taken_up_again(site: Site) -> None:
     for each in others:
         assert site.shell(each).returncode == 0, each
     site.applied()
-    assert site.changes() == ""
 
 
 @pytest.mark.parametrize(
@@ -226,8 +223,8 @@ def test_a_locked_trail_stays_and_is_taken_up_again(site: Site) -> None:
         ),
         (
             "main.tf",
-            '"iap.googleapis.com", "pubsub.googleapis.com"',
-            '"iap.googleapis.com"',
+            '["iap", "pubsub"]',
+            '["iap"]',
             r"Service account service-\d+@gcp-sa-pubsub.iam.gserviceaccount.com does not exist",
         ),
         (
