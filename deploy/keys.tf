@@ -75,7 +75,7 @@ resource "terraform_data" "key" {
   triggers_replace = [var.kms_key]
 
   provisioner "local-exec" {
-    command = "sleep 60"
+    command = "sleep 120" # typically; "Access change propagation" (IAM)
   }
 
   depends_on = [google_kms_crypto_key_iam_member.agents]

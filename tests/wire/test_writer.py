@@ -127,3 +127,25 @@ def test_a_wake_up_for_what_is_not_there_ends_without_a_write(
     assert writer.post(push(ident), logged=False) == 204
     assert sandbox_server.requests(":setIamPolicy") == 0
     assert not [line for line in writer.output if re.search("Traceback|x{100}", line)]
+
+
+def test_a_command_hands_over_too_and_says_so(
+    sandbox_server: SandboxProcess, tmp_path: Path, pubsub: PubSub, writer: FunctionProcess
+) -> None:
+    topic = pubsub.topic("approvals")
+    pubsub.subscription(topic, push_to=writer.url)
+    page = Page(sandbox_server, tmp_path)
+    try:
+        record = page.denied()
+        lost = Command(page.function, REMEDIATE_WRITER_TOPIC=NOWHERE, **pubsub.env)
+        told = lost.run("approve", record.id, "--as", "ana@example.com")
+        assert f"{record.id}  approved; the writer makes the grant within minutes: remediate show {record.id}" in told
+        assert DEPLOYER not in sandbox_server.readers()
+        woken = Command(page.function, REMEDIATE_WRITER_TOPIC=topic, **pubsub.env)
+        assert f"{record.id}  granted: " in woken.run("approve", record.id, "--as", "ana@example.com")
+        assert f"{record.id}  revoked: " in woken.run(
+            "revoke", record.id, "--reason", "over", "--as", "ana@example.com"
+        )
+        assert DEPLOYER not in sandbox_server.readers()
+    finally:
+        page.function.close()
