@@ -66,7 +66,7 @@ variable "scope" {
 }
 
 variable "reviewers" {
-  description = "Who decides: addresses, domains, or group:ADDRESS. Identity-Aware Proxy admits only them."
+  description = "Who decides: addresses, group:ADDRESS, or whole domains. Identity-Aware Proxy admits only them, and it alone knows who is in a group."
   type        = list(string)
   nullable    = false
 
