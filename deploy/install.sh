@@ -334,13 +334,13 @@ case $kind in
     ;;
 esac
 if [[ $kind == projects ]]; then owner=--project=$project home=projects/$project; else owner=--organization=$organization home=organizations/$organization; fi
-has_topic=yes agents=(eventarc iap pubsub) triggers=("$trigger_denials")
-if [[ $delivery == push ]]; then
-  agents=(iap pubsub) triggers=()
-elif [[ $kind == projects ]]; then
-  has_topic='' triggers=()
-  for method in "${methods[@]}"; do triggers+=("$name-$(tr 'A-Z.' 'a-z-' <<<"${method#google.cloud.run.}")"); done
+eventarc_triggers=("$trigger_denials")
+if [[ $kind == projects ]]; then
+  eventarc_triggers=()
+  for method in "${methods[@]}"; do eventarc_triggers+=("$name-$(tr 'A-Z.' 'a-z-' <<<"${method#google.cloud.run.}")"); done
 fi
+has_topic=yes agents=(eventarc iap pubsub) triggers=("${eventarc_triggers[@]}")
+if [[ $delivery == push ]]; then agents=(iap pubsub) triggers=(); elif [[ $kind == projects ]]; then has_topic=''; fi
 lets_in=()
 IFS=, read -ra who_operates <<<"$operators"
 for each in "${who_reviews[@]}" ${who_operates[@]+"${who_operates[@]}"}; do
@@ -462,7 +462,7 @@ for each in "${topics[@]}"; do
   keep=()
   [[ $each != denials ]] || keep=(--message-retention-duration=7d)
   unless gcloud pubsub topics describe "$(named topic "$each")" "${here_[@]}" -- \
-    gcloud pubsub topics create "$(named topic "$each")" "${here_[@]}" --message-storage-policy-allowed-regions="$region" "${keep[@]}"
+    gcloud pubsub topics create "$(named topic "$each")" "${here_[@]}" --message-storage-policy-allowed-regions="$region" ${keep[@]+"${keep[@]}"}
 done
 unless gcloud pubsub subscriptions describe "$subscription_dead_letters" "${here_[@]}" -- \
   gcloud pubsub subscriptions create "$subscription_dead_letters" "${here_[@]}" --topic="$topic_dead_letters" --message-retention-duration=7d --ack-deadline=60 --expiration-period=never
@@ -493,7 +493,7 @@ where_built=() && [[ $build == global ]] || where_built=(--region="$build")
 version=$(cd "$root" && find main.py requirements.txt remediate -type f -not -path '*/__pycache__/*' | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-12)
 image=$region-docker.pkg.dev/$project/$repository_images/$name:$version${revision:+-$revision}
 unless gcloud artifacts docker images describe "$image" "${here_[@]}" -- \
-  patiently gcloud builds submit "$root" "${here_[@]}" "${where_built[@]}" --config="$here/build.yaml" --ignore-file="$here/gcloudignore" \
+  patiently gcloud builds submit "$root" "${here_[@]}" ${where_built[@]+"${where_built[@]}"} --config="$here/build.yaml" --ignore-file="$here/gcloudignore" \
   --substitutions="_IMAGE=$image" --service-account="projects/$project/serviceAccounts/$(email builder)" --gcs-source-staging-dir="$bucket/source"
 image=$(ask "${image%:*}@DIGEST_OF_${image##*:}" gcloud artifacts docker images describe "$image" "${here_[@]}" --format='value(image_summary.fully_qualified_digest)')
 
@@ -584,7 +584,7 @@ sink() {
   if [[ -z $dry ]] && gcloud logging sinks describe "$2" "${at[@]}" >/dev/null 2>&1; then
     run gcloud logging sinks update "$2" "$3" --quiet "${at[@]}" --log-filter="$4"
   else
-    run gcloud logging sinks create "$2" "$3" --quiet "${at[@]}" "${below[@]}" --log-filter="$4"
+    run gcloud logging sinks create "$2" "$3" --quiet "${at[@]}" ${below[@]+"${below[@]}"} --log-filter="$4"
   fi
   identity=$(ask "SINK_OF_$1" gcloud logging sinks describe "$2" "${at[@]}" --format='value(writerIdentity)')
 }
@@ -643,8 +643,23 @@ for trigger in ${triggers[@]+"${triggers[@]}"}; do
     --ack-deadline=120 # a push is over with it, whatever the service may take; ten seconds, if unsaid
 done
 
+if [[ -z $dry ]]; then # from before a change of --delivery
+  if [[ $delivery == push ]]; then
+    for each in "${eventarc_triggers[@]}"; do
+      ! gcloud eventarc triggers describe "$each" "${here_[@]}" --location="$region" >/dev/null 2>&1 ||
+        run gcloud eventarc triggers delete "$each" "${here_[@]}" --location="$region"
+    done
+  elif gcloud pubsub subscriptions describe "$subscription_denials" "${here_[@]}" >/dev/null 2>&1; then
+    run gcloud pubsub subscriptions delete "$subscription_denials" "${here_[@]}"
+  fi
+fi
+
 if [[ -n $dry ]]; then
   printf '\n# Nothing was run. Leave out --dry-run to install.\n'
 else
   printf '\n# Done. Reviewers decide at %s\n' "$page"
+  if [[ $opt_in == tag ]]; then
+    printf '# Nothing is granted in a registry until its owner opts in (yes, or deployers for newcomers too):\n'
+    printf "#   gcloud resource-manager tags bindings create --tag-value=%s/yes --parent=//cloudresourcemanager.googleapis.com/projects/\$(gcloud projects describe REGISTRY_PROJECT --format='value(projectNumber)')\n" "$tag"
+  fi
 fi

@@ -13,7 +13,7 @@ output "opt_in" {
   value = local.opted_in == null ? null : {
     for name, value in zipmap(["yes", "deployers"], local.opted_in.values) : name => join(" ", [
       "gcloud resource-manager tags bindings create --tag-value=${value}",
-      "--parent=//cloudresourcemanager.googleapis.com/projects/REGISTRY_PROJECT_NUMBER",
+      "--parent=//cloudresourcemanager.googleapis.com/projects/$(gcloud projects describe REGISTRY_PROJECT --format='value(projectNumber)')",
     ])
   }
 }

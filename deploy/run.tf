@@ -223,8 +223,11 @@ resource "google_cloud_run_v2_service" "review" {
   }
 
   depends_on = [
+    google_project_iam_member.ledger,
     google_secret_manager_secret_iam_member.review,
+    google_secret_manager_secret_iam_member.webhooks,
     google_secret_manager_secret_version.review,
+    google_storage_bucket_iam_member.policy,
     terraform_data.key,
   ]
 }
@@ -302,7 +305,12 @@ resource "google_cloud_run_v2_job" "sweep" {
     }
   }
 
-  depends_on = [terraform_data.key]
+  depends_on = [
+    google_project_iam_member.ledger,
+    google_secret_manager_secret_iam_member.webhooks,
+    google_storage_bucket_iam_member.policy,
+    terraform_data.key,
+  ]
 }
 
 resource "google_cloud_run_v2_job_iam_binding" "sweep" {

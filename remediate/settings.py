@@ -52,7 +52,8 @@ class Settings(msgspec.Struct, frozen=True):
     """`REMEDIATE_LOCAL_REVIEWER`: who you are on pages that run on your own machine."""
     opt_in_tag: str | None = None
     """`REMEDIATE_OPT_IN_TAG`: `ORGANIZATION/KEY/VALUE`, or `tagValues/N,tagValues/M`; people and rules grant only in
-    projects with this tag. The value `deployers` of the same key (or the second of the two) also lets them grant to newcomers."""
+    projects with this tag. The value `deployers` of the same key (or the second of the two) also lets rules grant to
+    newcomers."""
     domains: tuple[str, ...] = ()
     """`REMEDIATE_DOMAINS`: the organization's own domains, separated by commas; people of other domains are outside.
     Not set: it is unknown whether a person is outside, so a reviewer decides."""

@@ -38,6 +38,10 @@ def writer(facts: Snapshot) -> Iterator[Finding]:
             what = f"subscription {short} is {subscription.state or 'detached'} and calls {called or '(none)'}"
             fix = names.gcloud("pubsub", "subscriptions", "describe", short)
             yield Finding(Code.WRITER_NOT_WOKEN, what, fix)
+        account, calls_as = names.account("trigger"), subscription.push_config.oidc_token.service_account_email
+        if calls_as != account:
+            what = f"subscription {short} calls as {calls_as or 'nobody'}, not {account}"
+            yield Finding(Code.WRITER_NOT_WOKEN, what, APPLY)
     holders = {member for each in (policy, *facts.policies.values()) for member in members(each, *PUBLISHING)}
     yield from report_unknown(policy)
     pages = names.member("review")

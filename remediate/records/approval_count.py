@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import msgspec
 
-from remediate.iam.member import Member
+from remediate.iam.member import Member, parse_member
 
 
 class Approval(msgspec.Struct, frozen=True, rename={"max_duration": "lasts"}):
@@ -66,5 +66,8 @@ def approvals_text(approvals: Sequence[Approval]) -> str:
 
 
 def key(member: str) -> str:
-    """The key of a reviewer, the same for every spelling."""
-    return Member(member).key
+    """The key of a reviewer, the same for every spelling, and for a workforce identity that stands for a person."""
+    found = parse_member(member)
+    if not isinstance(found, Member):
+        return member
+    return (found.person or found).key

@@ -18,8 +18,9 @@ def cure_of(block: Reason, repository: Repository, opt_in_tag: str | None) -> st
     project = repository.project
     if block is Reason.REPOSITORY_UNSEEN:
         return (
-            f"If projects/{project} is yours, add it, or a folder above it, to `registries` of the installation and "
-            "apply; the next sweep decides again. If it is not, reject the proposal."
+            f"If projects/{project} is yours, and the installation watches folders: add it, or a folder above it, to "
+            "`registries` and apply; the next sweep decides again. An installation for a single project sees no other: "
+            "grant it by hand. If it is not yours, reject the proposal."
         )
     value = (opt_in_tag or "TAG_VALUE").partition(",")[0]
     return (

@@ -79,6 +79,8 @@ class Verdict(msgspec.Struct, frozen=True):
     deployer_known: bool = True
     notes: tuple[str, ...] = ()
     """Which entries were ignored or could not be read, in words."""
+    predicted: bool = False
+    """Whether the log has no denial of this grant, only one of the same deploy from which it is predicted."""
 
 
 class Check(msgspec.Struct, frozen=True):

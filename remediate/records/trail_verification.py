@@ -14,7 +14,7 @@ from remediate.records.digests import terms_digest
 from remediate.records.hash_chain import broken_link
 from remediate.records.modes import CLEAR, ModeChange, Modes, applied, open_request
 from remediate.records.remediation import Remediation, TrailRecord
-from remediate.records.states import State
+from remediate.records.states import TRANSITIONS, State
 from remediate.records.steps import is_renewal
 from remediate.times import parse_time
 
@@ -25,7 +25,11 @@ def broken_trail(ident: str, record: Remediation | None, trail: Sequence[TrailRe
         return link
     if record is None:
         return None
+    before: State | None = None
     for step in trail:
+        if step.before is not before or step.after not in TRANSITIONS[step.before]:
+            return f"record {step.seq} goes from {step.before or 'nothing'} to {step.after}, which no step does here"
+        before = step.after
         if (step.remediation, step.repository, step.member) != (ident, record.repository, record.member):
             return f"record {step.seq} belongs to another remediation"
     if record.id != ident or not trail or trail[-1].after is not record.state:

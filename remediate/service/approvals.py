@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
 import msgspec
 
 from remediate.decisions.policy import Decision, Outcome
-from remediate.errors import BadInput, Refused, RemediateError, Stale, TransientFault
+from remediate.errors import BadInput, Forbidden, Refused, RemediateError, Stale, TransientFault
 from remediate.iam.member import Member
 from remediate.ledger.interface import Ledger
 from remediate.reasons import Reason
@@ -185,13 +186,15 @@ class Approvals:
         A write that was done already is always recorded, because the ledger must show every grant that exists.
         Raises as `Remediator.approve` does.
         """
-        if self._executor.write_already_applied(record):
-            return self._executor.apply(record)
+        with suppress(Forbidden):  # what may not be seen is decided again below
+            if self._executor.write_already_applied(record):
+                return self._executor.apply(record)
         over = record.lifecycle.expires is not None and parse_time(record.lifecycle.expires) <= self._now()
         if over:
             return self._withdrawn(record, State.LAPSED, f"was approved until {record.lifecycle.expires}", None)
         verdict = asked.verdict(record)
-        decision = self._decider.reevaluate(record, verdict.denial, verified=verdict.verified)
+        by_rule = record.lifecycle.is_by_rule
+        decision = self._decider.decide_again(record, verdict) if by_rule else self._decider.reevaluate(record, verdict)
         if decision.outcome is Outcome.REFUSE:
             return self._withdrawn(record, State.REFUSED, "; ".join(verdict.notes), decision)
         if not blocks_in(decision.reasons) and self._holds(record, decision, verdict, asked):
@@ -201,8 +204,9 @@ class Approvals:
     def _holds(self, record: Remediation, decision: Decision, verdict: Verdict, asked: Testimony) -> bool:
         """Whether the approval still covers the decision.
 
-        A rule's approval: the same rule grants. A person's: the decision has nothing new for them, or a rule grants,
-        and all approvers may still approve. Neither may outlast what the decision allows.
+        A rule's approval: the same rule grants, with all checks of a new denial. A person's: the decision has nothing
+        new for them, or a rule grants, and all approvers may still approve. Neither may outlast what the decision
+        allows.
         """
         life = record.lifecycle
         if decision.outcome is Outcome.IGNORE:
@@ -217,8 +221,9 @@ class Approvals:
         may = partial(self._may_still, record, asked)
         if not all(may(each) and self._reviewers.among(decision.reviewers, each) for each in words):
             return False
-        needed = max((each.of for each in life.approvals), default=1 if verdict.deployer_known else 2)
-        return len({key(each) for each in words}) >= max(needed, decision.approvals)
+        declared = any(each.not_mine for each in life.approvals)
+        needed = self._needed(record, decision.approvals, verdict, declared=declared)
+        return len({key(each) for each in words}) >= max(needed, *(each.of for each in life.approvals), 1)
 
     def _is_news(self, record: Remediation, decision: Decision) -> bool:
         """Whether a decision has reasons or terms that no reviewer saw.
@@ -230,7 +235,8 @@ class Approvals:
 
     def _ends_in_time(self, record: Remediation, decision: Decision) -> bool:
         """Whether the approved grant ends no later than one that is made by this decision now."""
-        latest = expiry(decision.expires_after, None, self._now())
+        spans = [each for each in (decision.expires_after, record.terms.max_duration) if each is not None]
+        latest = expiry(min(spans, default=None), shortest(record.lifecycle.approvals), self._now())
         expires = record.lifecycle.expires
         return latest is None or (expires is not None and parse_time(expires) <= parse_time(latest))
 
@@ -264,7 +270,7 @@ class Approvals:
 
     def _decided(self, record: Remediation, person: Member, verdict: Verdict) -> Decision:
         """Decide again. If the decision differs from the proposal, record the new one and raise Refused."""
-        decision = self._decider.reevaluate(record, verdict.denial, verified=verdict.verified)
+        decision = self._decider.reevaluate(record, verdict)
         why = "; ".join(reason.sentence for reason in decision.reasons)
         step = partial(transition, record, actor=person.id, now=self._now(), decision=decision)
         if decision.outcome is Outcome.REFUSE:

@@ -30,7 +30,7 @@ from remediate.reasons import Reason
 from remediate.records import lifecycle
 from remediate.records.modes import Modes, effective, loosened_by
 from remediate.records.remediation import Lifecycle, Remediation
-from remediate.records.results import Limits
+from remediate.records.results import Limits, Verdict
 from remediate.records.states import State
 from remediate.service.evidence import EvidenceCollector, PolicySnapshot
 from remediate.service.history import History
@@ -109,15 +109,26 @@ class Decider:
         decision = decide(ahead, evidence, rules, predicted=True)
         return decision if decision.outcome is Outcome.ASK else None
 
-    def reevaluate(self, record: Remediation, denial: Denial | None, *, verified: bool | None) -> Decision:
+    def reevaluate(self, record: Remediation, verdict: Verdict) -> Decision:
         """A new decision about a proposal or an approval, on the current evidence. Raises TerminalFault.
 
-        `denial`: as the log has it; None: rebuilt from the record.
+        The denial is the log's; if the log has none, it is rebuilt from the record.
         """
-        last, rules = denial or lifecycle.last_denial(record), self._rules()
-        evidence = self._evidence(last, record, rules, self.snapshot(), predicted=record.tally.predicted)
-        evidence = msgspec.structs.replace(evidence, verified=verified)
-        return decide(last, evidence, rules, predicted=record.tally.predicted)
+        last, rules = verdict.denial or lifecycle.last_denial(record), self._rules()
+        predicted = record.tally.predicted or verdict.predicted
+        evidence = self._evidence(last, record, rules, self.snapshot(), predicted=predicted)
+        evidence = msgspec.structs.replace(evidence, verified=verdict.verified)
+        return decide(last, evidence, rules, predicted=predicted)
+
+    def decide_again(self, record: Remediation, verdict: Verdict) -> Decision:
+        """What the rules do about the log's denial now, with all checks before a grant: no less than for a new denial.
+
+        No rule grants on what the log does not have, or on a denial that is only predicted.
+        """
+        if record.tally.predicted or verdict.predicted or not verdict.verified:
+            return self.reevaluate(record, verdict)
+        denial = verdict.denial or lifecycle.last_denial(record)
+        return self.decide(denial, self.snapshot(), from_log=verdict.denial is not None)
 
     def evidence(self, record: Remediation) -> Evidence:
         """All current evidence about this record, for a person, also what no rule uses."""

@@ -203,31 +203,39 @@ class EvidenceCollector:
         labelled = kind.newcomers if kind else None
         if self._opt_in_tag is None:
             return True, labelled
-        tags = self._tags(repository, fresh=False)
+        tags = self._tags(repository)
         if tags is None:
             return None, True if labelled else None
         enters, newcomers = opt_in_values(self._opt_in_tag)
         return bool(tags & {enters, newcomers}), True if newcomers in tags else labelled
 
     def lets_us_write(self, repository: Repository) -> bool | None:
-        """Whether the registry's project has the opt-in tag now; None if no tag is configured."""
+        """Whether the registry's project has the opt-in tag now; None if no tag is needed. Raises TransientFault."""
         if self._opt_in_tag is None:
             return None
-        return bool((self._tags(repository, fresh=True) or frozenset()) & {*opt_in_values(self._opt_in_tag)})
+        project = self._projects.find(repository.project)
+        tags: frozenset[str] | None = None
+        with suppress(TerminalFault):
+            tags = None if project is None else self._projects.tags(project, fresh=True)
+        return bool((tags or frozenset()) & {*opt_in_values(self._opt_in_tag)})
 
-    def can_see(self, repository: Repository) -> bool:
-        """Whether the service may see the repository, or at least that another organization owns it."""
+    def is_blocked(self, repository: Repository) -> bool:
+        """Whether the service may not see the repository, or its owner did not opt in. Asks no log."""
         inside = self._inside(repository)
-        if inside:
-            with suppress(Forbidden):
-                self._registry.describe(repository)
-                return True
-        return inside is False
+        if not inside:
+            return inside is None
+        try:
+            kind = self._registry.describe(repository)
+            if kind is not None:
+                self._registry.bindings(repository)
+        except Forbidden:
+            return True
+        return not self._opted_in(repository, kind)[0]
 
-    def _tags(self, repository: Repository, *, fresh: bool) -> frozenset[str] | None:
+    def _tags(self, repository: Repository) -> frozenset[str] | None:
         project = self._projects.find(repository.project)
         with suppress(TerminalFault, TransientFault):
-            return None if project is None else self._projects.tags(project, fresh=fresh)
+            return None if project is None else self._projects.tags(project)
         return None
 
     def _home(self, denial: Denial, member: Member) -> Home:

@@ -94,16 +94,21 @@ class Recorder:
     def decide_again(self, ident: str, decision: Decision) -> Recorded:
         """Make the transitions of a new decision about a blocked proposal. No denial is counted."""
 
-        def step() -> Recorded:
+        def decided() -> Recorded:
             record = require_record(self._ledger, ident)
             if record.state is not State.PROPOSED or not blocks_in(record.reasons):
                 return Recorded(record, decision, approved=False)
             record, trail = self._transitions(record, decision, self._now())
+            if decision.outcome is Outcome.IGNORE:  # the member has access by now: its reviewer reads why
+                record, step = lifecycle.transition(
+                    record, State.PROPOSED, actor=ACTOR, now=self._now(), reasons=decision.reasons
+                )
+                trail = [step]
             if trail:
                 record = self._executor.commit(record, *trail, decision=decision)
             return Recorded(record, decision, approved=record.state is State.APPROVED)
 
-        return self._executor.retry_on_conflict(step)
+        return self._executor.retry_on_conflict(decided)
 
     def _transitions(
         self, record: Remediation, decision: Decision, now: datetime

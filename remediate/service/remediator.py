@@ -302,15 +302,10 @@ class Remediator:
         return sweeper.sweep(self._carried_out, self._decided_again, self.read_back, advance, only_due=only_due)
 
     def _decided_again(self, record: Remediation, asked: Testimony) -> Remediation:
-        """Decide again about a blocked proposal, once its registry can be seen, and grant if a rule says so."""
-        if not self._collector.can_see(record.grant.repository):
+        """Decide again about a blocked proposal, once nothing blocks it, and grant if a rule says so."""
+        if self._collector.is_blocked(record.grant.repository):
             return record
-        verdict = asked.verdict(record)
-        if record.tally.predicted or not verdict.verified:  # no rule grants on that
-            decision = self._decider.reevaluate(record, verdict.denial, verified=verdict.verified)
-        else:
-            denial = verdict.denial or lifecycle.last_denial(record)
-            decision = self._decider.decide(denial, self._decider.snapshot(), from_log=verdict.denial is not None)
+        decision = self._decider.decide_again(record, asked.verdict(record))
         recorded = self._recorder.decide_again(record.id, decision)
         return self._executor.apply(recorded.remediation).remediation if recorded.approved else recorded.remediation
 

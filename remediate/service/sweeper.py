@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
-from remediate.errors import RemediateError, TerminalFault
+from remediate.errors import Forbidden, RemediateError, TerminalFault
 from remediate.ledger.interface import Filter, Ledger
 from remediate.records.blocks import blocks_in
 from remediate.records.lifecycle import transition
@@ -111,7 +112,7 @@ class Sweeper:
         now, life = self._now(), record.lifecycle
         waits = record.state in (State.PROPOSED, State.APPROVED)
         is_late = now - parse_time(life.updated) >= self._limits.lapse_after
-        if waits and is_late and not self._executor.write_already_applied(record):
+        if waits and is_late and not self._was_written(record):
             return self._moved(record, State.LAPSED)
         if record.state is State.PROPOSED:
             self._executor.remind(record)
@@ -128,6 +129,12 @@ class Sweeper:
             if decide_again is not None and not self._executor.is_still_granted(record):
                 return self._moved(record, State.REMOVED)
         return record
+
+    def _was_written(self, record: Remediation) -> bool:
+        """Whether the write was done and only its record is missing; False if the repository may not be seen."""
+        with suppress(Forbidden):
+            return self._executor.write_already_applied(record)
+        return False
 
     def _moved(self, record: Remediation, state: State) -> Remediation:
         return self._executor.commit(*transition(record, state, actor=ACTOR, now=self._now()))

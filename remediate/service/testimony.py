@@ -95,7 +95,8 @@ class Testimony:
                 continue
             for denial, whole in filter(None, (self._understood(record, entry, each) for each in found)):
                 who = tuple(each for each in (*whole.behind, whole.deployer) if each)
-                return Verdict(True, denial, who, self._deployer_known(record, denial), tuple(notes))
+                known = self._deployer_known(record, denial)
+                return Verdict(True, denial, who, known, tuple(notes), predicted=denial is not whole)
             young = young or (not found and self._is_young(entry))
             notes.append(f"entry {_name(entry)} {'says something else' if found else 'is not there'} in the log")
         if unanswered:

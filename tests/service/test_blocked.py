@@ -10,14 +10,16 @@ import pytest
 from remediate.cloud.interface import PolicyChange, Project
 from remediate.decisions.policy import Mode
 from remediate.errors import Forbidden, Refused, TransientFault
+from remediate.iam.allow_policy import Binding
+from remediate.iam.grant import ROLE
 from remediate.iam.member import Member
 from remediate.reasons import Reason
 from remediate.records.notice import NoticeContext, NoticeKind, notice_for
 from remediate.records.remediation import Remediation
 from remediate.records.states import State
-from tests.audit_entries import REPOSITORY
+from tests.audit_entries import LOGGED, REPOSITORY, activity, agent_text, denial
 from tests.fakes import MemoryLogs
-from tests.service.helpers import MEMBER, Overlaid, Registry, cross, same, same_entry
+from tests.service.helpers import MEMBER, Overlaid, Registry, cross, of_rules, same, same_entry
 from tests.service.world import REVIEWER, World
 
 TAG = "400000000001/remediate/yes"
@@ -219,3 +221,80 @@ def test_without_an_opt_in_tag_a_403_fails_as_before(world: World) -> None:
     record = opened(world, same())
     done = world.instance(registry=refusing(world, untag=True)).approve(record.id, actor=REVIEWER).remediation
     assert (done.state, Reason.TERMINAL_ANSWER in done.reasons) == (State.FAILED, True)
+
+
+# What nobody may use to get around it
+
+
+def hidden(*_: Any, **__: Any) -> Any:
+    raise Forbidden("getIamPolicy projects/platform-images/...: 403 Permission denied")
+
+
+def test_an_approval_whose_registry_is_hidden_becomes_a_proposal_again(world: World) -> None:
+    """Its policy cannot be read any more, so whether the write was done is not known; it is not tried for ever."""
+    record = opened(world, cross())
+    blind = Registry(world, describe=hidden, bindings=hidden, has_reader=hidden, add_reader=hidden)
+    with pytest.raises((Refused, Forbidden)):
+        world.instance(registry=blind).approve(record.id, actor=REVIEWER)
+    service = world.instance(wake=lambda _: None)
+    service.approve(record.id, actor=REVIEWER)
+    after = swept(world, record, registry=blind)
+    assert (after.state, Reason.REPOSITORY_UNSEEN in after.reasons) == (State.PROPOSED, True)
+    assert swept(world, record, registry=blind) == after
+
+
+def test_an_approval_whose_registry_is_hidden_for_good_lapses(world: World) -> None:
+    record = opened(world, cross())
+    world.instance(wake=lambda _: None).approve(record.id, actor=REVIEWER)
+    world.now += timedelta(days=8)
+    assert swept(world, record, registry=Registry(world, has_reader=hidden)).state is State.LAPSED
+
+
+def test_a_proposal_that_waits_for_the_opt_in_asks_no_log_in_a_sweep(world: World) -> None:
+    record = opened(world, same(), opt_in_tag=TAG)
+    before = world.logs.reads
+    assert swept(world, record, opt_in_tag=TAG) == record
+    assert world.logs.reads == before
+
+
+def test_a_member_who_got_access_elsewhere_is_told_and_waits_for_nothing(world: World) -> None:
+    record = opened(world, cross(), projects=unseen(world))
+    world.registry.policies[REPOSITORY].append(Binding(ROLE, (record.member,)))
+    after = swept(world, record)
+    assert (after.state, after.reasons) == (State.PROPOSED, (Reason.ALREADY_GRANTED,))
+    assert swept(world, record) == after
+
+
+def test_a_tag_that_cannot_be_asked_for_withdraws_no_approval(world: World) -> None:
+    world.projects.tagged["shop-frontend"] = frozenset({TAG})
+    record = opened(world, same(), opt_in_tag=TAG)
+
+    def busy(*_: Any, fresh: bool = False) -> frozenset[str]:
+        if fresh:
+            raise TransientFault("list the effective tags: 503")
+        return frozenset({TAG})
+
+    how: dict[str, Any] = {"opt_in_tag": TAG, "registry": refusing(world, untag=False)}
+    with pytest.raises(TransientFault, match="503"):
+        world.instance(**how, projects=Overlaid(world.projects, tags=busy)).approve(record.id, actor=REVIEWER)
+    found = world.ledger.get(record.id)
+    assert found
+    assert found.state is State.APPROVED
+
+
+def test_no_rule_grants_on_a_denial_that_is_only_predicted(world: World) -> None:
+    """A forged event makes the predicted proposal look denied; the log has only the deploy that it is predicted from."""
+    rules = of_rules("{name: all, when: true, then: grant}")
+    first = world.instance(Mode.ENFORCE, opt_in_tag=TAG, rules=rules).handle(cross("1"))
+    [ident] = first.partners
+    forged = denial(activity(agent_text(), insert_id="forged"))
+    world.instance(Mode.ENFORCE, opt_in_tag=TAG, rules=rules).handle(forged)
+    record = world.ledger.get(ident)
+    assert record
+    assert (record.state, record.tally.predicted) == (State.PROPOSED, False)
+    world.projects.tagged["platform-images"] = frozenset({TAG})
+    world.now += timedelta(minutes=5)
+    only_the_first = MemoryLogs(lambda insert_id: LOGGED["1"] if insert_id == "1" else None)
+    after = swept(world, record, Mode.ENFORCE, opt_in_tag=TAG, rules=rules, logs=only_the_first)
+    assert after.state is not State.GRANTED
+    assert record.member not in world.registry.readers(REPOSITORY)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from remediate.decisions.policy import Mode
 from remediate.errors import Refused, TransientFault
@@ -14,15 +15,20 @@ from remediate.iam.allow_policy import Binding
 from remediate.iam.grant import ROLE
 from remediate.reasons import Reason
 from remediate.records import lifecycle
+from remediate.records.approval_count import key
+from remediate.records.hash_chain import digest
 from remediate.records.remediation import Remediation
+from remediate.records.results import Limits
 from remediate.records.states import Ending, State
+from remediate.records.trail_verification import broken_trail
 from remediate.service.handing_over import await_outcome
 from remediate.service.remediator import Remediator
 from remediate.service.reviewers import Reviewers
-from tests.audit_entries import DEPLOYER, REPOSITORY
+from tests.audit_entries import DEPLOYER, REPOSITORY, activity, denial, user_text
 from tests.fakes import MemoryLogs
+from tests.records.changed import with_fields
 from tests.service.helpers import Overlaid, Registry, approved_by_a_rule, cross, proposed
-from tests.service.world import REVIEWER, World
+from tests.service.world import REVIEWER, SAME_IMAGE, World
 
 MEMBER = f"serviceAccount:{DEPLOYER}"
 KEY = f"user:{REVIEWER}"
@@ -251,3 +257,42 @@ def test_one_process_alone_waits_for_nobody(world: World) -> None:
         service.revoke(record.id, actor=REVIEWER, note="never granted")
     assert Reason.TERMINAL_ANSWER not in stored(world, record).reasons
     world.instance().handle(cross("2"))
+
+
+# A rule's approval passes all that a new denial has to pass
+
+
+def approved_by(world: World, insert_id: str, email: str, rule: str = "same project") -> Remediation:
+    """A record that somebody with the ledger's rights approved in the name of a rule."""
+    entry = denial(activity(user_text(SAME_IMAGE), images=(SAME_IMAGE,), insert_id=insert_id, email=email))
+    record = world.instance().handle(entry).remediation
+    assert record
+    moved, step = lifecycle.transition(record, State.APPROVED, actor=f"rule:{rule}", now=world.now, added_by_us=True)
+    return world.ledger.commit(moved, trail=(step,))
+
+
+def test_forged_approvals_by_a_rule_get_past_no_hourly_limit(world: World) -> None:
+    forged_ = [
+        approved_by(world, str(number), f"deployer-{number}@shop-frontend.iam.gserviceaccount.com")
+        for number in range(3)
+    ]
+    writer = world.instance(Mode.ENFORCE, limits=Limits(grants_an_hour=1))
+    for each in forged_:
+        writer.carry_out(each.id)
+    assert world.registry.writes == 1
+
+
+def test_a_step_that_no_remediation_takes_is_a_broken_trail(world: World) -> None:
+    record = proposed(world)
+    rejected = world.instance().reject(record.id, actor=REVIEWER, note="no")
+    steps = list(world.ledger.trail(record.id))
+    jump = replace(steps[-1], seq=3, before=State.REJECTED, after=State.APPROVED, previous=steps[-1].hash)
+    jump = replace(jump, hash=digest(jump))
+    told = broken_trail(record.id, with_fields(rejected, trail=3, trail_hash=jump.hash), [*steps, jump])
+    assert told == "record 3 goes from rejected to approved, which no step does here"
+
+
+def test_a_person_and_their_workforce_identity_are_one_approver() -> None:
+    federated = "principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/ana@example.com"
+    assert key(federated) == key("user:ana@example.com") == key("user:ANA@example.com")
+    assert key("platform-lead@example.com")  # a forged approver without a kind
