@@ -89,8 +89,6 @@ variable "mode" {
   }
 }
 
-# What the service may write, and by which rules
-
 variable "delivery" {
   description = "How entries reach the receiver. eventarc: by a trigger of Eventarc, which makes the subscription itself. push: by a Pub/Sub push subscription of Terraform's own, without Eventarc."
   type        = string
@@ -102,6 +100,8 @@ variable "delivery" {
     error_message = "delivery: expected eventarc or push."
   }
 }
+
+# What the service may write, and by which rules
 
 variable "registries" {
   description = "Where images outside of the watched folders are: [\"projects/ID\", \"folders/N\", ...]. The service may see these repositories, and grant there."
@@ -126,7 +126,7 @@ variable "registries" {
 }
 
 variable "registry_opt_in" {
-  description = "tag: the writer may change only repositories in projects that have the tag, with the value yes or deployers; IAM itself checks that. none: any repository in scope. null: tag, but none for a single project."
+  description = "tag: the service may change only repositories in projects that have the tag, with the value yes or deployers; IAM itself checks that. none: any repository in scope. null: tag, but none for a single project."
   type        = string
   default     = null
 

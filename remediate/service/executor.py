@@ -38,7 +38,7 @@ _CONFLICTS = 50  # attempts of a ledger commit while other processes change the 
 
 
 class Executor:
-    """The only writer: to the ledger by compare-and-set, to a policy through the `Registry`.
+    """Commits to the ledger by compare-and-set; changes a policy through the `Registry`, or wakes the writer.
 
     `lets_us_write`: whether the owner of a registry opted in; None if nobody has to. `wake`: this process changes no
     policy; it records what is due and wakes the writer.

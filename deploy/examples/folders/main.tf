@@ -1,4 +1,4 @@
-# Two folders and a registry that lies outside of them, in enforce mode. The writer can change only registries that opted in by
+# Two folders and a registry that lies outside of them, in enforce mode. The service can change only registries that opted in by
 # tag: IAM checks this. The person who runs Terraform needs the roles of the organization example.
 module "remediate" {
   source = "../.."
