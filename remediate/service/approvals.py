@@ -69,7 +69,7 @@ class Approvals:
             person = self.reviewer(record, word.actor, asked)
             record = self.finish_removal(record)  # a pending removal is finished before a new approval
             if record.lifecycle.ending is not None:
-                raise TransientFault(f"{ident} is being removed", advice="Try again in a minute.")
+                raise TransientFault(f"{ident} is being revoked", advice="Try again in a minute.")
             if record.state is State.GRANTED:
                 return self._granted(record, max_duration)
             if State.APPROVED not in TRANSITIONS[record.state]:

@@ -132,7 +132,7 @@ class Executor:
         return False
 
     def apply(self, record: Remediation) -> Applied:
-        """Add the approved member to the one binding, then record that. Idempotent at every point.
+        """Add the approved member to the one binding, then record that; or wake the writer. Idempotent at every point.
 
         Raises LedgerFault, and writes nothing, if the trail of the record does not prove the approval.
         """
@@ -144,7 +144,7 @@ class Executor:
             precondition = partial(self._is_still, record, _may_be_written)
             change = self._registry.add_reader(record.grant, request_reason=record.id, precondition=precondition)
         except TerminalFault as fault:
-            return Applied(self._refused(record, fault), written=False)
+            return Applied(self._write_failed(record, fault), written=False)
         note = (
             f"policy etag {change.etag}"
             if change.written
@@ -159,8 +159,8 @@ class Executor:
             return Applied(final, written=False)
         return Applied(final, change.written)
 
-    def _refused(self, record: Remediation, fault: TerminalFault) -> Remediation:
-        """Record that Google Cloud refused the write: the approval failed, or waits for the registry's opt-in.
+    def _write_failed(self, record: Remediation, fault: TerminalFault) -> Remediation:
+        """Record that Google Cloud rejected the write: the approval failed, or waits for the registry's opt-in.
 
         Raises TransientFault soon after an approval, while IAM may not know the opt-in tag yet.
         """

@@ -280,12 +280,12 @@ class Remediator:
             if record is None:
                 return None
             if record.state is State.APPROVED:
-                return self._carried_out(record, self.read_back([record]))
+                return self._carry_out_approval(record, self.read_back([record]))
             return Applied(self._approvals.finish_removal(record), written=False)
 
         return self._executor.retry_on_conflict(step)
 
-    def _carried_out(self, record: Remediation, asked: Testimony) -> Applied:
+    def _carry_out_approval(self, record: Remediation, asked: Testimony) -> Applied:
         """Carry out an approval: a rule's if nothing holds the rule back, a person's if it still holds."""
         carry_out = self._finished if record.lifecycle.is_by_rule else self._approvals.carry_out
         return carry_out(record, asked)
@@ -299,9 +299,9 @@ class Remediator:
         sweeper = Sweeper(
             self._ledger, self._executor, self._approvals, self._renewal(), self.switching, self._limits, self._now
         )
-        return sweeper.sweep(self._carried_out, self._decided_again, self.read_back, advance, only_due=only_due)
+        return sweeper.sweep(self._carry_out_approval, self._reconsider, self.read_back, advance, only_due=only_due)
 
-    def _decided_again(self, record: Remediation, asked: Testimony) -> Remediation:
+    def _reconsider(self, record: Remediation, asked: Testimony) -> Remediation:
         """Decide again about a blocked proposal, once nothing blocks it, and grant if a rule says so."""
         if self._collector.is_blocked(record.grant.repository):
             return record

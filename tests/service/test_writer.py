@@ -189,7 +189,7 @@ def test_a_revocation_is_recorded_and_the_writer_removes(world: World) -> None:
     done = pages.service.revoke(record.id, actor=REVIEWER, note="over")
     assert (done.state, done.lifecycle.ending) == (State.GRANTED, Ending(State.REVOKED, f"user:{REVIEWER}", "over"))
     assert pages.woken == [record.id]
-    with pytest.raises(TransientFault, match="is being removed"):
+    with pytest.raises(TransientFault, match="is being revoked"):
         pages.service.approve(record.id, actor=REVIEWER)
     removed = world.instance().carry_out(record.id)
     assert removed
