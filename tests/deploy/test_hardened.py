@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from remediate.doctor.requirements import DECIDES
 from tests.sandbox_fixture import ROOT
 
 PAGE = (ROOT / "docs" / "hardened-organizations.md").read_text()
@@ -32,7 +33,7 @@ def test_the_rule_lets_in_every_call_of_the_service_by_the_accounts_that_make_th
         f"{SERVICES.get(each, each)}.googleapis.com" for each in called
     }
     accounts = {name: each["name"] for name, each in INSTALLATION["resources"]["accounts"].items()}
-    callers = {accounts[each].replace("<name>", "remediate") for each in ("receiver", "review", "sweep")}
+    callers = {accounts[each].replace("<name>", "remediate") for each in DECIDES}
     identities = set(allowed["ingressFrom"]["identities"])
     assert identities == {f"serviceAccount:{each}@PROJECT.iam.gserviceaccount.com" for each in callers}
 
