@@ -118,11 +118,10 @@ def carry_out(request: flask.Request) -> tuple[str, int]:
     """
     ident = woken_for(request.get_data())
     if ident is None:
-        log.warning("unreadable wake-up", why="expected a Pub/Sub push with the attribute `remediation`")
+        log.warning("unreadable wake-up", why="expected a Pub/Sub push with the id of a remediation")
         return "", 204
-    line = log.bind(
-        remediation=ident[:40], **logs.trace_of(dict(request.headers), os.environ.get("GOOGLE_CLOUD_PROJECT"))
-    )
+    trace = logs.trace_of(dict(request.headers), os.environ.get("GOOGLE_CLOUD_PROJECT"))
+    line = log.bind(remediation=ident, **trace)
     try:
         done = remediator.carry_out(ident)
     except TransientFault as fault:
@@ -137,5 +136,6 @@ def carry_out(request: flask.Request) -> tuple[str, int]:
     finally:
         if notifier is not None:
             notifier.wait_until_sent()
-    line.info("carried out" if done else "there is no such remediation", **logs.carried_out_fields(done))
+    message, fields = logs.wake_up_line(done)
+    line.info(message, **fields)
     return "", 204

@@ -142,7 +142,7 @@ variable "registry_opt_in" {
 }
 
 variable "deny_policy" {
-  description = "A second lock: a deny policy of the organization lets no service account of this project change a policy where the tag is missing, whatever roles it holds. Needs roles/iam.denyAdmin on the organization. Run Terraform as a person then, or as a service account of another project: one of this project could not set the image repository's policy."
+  description = "A second lock: a deny policy of the organization lets no service account of this project change a policy where the tag is missing, even with a role that allows it. Needs roles/iam.denyAdmin on the organization. Run Terraform as a person then, or as a service account of another project: one of this project could not set the image repository's policy."
   type        = bool
   default     = false
   nullable    = false

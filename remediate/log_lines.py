@@ -133,11 +133,12 @@ def decision_line(handled: Handled, seconds: float) -> tuple[str, dict[str, obje
     return f"{handled.decision.outcome}: {who} could not read {what}", fields
 
 
-def carried_out_fields(done: Applied | None) -> dict[str, object]:
-    """The fields of the line for a wake-up of the writer; None: there is no such remediation."""
+def wake_up_line(done: Applied | None) -> tuple[str, dict[str, object]]:
+    """Message and fields of the line for a wake-up of the writer; None: there is no such remediation."""
     if done is None:
-        return {"severity": "WARNING"}
-    return {"state": done.remediation.state, "written": done.written}
+        return "woken for a remediation that does not exist", {"severity": "WARNING"}
+    state = done.remediation.state
+    return f"woken: the remediation is now {state}", {"state": state, "written": done.written}
 
 
 def trail_line(step: TrailRecord | ModeChange) -> tuple[str, dict[str, object]]:

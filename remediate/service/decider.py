@@ -66,11 +66,14 @@ class Decider:
 
     def decide(self, denial: Denial, snapshot: PolicySnapshot, *, from_log: bool) -> Decision:
         """The decision on the current evidence; a permanent error of Google Cloud is a refusal with it as the note."""
-        rules, record = self._rules(), self._ledger.get(denial.grant.id)
         try:
-            evidence = self._evidence(denial, record, rules, snapshot)
+            return self._decided(denial, snapshot, from_log=from_log)
         except TerminalFault as fault:
             return Decision(Outcome.REFUSE, INVARIANTS, (Reason.TERMINAL_ANSWER,), note=str(fault))
+
+    def _decided(self, denial: Denial, snapshot: PolicySnapshot, *, from_log: bool) -> Decision:
+        rules, record = self._rules(), self._ledger.get(denial.grant.id)
+        evidence = self._evidence(denial, record, rules, snapshot)
         decision = decide(denial, evidence, rules)
         if decision.outcome is not Outcome.GRANT:
             return decision
@@ -123,12 +126,12 @@ class Decider:
     def decide_again(self, record: Remediation, verdict: Verdict) -> Decision:
         """What the rules do about the log's denial now, with all checks before a grant: no less than for a new denial.
 
-        No rule grants on what the log does not have, or on a denial that is only predicted.
+        No rule grants on what the log does not have, or on a denial that is only predicted. Raises TerminalFault.
         """
         if record.tally.predicted or verdict.predicted or not verdict.verified:
             return self.reevaluate(record, verdict)
         denial = verdict.denial or lifecycle.last_denial(record)
-        return self.decide(denial, self.snapshot(), from_log=verdict.denial is not None)
+        return self._decided(denial, self.snapshot(), from_log=verdict.denial is not None)
 
     def evidence(self, record: Remediation) -> Evidence:
         """All current evidence about this record, for a person, also what no rule uses."""

@@ -248,7 +248,7 @@ class EvidenceCollector:
         if name is None:
             return home_by_name(member, self._home_names, organization)
         project = None
-        # A name that Resource Manager rejects, or a project behind somebody's perimeter, means unknown, not refused.
+        # A name that Resource Manager rejects, or a project that a perimeter hides, means unknown, not refused.
         with suppress(TerminalFault, BehindPerimeter):
             project = self._projects.find(name)
         if project is None or not _organization_known(project):

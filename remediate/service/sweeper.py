@@ -64,8 +64,8 @@ class Sweeper:
     ) -> Iterator[Swept]:
         """Yields each remediation that it changed or failed to change.
 
-        Calls `advance` with the number of remediations done and the total. `only_due` leaves out whatever has to look
-        at every remediation: grants that were removed elsewhere or may be renewed, and blocked proposals.
+        Calls `advance` with the number of remediations done and the total. `only_due` leaves out what takes a
+        look at every remediation: grants that were removed elsewhere or may be renewed, and blocked proposals.
         """
         idents = self._due() if only_due else list(self._ledger.ids(_OPEN))
         asked, again = self._read_back_together(read_back), None if only_due else decide_again

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -42,7 +42,7 @@ def stuck_sweep(shell: Shell, sandbox: SandboxProcess, *options: str) -> Iterato
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
         while sandbox.requests("getIamPolicy") == before:
             assert process.poll() is None
-            time.sleep(0.02)
+            threading.Event().wait(0.02)
         try:
             yield
         finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 from remediate.ledger.interface import Filter, filed
 from remediate.ledger.opening import open_ledger
 from remediate.ledger.schema import MIGRATIONS
+from remediate.ledger.sqlite import SqliteLedger
 from remediate.records import stored_form
 from remediate.records.remediation import Remediation
 from remediate.records.states import Ending, State
@@ -130,9 +131,9 @@ def test_a_document_of_before_is_due_once_it_is_written_again(firestore: str) ->
 
 def test_the_file_looks_up_what_is_due_and_reads_no_other_row(tmp_path: Path) -> None:
     """SQLite's own account of the query that `due` asks."""
-    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger = SqliteLedger(tmp_path / "ledger.db")
     asked: list[str] = []
-    connection = ledger._connection()  # type: ignore[attr-defined]
+    connection = ledger._connection()
     connection.set_trace_callback(asked.append)
     assert list(ledger.due(NOW, SINCE)) == []
     connection.set_trace_callback(None)

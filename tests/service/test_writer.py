@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from remediate.decisions.policy import Mode
-from remediate.errors import Refused, TransientFault
+from remediate.errors import Refused, TerminalFault, TransientFault
 from remediate.iam.allow_policy import Binding
 from remediate.iam.grant import ROLE
 from remediate.reasons import Reason
@@ -296,3 +296,29 @@ def test_a_person_and_their_workforce_identity_are_one_approver() -> None:
     federated = "principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/ana@example.com"
     assert key(federated) == key("user:ana@example.com") == key("user:ANA@example.com")
     assert key("platform-lead@example.com")  # a forged approver without a kind
+
+
+def test_waiting_raises_nothing_and_keeps_what_cannot_be_read(world: World) -> None:
+    record = approved(world, Pages(world))
+    now = [0.0]
+
+    def pause(seconds: float) -> None:
+        now[0] += seconds
+
+    def broken(_: str) -> Any:
+        raise TransientFault("the ledger did not answer")
+
+    ledger: Any = Overlaid(world.ledger, get=broken)
+    assert await_outcome(ledger, [record], 8, monotonic=lambda: now[0], pause=pause) == [record]
+
+
+def test_a_rules_approval_that_google_refuses_to_look_up_is_a_fault_and_no_refusal(world: World) -> None:
+    record = approved_by_a_rule(world)
+
+    def rejected(*_: Any) -> Any:
+        raise TerminalFault("get projects/shop-frontend/...: 400 Invalid argument")
+
+    blind = Registry(world, describe=rejected)
+    with pytest.raises(TerminalFault, match="400 Invalid argument"):
+        world.instance(Mode.ENFORCE, registry=blind).carry_out(record.id)
+    assert stored(world, record).state is State.APPROVED
