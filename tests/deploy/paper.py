@@ -280,6 +280,10 @@ def environment(values: dict[str, Any]) -> dict[str, str | None]:
     return {each["name"]: each["value"] for each in container["env"]}
 
 
+def who(name: str) -> str:
+    return f"serviceAccount:remediate-{name}@{PROJECT}.iam.gserviceaccount.com"
+
+
 def containers(plan: Plan) -> dict[str, dict[str, Any]]:
     """The services and the jobs, by part: receiver, review, sweep, due."""
     parts = (*plan.of("google_cloud_run_v2_service").values(), *plan.of("google_cloud_run_v2_job").values())
