@@ -85,15 +85,19 @@ def ours(state: Json) -> list[list[str]]:
 
 
 @SCOPED
-def test_from_nothing_to_nothing_and_back_within_seven_days(tmp_path: Path, scope: str) -> None:
+@pytest.mark.parametrize(("mode", "delivery"), [("dry-run", "eventarc"), ("enforce", "push")])
+def test_from_nothing_to_nothing_and_back_within_seven_days(
+    tmp_path: Path, scope: str, mode: str, delivery: str
+) -> None:
     project = Project(tmp_path, scope)
-    right(project.install())  # the first time, although the builder's rights do not count at once
+    how = (f"--mode={mode}", f"--delivery={delivery}")
+    right(project.install(*how))  # the first time, although the builder's rights do not count at once
     first = project.state
     assert first["builds"] == 3
-    right(project.install())
+    right(project.install(*how))
     assert project.state == first  # a second install changes nothing
 
-    told = right(project.install("--remove"))
+    told = right(project.install(*how, "--remove"))
     removed = project.state
     kept = {key for key, each in removed["things"].items() if not each.get("deleted")}
     tags = set() if scope == "project" else {"resource-manager"}  # projects may have it: their owners remove it
@@ -102,17 +106,36 @@ def test_from_nothing_to_nothing_and_back_within_seven_days(tmp_path: Path, scop
     assert ours(removed) == []
     assert "the database remediate" in told
     assert "every grant on a repository" in told
-    again = right(project.install("--remove"))
+    again = right(project.install(*how, "--remove"))
     assert project.state == removed
     assert "# It is not there." in again
 
-    right(project.install())
+    right(project.install(*how))
     back = project.state
     assert not [key for key, each in back["things"].items() if each.get("deleted")]
     assert (back["things"].keys(), sorted(back["grants"])) == (first["things"].keys(), sorted(first["grants"]))
 
-    assert "the database" not in right(project.install("--remove", "--with-ledger")).partition("# What stays:")[2]
+    assert "the database" not in right(project.install(*how, "--remove", "--with-ledger")).partition("# What stays:")[2]
     assert not [key for key in project.state["things"] if key.startswith("firestore")]
+
+
+@SCOPED
+def test_another_delivery_takes_the_place_of_the_one_before(tmp_path: Path, scope: str) -> None:
+    """No entry is delivered twice, and nothing of the other way is left."""
+    project = Project(tmp_path, scope)
+
+    def ways() -> tuple[int, int]:
+        things = project.state["things"]
+        pushing = f"pubsub subscriptions projects/{PROJECT} remediate-denials"
+        return sum(each.startswith("eventarc triggers") for each in things), int(pushing in things)
+
+    right(project.install())
+    triggers = 8 if scope == "project" else 1
+    assert ways() == (triggers, 0)
+    right(project.install("--delivery=push"))
+    assert ways() == (0, 1)
+    right(project.install())
+    assert ways() == (triggers, 0)
 
 
 def test_a_locked_trail_stays_and_is_named(installed: Project) -> None:
