@@ -16,6 +16,7 @@ WHO, AGENT_ADDRESS = DEPLOYER.partition(":")[2], AGENT.partition(":")[2]
 
 def nothing_is_cut(page: Page) -> None:
     """No page is wider than its window, so that nobody has to scroll sideways for what matters."""
+    page.wait_for_load_state()  # a page is wider before it has its style
     widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
     assert widths[0] <= widths[1], page.url
 
