@@ -30,6 +30,9 @@ from sandbox.logbuckets import LogBuckets
 from sandbox.organization import Organization
 
 _READER = "roles/artifactregistry.reader"
+_faults = msgspec.json.Decoder(list[Fault])
+_subscribers = msgspec.json.Decoder(list[Subscriber])
+_deploys = msgspec.json.Decoder(DeployRequest)
 
 
 def _counted(request: Request) -> str:
@@ -132,10 +135,10 @@ class Sandbox:
             case "GET", "faults":
                 return {"faults": msgspec.to_builtins(self.faults.rules)}
             case "PUT", "faults":
-                self.faults.replace(msgspec.json.decode(request.get_data(), type=list[Fault]))
+                self.faults.replace(_faults.decode(request.get_data()))
                 return {}
             case "PUT", "subscribers":
-                self.delivering.subscribers = msgspec.json.decode(request.get_data(), type=list[Subscriber])
+                self.delivering.subscribers = _subscribers.decode(request.get_data())
                 return {}
             case "GET", "deployment" if self.deployment:
                 with self._lock:
@@ -157,7 +160,7 @@ class Sandbox:
             case "POST", "drain":
                 return {"drained": self.delivering.drain(float(request.args.get("timeout", "30")))}
             case "POST", "deploy":
-                wanted = msgspec.json.decode(request.get_data(), type=DeployRequest)
+                wanted = _deploys.decode(request.get_data())
                 with self._lock:
                     outcome = self.cloud_run.deploy(wanted)
                     for entry in outcome.entries:

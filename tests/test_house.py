@@ -48,6 +48,20 @@ def test_importing_the_package_imports_no_google_client() -> None:
         assert not any(str(name).startswith(("google", "grpc")) for name in names), path
 
 
+def test_no_struct_is_first_met_as_json_is_decoded() -> None:
+    """Two threads that meet it at once crash msgspec: a decoder built on import, or `decode_json`, meets it before."""
+    plain = {"dict", "str", "object", "msgspec", "hint"}  # hint: the type of a field of an entry, known on import
+    found = 0
+    for path in [*_modules("remediate"), *_modules("sandbox")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "msgspec.json.decode":
+                kinds = [each.value for each in node.keywords if each.arg == "type"]
+                names = {each.id for kind in kinds for each in ast.walk(kind) if isinstance(each, ast.Name)}
+                assert names <= plain, (path, node.lineno)
+                found += 1
+    assert found
+
+
 def test_every_module_says_what_it_is_for() -> None:
     for path in [*_modules("remediate"), *_modules("sandbox"), *_modules("tests")]:
         assert path.stat().st_size == 0 or ast.get_docstring(ast.parse(path.read_text())), path

@@ -25,6 +25,7 @@ import msgspec
 
 from remediate.cloud.client import client_options, translate_errors, with_retries
 from remediate.cloud.interface import EntryKey
+from remediate.decoding import decode_json
 from remediate.entries.log_filter import DENIALS, calls_of, deploys_by, ends_of, entries_by_id, policy_changes
 from remediate.errors import BehindPerimeter, PartlyUnreadable, RemediateError, TerminalFault, TransientFault
 from remediate.iam.member import Member
@@ -259,7 +260,7 @@ class GoogleLogs:
     def _read_back(self, scopes: list[str], waiting: dict[EntryKey, _Answer]) -> None:
         wanted = entries_by_id([(key.log_name, key.insert_id, key.timestamp) for key in waiting])
         for raw in self._looked_up(scopes, wanted, _PAGE, "read log entries back"):
-            named = msgspec.json.decode(raw, type=_Named)
+            named = decode_json(raw, _Named)
             for key, answer in waiting.items():
                 if (key.insert_id, key.log_name) == (named.insert_id, named.log_name):
                     answer.entries.append(bytes(raw))
@@ -315,6 +316,6 @@ class GoogleLogs:
             "POST", "/entries:list", data=wanted, expect_json=False, timeout=timeout
         )
         try:
-            return msgspec.json.decode(answer, type=_Page)
+            return decode_json(answer, _Page)
         except msgspec.MsgspecError as error:  # for example the error page of a proxy
             raise TransientFault(f"Cloud Logging's answer cannot be read: {error}") from None

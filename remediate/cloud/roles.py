@@ -13,6 +13,7 @@ from functools import partial
 import msgspec
 
 from remediate.cloud.rest import get
+from remediate.decoding import decode_json
 from remediate.errors import TerminalFault, TransientFault
 from remediate.iam.access import DOWNLOAD
 from remediate.timed_cache import TimedCache
@@ -59,7 +60,7 @@ class GoogleRoles:
 
     def _look_up(self, role: str) -> bool | None:
         try:
-            found = msgspec.json.decode(get(f"{self._address}/v1/{role}", self._timeout, f"get {role}"), type=_Role)
+            found = decode_json(get(f"{self._address}/v1/{role}", self._timeout, f"get {role}"), _Role)
         except (TerminalFault, TransientFault, msgspec.MsgspecError):
             return None
         return DOWNLOAD in found.included_permissions and not found.deleted
@@ -69,7 +70,7 @@ class GoogleRoles:
         token = ""
         while True:
             url = f"{self._address}/v1/roles?view=FULL&pageSize=1000&pageToken={token}"
-            page = msgspec.json.decode(get(url, self._timeout, "list predefined roles"), type=_Roles)
+            page = decode_json(get(url, self._timeout, "list predefined roles"), _Roles)
             yield from (each.name for each in page.roles if DOWNLOAD in each.included_permissions)
             token = page.next_page_token
             if not token:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from remediate.cloud.rest import post
+from remediate.decoding import decode_json
 from remediate.iam.access import DOWNLOAD
 from remediate.iam.member import Member, MemberKind
 from remediate.iam.repository import Repository
@@ -46,7 +47,7 @@ class GoogleTroubleshooter:
         name = f"//artifactregistry.googleapis.com/{repository}"
         asked = {"principal": member.id.partition(":")[2], "fullResourceName": name, "permission": DOWNLOAD}
         url = f"{self._address}/v3beta/iam:troubleshoot"
-        answer = msgspec.json.decode(post(url, {"accessTuple": asked}, self._timeout, "troubleshoot"), type=_Answer)
+        answer = decode_json(post(url, {"accessTuple": asked}, self._timeout, "troubleshoot"), _Answer)
         deny = answer.deny_policy_explanation.deny_access_state
         boundary = answer.pab_policy_explanation.principal_access_boundary_access_state
         if deny == "DENY_ACCESS_STATE_DENIED" or boundary == "PAB_ACCESS_STATE_NOT_ALLOWED":

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from remediate.cloud.rest import get, post
+from remediate.decoding import decode_json
 from remediate.doctor.canary import ReceiverLogLine
 from remediate.doctor.names import ResourceNames
 from remediate.errors import Missing
@@ -70,7 +71,7 @@ class CanaryDelivery:
         body: dict[str, object] = {"resourceNames": [self._names.project_path], "filter": wanted, "pageSize": 1}
         url = f"{self._endpoint('LOGGING', _LOGGING)}/v2/entries:list"
         answer = post(url, body, self._timeout, "list the receiver's log")
-        found = msgspec.json.decode(answer, type=_LogLines).entries
+        found = decode_json(answer, _LogLines).entries
         if not found:
             return None
         entry, line = found[0], found[0].json_payload

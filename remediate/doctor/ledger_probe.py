@@ -11,6 +11,7 @@ from urllib.parse import quote
 import msgspec
 
 from remediate.cloud.rest import get
+from remediate.decoding import decode_json
 from remediate.doctor.snapshot import LedgerFacts
 from remediate.errors import Missing, TerminalFault, TransientFault
 
@@ -40,7 +41,7 @@ def probe(url: str, endpoints: Mapping[str, str], timeout: float) -> LedgerFacts
     address = f"http://{emulator}" if emulator else endpoints.get("FIRESTORE", _GOOGLE)
     document = f"{address}/v1/projects/{project}/databases/{quote(database)}/documents/settings/schema"
     try:
-        found = msgspec.json.decode(get(document, timeout, "settings/schema"), type=_SchemaDocument)
+        found = decode_json(get(document, timeout, "settings/schema"), _SchemaDocument)
         return LedgerFacts(url, int(found.fields.version.integer_value), SCHEMA)
     except Missing:
         return LedgerFacts(url, None, SCHEMA)

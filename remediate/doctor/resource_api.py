@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from remediate.cloud.rest import get, post
+from remediate.decoding import decode_json
 from remediate.doctor.resources import Absent, Fact, Unknown
 from remediate.errors import BehindPerimeter, Missing, TerminalFault, TransientFault
 
@@ -57,7 +58,7 @@ class ResourceApi:
         url = (address or f"https://{_host(service)}") + path
         try:
             what = get(url, self._timeout, name) if body is None else post(url, body, self._timeout, name)
-            return msgspec.json.decode(what, type=kind)
+            return decode_json(what, kind)
         except Missing:
             return Absent(name)
         except TerminalFault as fault:

@@ -75,10 +75,13 @@ class ShippedRoles(msgspec.Struct, frozen=True):
     roles: tuple[str, ...]
 
 
+_shipped = msgspec.json.Decoder(ShippedRoles)
+
+
 def shipped_roles() -> ShippedRoles:
     """The content of `roles.json`. Raises BadInput if it is missing or not valid."""
     try:
-        return msgspec.json.decode(ROLES_FILE.read_bytes(), type=ShippedRoles)
+        return _shipped.decode(ROLES_FILE.read_bytes())
     except (OSError, msgspec.MsgspecError) as error:
         raise BadInput(f"{ROLES_FILE.name}: {error}") from None
 

@@ -18,6 +18,7 @@ from typing import Protocol
 
 import msgspec
 
+from remediate.decoding import decode_json
 from remediate.errors import Refused, TerminalFault, TransientFault
 from remediate.iam.member import Member, MemberKind, parse_member
 
@@ -154,7 +155,7 @@ def _decode_claims(token: str) -> tuple[_Header, _Claims]:
         raise Refused("this request has no identity")
     try:
         decoded = [base64.urlsafe_b64decode(piece + "=" * (-len(piece) % 4)) for piece in pieces[:2]]
-        return msgspec.json.decode(decoded[0], type=_Header), msgspec.json.decode(decoded[1], type=_Claims)
+        return decode_json(decoded[0], _Header), decode_json(decoded[1], _Claims)
     except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError):
         raise Refused("this request has no identity") from None
 

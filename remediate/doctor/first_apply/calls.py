@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from remediate.decoding import decode_json
 from remediate.doctor.first_apply.words import Answer, ErrorReason, Status, known
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Reply(msgspec.Struct, frozen=True):
         if not self.answer.is_ok:
             return None
         try:
-            return msgspec.json.decode(self.body, type=kind)
+            return decode_json(self.body, kind)
         except msgspec.MsgspecError:
             return None
 
@@ -125,7 +126,7 @@ class GoogleCalls:
 def refusal(http: int, body: bytes) -> Reply:
     """Google's refusal as a reply: of its JSON the code and the reason, if they are known ones."""
     try:
-        error = msgspec.json.decode(body, type=_Refusal).error
+        error = decode_json(body, _Refusal).error
     except msgspec.MsgspecError:
         error = _Error()
     reasons = [known(ErrorReason, each.reason) for each in error.details if each.reason]
